@@ -1,0 +1,61 @@
+"""Everything that can go wrong on purpose in the shape model, drawn as one tree.
+
+    ShapeModelError
+    |- CheckpointError        the file is missing, damaged, of another model, or does not fit
+    |- ImageError             the picture can't be turned into model input
+    |  '- EmptyImage          nothing of it is visible
+    |- LatentShapeError       a latents tensor at the wrong stage of the line
+    |- EmptyMesh              the field never crosses the level inside the box
+    |- GpuOutOfMemory         not even the smallest call fits
+    '- Cancelled              the caller asked to stop between two steps
+"""
+
+from __future__ import annotations
+
+
+class ShapeModelError(Exception):
+    """Root of the tree; `code` is stable and may be shown to callers."""
+
+    code = "shape_model_error"
+
+
+class CheckpointError(ShapeModelError):
+    """The weights file can't be used; the message names the file and the first facts that disagree."""
+
+    code = "checkpoint_invalid"
+
+
+class ImageError(ShapeModelError):
+    """The picture can't be turned into model input."""
+
+    code = "image_invalid"
+
+
+class EmptyImage(ImageError):
+    """Every pixel is transparent, or what is visible is thinner than two pixels."""
+
+    code = "no_foreground"
+
+
+class LatentShapeError(ShapeModelError):
+    """A latents tensor has another width than this stage takes; the message names both widths."""
+
+    code = "latent_shape"
+
+
+class EmptyMesh(ShapeModelError):
+    """The field has no surface at the asked level inside the box."""
+
+    code = "empty_mesh"
+
+
+class GpuOutOfMemory(ShapeModelError):
+    """The device has no room even for the smallest call."""
+
+    code = "gpu_out_of_memory"
+
+
+class Cancelled(ShapeModelError):
+    """Raised out of a progress callback to stop between two steps."""
+
+    code = "cancelled"
