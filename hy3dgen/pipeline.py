@@ -1,0 +1,182 @@
+"""One picture to one shape, in reading order: prepare, condition, denoise; then decode and extract through the VAE.
+
+    pixels  [1, 3, S, S] in [-1, 1], white background
+    context [1, T, X]
+    latents [1, N, C]        time 0 noise .. 1 shape
+    tokens  [1, N, W]        vae(latents / scale_factor)
+    meshes                   vae.latents2mesh(tokens)
+
+Knows no files but the checkpoint, no jobs and no web.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from hy3dgen.checkpoint import Networks, load_networks, load_vae
+from hy3dgen.config import DEFAULT_GUIDANCE, ModelConfig, Schedule
+from hy3dgen.geometry import Mesh
+from hy3dgen.image_prep import prepare_image, prepare_views
+from hy3dgen.schedule import Velocity, euler, guided, times_for
+from hy3dgen.shape_vae import ShapeVAE, check_width
+
+Picture = Image.Image | str | Path
+Views = Mapping[str, Picture]
+StepCallback = Callable[[int, int], None]
+
+
+class Hunyuan3DDiTFlowMatchingPipeline:
+    """Picture in, latents or meshes out. Made by `from_single_file`; public parts: `conditioner`, `dit`, `vae`."""
+
+    def __init__(self, networks: Networks, device: torch.device, dtype: torch.dtype) -> None:
+        self.config: ModelConfig = networks.config
+        self.conditioner = networks.conditioner
+        self.dit = networks.dit
+        self.vae = networks.vae
+        self.device = device
+        self.dtype = dtype
+
+    @classmethod
+    def from_single_file(
+        cls,
+        ckpt_path: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+        use_safetensors: bool = True,
+        overrides: Mapping[str, Any] | None = None,
+        variant: str | None = None,
+        vae_path: str | Path | None = None,
+    ) -> tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]:
+        """The pipeline and its VAE, both on `device`, in eval mode.
+
+        `dtype` is float32 on a CPU and float16 elsewhere unless given. `variant` names a published model (v2-0,
+        v2-0-turbo, v2-mini, ...) where the file's name does not; `overrides` sets single facts that tensor shapes
+        do not tell (num_latents, scale_factor, schedule, ...). `vae_path` takes the ShapeVAE from a separate file.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, of another model, or its tensors do not fit.
+        """
+        device = torch.device(device)
+        dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
+        networks = load_networks(
+            ckpt_path,
+            device=device,
+            dtype=dtype,
+            use_safetensors=use_safetensors,
+            variant=variant,
+            overrides=overrides,
+        )
+        pipeline = cls(networks, device, dtype)
+        if vae_path is not None:
+            scale_factor = networks.config.settings.scale_factor
+            pipeline.vae = load_vae(vae_path, device=device, dtype=dtype, scale_factor=scale_factor)
+        return pipeline, pipeline.vae
+
+    def prepare_image(self, image: Picture | Views) -> Tensor:
+        """The model's view of a picture, [1, 3, S, S], or of named views, [1, V, 3, S, S], in [-1, 1].
+
+        Raises:
+            EmptyImage: nothing of the picture is visible.
+            ImageError: it is no picture, or a view has an unknown name.
+        """
+        settings = self.config.settings
+        if isinstance(image, Mapping):
+            return prepare_views(_opened_views(image), settings.image_px, settings.border_ratio)[0]
+        return prepare_image(_opened(image), settings.image_px, settings.border_ratio)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Picture | Views,
+        num_inference_steps: int | None = None,
+        guidance_scale: float = DEFAULT_GUIDANCE,
+        generator: torch.Generator | None = None,
+        latents: Float[Tensor, "batch tokens channels"] | None = None,
+        schedule: Schedule | None = None,
+        callback: StepCallback | None = None,
+        output_type: Literal["latent", "mesh"] = "latent",
+    ) -> Tensor | list[Mesh]:
+        """Latents [1, N, C] of the shape in the picture, or its mesh.
+
+        `latents` replaces the noise drawn with `generator` (on the generator's device: a CPU seed gives the same
+        shape everywhere). A negative `guidance_scale` turns guidance off where the network does not embed it.
+        `callback(done, total)` is called after each step and may raise to stop.
+
+        Raises:
+            EmptyImage, ImageError: the picture can't be used.
+            EmptyMesh: with `output_type="mesh"`, when there is no surface.
+            ValueError: unknown `output_type`, or a number of steps the schedule does not have.
+        """
+        if output_type not in ("latent", "mesh"):
+            raise ValueError(f"output_type must be 'latent' or 'mesh', got {output_type!r}")
+        settings = self.config.settings
+        steps = num_inference_steps or settings.default_steps
+        times = times_for(schedule or settings.schedule, steps, settings.consistency_timesteps)
+        context = self.encode(image)
+        start = self.noise(generator) if latents is None else self._checked(latents)
+        result = euler(start, times, self._velocity(context, guidance_scale), callback or _ignore)
+        if output_type == "latent":
+            return result
+        return self.vae.latents2mesh(self.vae(result / self.vae.scale_factor))
+
+    @torch.no_grad()
+    def encode(self, image: Picture | Views) -> Float[Tensor, "1 context width"]:
+        """The tokens of a picture, or of named views one after the other."""
+        if self.config.settings.is_multi_view and not isinstance(image, Mapping):
+            image = {"front": image}
+        if not isinstance(image, Mapping):
+            return self.conditioner(self.prepare_image(image).to(self.device))
+        settings = self.config.settings
+        pixels, views = prepare_views(_opened_views(image), settings.image_px, settings.border_ratio)
+        return self.conditioner(pixels.to(self.device), views)
+
+    def noise(self, generator: torch.Generator | None = None) -> Float[Tensor, "1 tokens channels"]:
+        """Standard normal latents, drawn on the generator's device."""
+        shape = (1, self.config.settings.num_latents, self.config.dit.latent_channels)
+        origin = self.device if generator is None else generator.device
+        return torch.randn(shape, generator=generator, device=origin, dtype=self.dtype).to(self.device)
+
+    def _checked(self, latents: Tensor) -> Tensor:
+        check_width(latents, self.config.dit.latent_channels, stage="pipeline(latents=...)")
+        return latents.to(self.device, self.dtype)
+
+    def _velocity(self, context: Tensor, guidance_scale: float) -> Velocity:
+        """The network as a function of latents and time, with the guidance this checkpoint was made for."""
+        if self.config.dit.has_guidance:
+            return self._distilled_velocity(context, guidance_scale)
+        if guidance_scale < 0 or guidance_scale == 1:
+            return lambda latents, time: self.dit(latents, self._time(time, latents), context)
+        pair = torch.cat([context, torch.zeros_like(context)])
+
+        def velocity(latents: Tensor, time: float) -> Tensor:
+            doubled = latents.repeat(2, 1, 1)
+            conditional, unconditional = self.dit(doubled, self._time(time, doubled), pair).chunk(2)
+            return guided(conditional, unconditional, guidance_scale)
+
+        return velocity
+
+    def _distilled_velocity(self, context: Tensor, guidance_scale: float) -> Velocity:
+        guidance = torch.tensor([guidance_scale], device=self.device)
+        return lambda latents, time: self.dit(latents, self._time(time, latents), context, guidance)
+
+    def _time(self, time: float, latents: Tensor) -> Float[Tensor, " batch"]:
+        return torch.full((len(latents),), time, device=self.device)
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def _opened(picture: Picture) -> Image.Image:
+    return Image.open(picture) if isinstance(picture, str | Path) else picture
+
+
+def _opened_views(views: Views) -> dict[str, Image.Image]:
+    return {name: _opened(picture) for name, picture in views.items()}

@@ -1,0 +1,31 @@
+"""The names callers import, nothing else."""
+
+from __future__ import annotations
+
+from hy3dgen.errors import (
+    Cancelled,
+    CheckpointError,
+    EmptyImage,
+    EmptyMesh,
+    GpuOutOfMemory,
+    ImageError,
+    LatentShapeError,
+    ShapeModelError,
+)
+from hy3dgen.geometry import Mesh
+from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
+from hy3dgen.shape_vae import ShapeVAE
+
+__all__ = [
+    "Cancelled",
+    "CheckpointError",
+    "EmptyImage",
+    "EmptyMesh",
+    "GpuOutOfMemory",
+    "Hunyuan3DDiTFlowMatchingPipeline",
+    "ImageError",
+    "LatentShapeError",
+    "Mesh",
+    "ShapeModelError",
+    "ShapeVAE",
+]
