@@ -1,0 +1,1 @@
+"""How `models/tiny` was made: shapes, renders, data, training and evaluation. Not needed to serve."""
