@@ -155,7 +155,9 @@ def read_settings(path: Path, file: TensorFile, variant: str | None, overrides: 
         settings = variant_settings(named)
         _check_variant(named, settings, file.shapes, is_mini)
     if "config" in file.header and variant is None:
-        settings = settings.updated(_header_config(path, file.header["config"]), origin=f"header of {path.name}")
+        settings = settings.updated(
+            _header_config(path, file.header["config"]), origin=f"header of {path.name}"
+        )
     return settings.updated(overrides, origin="overrides")
 
 
@@ -176,7 +178,9 @@ def open_weights(path: Path, device: torch.device, *, use_safetensors: bool) -> 
         CheckpointError: missing, damaged, or not of the asked kind.
     """
     if not path.is_file():
-        raise CheckpointError(f"no weights at {path}: fetch or mount them there, or point MODEL_PATH elsewhere")
+        raise CheckpointError(
+            f"no weights at {path}: fetch or mount them there, or point MODEL_PATH elsewhere"
+        )
     if not use_safetensors:
         yield _read_pickle(path, device)
         return
@@ -255,7 +259,9 @@ def _read_pickle(path: Path, device: torch.device) -> TensorFile:
     try:
         parts = torch.load(path, map_location=device, weights_only=True, mmap=True)
     except Exception as error:  # torch.load has no error type of its own
-        raise CheckpointError(f"{path.name} can't be read as a pickled checkpoint: {type(error).__name__}") from error
+        raise CheckpointError(
+            f"{path.name} can't be read as a pickled checkpoint: {type(error).__name__}"
+        ) from error
     if not isinstance(parts, dict) or not all(isinstance(parts.get(part), dict) for part in PARTS):
         raise CheckpointError(f"{path.name} is no three-part checkpoint (model, vae, conditioner)")
     return _Loaded({f"{part}.{name}": tensor for part in PARTS for name, tensor in parts[part].items()})
@@ -265,7 +271,9 @@ def _check_layout(path: Path, shapes: Shapes) -> None:
     if all(mark in shapes for mark in MARKS_OF_2_1):
         raise CheckpointError(f"{path.name} is a Hunyuan3D 2.1 checkpoint; this program runs the 2.0 family")
     if "post_kl.weight" in shapes:
-        raise CheckpointError(f"{path.name} is a separate ShapeVAE file: give it as vae_path beside a full checkpoint")
+        raise CheckpointError(
+            f"{path.name} is a separate ShapeVAE file: give it as vae_path beside a full checkpoint"
+        )
     marks = {
         "model.": "model.latent_in.weight",
         "vae.": "vae.post_kl.weight",
@@ -273,7 +281,9 @@ def _check_layout(path: Path, shapes: Shapes) -> None:
     }
     absent = [part for part, mark in marks.items() if mark not in shapes]
     if absent:
-        raise CheckpointError(f"{path.name} is no Hunyuan3D 2.0 single file: nothing under {', '.join(absent)}")
+        raise CheckpointError(
+            f"{path.name} is no Hunyuan3D 2.0 single file: nothing under {', '.join(absent)}"
+        )
 
 
 def _check_variant(name: str, settings: Settings, shapes: Shapes, is_mini: bool) -> None:

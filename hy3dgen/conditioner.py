@@ -83,11 +83,13 @@ class Conditioner(nn.Module):
 def resize_shorter_side(
     pixels: Float[Tensor, "batch 3 height width"], side_px: int
 ) -> Float[Tensor, "batch 3 side side"]:
-    """The centre square of `pixels`, its side resampled to `side_px` (bilinear, antialiased); neither clamped nor rounded."""
+    """The centre square of `pixels`, `side_px` wide: bilinear, antialiased, neither clamped nor rounded."""
     height, width = pixels.shape[-2:]
     if min(height, width) != side_px:
         scale = side_px / min(height, width)
         size = [max(side_px, int(height * scale)), max(side_px, int(width * scale))]
-        pixels = functional.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
+        pixels = functional.interpolate(
+            pixels, size=size, mode="bilinear", antialias=True, align_corners=False
+        )
     top, left = (pixels.shape[-2] - side_px) // 2, (pixels.shape[-1] - side_px) // 2
     return pixels[..., top : top + side_px, left : left + side_px]

@@ -97,7 +97,9 @@ class Settings:
         if self.schedule not in ("flow", "consistency"):
             raise CheckpointError(f"schedule must be 'flow' or 'consistency', got {self.schedule!r}")
         if self.image_encoder_px % PATCH_PX:
-            raise CheckpointError(f"image_encoder_px must be a multiple of {PATCH_PX}, got {self.image_encoder_px}")
+            raise CheckpointError(
+                f"image_encoder_px must be a multiple of {PATCH_PX}, got {self.image_encoder_px}"
+            )
         if self.scale_factor <= 0 or self.num_latents <= 0:
             raise CheckpointError("scale_factor and num_latents must be positive")
 
@@ -126,7 +128,13 @@ class ModelConfig:
 
 _TURBO: dict[str, Any] = {"schedule": "consistency", "consistency_timesteps": 100, "default_steps": 5}
 _MINI: dict[str, Any] = {"num_latents": 512, "scale_factor": 1.0188137142395404}
-_MINI_TURBO: dict[str, Any] = {**_MINI, **_TURBO, "num_latents": 3072, "image_encoder_px": 1022, "image_px": 1022}
+_MINI_TURBO: dict[str, Any] = {
+    **_MINI,
+    **_TURBO,
+    "num_latents": 3072,
+    "image_encoder_px": 1022,
+    "image_px": 1022,
+}
 _MULTI_VIEW: dict[str, Any] = {"is_multi_view": True}
 
 VARIANTS: dict[str, Settings] = {

@@ -1,13 +1,13 @@
 """Everything that can go wrong on purpose in the shape model, drawn as one tree.
 
-    ShapeModelError
-    |- CheckpointError        the file is missing, damaged, of another model, or does not fit
-    |- ImageError             the picture can't be turned into model input
-    |  '- EmptyImage          nothing of it is visible
-    |- LatentShapeError       a latents tensor at the wrong stage of the line
-    |- EmptyMesh              the field never crosses the level inside the box
-    |- GpuOutOfMemory         not even the smallest call fits
-    '- Cancelled              the caller asked to stop between two steps
+ShapeModelError
+|- CheckpointError        the file is missing, damaged, of another model, or does not fit
+|- ImageError             the picture can't be turned into model input
+|  '- EmptyImage          nothing of it is visible
+|- LatentShapeError       a latents tensor at the wrong stage of the line
+|- EmptyMesh              the field never crosses the level inside the box
+|- GpuOutOfMemory         not even the smallest call fits
+'- Cancelled              the caller asked to stop between two steps
 """
 
 from __future__ import annotations

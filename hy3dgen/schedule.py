@@ -5,7 +5,8 @@ Time 0 is noise, time 1 is the shape; the network's velocity points from the one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,7 +50,9 @@ def consistency_times(num_steps: int, num_timesteps: int = 100) -> Float[Tensor,
     return torch.from_numpy(times.astype(np.float32))
 
 
-def times_for(schedule: Schedule, num_steps: int, consistency_timesteps: int | None) -> Float[Tensor, " steps_and_end"]:
+def times_for(
+    schedule: Schedule, num_steps: int, consistency_timesteps: int | None
+) -> Float[Tensor, " steps_and_end"]:
     """The time table of a checkpoint's schedule."""
     if schedule == "consistency":
         return consistency_times(num_steps, consistency_timesteps or 100)
@@ -66,7 +69,7 @@ def euler(
 
     `on_step(done, total)` is called after each step and may raise to stop.
     """
-    steps = [(now, after) for now, after in _pairs(times.tolist()) if after != now]
+    steps = [(now, after) for now, after in pairwise(times.tolist()) if after != now]
     for done, (now, after) in enumerate(steps, start=1):
         direction = velocity(latents, now)
         latents = (latents.float() + (after - now) * direction.float()).to(direction.dtype)
@@ -77,10 +80,6 @@ def euler(
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     """Classifier-free guidance: the unconditional velocity, moved `scale` times towards the conditional one."""
     return unconditional + scale * (conditional - unconditional)
-
-
-def _pairs(times: list[float]) -> Iterable[tuple[float, float]]:
-    return zip(times[:-1], times[1:], strict=True)
 
 
 def _check_steps(num_steps: int) -> None:

@@ -1,0 +1,49 @@
+# make demo    a picture to a mesh at a webhook, everything on this machine
+# make test    all that runs without a GPU or the network
+# make check   format, lint, types, import contracts, tests
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python
+IMAGE ?=
+
+.PHONY: demo test check lint format serve doctor evaluate clean
+
+.venv/serve: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/dev: .venv/serve requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+demo: .venv/serve
+	$(RUN) main.py demo $(if $(IMAGE),--image "$(IMAGE)")
+
+serve: .venv/serve
+	$(RUN) main.py serve
+
+doctor: .venv/serve
+	$(RUN) main.py doctor
+
+test: .venv/dev
+	$(RUN) -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+evaluate: .venv/dev
+	$(RUN) -m training.evaluate
+
+clean:
+	rm -rf .venv demo data
