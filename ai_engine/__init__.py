@@ -1,0 +1,1 @@
+"""The service: turns the URL of a picture into a mesh at a webhook. Knows no tensors."""

@@ -1,0 +1,307 @@
+"""Which addresses a caller's URL may lead to. Reads URLs and names; opens no connection.
+
+One parser decides what the host is, here and for the connection alike, and a host that two parsers
+could read differently is refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+import httpx2
+
+Address = IPv4Address | IPv6Address
+Resolver = Callable[[str, int], Sequence[str]]
+"""Host name and port to the addresses of that name as text; raises OSError when there are none."""
+
+DOCKER_HOST = "host.docker.internal"
+MAX_URL_CHARS = 8192
+DOOR_LOOKUP_S = 2.0
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_AUTHORITY = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\[\]:@%\\]+)(?::[0-9]{1,5})?")
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*")
+_NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+# Clouds hand out credentials at these; some (168.63.129.16) are publicly routable on paper.
+_METADATA_NETWORKS = tuple(
+    IPv4Network(text)
+    for text in ("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32")
+)
+_METADATA_V6 = (IPv6Network("fd00:ec2::/32"), IPv6Network("fd20:ce::254/128"))
+_METADATA_NAMES = frozenset({"metadata.google.internal", "metadata.goog", "metadata", "instance-data"})
+_LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".onion")
+
+_GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
+_NOT_PUBLIC_V6 = tuple(IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "3fff::/20"))
+_NOT_PUBLIC_V4 = tuple(IPv4Network(text) for text in ("192.0.0.0/24", "192.88.99.0/24"))
+_NAT64 = IPv6Network("64:ff9b::/96")
+_V4_COMPATIBLE = IPv6Network("::/96")
+
+# Ports of other protocols, as browsers block them (WHATWG Fetch, "port blocking"): an HTTP request
+# sent there could be read as a command.
+_FOREIGN_PORTS_TEXT = """
+1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123
+135 137 139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993
+995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6379 6566 6665 6666 6667 6668 6669 6679 6697 10080
+"""
+_FOREIGN_PORTS = frozenset(map(int, _FOREIGN_PORTS_TEXT.split()))
+
+
+class AddressForbidden(Exception):
+    """The URL leads where this service may not go; the message may be shown to the caller."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One parsed URL: where to connect and what to ask for there."""
+
+    scheme: str
+    host: str
+    """Lower-case ASCII, without brackets."""
+    port: int
+    path: bytes
+    """Path and query, as they go into the request line."""
+
+    @property
+    def authority(self) -> str:
+        """The `Host` header: brackets round IPv6, the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what a log line may say of a URL."""
+        return f"{self.scheme}://{self.authority}"
+
+
+def system_resolver(host: str, port: int) -> Sequence[str]:
+    """Every address the operating system finds for `host`."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+@dataclass(frozen=True)
+class AddressPolicy:
+    """The rule for one kind of URL: public hosts, and what the operator opened besides."""
+
+    exceptions: frozenset[tuple[str, int]] = frozenset()
+    """Host and port pairs that may be private. Metadata addresses stay shut even so."""
+    is_development: bool = False
+    """Opens loopback and `host.docker.internal`, every port."""
+    rewrite_loopback_to: str | None = None
+    """In a container: the host that `localhost` and `127.0.0.1` in a caller's URL mean."""
+    resolve: Resolver = field(default=system_resolver, repr=False)
+
+    def check_url(self, url: str) -> Target:
+        """The parsed URL, if it may be used as far as can be known now; may wait 2 s for the name service.
+
+        A name that does not resolve passes: it may exist later, and the connection checks again.
+
+        Raises:
+            AddressForbidden: the URL can't be used here.
+        """
+        target = self.parse(url)
+        with suppress(OSError):
+            self.addresses(target.host, target.port, timeout_s=DOOR_LOOKUP_S)
+        return target
+
+    def parse(self, url: str) -> Target:
+        """The parsed and rewritten URL, checked without asking the name service.
+
+        Raises:
+            AddressForbidden: the URL is malformed, or can be seen to lead to a forbidden place.
+        """
+        target = _rewritten(parse_url(url), self.rewrite_loopback_to)
+        self._check_port(target)
+        self._check_name(target)
+        literal = _literal_address(target.host)
+        if literal is not None:
+            self._check_address(literal, target.host, target.port)
+        return target
+
+    def addresses(self, host: str, port: int, *, timeout_s: float) -> list[str]:
+        """The addresses of `host` to connect to, every one of them checked.
+
+        Raises:
+            AddressForbidden: at least one of them may not be used.
+            OSError: the name has no address, or the answer took longer than `timeout_s`.
+        """
+        literal = _literal_address(host)
+        texts = [host] if literal is not None else _looked_up(self.resolve, host, port, timeout_s)
+        for text in texts:
+            self._check_address(_address(text), host, port)
+        return list(texts)
+
+    def _check_port(self, target: Target) -> None:
+        if not 0 < target.port < 65536:
+            raise AddressForbidden(f"port {target.port} does not exist")
+        if target.port in _FOREIGN_PORTS and (target.host, target.port) not in self.exceptions:
+            raise AddressForbidden(f"port {target.port} belongs to another protocol")
+
+    def _check_name(self, target: Target) -> None:
+        if target.host in _METADATA_NAMES:
+            raise AddressForbidden("the host is a cloud's metadata service")
+        if (target.host, target.port) in self.exceptions or self._is_own_machine(target.host):
+            return
+        if f".{target.host}".endswith(_LOCAL_SUFFIXES):
+            raise AddressForbidden("the host is a local name")
+
+    def _check_address(self, address: Address, host: str, port: int) -> None:
+        if is_metadata(address):
+            raise AddressForbidden("the host is a cloud's metadata service")
+        if is_public(address) or (host, port) in self.exceptions:
+            return
+        if self.is_development and (address.is_loopback or host == DOCKER_HOST):
+            return
+        raise AddressForbidden("the host is not on the public internet")
+
+    def _is_own_machine(self, host: str) -> bool:
+        return self.is_development and host in ("localhost", DOCKER_HOST)
+
+
+def parse_url(url: str) -> Target:
+    """The one reading of a URL; says nothing about where it may lead.
+
+    Raises:
+        AddressForbidden: not http or https, or written so that two programs could read it differently.
+    """
+    _check_spelling(url)
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, UnicodeError) as error:
+        raise AddressForbidden("the URL can't be read") from error
+    host = parsed.raw_host.decode("ascii").lower()
+    _check_host(host)
+    port = parsed.port if parsed.port is not None else _DEFAULT_PORTS[parsed.scheme]
+    return Target(scheme=parsed.scheme, host=host, port=port, path=parsed.raw_path)
+
+
+def parse_exceptions(text: str) -> frozenset[tuple[str, int]]:
+    """The pairs in `host:port,[v6]:port,...`, as an operator writes them in a setting.
+
+    Raises:
+        ValueError: an entry has no port, or can't be read.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    return frozenset(_exception(entry) for entry in entries)
+
+
+def is_public(address: Address) -> bool:
+    """True when the address is globally routable, tunnelled IPv4 unwrapped first."""
+    embedded = _embedded_v4(address)
+    if embedded:
+        return all(is_public(inner) for inner in embedded)
+    if isinstance(address, IPv6Address):
+        is_listed = address in _GLOBAL_UNICAST_V6 and not any(address in net for net in _NOT_PUBLIC_V6)
+        return is_listed and address.is_global
+    is_special = address.is_multicast or address.is_reserved or any(address in net for net in _NOT_PUBLIC_V4)
+    return address.is_global and not is_special
+
+
+def is_metadata(address: Address) -> bool:
+    """True for the addresses at which clouds hand out credentials, tunnelled ones included."""
+    if isinstance(address, IPv4Address):
+        return any(address in network for network in _METADATA_NETWORKS)
+    if any(address in network for network in _METADATA_V6):
+        return True
+    return any(is_metadata(inner) for inner in _embedded_v4(address))
+
+
+def _check_spelling(url: str) -> None:
+    if len(url) > MAX_URL_CHARS:
+        raise AddressForbidden(f"the URL has {len(url)} characters, {MAX_URL_CHARS} are allowed")
+    if any(char <= " " or char == "\x7f" or char == "\\" for char in url):
+        raise AddressForbidden("the URL holds white space, a control character or a backslash")
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() not in _DEFAULT_PORTS:
+        raise AddressForbidden("only http and https URLs are allowed")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        raise AddressForbidden("a user name or password in a URL is not allowed")
+    if not _AUTHORITY.fullmatch(authority):
+        raise AddressForbidden("the host or port of the URL can't be read")
+
+
+def _check_host(host: str) -> None:
+    if _literal_address(host) is not None:
+        return
+    if _NUMBER_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        raise AddressForbidden("an IPv4 address must be written as four plain decimal numbers")
+    if not _HOST_NAME.fullmatch(host):
+        raise AddressForbidden("the host of the URL is not a host name")
+
+
+def _literal_address(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _address(text: str) -> Address:
+    try:
+        return ip_address(text)
+    except ValueError as error:
+        raise AddressForbidden("the name service gave something that is not an address") from error
+
+
+def _rewritten(target: Target, loopback_means: str | None) -> Target:
+    if loopback_means is None:
+        return target
+    literal = _literal_address(target.host)
+    is_loopback = target.host == "localhost" or (literal is not None and literal.is_loopback)
+    if not is_loopback:
+        return target
+    return Target(scheme=target.scheme, host=loopback_means.lower(), port=target.port, path=target.path)
+
+
+def _embedded_v4(address: Address) -> tuple[IPv4Address, ...]:
+    """The IPv4 addresses that an IPv6 address stands for; none for one that stands for itself."""
+    if isinstance(address, IPv4Address):
+        return ()
+    if address.teredo is not None:
+        return address.teredo
+    number = int(address)
+    last = IPv4Address(number & 0xFFFFFFFF)
+    is_isatap = (number >> 32) & 0xFDFFFFFF == 0x5EFE
+    is_compatible = address in _V4_COMPATIBLE and number > 1
+    if address.ipv4_mapped is not None or address in _NAT64 or is_isatap or is_compatible:
+        return (last,)
+    return () if address.sixtofour is None else (address.sixtofour,)
+
+
+def _exception(entry: str) -> tuple[str, int]:
+    host, separator, port = entry.rpartition(":")
+    if not separator or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"expected host:port, got {entry!r}")
+    return host.strip("[]").lower(), int(port)
+
+
+def _looked_up(resolve: Resolver, host: str, port: int, timeout_s: float) -> Sequence[str]:
+    """The resolver's answer. The system's resolver has no deadline of its own, so it runs on a thread."""
+    answers: queue.SimpleQueue[Sequence[str] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(resolve(host, port))
+        except (OSError, UnicodeError) as error:
+            answers.put(error if isinstance(error, OSError) else OSError(str(error)))
+
+    threading.Thread(target=look_up, name="name lookup", daemon=True).start()
+    try:
+        answer = answers.get(timeout=max(timeout_s, 0.001))
+    except queue.Empty:
+        raise TimeoutError(f"no answer from the name service within {timeout_s:.1f} s") from None
+    if isinstance(answer, OSError):
+        raise answer
+    if not answer:
+        raise OSError("the name has no address")
+    return answer
