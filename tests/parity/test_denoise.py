@@ -1,0 +1,87 @@
+"""The denoiser, the time tables and the sampled latents equal the reference's."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from parity_case import Case, Recorder, close
+from test_image import views
+
+from hy3dgen.dit import DiT, time_features
+from hy3dgen.schedule import consistency_times, flow_times
+
+
+def watch_blocks(recorder: Recorder, dit: DiT) -> None:
+    recorder.watch("dit.latent_in", dit.latent_in)
+    recorder.watch("dit.cond_in", dit.context_in)
+    recorder.watch("dit.vec", dit.time_in)
+    for index, block in enumerate(dit.double_blocks):
+        recorder.watch(f"dit.double_{index}", block)
+    for index, block in enumerate(dit.single_blocks):
+        recorder.watch(f"dit.single_{index}", block)
+
+
+def test_the_velocity_agrees(case: Case) -> None:
+    stages = case.stages
+    velocity = case.pipeline.dit(
+        stages["dit.x"], stages["dit.t"], stages["dit.context"], stages.get("dit.guidance")
+    )
+    assert close(velocity, stages["dit.velocity"])
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_the_velocity_agrees_at_both_ends_of_time(plain: Case, time: int) -> None:
+    latents, context = plain.stages["dit.x"][:1], plain.stages["cond.main"]
+    velocity = plain.pipeline.dit(latents, torch.tensor([float(time)]), context)
+    assert close(velocity, plain.stages[f"dit.velocity_t{time}"])
+
+
+def test_the_denoiser_agrees_block_by_block(plain: Case) -> None:
+    recorder, stages = Recorder(), plain.stages
+    watch_blocks(recorder, plain.pipeline.dit)
+    plain.pipeline.dit(stages["dit.x"], stages["dit.t"], stages["dit.context"])
+    for name, output in recorder.outputs.items():
+        pair = {"latent": output[0], "cond": output[1]} if isinstance(output, tuple) else {"": output}
+        for side, tensor in pair.items():
+            assert close(tensor, stages[f"{name}.{side}" if side else name]), (name, side)
+
+
+def test_time_and_guidance_features_agree(plain: Case, turbo: Case) -> None:
+    assert close(time_features(plain.stages["dit.t"]), plain.stages["dit.timestep_embedding"])
+    assert close(time_features(turbo.stages["dit.guidance"]), turbo.stages["dit.guidance_embedding"])
+
+
+def test_time_tables_are_exact(plain: Case) -> None:
+    for num_steps in (1, 5, 12, 30, 50):
+        assert torch.equal(flow_times(num_steps), plain.stages[f"sched.flow.sigmas_{num_steps}"])
+        for entries in (50, 100):
+            expected = plain.stages[f"sched.consistency_pcm{entries}.sigmas_{num_steps}"]
+            assert torch.equal(consistency_times(num_steps, entries), expected)
+
+
+def sampled(case: Case) -> list[str]:
+    return [name for name in case.stages if name.startswith("sample.latents_")]
+
+
+def test_sampled_latents_agree_for_every_schedule_and_guidance(case: Case) -> None:
+    assert len(sampled(case)) >= 4
+    for name in sampled(case):
+        schedule, steps, guidance = re.fullmatch(
+            r"sample\.latents_([a-z]+)\d*_n(\d+)_g([\d.]+)", name
+        ).groups()
+        latents = case.pipeline(
+            case.image,
+            num_inference_steps=int(steps),
+            guidance_scale=float(guidance),
+            latents=case.stages["sample.noise"],
+            schedule=schedule,
+        )
+        assert close(latents, case.stages[name]), name
+
+
+def test_multi_view_velocity_and_latents_agree(plain: Case) -> None:
+    stages, pipeline = plain.stages, plain.pipeline
+    latents = pipeline(views(), num_inference_steps=5, latents=stages["sample.noise"])
+    assert close(latents, stages["mv.sample.latents_flow_n5_g5"])

@@ -1,0 +1,50 @@
+"""Prepared pictures and picture tokens equal the reference's."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from parity_case import DATA, Case, Recorder, close
+from PIL import Image
+
+from hy3dgen.conditioner import view_embeddings
+from hy3dgen.image_prep import prepare_image
+
+
+def views() -> dict[str, Image.Image]:
+    return {name: Image.open(DATA / f"view_{name}.png") for name in ("right", "front", "left")}
+
+
+def test_the_prepared_picture_is_exact(case: Case) -> None:
+    assert torch.equal(case.pipeline.prepare_image(case.image), case.stages["pre.image"])
+
+
+def test_a_picture_without_alpha_is_framed_exactly(plain: Case) -> None:
+    assert torch.equal(
+        plain.pipeline.prepare_image(plain.image.convert("RGB")), plain.stages["pre.opaque.image"]
+    )
+
+
+def test_the_stock_512_px_picture_is_exact(plain: Case) -> None:
+    expected = torch.from_numpy(np.array(Image.open(DATA / "pre_512_image.png").convert("RGB")))
+    expected = expected.permute(2, 0, 1)[None].float() / 255 * 2 - 1
+    assert torch.equal(prepare_image(plain.image, 512, 0.15), expected)
+
+
+def test_picture_tokens_agree(case: Case) -> None:
+    assert close(case.pipeline.conditioner(case.stages["pre.image"]), case.stages["cond.main"])
+
+
+def test_the_encoder_agrees_layer_by_layer(plain: Case) -> None:
+    recorder, dino = Recorder(), plain.pipeline.conditioner.dino
+    recorder.watch("cond.embeddings", dino.embeddings)
+    recorder.watch("cond.after_layer_0", dino.encoder.layer[0])
+    plain.pipeline.conditioner(plain.stages["pre.image"])
+    for name, output in recorder.outputs.items():
+        assert close(output[0] if isinstance(output, tuple) else output, plain.stages[name]), name
+
+
+def test_views_are_prepared_and_encoded_by_identity_not_by_order(plain: Case) -> None:
+    assert torch.equal(plain.pipeline.prepare_image(views()), plain.stages["mv.pre.image"])
+    assert close(plain.pipeline.encode(views()), plain.stages["mv.cond.main"])
+    assert close(view_embeddings(range(4), 48), plain.stages["mv.view_embed"], 1e-7)

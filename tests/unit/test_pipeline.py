@@ -1,0 +1,153 @@
+"""The public line of the shape model, as callers use it, on the parity checkpoint."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from parity_case import DATA
+from PIL import Image
+
+from hy3dgen.errors import EmptyImage, EmptyMesh, LatentShapeError
+from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, Mesh, ShapeVAE
+
+CHECKPOINT = DATA / "checkpoint.safetensors"
+OVERRIDES = json.loads((DATA / "overrides.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]:
+    return Hunyuan3DDiTFlowMatchingPipeline.from_single_file(CHECKPOINT, overrides=OVERRIDES["checkpoint"])
+
+
+@pytest.fixture(scope="module")
+def image() -> Image.Image:
+    return Image.open(DATA / "image.png")
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_published_snippet_runs_as_it_stands(image: Image.Image) -> None:
+    ckpt_path, DEVICE = str(CHECKPOINT), "cpu"
+    pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
+        ckpt_path, device=DEVICE, use_safetensors=True, overrides=OVERRIDES["checkpoint"]
+    )
+    latents = pipeline(image=image, num_inference_steps=5)
+    assert latents.shape == (1, 32, 16)
+    latents = latents / vae.scale_factor
+    latents = vae(latents)
+    assert latents.shape == (1, 32, 64)
+    meshes = vae.latents2mesh(latents, bounds=1.01, octree_resolution=32, mc_level=-1 / 512, num_chunks=8000)
+    assert isinstance(meshes[0], Mesh)
+    assert len(meshes[0].faces) > 1000
+
+
+def test_the_same_seed_gives_the_same_latents_and_another_seed_others(loaded, image) -> None:
+    pipeline, _vae = loaded
+    first, again, other = (pipeline(image, 2, generator=seeded(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_latents_that_skipped_the_vae_are_refused_with_both_widths(loaded) -> None:
+    _pipeline, vae = loaded
+    with pytest.raises(LatentShapeError, match=r"takes \[batch, tokens, 64\], got \[1, 32, 16\]"):
+        vae.latents2mesh(torch.zeros(1, 32, 16))
+    with pytest.raises(LatentShapeError, match=r"takes \[batch, tokens, 16\], got \[1, 32, 64\]"):
+        vae(torch.zeros(1, 32, 64))
+
+
+def test_a_field_without_a_surface_is_an_empty_mesh_and_not_none(loaded) -> None:
+    _pipeline, vae = loaded
+    with pytest.raises(EmptyMesh):
+        vae.latents2mesh(torch.zeros(1, 32, 64), octree_resolution=16, mc_level=1e6)
+
+
+def test_a_transparent_picture_is_refused_before_the_network_runs(loaded) -> None:
+    pipeline, _vae = loaded
+    with pytest.raises(EmptyImage, match="fully transparent"):
+        pipeline(Image.new("RGBA", (32, 32)))
+
+
+def test_output_type_mesh_is_the_whole_line(loaded, image) -> None:
+    pipeline, vae = loaded
+    vae_calls: list[int] = []
+    handle = vae.register_forward_hook(lambda *_: vae_calls.append(1))
+    (mesh,) = pipeline(image, 2, generator=seeded(0), output_type="mesh")
+    handle.remove()
+    assert vae_calls == [1]
+    assert len(mesh.faces) > 0
+
+
+def test_progress_is_reported_after_each_real_step(loaded, image) -> None:
+    pipeline, _vae = loaded
+    seen: list[tuple[int, int]] = []
+    pipeline(image, 4, callback=lambda *step: seen.append(step))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_guidance_of_one_equals_the_plain_velocity(loaded, image) -> None:
+    pipeline, _vae = loaded
+    once = pipeline(image, 3, guidance_scale=1.0, generator=seeded(0))
+    off = pipeline(image, 3, guidance_scale=-1.0, generator=seeded(0))
+    assert torch.equal(once, off)
+
+
+def test_a_distilled_denoiser_needs_its_guidance_and_a_plain_one_refuses_it(loaded) -> None:
+    pipeline, _vae = loaded
+    with pytest.raises(ValueError, match="takes no guidance"):
+        pipeline.dit(torch.zeros(1, 32, 16), torch.zeros(1), torch.zeros(1, 17, 48), torch.ones(1))
+    distilled, _ = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
+        DATA / "checkpoint_turbo.safetensors", overrides=OVERRIDES["checkpoint_turbo"]
+    )
+    with pytest.raises(ValueError, match="takes a guidance"):
+        distilled.dit(torch.zeros(1, 24, 8), torch.zeros(1), torch.zeros(1, 26, 40))
+
+
+def test_a_multi_view_checkpoint_takes_a_single_picture_as_its_front(image) -> None:
+    pipeline, _vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
+        CHECKPOINT, overrides=OVERRIDES["checkpoint"] | {"is_multi_view": True}
+    )
+    assert torch.equal(pipeline.encode(image), pipeline.encode({"front": image}))
+
+
+def test_query_coordinates_stay_float32_in_half_precision(image) -> None:
+    _pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
+        CHECKPOINT, dtype=torch.bfloat16, overrides=OVERRIDES["checkpoint"]
+    )
+    tokens = torch.randn(1, 32, 64, generator=seeded(0)).bfloat16()
+    near, far = torch.tensor([[[0.7, 0.1, 0.2]]]), torch.tensor([[[0.7005, 0.1, 0.2]]])
+    assert near.bfloat16().equal(far.bfloat16())
+    assert not vae.query_geometry(near, tokens).equal(vae.query_geometry(far, tokens))
+
+
+def test_vertices_are_scaled_by_the_number_of_cells(loaded) -> None:
+    """A sphere comes out at its radius and centre; the reference's divisor R+1 makes it 1.5 % small at R=64."""
+    _pipeline, vae = loaded
+    resolution, radius = 64, 0.6
+    sphere = ShapeVAE.latents2mesh.__wrapped__
+    original = vae._query
+    vae._query = lambda _tokens: lambda points: radius - points.norm(dim=-1)
+    try:
+        (mesh,) = sphere(vae, torch.zeros(1, 1, 64), octree_resolution=resolution, mc_level=0.0)
+    finally:
+        vae._query = original
+    assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - radius).max() < 0.001
+    assert np.abs(mesh.bounds.mean(axis=0)).max() < 1e-4
+    assert mesh.is_closed
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.01)
+
+
+def test_importing_the_model_imports_no_diffusers_and_touches_no_device() -> None:
+    code = (
+        "import sys, hy3dgen.shapegen, torch; "
+        "assert not {'diffusers', 'skimage', 'ai_engine', 'fastapi'} & set(sys.modules); "
+        "assert not torch.cuda.is_initialized()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=DATA.parents[2])
