@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from solid_shapes import cube, joined, sphere
+
+from ai_engine import mesh_file
+from ai_engine.mesh import Mesh
+from ai_engine.mesh_file import write_stl
+
+
+def test_the_file_is_84_bytes_and_50_for_each_face(tmp_path: Path) -> None:
+    write_stl(cube(), tmp_path / "a.stl")
+    assert (tmp_path / "a.stl").stat().st_size == 84 + 50 * 12
+
+
+def test_another_reader_finds_the_same_closed_solid(tmp_path: Path) -> None:
+    mesh = sphere()
+    write_stl(mesh, tmp_path / "a.stl")
+    read = trimesh.load_mesh(tmp_path / "a.stl")
+    assert read.is_watertight
+    assert len(read.faces) == len(mesh.faces)
+    assert read.volume == pytest.approx(4 / 3 * np.pi, rel=0.02)
+
+
+def test_normals_point_out_and_have_length_one(tmp_path: Path) -> None:
+    write_stl(cube(), tmp_path / "a.stl")
+    records = np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], mesh_file._STL_FACE)
+    centres = records["corners"].mean(axis=1)
+    assert np.allclose(np.linalg.norm(records["normal"], axis=1), 1)
+    assert np.all(np.einsum("ij,ij->i", records["normal"], centres) > 0.5)
+
+
+def test_a_face_without_area_gets_a_zero_normal(tmp_path: Path) -> None:
+    flat = Mesh(np.zeros((3, 3), np.float32), np.asarray([[0, 1, 2]], np.int32))
+    write_stl(flat, tmp_path / "a.stl")
+    assert not np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], mesh_file._STL_FACE)["normal"].any()
+
+
+def test_chunks_make_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = joined(cube(), sphere(8))
+    write_stl(mesh, tmp_path / "whole.stl")
+    monkeypatch.setattr(mesh_file, "CHUNK_FACES", 7)
+    write_stl(mesh, tmp_path / "chunks.stl")
+    assert (tmp_path / "whole.stl").read_bytes() == (tmp_path / "chunks.stl").read_bytes()
+
+
+def test_the_header_holds_the_title_and_never_says_solid(tmp_path: Path) -> None:
+    write_stl(cube(), tmp_path / "a.stl", title="AI Engine job 7, überlang " * 9)
+    header = (tmp_path / "a.stl").read_bytes()[:80]
+    assert header.startswith(b"AI Engine job 7, ?berlang")
+    with pytest.raises(ValueError, match="solid"):
+        write_stl(cube(), tmp_path / "a.stl", title="Solid gold")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_coordinate_that_is_no_number_is_refused_before_anything_is_written(
+    tmp_path: Path, value: float
+) -> None:
+    mesh = cube()
+    mesh.vertices[3, 1] = value
+    with pytest.raises(ValueError, match="finite"):
+        write_stl(mesh, tmp_path / "a.stl")
+    assert not (tmp_path / "a.stl").exists()
+
+
+def test_a_face_that_names_a_missing_vertex_is_no_mesh() -> None:
+    with pytest.raises(ValueError, match="there are 2"):
+        Mesh(np.zeros((2, 3), np.float32), np.asarray([[0, 1, 2]], np.int32))
