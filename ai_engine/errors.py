@@ -1,0 +1,254 @@
+"""Everything that can go wrong on purpose in the service, drawn as two trees.
+
+JobError                   ends a job; travels in its status and its webhook     stage      retryable
+|- ImageUrlForbidden       image_url_forbidden     address not public            download   no
+|- DownloadError           image_download_failed   no usable answer              download   yes
+|- ImageTooLarge           image_too_large         bytes or pixels over limit    download   no
+|- UnreadableImage         image_invalid           no picture, or damaged        cutout     no
+|- NoForeground            no_foreground           nothing to build from         cutout     no
+|- GpuOutOfMemory          gpu_out_of_memory       not even the smallest fits    denoise    yes
+|- GenerationTimeout       generation_timeout      the whole job took too long   denoise    yes
+|- EmptyMesh               empty_mesh              the field has no surface      decode     no
+|- NotPrintable            not_printable           asked for, not reached        finish     no
+|- ResultTooLarge          result_too_large        the file is over the limit    finish     no
+|- JobCancelled            cancelled               the caller asked to stop      queue      no
+|- WorkerLost              worker_lost             its worker died, repeatedly   queue      no
+'- InternalError           internal                our own bug; the log knows    queue      yes
+
+RequestRefused             answers a request; travels as problem+json            status
+|- JobNotFound             not_found                                             404
+|- FileNotReady            not_ready               the job has no file yet       409
+|- KeyReused               idempotency_key_reused  same key, another body        409
+|- FileExpired             expired                                               410
+|- BodyTooLarge            body_too_large                                        413
+|- NotJson                 unsupported_media_type                                415
+|- InvalidField            validation_failed       `errors` name the fields      422
+|- QueueFull               queue_full              with `Retry-After`            429
+'- NotReady                unavailable             still starting                503
+
+A message is one sentence for the caller: never a path, a stack, or bytes that another server sent.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class JobError(Exception):
+    """Root of what ends a job. `stage` and `retryable` have a default per class and may be given per case."""
+
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "The job failed"
+    stage: str = "queue"
+    retryable: bool = False
+
+    def __init__(self, detail: str = "", *, stage: str | None = None, retryable: bool | None = None) -> None:
+        super().__init__(detail)
+        if stage is not None:
+            self.stage = stage
+        if retryable is not None:
+            self.retryable = retryable
+
+    @property
+    def detail(self) -> str:
+        """One sentence for the caller."""
+        return str(self) or self.title
+
+
+class ImageUrlForbidden(JobError):
+    """The picture's URL, or one that it redirects to, leads where this service may not go."""
+
+    code = "image_url_forbidden"
+    title = "The picture's address is not allowed"
+    stage = "download"
+
+
+class DownloadError(JobError):
+    """The picture's server gave no usable answer in time."""
+
+    code = "image_download_failed"
+    title = "The picture could not be downloaded"
+    stage = "download"
+    retryable = True
+
+
+class ImageTooLarge(JobError):
+    """The picture has more bytes or more pixels than are allowed."""
+
+    code = "image_too_large"
+    title = "The picture is too large"
+    stage = "download"
+
+
+class UnreadableImage(JobError):
+    """The bytes are no picture of a supported format, or a damaged one."""
+
+    code = "image_invalid"
+    title = "The picture can't be read"
+    stage = "cutout"
+
+
+class NoForeground(JobError):
+    """Nothing is left of the picture once its background is taken away."""
+
+    code = "no_foreground"
+    title = "No object was found in the picture"
+    stage = "cutout"
+
+
+class GpuOutOfMemory(JobError):
+    """The device has no room even for the smallest step."""
+
+    code = "gpu_out_of_memory"
+    title = "The device ran out of memory"
+    stage = "denoise"
+    retryable = True
+
+
+class GenerationTimeout(JobError):
+    """The job took longer than its `timeout_s`."""
+
+    code = "generation_timeout"
+    title = "The job took too long"
+    stage = "denoise"
+    retryable = True
+
+
+class EmptyMesh(JobError):
+    """The generated field has no surface at the asked level."""
+
+    code = "empty_mesh"
+    title = "The generated shape is empty"
+    stage = "decode"
+
+
+class NotPrintable(JobError):
+    """A printable mesh was required and could not be reached."""
+
+    code = "not_printable"
+    title = "The mesh can't be printed"
+    stage = "finish"
+
+
+class ResultTooLarge(JobError):
+    """The mesh file is larger than was allowed."""
+
+    code = "result_too_large"
+    title = "The mesh file is too large"
+    stage = "finish"
+
+
+class JobCancelled(JobError):
+    """The caller cancelled the job."""
+
+    code = "cancelled"
+    title = "The job was cancelled"
+
+
+class WorkerLost(JobError):
+    """Every worker that took the job died over it."""
+
+    code = "worker_lost"
+    title = "The worker died while it had this job, several times"
+
+
+class InternalError(JobError):
+    """Our own bug. The caller learns the job's id; the log has the rest."""
+
+    code = "internal"
+    title = "Something went wrong on our side"
+    retryable = True
+
+
+class RequestRefused(Exception):
+    """Root of what answers a request with problem+json."""
+
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "The request can't be served"
+    status: ClassVar[int] = 500
+
+    def __init__(self, detail: str = "", *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def detail(self) -> str:
+        """One sentence for the caller."""
+        return str(self) or self.title
+
+
+class JobNotFound(RequestRefused):
+    """No job has this id."""
+
+    code = "not_found"
+    title = "There is no such job"
+    status = 404
+
+
+class FileNotReady(RequestRefused):
+    """The job exists, its file does not, or not yet."""
+
+    code = "not_ready"
+    title = "The job has no file"
+    status = 409
+
+
+class KeyReused(RequestRefused):
+    """The idempotency key came before, with another body."""
+
+    code = "idempotency_key_reused"
+    title = "This idempotency key was used for another request"
+    status = 409
+
+
+class FileExpired(RequestRefused):
+    """The file existed and was removed."""
+
+    code = "expired"
+    title = "The file is no longer kept"
+    status = 410
+
+
+class BodyTooLarge(RequestRefused):
+    """The request's body is over the limit."""
+
+    code = "body_too_large"
+    title = "The request body is too large"
+    status = 413
+
+
+class NotJson(RequestRefused):
+    """The request's body is not JSON."""
+
+    code = "unsupported_media_type"
+    title = "The request body must be JSON"
+    status = 415
+
+
+class InvalidField(RequestRefused):
+    """One field has a value that can't be used; `field` names it."""
+
+    code = "validation_failed"
+    title = "The request is not valid"
+    status = 422
+
+    def __init__(self, field: str, detail: str, *, code: str = "invalid") -> None:
+        super().__init__(detail)
+        self.field = field
+        self.field_code = code
+
+
+class QueueFull(RequestRefused):
+    """As many jobs wait as are allowed to."""
+
+    code = "queue_full"
+    title = "The queue is full"
+    status = 429
+
+
+class NotReady(RequestRefused):
+    """The service can't take requests at this moment."""
+
+    code = "unavailable"
+    title = "The service is not ready"
+    status = 503

@@ -1,0 +1,272 @@
+"""The vocabulary of a job: what is asked for, how far it is, what came out, what is told to the caller.
+
+Values only. Knows no HTTP, no database, no file and no tensor.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from ai_engine.errors import JobError
+
+MAX_SEED = 2**63 - 1
+MAX_REQUEST_BYTES = 64 * 1024
+"""A request without an embedded picture."""
+
+OCTREE_RESOLUTION = {"draft": 128, "standard": 256, "high": 384, "max": 512}
+"""Cells per side that each quality asks for."""
+
+MEDIA_TYPES = {"stl": "model/stl"}
+
+CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
+RemoveBackground = Literal["auto", "always", "never"]
+Quality = Literal["draft", "standard", "high", "max"]
+MeshFormat = Literal["stl"]
+WebhookFormat = Literal["multipart", "binary"]
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "queued"
+    """Accepted and safe on disk; no worker has begun."""
+    RUNNING = "running"
+    """A worker is on one of its stages, or died there and another will take over."""
+    SUCCEEDED = "succeeded"
+    """The mesh exists. Its delivery may still be under way."""
+    FAILED = "failed"
+    """It ended with an error that has a code."""
+    CANCELLED = "cancelled"
+    """The caller stopped it."""
+
+
+class Stage(StrEnum):
+    """The stations of a job, in their order."""
+
+    QUEUE = "queue"
+    """Waiting for a worker."""
+    DOWNLOAD = "download"
+    """URL to image bytes."""
+    CUTOUT = "cutout"
+    """Image to object on transparent ground."""
+    DENOISE = "denoise"
+    """Noise to latents, one network call per step."""
+    DECODE = "decode"
+    """Latents to field to mesh."""
+    FINISH = "finish"
+    """Mesh to file."""
+
+
+Progress = Callable[[Stage, int, int], None]
+"""Called as `progress(stage, done, total)` between two steps of a stage; raises a JobError to stop there."""
+
+
+class JobRequest(BaseModel):
+    """What a caller asks for, checked. Unknown fields are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session_id: CallerId = Field(description="The caller's own name for the session.", examples=["s1"])
+    asset_id: CallerId = Field(
+        description="The caller's own name for the result; becomes the file's name.", examples=["a1"]
+    )
+    image_url: str = Field(
+        min_length=1,
+        description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
+        examples=["https://example.com/chair.png"],
+    )
+    webhook_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8192,
+        description="Where the mesh goes. None: poll the job instead.",
+        examples=["https://example.com/webhook"],
+    )
+    webhook_format: WebhookFormat | None = Field(
+        default=None, description="Form of the delivery; the service's setting unless given."
+    )
+    num_inference_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Steps from noise to shape; the model's own number unless given.",
+    )
+    guidance_scale: float = Field(
+        default=5.0, ge=0, le=20, description="How closely the picture is followed."
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_SEED,
+        description="Same seed, model and options: same mesh. Drawn unless given.",
+    )
+    quality: Quality = Field(default="standard", description="Cells per side: 128, 256, 384 or 512.")
+    octree_resolution: int | None = Field(
+        default=None, ge=32, le=1024, description="Cells per side; wins over quality."
+    )
+    mc_level: float = Field(
+        default=-1 / 512, ge=-10, le=10, description="The value of the field at the surface."
+    )
+    num_chunks: int = Field(
+        default=8000, ge=100, le=1_000_000, description="Points asked of the field in one call."
+    )
+    bounds: float = Field(
+        default=1.01, ge=0.1, le=4, description="Half the side of the cube that is searched."
+    )
+    remove_background: RemoveBackground = Field(
+        default="auto", description="auto: not where the picture brings a useful alpha channel."
+    )
+    format: MeshFormat = Field(default="stl", description="Format of the mesh file.")
+    priority: int = Field(default=0, ge=-10, le=10, description="Lower first.")
+    timeout_s: int | None = Field(
+        default=None, ge=1, le=3600, description="Seconds for the whole job, from the start of work."
+    )
+
+    def options(self) -> JobOptions:
+        """The request's wishes for the shape, with a seed drawn where none was given."""
+        return JobOptions(
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            seed=secrets.randbelow(MAX_SEED + 1) if self.seed is None else self.seed,
+            octree_resolution=self.octree_resolution or OCTREE_RESOLUTION[self.quality],
+            mc_level=self.mc_level,
+            num_chunks=self.num_chunks,
+            bounds=self.bounds,
+        )
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What the shape model is asked for."""
+
+    seed: int
+    num_inference_steps: int | None = None
+    """None: the model's own number."""
+    guidance_scale: float = 5.0
+    octree_resolution: int = 256
+    """Cells per side."""
+    mc_level: float = -1 / 512
+    num_chunks: int = 8000
+    """Points asked of the field in one call."""
+    bounds: float = 1.01
+    """Half the side of the cube that is searched, in model units."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file of a job: small enough a record to live in the job engine, unlike the bytes."""
+
+    uri: str
+    """Where the store finds it; never shown to a caller."""
+    sha256: str
+    """Of the whole file, 64 lower-case hex digits."""
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An accepted request: what the worker is given."""
+
+    job_id: str
+    session_id: str
+    asset_id: str
+    image_url: str | None
+    """None when the picture came inside the request."""
+    image: Artifact | None
+    """The picture that came inside the request."""
+    webhook_url: str | None
+    webhook_format: WebhookFormat
+    options: JobOptions
+    remove_background: RemoveBackground
+    format: MeshFormat
+    priority: int
+    timeout_s: float
+    accepted_at_s: float
+    """Seconds since 1970."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Job:
+        """The job that `to_dict` wrote."""
+        image = fields["image"]
+        options = JobOptions(**fields["options"])
+        return cls(**fields | {"options": options, "image": Artifact(**image) if image else None})
+
+
+@dataclass(frozen=True)
+class MeshFacts:
+    """What is known of the mesh without opening its file."""
+
+    format: MeshFormat
+    faces: int
+    units: str
+    """`model`: half the box's side is about 1; Y up."""
+    bbox: tuple[float, float, float]
+    """Side lengths along x, y, z."""
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """Why a job ended without a mesh, as the caller is told."""
+
+    code: str
+    title: str
+    detail: str
+    stage: str
+    retryable: bool
+
+    @classmethod
+    def of(cls, error: JobError) -> JobFailure:
+        """What the caller may know of `error`."""
+        return cls(error.code, error.title, error.detail, str(error.stage), error.retryable)
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended: with an artifact, or with a failure."""
+
+    timings_s: dict[str, float] = field(default_factory=dict)
+    """Seconds per stage."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """As used, with the seed drawn and the number of steps taken."""
+    model: dict[str, str] = field(default_factory=dict)
+    """Its id and its licence."""
+    artifact: Artifact | None = None
+    mesh: MeshFacts | None = None
+    failure: JobFailure | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> JobResult:
+        """The result that `to_dict` wrote."""
+        kinds: dict[str, Callable[..., Any]] = {
+            "artifact": Artifact,
+            "mesh": MeshFacts,
+            "failure": JobFailure,
+        }
+        values = {name: kinds[name](**fields[name]) if fields[name] else None for name in kinds}
+        return cls(**fields | values)
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """What a webhook is told when a job has ended."""
+
+    type: str
+    """generation.succeeded, generation.failed or generation.cancelled."""
+    timestamp: str
+    """When the job ended, RFC 3339 in UTC."""
+    data: dict[str, Any]

@@ -1,0 +1,200 @@
+"""Every tunable, with its unit in its name. The environment is read here, once, and nowhere else.
+
+Each field is the environment variable of the same name in capitals. The README's table is checked against
+this file.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ai_engine.job import WebhookFormat
+
+Seconds = Annotated[float, Field(gt=0)]
+MattingModel = Literal["tiny", "isnet-general-use", "u2net", "birefnet-general", "none"]
+
+
+class Settings(BaseSettings):
+    """The service's settings. Secrets are masked in `repr`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = Field(default="127.0.0.1", description="Address the HTTP port is opened on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="The HTTP port.")
+    profile: Literal["auto", "development", "production"] = Field(
+        default="auto",
+        description="development lets callers' URLs lead to this machine (loopback, host.docker.internal). "
+        "auto: development when HOST is a loopback address.",
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="How log lines are written.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important line that is written."
+    )
+
+    data_dir: Path = Field(default=Path("data"), description="Where jobs' files lie, and the SQLite file.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Database of the jobs: sqlite:///... or postgresql://...; jobs.sqlite in DATA_DIR unless given.",
+    )
+    max_queued_jobs: int = Field(
+        default=1000, ge=1, description="Jobs that may wait; more are refused with 429."
+    )
+    job_timeout_s: Seconds = Field(
+        default=900,
+        le=3600,
+        description="Seconds of work after which a job fails, unless it brings its own timeout_s.",
+    )
+    job_max_attempts: int = Field(
+        default=3,
+        ge=1,
+        description="How often a job may be begun again after its worker died, before it is worker_lost.",
+    )
+    jobs_in_flight: int = Field(
+        default=3,
+        ge=1,
+        le=32,
+        description="Jobs one worker holds at once; only one of them is on the device.",
+    )
+    queue_poll_s: Seconds = Field(default=0.5, description="Seconds between two looks for new work.")
+    lease_s: Seconds = Field(
+        default=15,
+        description="Seconds without a sign of life after which another worker takes a worker's jobs.",
+    )
+    drain_s: Seconds = Field(
+        default=30, description="Seconds that jobs in flight get to finish when told to stop."
+    )
+
+    model_path: Path = Field(
+        default=Path("models/tiny/tiny.safetensors"), description="The shape model's checkpoint."
+    )
+    model_variant: str | None = Field(
+        default=None,
+        description="The published name of the checkpoint's model where its file does not tell; "
+        "stand-in: a sphere, no checkpoint, to try the service.",
+    )
+    stand_in_step_s: float = Field(
+        default=0.0, ge=0, description="Seconds the stand-in model spends on each step."
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto, cpu, cuda or cuda:1. auto: the first GPU, else the CPU.",
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto",
+        description="Numbers the networks compute in. auto: float16 on a GPU, float32 on a CPU.",
+    )
+    require_gpu: bool = Field(default=False, description="Refuse to start without a GPU.")
+
+    matting_model: MattingModel = Field(
+        default="tiny", description="What removes backgrounds. none: pictures must bring an alpha channel."
+    )
+    matting_home: Path = Field(
+        default=Path("models/matting"), description="Where the published matting models lie."
+    )
+
+    image_max_bytes: int = Field(default=20_000_000, ge=1, description="Largest picture file taken.")
+    image_max_pixels: int = Field(
+        default=64_000_000, ge=1, description="Most pixels of a picture, checked before any is decoded."
+    )
+    download_timeout_s: Seconds = Field(default=30, description="Seconds for one download, in all.")
+    download_connect_timeout_s: Seconds = Field(
+        default=5, description="Seconds to connect to a picture's server."
+    )
+    download_min_bytes_per_s: float = Field(default=1000, ge=0, description="Slower downloads are given up.")
+    download_attempts: int = Field(
+        default=3, ge=1, description="How often a download is tried when the failure may pass."
+    )
+    allowed_private_download_hosts: str = Field(
+        default="", description="host:port,... that pictures may come from though they are not public."
+    )
+    allowed_private_webhook_hosts: str = Field(
+        default="", description="host:port,... that webhooks may go to though they are not public."
+    )
+    rewrite_loopback_to: str | None = Field(
+        default=None, description="In a container: the host that localhost in a caller's URL means."
+    )
+
+    webhook_format: WebhookFormat = Field(
+        default="multipart", description="Form of a delivery where the request names none."
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="whsec_...: deliveries are signed with it. Two, space apart, while it rotates.",
+    )
+    webhook_connect_timeout_s: Seconds = Field(default=5, description="Seconds to connect to a webhook.")
+    webhook_timeout_s: Seconds = Field(default=30, description="Seconds for one delivery, and then:")
+    webhook_timeout_s_per_mb: float = Field(default=1, ge=0, description="Seconds more per megabyte sent.")
+    webhook_delays_s: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=(0, 5, 30, 300, 1800, 7200, 18000, 36000),
+        min_length=1,
+        description="Seconds before each attempt of a delivery; after the last it is dead.",
+    )
+    webhook_max_retry_after_s: Seconds = Field(
+        default=3600, description="The longest Retry-After of a receiver that is obeyed."
+    )
+
+    @field_validator("webhook_delays_s", mode="before")
+    @classmethod
+    def _split_delays(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("webhook_delays_s")
+    @classmethod
+    def _check_delays(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(delay_s < 0 for delay_s in value):
+            raise ValueError("a delay can't be negative")
+        return value
+
+    @model_validator(mode="after")
+    def _check_secret(self) -> Settings:
+        for secret in self.webhook_secrets:
+            if not secret.startswith("whsec_"):
+                raise ValueError("WEBHOOK_SECRET must start with whsec_")
+        return self
+
+    @property
+    def is_development(self) -> bool:
+        """True when callers' URLs may lead to this machine."""
+        return self.profile == "development" or (self.profile == "auto" and _is_loopback(self.host))
+
+    @property
+    def is_stand_in(self) -> bool:
+        """True when a sphere stands in for the shape model."""
+        return self.model_variant == "stand-in"
+
+    @cached_property
+    def sqlite_path(self) -> Path | None:
+        """The SQLite file, absolute; None on another database."""
+        if self.database_url is None:
+            return self.data_dir.absolute() / "jobs.sqlite"
+        url = self.database_url.get_secret_value()
+        return Path(url.removeprefix("sqlite:///")).absolute() if url.startswith("sqlite:") else None
+
+    @property
+    def jobs_database_url(self) -> str:
+        """The database of the jobs as a URL, default applied."""
+        if self.sqlite_path is not None:
+            return f"sqlite:///{self.sqlite_path}"
+        assert self.database_url is not None
+        return self.database_url.get_secret_value()
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The secrets that deliveries are signed with, none or more."""
+        return tuple(self.webhook_secret.get_secret_value().split()) if self.webhook_secret else ()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
