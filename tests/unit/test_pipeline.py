@@ -34,7 +34,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def test_the_published_snippet_runs_as_it_stands(image: Image.Image) -> None:
-    ckpt_path, DEVICE = str(CHECKPOINT), "cpu"
+    ckpt_path, DEVICE = str(CHECKPOINT), "cpu"  # noqa: N806 (the snippet's own name)
     pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
         ckpt_path, device=DEVICE, use_safetensors=True, overrides=OVERRIDES["checkpoint"]
     )
