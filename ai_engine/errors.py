@@ -26,6 +26,8 @@ RequestRefused             answers a request; travels as problem+json           
 |- QueueFull               queue_full              with `Retry-After`            429
 '- NotReady                unavailable             still starting                503
 
+StartupError               keeps a process from starting; travels in the log and in /readyz
+
 A message is one sentence for the caller: never a path, a stack, or bytes that another server sent.
 """
 
@@ -252,3 +254,7 @@ class NotReady(RequestRefused):
     code = "unavailable"
     title = "The service is not ready"
     status = 503
+
+
+class StartupError(Exception):
+    """A process can't start as it is set up; the message says what to change. For the operator alone."""
