@@ -1,0 +1,129 @@
+"""Asking the field: in calls of few fixed shapes, within the memory there is, and never twice for one point.
+
+Knows points and numbers; not which points are worth asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from hy3dgen.errors import GpuOutOfMemory, ShapeModelError
+from hy3dgen.lattice import Grid, locate
+
+Query = Callable[[Tensor], Tensor]
+"""Float32 points [n, 3] in model units -> logits [n], positive inside."""
+
+MIN_POINTS_PER_CALL = 2048
+MAX_POINTS_PER_CALL = 131_072
+POINTS_STEP = 4096
+
+
+def points_that_fit(device: torch.device, *, bytes_per_point: int, memory_share: float) -> int:
+    """How many points a call may have, judged by the memory that is free now; no bound on a CPU."""
+    if device.type != "cuda":
+        return MAX_POINTS_PER_CALL
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    points = int(memory_share * free_bytes / bytes_per_point) // POINTS_STEP * POINTS_STEP
+    return min(MAX_POINTS_PER_CALL, max(MIN_POINTS_PER_CALL, points))
+
+
+class FieldQuery:
+    """The field as a function of any number of points, asked in calls of two fixed sizes.
+
+    A network may round differently at another batch size, so every call is padded to `points_per_call`, or to a small
+    fixed size for what is left over. When the device runs out of memory the calls become half as large and the work
+    goes on where it stood.
+    """
+
+    def __init__(self, query: Query, points_per_call: int) -> None:
+        self._query = query
+        self.points_per_call = points_per_call
+        self.num_points = 0
+        self.num_padding = 0
+        self.num_calls = 0
+        self.num_halvings = 0
+
+    def __call__(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """The float32 logit at each point.
+
+        Raises:
+            GpuOutOfMemory: not even the smallest call fits.
+            ShapeModelError: a logit is not a finite number.
+        """
+        parts = []
+        start = 0
+        while start < len(points):
+            part = self._one_call(points[start:])
+            parts.append(part)
+            start += len(part)
+        logits = torch.cat(parts) if parts else points.new_empty(0)
+        if not torch.isfinite(logits).all():
+            raise ShapeModelError(f"{int((~torch.isfinite(logits)).sum())} of {len(logits)} logits are not finite")
+        return logits
+
+    def _one_call(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " k"]:
+        """The logits of the first points, as many as one call takes."""
+        while True:
+            size = self._call_size(len(points))
+            batch = points[:size]
+            padding = size - len(batch)
+            try:
+                logits = self._query(functional.pad(batch, (0, 0, 0, padding)))
+            except torch.OutOfMemoryError as error:
+                self._halve(error)
+                continue
+            self.num_calls += 1
+            self.num_points += len(batch)
+            self.num_padding += padding
+            return logits[: len(batch)].float()
+
+    def _call_size(self, num_left: int) -> int:
+        return self.points_per_call if num_left >= self.points_per_call else min(self.points_per_call, MIN_POINTS_PER_CALL)
+
+    def _halve(self, error: torch.OutOfMemoryError) -> None:
+        if self.points_per_call <= MIN_POINTS_PER_CALL:
+            raise GpuOutOfMemory(f"no room for a call of {self.points_per_call} points") from error
+        torch.cuda.empty_cache()
+        self.points_per_call = max(MIN_POINTS_PER_CALL, self.points_per_call // 2)
+        self.num_halvings += 1
+
+
+class FieldMemory:
+    """Every lattice point asked so far and its logit, sorted by key, whatever the level that asked."""
+
+    def __init__(self, query: FieldQuery, grid: Grid, device: torch.device) -> None:
+        self._query = query
+        self._grid = grid
+        self.keys = torch.empty(0, dtype=torch.int64, device=device)
+        self.logits = torch.empty(0, dtype=torch.float32, device=device)
+
+    def read(self, keys: Int64[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The logits of lattice points; those not known yet are asked, each once."""
+        wanted = keys.flatten()
+        at, is_known = locate(self.keys, wanted)
+        missing = wanted[~is_known].unique()
+        if len(missing) > 0:
+            self._insert(missing, self._query(self._grid.coordinates(missing)))
+            at, _ = locate(self.keys, wanted)
+        return self.logits[at].view(keys.shape)
+
+    def _insert(self, keys: Int64[Tensor, " n"], logits: Float[Tensor, " n"]) -> None:
+        """Merges sorted new points into the sorted old ones."""
+        places = torch.searchsorted(self.keys, keys) + torch.arange(len(keys), device=keys.device)
+        total = len(self.keys) + len(keys)
+        is_old = torch.ones(total, dtype=torch.bool, device=keys.device)
+        is_old[places] = False
+        self.keys = _merged(self.keys, keys, is_old, places)
+        self.logits = _merged(self.logits, logits, is_old, places)
+
+
+def _merged(old: Tensor, new: Tensor, is_old: Tensor, places: Tensor) -> Tensor:
+    merged = old.new_empty(len(is_old))
+    merged[is_old] = old
+    merged[places] = new
+    return merged

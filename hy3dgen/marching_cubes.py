@@ -1,0 +1,82 @@
+"""Turns a sparse field into a closed mesh, cell by cell, on the device where the field is. Asks nothing.
+
+Each crossed lattice edge gives one vertex, shared by the cells around it; the table gives each cell's triangles. The
+order of vertices and faces follows the lattice, so the same field gives the same mesh, bit for bit.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from hy3dgen.geometry import Mesh
+from hy3dgen.lattice import AXIS_UNITS, locate, unpack
+from hy3dgen.marching_cubes_table import EDGES, code_table
+from hy3dgen.sparse_field import SparseField
+
+CELLS_PER_BLOCK = 2**19
+
+
+def extract_surface(field: SparseField) -> Mesh:
+    """The surface where the field equals its level, in model units, wound so that normals point outside.
+
+    Closed except where it leaves the box. A field without cells gives an empty mesh.
+    """
+    edges = triangle_edges(field)
+    crossed, faces = numbered(edges, num_edges=3 * len(field.keys))
+    vertices = field.grid.world(edge_crossings(field, crossed))
+    return Mesh(vertices.cpu().numpy(), faces.int().cpu().numpy().astype(np.int32, copy=False))
+
+
+def triangle_edges(field: SparseField) -> Int64[Tensor, "triangles 3"]:
+    """The three lattice edges of each triangle; an edge's number is 3 * its lower point + its axis."""
+    triangles, counts = triangle_table(field.codes.device)
+    owner, axis = torch.tensor(EDGES, device=field.codes.device).unbind(-1)
+    parts = [torch.empty((0, 3), dtype=torch.int64, device=field.codes.device)]
+    blocks = zip(field.cells.split(CELLS_PER_BLOCK), field.codes.split(CELLS_PER_BLOCK), strict=True)
+    for cells, block_codes in blocks:
+        codes = block_codes.long()
+        corners = field.corners(cells)
+        has_triangle = torch.arange(triangles.shape[1], device=codes.device) < counts[codes][:, None]
+        row, nth = has_triangle.nonzero(as_tuple=True)
+        edges = triangles[codes[row], nth]
+        parts.append(3 * corners[row[:, None], owner[edges]] + axis[edges])
+    return torch.cat(parts)
+
+
+def numbered(
+    edges: Int64[Tensor, "triangles 3"], num_edges: int
+) -> tuple[Int64[Tensor, " vertices"], Int64[Tensor, "triangles 3"]]:
+    """The distinct edges in order, and the triangles as places among them."""
+    is_crossed = torch.zeros(num_edges, dtype=torch.bool, device=edges.device)
+    is_crossed[edges.flatten()] = True
+    place = is_crossed.cumsum(0, dtype=torch.int32) - 1
+    return is_crossed.nonzero().squeeze(1), place[edges]
+
+
+def edge_crossings(field: SparseField, edges: Int64[Tensor, " n"]) -> Float[Tensor, "n 3"]:
+    """Where the field crosses its level on each edge, linear between the ends: float64, in finest-cell units."""
+    point, axis = edges // 3, edges % 3
+    units = torch.tensor(AXIS_UNITS, device=edges.device)
+    far, _ = locate(field.keys, field.keys[point] + units[axis])
+    near_value = field.logits[point].double() - field.level
+    far_value = field.logits[far].double() - field.level
+    positions = unpack(field.keys[point]).double()
+    share = near_value / (near_value - far_value)
+    return positions.scatter_add(1, axis[:, None], share[:, None])
+
+
+@cache
+def triangle_table(device: torch.device) -> tuple[Int64[Tensor, "256 most 3"], Int64[Tensor, " 256"]]:
+    """The triangles of each code as edges, filled up with zeros to the longest row, and how many there are."""
+    rows = code_table().triangles
+    counts = torch.tensor([len(row) for row in rows])
+    table = torch.zeros(len(rows), int(counts.max()), 3, dtype=torch.int64)
+    for code, row in enumerate(rows):
+        for nth, triangle in enumerate(row):
+            table[code, nth] = torch.tensor(triangle)
+    return table.to(device), counts.to(device)
