@@ -22,7 +22,14 @@ import httpcore2
 
 from ai_engine.addresses import AddressForbidden, AddressPolicy, Target
 
-__all__ = ["AddressForbidden", "AddressPolicy", "Answer", "BodyTooLarge", "GuardedClient", "TransferFailed"]
+__all__ = [
+    "AddressForbidden",
+    "AddressPolicy",
+    "Answer",
+    "GuardedClient",
+    "TransferFailed",
+    "TransferTooLarge",
+]
 
 MAX_REDIRECTS = 3
 MAX_ANSWER_BYTES = 4096
@@ -42,7 +49,7 @@ class TransferFailed(Exception):
         self.status = status
 
 
-class BodyTooLarge(Exception):
+class TransferTooLarge(Exception):
     """The body is larger than was asked for; the rest of it was not read."""
 
 
@@ -124,7 +131,7 @@ class GuardedClient:
 
         Raises:
             AddressForbidden: the URL, or one that it redirects to, may not be used.
-            BodyTooLarge: more than `max_bytes` came or were announced.
+            TransferTooLarge: more than `max_bytes` came or were announced.
             TransferFailed: no success within `deadline_s`, in all, or slower than the minimum rate.
         """
         pace = Pace(deadline_s, self.min_bytes_per_s, self.clock)
@@ -302,14 +309,14 @@ def _body(response: httpcore2.Response, max_bytes: int, pace: Pace) -> bytes:
         )
     announced = _headers(response).get("content-length", "0")
     if announced.isascii() and announced.isdigit() and int(announced) > max_bytes:
-        raise BodyTooLarge(f"{announced} bytes were announced, {max_bytes} are allowed")
+        raise TransferTooLarge(f"{announced} bytes were announced, {max_bytes} are allowed")
     pace.begin_body()
     body = bytearray()
     for chunk in response.iter_stream():
         body += chunk
         pace.count(len(chunk))
         if len(body) > max_bytes:
-            raise BodyTooLarge(f"more than {max_bytes} bytes came")
+            raise TransferTooLarge(f"more than {max_bytes} bytes came")
         pace.remaining_s()
     return bytes(body)
 

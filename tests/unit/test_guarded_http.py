@@ -10,7 +10,7 @@ from raw_server import answering, raw_server, redirect, response
 from ai_engine.guarded_http import (
     AddressForbidden,
     AddressPolicy,
-    BodyTooLarge,
+    TransferTooLarge,
     GuardedClient,
     Pace,
     TransferFailed,
@@ -117,7 +117,7 @@ def test_an_error_status_is_a_typed_failure(client: GuardedClient, status: str, 
 def test_an_announced_size_over_the_limit_is_refused_before_it_is_read(client: GuardedClient) -> None:
     with (
         answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000000\r\n\r\n") as port,
-        pytest.raises(BodyTooLarge),
+        pytest.raises(TransferTooLarge),
     ):
         fetch(client, port)
 
@@ -128,7 +128,7 @@ def test_an_endless_body_is_cut_at_the_limit(client: GuardedClient) -> None:
         while True:
             connection.sendall(b"x" * 65536)
 
-    with raw_server(handle) as port, pytest.raises(BodyTooLarge):
+    with raw_server(handle) as port, pytest.raises(TransferTooLarge):
         fetch(client, port, max_bytes=1_000_000)
 
 

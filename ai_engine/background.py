@@ -1,0 +1,246 @@
+"""Picture to Cutout: the only door to rembg. Knows no tensors, no jobs and no network.
+
+The background becomes transparent and stays so: nothing is laid on white here. Faint alpha is cleared, since
+the shape model frames the object by every pixel that is not fully transparent.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from ai_engine.cutout import Cutout
+from ai_engine.errors import NoForeground
+from ai_engine.picture import MAX_PIXELS, read_picture
+
+RemoveBackground = Literal["auto", "always", "never"]
+
+FAINT_ALPHA = 10
+"""Up to here alpha is a remover's haze, not an object."""
+SOLID_ALPHA = 250
+"""From here on a pixel shows the object's own colour, nothing of what was behind it."""
+MIN_FOREGROUND_SHARE = 0.01
+MIN_CLEAR_BORDER_SHARE = 0.5
+MIN_ISLAND_SHARE = 0.1
+"""Separate parts of a mask that weigh less than this share of the heaviest one are dropped."""
+MAX_PLAIN_SPREAD = 3
+"""A picture whose channels vary by no more than this (of 255) shows nothing."""
+
+_NEUTRAL_GREY = (128, 128, 128, 255)
+
+
+class MattingModelUnusable(Exception):
+    """The weights of the matting model are missing or damaged; the message names the file, for the operator."""
+
+
+class Remover(Protocol):
+    """Finds the object in a picture."""
+
+    def mask(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """The opacity of the object, uint8 [height, width], of an RGB picture."""
+        ...
+
+
+def cut_out(
+    picture: bytes, *, remove: RemoveBackground, remover: Remover | None, max_pixels: int = MAX_PIXELS
+) -> Cutout:
+    """The object in a picture file, everything else transparent.
+
+    `auto` leaves a picture with a useful alpha channel as it is. Without a remover nothing is matted.
+
+    Raises:
+        UnreadableImage: the file is no picture that can be read.
+        ImageTooLarge: it has too many pixels.
+        NoForeground: it shows nothing, or the object covers less than 1 % of it.
+    """
+    image = read_picture(picture, max_pixels=max_pixels)
+    rgba = np.array(image.convert("RGBA"))
+    alpha = rgba[:, :, 3]
+    _check_shows_something(rgba)
+    has_own_cutout = has_useful_alpha(alpha)
+    if remover is not None and (remove == "always" or (remove == "auto" and not has_own_cutout)):
+        mask = _without_islands(_without_haze(remover.mask(_on_grey(image))))
+        rgba = _with_object_colours(rgba, mask)
+        alpha = np.minimum(alpha, mask)
+    rgba[:, :, 3] = _without_haze(alpha)
+    return _checked(Cutout(rgba))
+
+
+def has_useful_alpha(alpha: NDArray[np.uint8]) -> bool:
+    """True when the alpha channel [h, w] already separates an object from its surroundings.
+
+    An object that was cut out stands free: at least half of the picture's border is transparent. Rounded
+    corners of a screenshot, a watermark's veil or an opaque channel do not make a cut-out.
+    """
+    border = np.concatenate([alpha[0], alpha[-1], alpha[1:-1, 0], alpha[1:-1, -1]])
+    return bool(np.mean(border <= FAINT_ALPHA) >= MIN_CLEAR_BORDER_SHARE)
+
+
+def _check_shows_something(rgba: NDArray[np.uint8]) -> None:
+    if rgba[:, :, 3].max() <= FAINT_ALPHA:
+        raise NoForeground("Every pixel of the picture is transparent.")
+    is_opaque = rgba[:, :, 3].min() == 255
+    if is_opaque and np.ptp(rgba[:, :, :3], axis=(0, 1)).max() <= MAX_PLAIN_SPREAD:
+        raise NoForeground("The whole picture has one colour.")
+
+
+def _checked(cutout: Cutout) -> Cutout:
+    share = cutout.foreground_share
+    if share < MIN_FOREGROUND_SHARE:
+        raise NoForeground(
+            f"The object covers {share:.1%} of the picture; at least {MIN_FOREGROUND_SHARE:.0%} is needed."
+        )
+    return cutout
+
+
+def _on_grey(image: Image.Image) -> Image.Image:
+    """The picture as the remover sees it; what is hidden under alpha 0 must not reach it."""
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, _NEUTRAL_GREY), image).convert("RGB")
+
+
+def _without_haze(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.where(alpha <= FAINT_ALPHA, np.uint8(0), alpha)
+
+
+def _without_islands(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask without its small separate parts, weighed by their opacity."""
+    labels, num_parts = ndimage.label(mask, structure=np.ones((3, 3), np.int8))
+    if num_parts < 2:
+        return mask
+    weights = np.bincount(labels.ravel(), weights=mask.ravel())
+    return np.where((weights >= MIN_ISLAND_SHARE * weights.max())[labels], mask, np.uint8(0))
+
+
+def _with_object_colours(rgba: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture with the nearest solid colour of the object on every pixel that is not solid.
+
+    A soft edge holds half of the old background's colour; on white that would draw a dark rim.
+    """
+    is_solid = mask >= SOLID_ALPHA
+    if not is_solid.any():
+        return rgba
+    box = ndimage.find_objects((mask > 0).astype(np.uint8))[0]
+    rows, columns = ndimage.distance_transform_edt(
+        ~is_solid[box], return_distances=False, return_indices=True
+    )
+    coloured = rgba.copy()
+    coloured[box] = rgba[box][rows, columns]
+    return coloured
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """How rembg names a model, and the file it needs, seen from the folder of the published ones."""
+
+    session: str
+    file: str
+
+
+MATTING_MODELS = {
+    "tiny": _Weights("u2net_custom", "../tiny/matting.onnx"),
+    "isnet-general-use": _Weights("isnet-general-use", "isnet-general-use.onnx"),
+    "u2net": _Weights("u2net", "u2net.onnx"),
+    "birefnet-general": _Weights("birefnet-general", "birefnet-general.onnx"),
+}
+"""The models that may be used: each runs on this machine, and each has a name. rembg's own default is another
+one under another licence, and some of its names send the picture to a third party."""
+
+
+class BackgroundRemover:
+    """One named matting model of rembg, loaded when it is first needed."""
+
+    def __init__(self, model_name: str, home: Path) -> None:
+        if model_name not in MATTING_MODELS:
+            raise ValueError(f"no matting model {model_name!r}; there are {', '.join(MATTING_MODELS)}")
+        self.model_name = model_name
+        self.weights_path = Path(os.path.normpath(home / MATTING_MODELS[model_name].file))
+        self._lock = threading.Lock()
+        self._session: Any = None
+
+    def mask(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """The opacity of the object, uint8 [height, width], of an RGB picture.
+
+        Raises:
+            MattingModelUnusable: the weights are missing or damaged.
+        """
+        self.load()
+        import rembg
+
+        # A picture in which the model sees nothing at all makes rembg divide zero by zero.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = rembg.remove(picture, session=self._session, only_mask=True)
+        return np.asarray(found.convert("L"))
+
+    def load(self) -> None:
+        """Loads the weights, once. Never downloads.
+
+        Raises:
+            MattingModelUnusable: the file is missing or is no such model; the message names it.
+        """
+        with self._lock:
+            if self._session is None:
+                self._session = self._open_session()
+
+    def _open_session(self) -> Any:
+        if not self.weights_path.is_file():
+            raise MattingModelUnusable(
+                f"matting model {self.model_name!r}: there is no file {self.weights_path}"
+            )
+        rembg = _import_rembg()
+        try:
+            with _rembg_home(self.weights_path.parent):
+                session = MATTING_MODELS[self.model_name].session
+                return rembg.new_session(session, model_path=str(self.weights_path.absolute()))
+        except Exception as error:  # onnxruntime has a dozen errors of its own for a damaged file.
+            raise MattingModelUnusable(
+                f"matting model {self.model_name!r}: {self.weights_path} can't be loaded"
+            ) from error
+
+
+def open_remover(model_name: str, home: Path) -> BackgroundRemover | None:
+    """The remover of that name; none for `none`."""
+    return None if model_name == "none" else BackgroundRemover(model_name, home)
+
+
+def _import_rembg() -> Any:
+    """The package, imported so that it costs seconds and leaves nothing behind.
+
+    Its onnxruntime writes a device id to disk unless told not to, and its alpha matting, which is not used
+    here, would be compiled by numba for most of a minute, into a folder that must be writable.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import numba
+
+    was_disabled = numba.config.DISABLE_JIT
+    numba.config.DISABLE_JIT = True
+    try:
+        import rembg
+    finally:
+        numba.config.DISABLE_JIT = was_disabled
+    return rembg
+
+
+@contextmanager
+def _rembg_home(folder: Path) -> Generator[None]:
+    """Lets rembg find its weights in `folder` while a session is made: it reads the place from the environment."""
+    before = os.environ.get("U2NET_HOME")
+    os.environ["U2NET_HOME"] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["U2NET_HOME"]
+        else:
+            os.environ["U2NET_HOME"] = before
