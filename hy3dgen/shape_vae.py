@@ -6,13 +6,19 @@ units. Formulas: spec f.1 and f.2.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hy3dgen.config import VAEConfig
-from hy3dgen.errors import LatentShapeError
+from hy3dgen.config import HALF_EXTENT, MC_LEVEL, VAEConfig
+from hy3dgen.errors import EmptyMesh, LatentShapeError
+from hy3dgen.geometry import Box, Mesh
 from hy3dgen.layers import LAYER_NORM_EPS, Mlp, attend
+from hy3dgen.marching_cubes import extract_surface
+from hy3dgen.octree import DecodeOptions, Mode, OnLevel, decode_field
+from hy3dgen.sparse_field import SparseField
 
 POST_NORM_EPS = 1e-5  # Trained so: the one layer norm with another epsilon.
 
@@ -151,6 +157,59 @@ class ShapeVAE(nn.Module):
         """
         check_width(tokens, self.config.width, stage="query_geometry(points, tokens)")
         return self.geometry(points, *self.geometry.keys_values(tokens))
+
+    @torch.no_grad()
+    def latents2mesh(
+        self,
+        latents: Float[Tensor, "batch tokens width"],
+        bounds: float | Sequence[float] = HALF_EXTENT,
+        octree_resolution: int = 256,
+        mc_level: float = MC_LEVEL,
+        num_chunks: int = 8000,
+        decode_mode: Mode = "strict",
+        on_level: OnLevel | None = None,
+    ) -> list[Mesh]:
+        """One closed mesh per row of `latents`, which came out of `vae(...)`; vertices in model units.
+
+        `bounds` is a half extent or the six numbers of a box, `octree_resolution` the number of cells along each
+        axis, `num_chunks` (a published name) the most points asked in one call. `on_level` hears of each finished
+        octree level and may raise to stop.
+
+        Raises:
+            LatentShapeError: `latents` skipped `vae(...)`.
+            EmptyMesh: the field does not cross `mc_level` inside the box.
+            GpuOutOfMemory: not even the smallest call fits the device.
+        """
+        check_width(latents, self.config.width, stage="latents2mesh(latents)")
+        options = DecodeOptions(max_points_per_call=num_chunks, mode=decode_mode)
+        box = Box.from_bounds(bounds)
+        fields = (
+            decode_field(
+                self._query(tokens[None]),
+                box,
+                octree_resolution,
+                level=mc_level,
+                options=options,
+                device=latents.device,
+                on_level=on_level,
+            )
+            for tokens in latents
+        )
+        return [_surface(field) for field in fields]
+
+    def _query(self, tokens: Float[Tensor, "1 tokens width"]) -> Callable[[Tensor], Tensor]:
+        """The field of one shape as a function of points [n, 3]; keys and values are made once."""
+        key, value = self.geometry.keys_values(tokens)
+        return lambda points: self.geometry(points[None], key, value)[0]
+
+
+def _surface(field: SparseField) -> Mesh:
+    mesh = extract_surface(field)
+    if mesh.is_empty:
+        raise EmptyMesh(
+            f"the field does not cross {field.level:.4g} inside the box: the shape is empty or fills it"
+        )
+    return mesh
 
 
 def check_width(tensor: Tensor, width: int, *, stage: str) -> None:
