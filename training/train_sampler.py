@@ -1,0 +1,126 @@
+"""Stage 4: training along the sampler's own path. `python -m training.train_sampler --minutes 12`.
+
+Guidance pushes the sampler off the straight lines of stage 3. Here the real sampler (10 steps, guidance 5) runs
+without gradients; at the states it visits, the guided one-step estimate itself is trained, through both of its
+branches, to decode to the right field. The losses of stage 3 stay, so that other steps and scales go on working.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hy3dgen.schedule import euler, flow_times, guided
+from hy3dgen.shape_vae import ShapeVAE
+from training.data import FOLDER, load
+from training.held_out import WatchSet
+from training.networks import LATENT_CHANNELS, NUM_LATENTS
+from training.pace import Trainer, averaged_weights, set_up
+from training.train_conditioner import heads_loss, random_pixels
+from training.train_denoiser import (
+    BATCH,
+    FIELD_WEIGHT,
+    GUIDANCE,
+    HEADS_WEIGHT,
+    NUM_STEPS,
+    DenoiserLoss,
+    LatentTargets,
+    starting_networks,
+    watch_report,
+)
+from training.train_denoiser import PATH as DENOISER_PATH
+
+PATH = FOLDER / "sampler.pt"
+RATES = {"dit": 6e-4, "conditioner": 2.5e-4, "heads": 2.5e-4, "vae": 2.5e-4}
+FLOW_WEIGHT, ESTIMATE_WEIGHT = 0.3, 0.3
+WATCH_EVERY_STEPS = 90
+
+
+@dataclass(frozen=True)
+class Visit:
+    """States of one batch of pictures at one step of the sampler."""
+
+    index: Tensor
+    time: float
+    latents: Tensor
+
+
+@torch.no_grad()
+def visits(dit: nn.Module, context: Tensor, index: Tensor, generator: torch.Generator) -> list[Visit]:
+    """The states that the sampler visits for a batch of pictures, from noise to the last step."""
+    pair, found = torch.cat([context, torch.zeros_like(context)]), []
+
+    def velocity(latents: Tensor, time: float) -> Tensor:
+        found.append(Visit(index, time, latents))
+        return guided(*dit(latents.repeat(2, 1, 1), torch.full((len(pair),), time), pair).chunk(2), GUIDANCE)
+
+    euler(torch.randn(len(index), NUM_LATENTS, LATENT_CHANNELS, generator=generator), flow_times(NUM_STEPS), velocity)
+    return found
+
+
+class SamplerLoss:
+    """The losses at visited states, beside those of stage 3."""
+
+    def __init__(self, joint: DenoiserLoss) -> None:
+        self.joint, self.data, self.generator = joint, joint.data, joint.generator
+        self.waiting: list[Visit] = []
+
+    def __call__(self, networks: dict[str, nn.Module], dit: nn.Module, conditioner: nn.Module) -> Tensor:
+        """The weighted losses at the next visited states; runs the sampler when none are left."""
+        if not self.waiting:
+            self.waiting = self._explore(dit, conditioner)
+        visit = self.waiting.pop()
+        latents = self.joint.targets.latents[visit.index]
+        context = conditioner(random_pixels(self.data.image[visit.index], self.generator))
+        guided_loss = self._guided(networks["vae"], dit, context, visit, latents)  # type: ignore[arg-type]
+        flow, _ = self.joint._flow(dit, context.repeat(2, 1, 1), latents.repeat(2, 1, 1))
+        regression = heads_loss(networks["heads"], context, self.data.family[visit.index], latents.flatten(1))  # type: ignore[arg-type]
+        return guided_loss + FLOW_WEIGHT * flow + HEADS_WEIGHT * regression
+
+    def _explore(self, dit: nn.Module, conditioner: nn.Module) -> list[Visit]:
+        index = torch.randint(len(self.data), (BATCH,), generator=self.generator)
+        with torch.no_grad():
+            context = conditioner(random_pixels(self.data.image[index], self.generator))
+        found = visits(dit, context, index, self.generator)
+        order = torch.randperm(len(found), generator=self.generator).tolist()
+        return [found[i] for i in order]
+
+    def _guided(self, vae: ShapeVAE, dit: nn.Module, context: Tensor, visit: Visit, latents: Tensor) -> Tensor:
+        pair = torch.cat([context, torch.zeros_like(context)])
+        both = dit(visit.latents.repeat(2, 1, 1), torch.full((len(pair),), visit.time), pair)
+        estimate = visit.latents + (1 - visit.time) * guided(*both.chunk(2), GUIDANCE)
+        field = self.joint._field(vae, estimate, visit.index)
+        # Early guided estimates overshoot on purpose: the latents themselves are asked for late only.
+        return FIELD_WEIGHT * field + ESTIMATE_WEIGHT * visit.time * functional.mse_loss(estimate, latents)
+
+
+def main() -> None:
+    """Trains until the minutes are used up."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--seed", type=int, default=4)
+    options = parser.parse_args()
+    generator = set_up(options.seed)
+    data, watch = load(("image", "grid", "points", "distances")), WatchSet.make()
+    networks, encoder = starting_networks()
+    for name, weights in averaged_weights(DENOISER_PATH).items():
+        networks[name].load_state_dict(weights)
+    targets = LatentTargets.make(data, encoder)
+    loss_of = SamplerLoss(DenoiserLoss(data, targets, generator))
+    trainer = Trainer(networks, RATES, options.minutes, PATH, decay=0.99)
+    print("resumed" if trainer.resume() else "fresh", flush=True)
+    dit, conditioner = (torch.compile(networks[name], dynamic=False) for name in ("dit", "conditioner"))
+    for step in trainer.steps():
+        loss = loss_of(networks, dit, conditioner)
+        trainer.descend(loss)
+        if step % WATCH_EVERY_STEPS == 0:
+            text = watch_report(trainer, watch, targets.scale_factor)
+            print(f"{trainer.elapsed_s:5.0f} s, step {step}: loss {loss:.4f}, {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
