@@ -5,17 +5,21 @@ Values only. Knows no HTTP, no database, no file and no tensor.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from ai_engine.errors import JobError
+from ai_engine.errors import JobCancelled, JobError
 
 MAX_SEED = 2**63 - 1
+MAX_DRAWN_SEED = 2**53 - 1
+"""JavaScript reads it back unharmed."""
 MAX_REQUEST_BYTES = 64 * 1024
 """A request without an embedded picture."""
 
@@ -133,7 +137,7 @@ class JobRequest(BaseModel):
         return JobOptions(
             num_inference_steps=self.num_inference_steps,
             guidance_scale=self.guidance_scale,
-            seed=secrets.randbelow(MAX_SEED + 1) if self.seed is None else self.seed,
+            seed=secrets.randbelow(MAX_DRAWN_SEED + 1) if self.seed is None else self.seed,
             octree_resolution=self.octree_resolution or OCTREE_RESOLUTION[self.quality],
             mc_level=self.mc_level,
             num_chunks=self.num_chunks,
@@ -190,6 +194,13 @@ class Job:
     timeout_s: float
     accepted_at_s: float
     """Seconds since 1970."""
+    request_sha256: str
+    """Of the request as it was checked: tells whether an idempotency key comes with another request."""
+
+    @property
+    def file_name(self) -> str:
+        """The mesh file's name as the caller sees it."""
+        return f"{self.asset_id}.{self.format}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -210,9 +221,14 @@ class MeshFacts:
     format: MeshFormat
     faces: int
     units: str
-    """`model`: half the box's side is about 1; Y up."""
+    """`model`: the searched cube's side is `2 * bounds`; Y up."""
     bbox: tuple[float, float, float]
     """Side lengths along x, y, z."""
+    watertight: bool
+    manifold: bool
+    bodies: int
+    warnings: tuple[str, ...]
+    """Whole sentences for the caller."""
 
 
 @dataclass(frozen=True)
@@ -263,10 +279,50 @@ class JobResult:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """What a webhook is told when a job has ended."""
+    """What a webhook is told when a job has ended; the same on every attempt."""
 
     type: str
     """generation.succeeded, generation.failed or generation.cancelled."""
     timestamp: str
     """When the job ended, RFC 3339 in UTC."""
     data: dict[str, Any]
+
+    @classmethod
+    def of(cls, job: Job, result: JobResult, ended_at_s: float) -> JobEvent:
+        """The event that tells of `result`."""
+        about = {"job_id": job.job_id, "session_id": job.session_id, "asset_id": job.asset_id}
+        if result.failure is not None:
+            kind = "cancelled" if result.failure.code == JobCancelled.code else "failed"
+            ending: dict[str, Any] = {"status": kind, "error": asdict(result.failure)}
+        else:
+            kind, ending = "succeeded", {"status": "completed", **described(job, result)}
+        facts = {"timings_s": result.timings_s, "options": result.options, "model": result.model}
+        return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | facts)
+
+    def to_json(self) -> str:
+        """Compact ASCII JSON: what is signed."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def described(job: Job, result: JobResult) -> dict[str, Any]:
+    """The file and the mesh in it, as the caller is told; nothing when there is none."""
+    if result.artifact is None or result.mesh is None:
+        return {}
+    mesh = result.mesh
+    artifact = {
+        "format": mesh.format,
+        "media_type": MEDIA_TYPES[mesh.format],
+        "size": result.artifact.size,
+        "sha256": result.artifact.sha256,
+        "filename": job.file_name,
+        "faces": mesh.faces,
+        "units": mesh.units,
+        "bbox": [round(side, 4) for side in mesh.bbox],
+    }
+    facts = {"watertight": mesh.watertight, "manifold": mesh.manifold, "bodies": mesh.bodies}
+    return {"artifact": artifact, "print": facts | {"warnings": list(mesh.warnings)}}
+
+
+def rfc3339(moment_s: float) -> str:
+    """Seconds since 1970 as 2026-11-23T16:40:00Z."""
+    return datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

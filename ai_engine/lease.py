@@ -1,0 +1,173 @@
+"""Which workers are alive: one row per worker incarnation in the job database, on the database's clock.
+
+A worker renews its row; another worker that finds a row stale marks it dead, and whoever is marked dead has to
+leave. Knows nothing of jobs.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+_METADATA = sa.MetaData()
+_LEASE = sa.Table(
+    "ai_engine_lease",
+    _METADATA,
+    sa.Column("executor_id", sa.Text, primary_key=True),
+    sa.Column("slot", sa.Text, nullable=False),
+    sa.Column("beat_s", sa.Float, nullable=False),
+    sa.Column("is_alive", sa.Boolean, nullable=False),
+    sa.Column("died_s", sa.Float),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("model_id", sa.Text),
+    sa.Column("licence", sa.Text),
+    sa.Column("has_gpu", sa.Boolean, nullable=False),
+)
+_NOW_S: dict[str, sa.ColumnElement[float]] = {
+    "sqlite": sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float),
+    "postgresql": sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Float),
+}
+"""Seconds since 1970 on the database's clock: the workers' own clocks may differ."""
+RECENTLY_DEAD_S = 600.0
+
+
+class WorkerState(StrEnum):
+    """How far a worker is."""
+
+    LOADING = "loading"
+    """The weights are being read."""
+    READY = "ready"
+    """It takes jobs."""
+    FAILED = "failed"
+    """It could not start; its log says why."""
+    DRAINING = "draining"
+    """It finishes what it has and takes nothing new."""
+
+
+@dataclass(frozen=True)
+class WorkerLease:
+    """What is known of one worker."""
+
+    executor_id: str
+    slot: str
+    age_s: float
+    """Since its last sign of life."""
+    is_alive: bool
+    state: WorkerState
+    model_id: str | None
+    licence: str | None
+    has_gpu: bool
+
+
+def new_executor_id(slot: str) -> str:
+    """The id of one incarnation of the worker in `slot`: never used twice."""
+    return f"{slot}#{secrets.token_hex(6)}"
+
+
+def slot_name(device: str) -> str:
+    """One machine and one device: where at most one worker may be."""
+    return f"{socket.gethostname()}:{device}"
+
+
+class Leases:
+    """The table of leases."""
+
+    def __init__(self, database_url: str) -> None:
+        self._engine = _engine(database_url)
+        self._now_s = _NOW_S[self._engine.dialect.name]
+        _METADATA.create_all(self._engine)
+
+    def take(self, executor_id: str, slot: str) -> None:
+        """Enters a new worker, loading."""
+        row = sa.insert(_LEASE).values(
+            executor_id=executor_id,
+            slot=slot,
+            beat_s=self._now_s,
+            is_alive=True,
+            state=WorkerState.LOADING,
+            has_gpu=False,
+        )
+        with self._engine.begin() as connection:
+            connection.execute(row)
+
+    def renew(self, executor_id: str) -> bool:
+        """Notes a sign of life; False when this worker was declared dead and must leave."""
+        row = sa.update(_LEASE).where(_LEASE.c.executor_id == executor_id, _LEASE.c.is_alive)
+        with self._engine.begin() as connection:
+            return connection.execute(row.values(beat_s=self._now_s)).rowcount == 1
+
+    def describe(
+        self,
+        executor_id: str,
+        state: WorkerState,
+        *,
+        model_id: str | None = None,
+        licence: str | None = None,
+        has_gpu: bool = False,
+    ) -> None:
+        """Notes how far this worker is, and with which model."""
+        values: dict[str, object] = {"state": state}
+        if model_id is not None:
+            values |= {"model_id": model_id, "licence": licence, "has_gpu": has_gpu}
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(_LEASE).where(_LEASE.c.executor_id == executor_id).values(values))
+
+    def give_up(self, executor_id: str) -> None:
+        """Ends this worker's lease, so that its jobs are taken over at once."""
+        self._mark_dead(_LEASE.c.executor_id == executor_id)
+
+    def bury_earlier(self, executor_id: str, slot: str) -> None:
+        """Marks every other worker of `slot` dead. For the one that holds the slot's lock."""
+        self._mark_dead(_LEASE.c.slot == slot, _LEASE.c.executor_id != executor_id)
+
+    def bury_stale(self, lease_s: float) -> None:
+        """Marks the workers dead that gave no sign of life for `lease_s`."""
+        self._mark_dead(_LEASE.c.beat_s < self._now_s - lease_s)
+
+    def dead(self) -> list[str]:
+        """The executor ids of all workers that died in the last ten minutes."""
+        query = sa.select(_LEASE.c.executor_id).where(
+            sa.not_(_LEASE.c.is_alive), _LEASE.c.died_s > self._now_s - RECENTLY_DEAD_S
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def workers(self) -> Sequence[WorkerLease]:
+        """All workers that are alive or died in the last ten minutes, the latest sign of life first."""
+        age_s = (self._now_s - _LEASE.c.beat_s).label("age_s")
+        query = sa.select(_LEASE, age_s).where(age_s < RECENTLY_DEAD_S).order_by(_LEASE.c.beat_s.desc())
+        with self._engine.connect() as connection:
+            return [
+                WorkerLease(
+                    executor_id=row.executor_id,
+                    slot=row.slot,
+                    age_s=row.age_s,
+                    is_alive=row.is_alive,
+                    state=WorkerState(row.state),
+                    model_id=row.model_id,
+                    licence=row.licence,
+                    has_gpu=row.has_gpu,
+                )
+                for row in connection.execute(query)
+            ]
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._engine.dispose()
+
+    def _mark_dead(self, *which: sa.ColumnElement[bool]) -> None:
+        with self._engine.begin() as connection:
+            rows = sa.update(_LEASE).where(_LEASE.c.is_alive, *which)
+            connection.execute(rows.values(is_alive=False, died_s=self._now_s))
+
+
+def _engine(database_url: str) -> sa.Engine:
+    if not database_url.startswith("sqlite"):
+        url = sa.make_url(database_url).set(drivername="postgresql+psycopg")
+        return sa.create_engine(url, pool_size=2, pool_pre_ping=True)
+    return sa.create_engine(database_url, connect_args={"timeout": 30})

@@ -1,0 +1,261 @@
+"""One job as one straight line of stages.
+
+    download -> cut out -> shape -> finish
+
+Each stage writes its file, then gives back a small record of it; only the record goes into the job engine, which
+remembers it, so that a job whose worker died goes on after the last stage that was finished. A stage whose input
+file is gone (another machine, an emptied disk) makes it again first. Knows no database and no HTTP API.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from ai_engine.artifacts import ArtifactStore
+from ai_engine.background import Remover, cut_out
+from ai_engine.cutout import Cutout
+from ai_engine.download import DownloadLimits, fetch_image
+from ai_engine.errors import DownloadError, JobError
+from ai_engine.guarded_http import GuardedClient
+from ai_engine.job import Artifact, Job, JobFailure, JobOptions, JobResult, MeshFacts, Progress, Stage
+from ai_engine.mesh import Mesh
+from ai_engine.mesh_file import write_stl
+from ai_engine.print_ready import PrintReport, finish
+from ai_engine.telemetry import event
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+"""What a stage leaves behind: `artifact` and `seconds` per stage; plain JSON values."""
+
+
+class Model(Protocol):
+    """The shape model, or what stands in for it."""
+
+    @property
+    def model_id(self) -> str:
+        """The name of the checkpoint's model."""
+
+    @property
+    def licence(self) -> str:
+        """Of the weights, and so of the meshes."""
+
+    @property
+    def default_steps(self) -> int:
+        """Steps from noise to shape unless a job asks for another number."""
+
+    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Mesh:
+        """The mesh of the object in `picture` (RGBA)."""
+
+
+class Run(Protocol):
+    """One execution of a job, as the job engine offers it."""
+
+    def step(self, name: str, work: Callable[[], Record]) -> Record:
+        """What `work` gives back; from memory when it was finished in an earlier execution."""
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        """Tells how far the stage is. Raises to stop the job there."""
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How many jobs of one worker may be in each stage at once."""
+
+    download: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(3))
+    cutout: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
+    device: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
+    finish: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the stages work with; made once per worker."""
+
+    store: ArtifactStore
+    http: GuardedClient
+    remover: Remover | None
+    model: Model
+    download_limits: DownloadLimits
+    max_image_pixels: int
+    download_attempts: int = 3
+    lanes: Lanes = field(default_factory=Lanes)
+
+
+def run_job(job: Job, workshop: Workshop, run: Run) -> JobResult:
+    """How the job ended. A JobError on the way becomes a failure that has a code."""
+    try:
+        return JobLine(job, workshop, run).result()
+    except JobError as error:
+        event(
+            logger, "job failed", job_id=job.job_id, code=error.code, stage=error.stage, detail=error.detail
+        )
+        model = {"id": workshop.model.model_id, "licence": workshop.model.licence}
+        return JobResult(options=asdict(job.options), model=model, failure=JobFailure.of(error))
+
+
+class JobLine:
+    """The stages of one job."""
+
+    def __init__(self, job: Job, workshop: Workshop, run: Run) -> None:
+        self.job = job
+        self.workshop = workshop
+        self.run = run
+
+    def result(self) -> JobResult:
+        """The finished job.
+
+        Raises:
+            JobError: a stage could not do its work.
+        """
+        picture = self.run.step("download", self.download)
+        cutout = self.run.step("cutout", lambda: self.cut_out(picture))
+        mesh = self.run.step("shape", lambda: self.shape(picture, cutout))
+        file = self.run.step("finish", lambda: self.finish(picture, cutout, mesh))
+        seconds: dict[str, float] = {}
+        for record in (picture, cutout, mesh, file):
+            seconds |= record["seconds"]
+        return JobResult(
+            timings_s={name: round(value, 3) for name, value in seconds.items()},
+            options=asdict(self.options) | {"degraded": []},
+            model={"id": self.workshop.model.model_id, "licence": self.workshop.model.licence},
+            artifact=Artifact(**file["artifact"]),
+            mesh=MeshFacts(**file["mesh"]),
+        )
+
+    @property
+    def options(self) -> JobOptions:
+        """The options as used: the model's own number of steps where the caller named none."""
+        wished = self.job.options
+        return replace(
+            wished, num_inference_steps=wished.num_inference_steps or self.workshop.model.default_steps
+        )
+
+    def download(self) -> Record:
+        """The picture's file, as the caller's URL gives it."""
+        with self.workshop.lanes.download, _Clock() as clock:
+            self.run.progress(Stage.DOWNLOAD, 0, 1)
+            if self.job.image is not None:
+                return _record(self.job.image, {Stage.DOWNLOAD: 0.0})
+            data = self._fetch()
+            artifact = self.workshop.store.put_bytes(self.job.job_id, "picture", data)
+        return _record(artifact, {Stage.DOWNLOAD: clock.seconds})
+
+    def _fetch(self) -> bytes:
+        assert self.job.image_url is not None
+        limits, http = self.workshop.download_limits, self.workshop.http
+        for attempt in range(1, self.workshop.download_attempts):
+            try:
+                return fetch_image(self.job.image_url, http=http, limits=limits)
+            except DownloadError as error:
+                if not error.retryable:
+                    raise
+                event(logger, "download failed, trying again", job_id=self.job.job_id, detail=error.detail)
+                time.sleep(2 ** (attempt - 1) * random.uniform(0.8, 1.2))
+                self.run.progress(Stage.DOWNLOAD, 0, 1)
+        return fetch_image(self.job.image_url, http=http, limits=limits)
+
+    def cut_out(self, picture: Record) -> Record:
+        """The object on transparent ground, a PNG file."""
+        source = self._present(picture, self.download)
+        with self.workshop.lanes.cutout, _Clock() as clock:
+            self.run.progress(Stage.CUTOUT, 0, 1)
+            cutout = cut_out(
+                source.read_bytes(),
+                remove=self.job.remove_background,
+                remover=self.workshop.remover,
+                max_pixels=self.workshop.max_image_pixels,
+            )
+            artifact = self.workshop.store.put_bytes(self.job.job_id, "cutout.png", cutout.to_png())
+        return _record(artifact, {Stage.CUTOUT: clock.seconds})
+
+    def shape(self, picture: Record, cutout: Record) -> Record:
+        """The mesh as the shape model gives it, an NPZ file."""
+        source = self._present(cutout, lambda: self.cut_out(picture))
+        image = Cutout.from_png(source.read_bytes()).to_image()
+        with self.workshop.lanes.device, _Clock() as clock:
+            self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
+            denoised_s = 0.0
+
+            def progress(stage: Stage, done: int, total: int) -> None:
+                nonlocal denoised_s
+                if stage == Stage.DENOISE:
+                    denoised_s = clock.seconds
+                self.run.progress(stage, done, total)
+
+            mesh = self.workshop.model.generate(image, self.options, progress)
+            decoded_s = clock.seconds - denoised_s
+        artifact = self.workshop.store.put(self.job.job_id, "mesh.npz", lambda path: _save(mesh, path))
+        return _record(artifact, {Stage.DENOISE: denoised_s, Stage.DECODE: decoded_s})
+
+    def finish(self, picture: Record, cutout: Record, mesh: Record) -> Record:
+        """The mesh file that the caller gets."""
+        source = self._present(mesh, lambda: self.shape(picture, cutout))
+        with self.workshop.lanes.finish, _Clock() as clock:
+            self.run.progress(Stage.FINISH, 0, 1)
+            finished, report = finish(_load(source))
+            artifact = self.workshop.store.put(
+                self.job.job_id, f"mesh.{self.job.format}", lambda path: write_stl(finished, path)
+            )
+        facts = asdict(_facts(self.job, report))
+        return _record(artifact, {Stage.FINISH: clock.seconds}) | {"mesh": facts}
+
+    def _present(self, record: Record, make_again: Callable[[], Record]) -> Path:
+        """The path of the file of `record`, made again if it is gone."""
+        artifact = Artifact(**record["artifact"])
+        if not self.workshop.store.has(artifact):
+            event(logger, "file is gone, making it again", job_id=self.job.job_id, file=artifact.uri)
+            artifact = Artifact(**make_again()["artifact"])
+        return self.workshop.store.path(artifact)
+
+
+class _Clock:
+    """Seconds since a `with` block was entered, after everything it waited for before."""
+
+    def __enter__(self) -> _Clock:
+        self._began_at = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began_at
+
+
+def _record(artifact: Artifact, seconds: dict[Stage, float]) -> Record:
+    return {"artifact": asdict(artifact), "seconds": {str(stage): value for stage, value in seconds.items()}}
+
+
+def _facts(job: Job, report: PrintReport) -> MeshFacts:
+    return MeshFacts(
+        format=job.format,
+        faces=report.num_faces,
+        units="model",
+        bbox=report.bbox,
+        watertight=report.is_watertight,
+        manifold=report.is_watertight,
+        bodies=report.num_bodies,
+        warnings=report.warnings,
+    )
+
+
+def _save(mesh: Mesh, path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, vertices=mesh.vertices, faces=mesh.faces)
+
+
+def _load(path: Path) -> Mesh:
+    with np.load(path, allow_pickle=False) as arrays:
+        return Mesh(arrays["vertices"], arrays["faces"])

@@ -1,0 +1,70 @@
+"""A sphere in place of the shape model: same interface, no weights, no torch.
+
+For trying the service, for its tests, and for measuring everything but the model.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ai_engine.job import JobOptions, Progress, Stage
+from ai_engine.mesh import Mesh
+
+RADIUS = 0.8
+"""In model units."""
+NUM_RINGS = 24
+NUM_SPOKES = 48
+
+
+@dataclass(frozen=True)
+class StandInModel:
+    """Answers every picture with the same sphere, after a fixed time per step."""
+
+    step_s: float = 0.0
+    model_id: str = "stand-in"
+    licence: str = "Apache-2.0"
+    has_gpu: bool = False
+    default_steps: int = 5
+
+    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Mesh:
+        """A closed sphere in model units, Y up."""
+        steps = options.num_inference_steps or self.default_steps
+        for done in range(1, steps + 1):
+            time.sleep(self.step_s)
+            progress(Stage.DENOISE, done, steps)
+        progress(Stage.DECODE, 1, 1)
+        return sphere(RADIUS)
+
+
+def sphere(radius: float, *, num_rings: int = NUM_RINGS, num_spokes: int = NUM_SPOKES) -> Mesh:
+    """A closed sphere round the origin, its two poles on the Y axis, faces outwards."""
+    polar = np.pi * np.arange(1, num_rings) / num_rings
+    around = 2 * np.pi * np.arange(num_spokes) / num_spokes
+    ring_radius, height = np.sin(polar)[:, None], np.cos(polar)[:, None]
+    points = np.stack(
+        [
+            ring_radius * np.sin(around),
+            np.broadcast_to(height, (num_rings - 1, num_spokes)),
+            ring_radius * np.cos(around),
+        ],
+        axis=-1,
+    ).reshape(-1, 3)
+    poles = np.array([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]])
+    vertices = radius * np.concatenate([poles, points])
+    return Mesh(vertices.astype(np.float32), _sphere_faces(num_rings - 1, num_spokes))
+
+
+def _sphere_faces(num_circles: int, num_spokes: int) -> NDArray[np.int32]:
+    """Faces over vertex 0 (top), vertex 1 (bottom) and `num_circles` circles from top to bottom."""
+    grid = 2 + np.arange(num_circles * num_spokes).reshape(num_circles, num_spokes)
+    after = np.roll(grid, -1, axis=1)
+    top = np.stack([np.zeros(num_spokes, int), grid[0], after[0]], axis=-1)
+    bottom = np.stack([np.ones(num_spokes, int), after[-1], grid[-1]], axis=-1)
+    left = np.stack([grid[:-1], grid[1:], after[1:]], axis=-1).reshape(-1, 3)
+    right = np.stack([grid[:-1], after[1:], after[:-1]], axis=-1).reshape(-1, 3)
+    return np.concatenate([top, left, right, bottom]).astype(np.int32)

@@ -1,0 +1,236 @@
+"""What a webhook is sent, how it is signed, and when it is tried again. Knows no job engine and no stages.
+
+What is signed is always the JSON event; the file's sha256 and size stand in it. The file is streamed from disk
+with an exact Content-Length, so memory stays flat whatever its size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from standardwebhooks import Webhook
+
+from ai_engine.guarded_http import AddressForbidden, Answer, GuardedClient, TransferFailed
+from ai_engine.job import MEDIA_TYPES, WebhookFormat
+
+READ_BYTES = 256 * 1024
+BYTES_PER_MB = 1_000_000
+GONE = 410
+_BUSY = frozenset({429, 503})
+
+
+@dataclass(frozen=True)
+class MeshFile:
+    """The file that goes with a success."""
+
+    path: Path
+    name: str
+    """As the receiver sees it."""
+    format: str
+    size: int
+    """In bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What is sent to one receiver, the same on every attempt."""
+
+    job_id: str
+    session_id: str
+    asset_id: str
+    url: str
+    form: WebhookFormat
+    event: str
+    """Compact ASCII JSON."""
+    mesh: MeshFile | None
+    """None when the job has failed."""
+
+    @property
+    def event_id(self) -> str:
+        """What receivers recognise a repeated delivery by."""
+        return f"{self.job_id}:done"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt ended."""
+
+    is_accepted: bool
+    is_final: bool
+    """No further attempt makes sense."""
+    status: int | None
+    """The receiver's HTTP status, when there was one."""
+    detail: str
+    """One sentence; nothing of what the receiver sent but its status."""
+    retry_after_s: float = 0.0
+    """How long the receiver wants to be left alone."""
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Makes one attempt of a delivery."""
+
+    http: GuardedClient
+    signers: Sequence[Webhook] = ()
+    """One per secret; none: deliveries are not signed."""
+    timeout_s: float = 30.0
+    timeout_s_per_mb: float = 1.0
+    max_retry_after_s: float = 3600.0
+    clock: Callable[[], float] = field(default=time.time, repr=False)
+
+    def send(self, delivery: Delivery, attempt: int) -> Outcome:
+        """How attempt number `attempt`, counted from 1, went. Raises nothing for what receivers do."""
+        body = _body(delivery)
+        try:
+            answer = self.http.post(
+                delivery.url,
+                body.chunks,
+                headers=body.headers | self.headers(delivery, attempt),
+                deadline_s=self.timeout_s + self.timeout_s_per_mb * body.length / BYTES_PER_MB,
+                content_length=body.length,
+            )
+        except AddressForbidden as error:
+            return Outcome(False, True, None, f"the webhook's URL is not allowed: {error}")
+        except TransferFailed as error:
+            return Outcome(False, False, error.status, str(error))
+        return self._judged(answer)
+
+    def headers(self, delivery: Delivery, attempt: int) -> dict[str, str]:
+        """What every form carries besides its body."""
+        now = datetime.fromtimestamp(int(self.clock()), UTC)
+        headers = {
+            "webhook-id": delivery.event_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "X-Delivery-Attempt": str(attempt),
+            # The job is the trace: its id has the 32 hex digits of one.
+            "traceparent": f"00-{delivery.job_id}-{secrets.token_hex(8)}-00",
+        }
+        signatures = [
+            signer.sign(msg_id=delivery.event_id, timestamp=now, data=delivery.event)
+            for signer in self.signers
+        ]
+        return headers | ({"webhook-signature": " ".join(signatures)} if signatures else {})
+
+    def _judged(self, answer: Answer) -> Outcome:
+        if answer.is_success:
+            return Outcome(True, True, answer.status, "accepted")
+        wait_s = 0.0
+        if answer.status in _BUSY:
+            wait_s = min(
+                retry_after_s(answer.headers.get("retry-after"), self.clock()), self.max_retry_after_s
+            )
+        detail = f"the receiver answered {answer.status}"
+        return Outcome(False, answer.status == GONE, answer.status, detail, wait_s)
+
+
+def next_delay_s(
+    outcome: Outcome, attempt: int, delays_s: Sequence[float], jitter: Callable[[float, float], float]
+) -> float | None:
+    """Seconds until the attempt after number `attempt`; None when there is none.
+
+    Never sooner than the receiver asked for. `jitter(low, high)` draws a number between the two.
+    """
+    if outcome.is_accepted or outcome.is_final or attempt >= len(delays_s):
+        return None
+    return max(delays_s[attempt] * jitter(0.8, 1.2), outcome.retry_after_s)
+
+
+def retry_after_s(value: str | None, now_s: float) -> float:
+    """The seconds a Retry-After header means, as a number or as a date; 0 when it can't be read."""
+    if not value:
+        return 0.0
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value[:9])
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return 0.0
+    return max(0.0, moment.timestamp() - now_s)
+
+
+@dataclass(frozen=True)
+class _Body:
+    headers: dict[str, str]
+    length: int
+    chunks: Iterator[bytes]
+
+
+def _body(delivery: Delivery) -> _Body:
+    if delivery.form == "multipart":
+        return _multipart(delivery)
+    if delivery.mesh is None:
+        data = delivery.event.encode("ascii")
+        return _Body({"Content-Type": "application/json"}, len(data), iter([data]))
+    return _binary(delivery, delivery.mesh)
+
+
+def _binary(delivery: Delivery, mesh: MeshFile) -> _Body:
+    headers = {
+        "Content-Type": MEDIA_TYPES[mesh.format],
+        "Content-Digest": f"sha-256=:{b64encode(bytes.fromhex(mesh.sha256)).decode()}:",
+        "X-Generation-Event": delivery.event,
+        "X-Session-Id": delivery.session_id,
+        "X-Asset-Id": delivery.asset_id,
+        "X-Job-Id": delivery.job_id,
+    }
+    return _Body(headers, mesh.size, _read(mesh.path))
+
+
+def _multipart(delivery: Delivery) -> _Body:
+    boundary = f"mesh-{hashlib.sha256(delivery.event_id.encode()).hexdigest()[:24]}"
+    head = "".join(_text_part(boundary, name, value) for name, value in _text_values(delivery).items())
+    if delivery.mesh is not None:
+        head += _file_head(boundary, delivery.mesh)
+    tail = f"--{boundary}--\r\n" if delivery.mesh is None else f"\r\n--{boundary}--\r\n"
+    size = 0 if delivery.mesh is None else delivery.mesh.size
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    return _Body(headers, len(head) + size + len(tail), _framed(head, delivery.mesh, tail))
+
+
+def _text_values(delivery: Delivery) -> dict[str, str]:
+    data = json.loads(delivery.event)["data"]
+    values = {
+        "session_id": delivery.session_id,
+        "asset_id": delivery.asset_id,
+        "status": data["status"],
+        "job_id": delivery.job_id,
+    }
+    if "error" in data:
+        # One line: a receiver may put it into a header or a log.
+        sentence = " ".join(data["error"]["detail"].encode("ascii", "replace").decode().split())
+        values |= {"error": sentence, "code": data["error"]["code"]}
+    return values | {"event": delivery.event}
+
+
+def _text_part(boundary: str, name: str, value: str) -> str:
+    return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+
+
+def _file_head(boundary: str, mesh: MeshFile) -> str:
+    return (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{mesh.name}"\r\n'
+        f"Content-Type: {MEDIA_TYPES[mesh.format]}\r\n\r\n"
+    )
+
+
+def _framed(head: str, mesh: MeshFile | None, tail: str) -> Iterator[bytes]:
+    yield head.encode("ascii")
+    if mesh is not None:
+        yield from _read(mesh.path)
+    yield tail.encode("ascii")
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(READ_BYTES):
+            yield chunk
