@@ -1,0 +1,96 @@
+"""The service's door to the shape model, on the embedded checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from ai_engine.errors import JobCancelled, NoForeground, StartupError
+from ai_engine.job import JobOptions, Stage
+from ai_engine.settings import Settings
+from ai_engine.shape_model import ShapeModel, choose_device
+
+OPTIONS = JobOptions(seed=7, num_inference_steps=4, octree_resolution=48)
+
+
+def ignore(stage: Stage, done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def model() -> ShapeModel:
+    return ShapeModel.load(Settings(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    image = Image.new("RGBA", (200, 200))
+    ImageDraw.Draw(image).ellipse((40, 40, 160, 160), fill=(200, 120, 60, 255))
+    return image
+
+
+def test_a_picture_becomes_a_closed_mesh_in_the_box(model: ShapeModel, picture: Image.Image) -> None:
+    mesh = model.generate(picture, OPTIONS, ignore)
+    edges = np.sort(
+        np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]), axis=1
+    )
+    assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+    assert np.abs(mesh.vertices).max() <= 1.01
+
+
+def test_the_same_seed_gives_the_same_mesh_byte_for_byte(model: ShapeModel, picture: Image.Image) -> None:
+    first, again = (model.generate(picture, OPTIONS, ignore) for _ in range(2))
+    assert first.vertices.tobytes() == again.vertices.tobytes()
+    assert first.faces.tobytes() == again.faces.tobytes()
+
+
+def test_progress_goes_step_by_step_then_level_by_level(model: ShapeModel, picture: Image.Image) -> None:
+    seen: list[tuple[Stage, int, int]] = []
+    model.generate(picture, OPTIONS, lambda *step: seen.append(step))
+    denoising = [step for step in seen if step[0] == Stage.DENOISE]
+    decoding = seen[len(denoising) :]
+    assert denoising == [(Stage.DENOISE, 1, 3), (Stage.DENOISE, 2, 3), (Stage.DENOISE, 3, 3)]
+    assert decoding[-1][1] == decoding[-1][2]
+    assert {stage for stage, _, _ in decoding} == {Stage.DECODE}
+
+
+@pytest.mark.parametrize("stage", [Stage.DENOISE, Stage.DECODE])
+def test_a_job_stops_between_two_steps_when_progress_raises(
+    model: ShapeModel, picture: Image.Image, stage: Stage
+) -> None:
+    def stop(at: Stage, done: int, total: int) -> None:
+        if at == stage:
+            raise JobCancelled
+
+    with pytest.raises(JobCancelled):
+        model.generate(picture, OPTIONS, stop)
+
+
+def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:
+    with pytest.raises(NoForeground):
+        model.generate(Image.new("RGBA", (64, 64)), OPTIONS, ignore)
+
+
+def test_the_model_says_what_it_is(model: ShapeModel) -> None:
+    assert model.model_id == "ai-engine-tiny"
+    assert model.licence == "Apache-2.0"
+    assert model.default_steps == 10
+    assert not model.has_gpu
+
+
+def test_a_missing_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"gone\.safetensors: fetch or mount"):
+        ShapeModel.load(Settings(device="cpu", model_path=tmp_path / "gone.safetensors"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_asked_for_or_required_must_be_there() -> None:
+    assert choose_device("auto", require_gpu=False) == torch.device("cpu")
+    with pytest.raises(StartupError, match="REQUIRE_GPU"):
+        choose_device("auto", require_gpu=True)
+    with pytest.raises(StartupError, match="DEVICE=cuda:1"):
+        choose_device("cuda:1", require_gpu=False)
