@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -63,7 +63,8 @@ class FieldQuery:
             start += len(part)
         logits = torch.cat(parts) if parts else points.new_empty(0)
         if not torch.isfinite(logits).all():
-            raise ShapeModelError(f"{int((~torch.isfinite(logits)).sum())} of {len(logits)} logits are not finite")
+            num_bad = int((~torch.isfinite(logits)).sum())
+            raise ShapeModelError(f"{num_bad} of {len(logits)} logits are not finite numbers")
         return logits
 
     def _one_call(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " k"]:
@@ -83,7 +84,8 @@ class FieldQuery:
             return logits[: len(batch)].float()
 
     def _call_size(self, num_left: int) -> int:
-        return self.points_per_call if num_left >= self.points_per_call else min(self.points_per_call, MIN_POINTS_PER_CALL)
+        is_full = num_left >= self.points_per_call
+        return self.points_per_call if is_full else min(self.points_per_call, MIN_POINTS_PER_CALL)
 
     def _halve(self, error: torch.OutOfMemoryError) -> None:
         if self.points_per_call <= MIN_POINTS_PER_CALL:
@@ -106,11 +108,21 @@ class FieldMemory:
         """The logits of lattice points; those not known yet are asked, each once."""
         wanted = keys.flatten()
         at, is_known = locate(self.keys, wanted)
-        missing = wanted[~is_known].unique()
-        if len(missing) > 0:
-            self._insert(missing, self._query(self._grid.coordinates(missing)))
-            at, _ = locate(self.keys, wanted)
+        if len(self.keys) == 0 or not is_known.all():
+            return self._completed(wanted, at, is_known).view(keys.shape)
         return self.logits[at].view(keys.shape)
+
+    def _completed(
+        self, wanted: Int64[Tensor, " n"], at: Int64[Tensor, " n"], is_known: Bool[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """The logits of points of which some are known, at `at`; the others are asked and kept."""
+        missing, place = wanted[~is_known].unique(return_inverse=True)
+        answers = self._query(self._grid.coordinates(missing))
+        logits = answers.new_empty(len(wanted))
+        logits[is_known] = self.logits[at[is_known]]
+        logits[~is_known] = answers[place]
+        self._insert(missing, answers)
+        return logits
 
     def _insert(self, keys: Int64[Tensor, " n"], logits: Float[Tensor, " n"]) -> None:
         """Merges sorted new points into the sorted old ones."""

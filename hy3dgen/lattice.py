@@ -138,7 +138,9 @@ class Level:
         for axis in range(3):
             room = self.grid.cells[axis] - index_along(cells, axis)
             steps.append(room.clamp_(max=self.stride) * AXIS_UNITS[axis])
-        return torch.stack([cells + x * steps[0] + y * steps[1] + z * steps[2] for x, y, z in CORNERS], dim=-1)
+        return torch.stack(
+            [cells + x * steps[0] + y * steps[1] + z * steps[2] for x, y, z in CORNERS], dim=-1
+        )
 
     def neighbours(self, cells: Int64[Tensor, " n"], across: Bool[Tensor, "n 6"]) -> Keys:
         """The cells of the box on the other side of the chosen faces; one may come up several times."""

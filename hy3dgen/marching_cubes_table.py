@@ -81,7 +81,7 @@ def face_corners(face: int) -> tuple[int, int, int, int]:
     second, third = 1 << (axis + 1) % 3, 1 << (axis + 2) % 3
     start = side << axis
     turn = (start, start | second, start | second | third, start | third)
-    return turn if side else turn[::-1]  # type: ignore[return-value]
+    return turn if side else turn[::-1]
 
 
 def share_a_face(one: int, other: int) -> bool:
@@ -92,7 +92,9 @@ def share_a_face(one: int, other: int) -> bool:
 def _lines_on_face(code: int, face: int) -> Iterator[tuple[int, int]]:
     """The lines drawn on a face, each from the edge where a walk round it comes inside to where it goes out."""
     corners = face_corners(face)
-    entered = [at for at in range(4) if not _is_inside(code, corners[at - 1]) and _is_inside(code, corners[at])]
+    entered = [
+        at for at in range(4) if not _is_inside(code, corners[at - 1]) and _is_inside(code, corners[at])
+    ]
     for at in entered:
         last = at
         while _is_inside(code, corners[(last + 1) % 4]):

@@ -13,8 +13,8 @@ points to logits, positive inside. Nothing is asked twice, and every answer serv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from hy3dgen.calibration import Calibration, calibrate, saturated_value
-from hy3dgen.field_query import MIN_POINTS_PER_CALL, FieldMemory, FieldQuery, Query, points_that_fit
+from hy3dgen.field_query import FieldMemory, FieldQuery, Query, points_that_fit
 from hy3dgen.geometry import Box
 from hy3dgen.lattice import CELLS_PER_BLOCK, Grid, Keys, Level, locate, without
 from hy3dgen.marching_cubes_table import CORNERS, NUM_CODES, code_table
@@ -104,16 +104,16 @@ def decode_field(
     return search.run(on_level or _ignore)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Surface:
-    """What is known of one level: sorted active cells and their codes, and the cells to look into though inactive."""
+    """What is known of one level: sorted active cells, their codes, and cells to look into though none is active."""
 
     level: Level
     cells: Int64[Tensor, " n"]
     codes: UInt8[Tensor, " n"]
-    is_whole: bool
+    guarded: Int64[Tensor, " m"]
+    is_whole: bool = False
     num_rounds: int = 1
-    guarded: list[Keys] = field(default_factory=list)
 
     @property
     def active_share(self) -> float:
@@ -139,79 +139,81 @@ class SurfaceSearch:
 
     def run(self, on_level: OnLevel) -> SparseField:
         """Coarse to fine; `on_level` is told after each level."""
-        surface = self.read_coarse()
-        num_levels = surface.level.stride.bit_length()
-        self._report(surface, num_levels, on_level)
+        coarse = surface = self.read_coarse()
+        num_levels = coarse.level.stride.bit_length()
+        self._report_level(surface, num_levels, on_level)
         while surface.level.stride > 1:
-            self.guard(surface)
-            surface = self.refine(surface)
-            self._report(surface, num_levels, on_level)
-        return self._sparse_field(surface)
-
-    # Coarse ---------------------------------------------------------------------------------------------------
+            surface = self.refine(self.guard(surface))
+            self._report_level(surface, num_levels, on_level)
+        return self._sparse_field(surface, coarse.level)
 
     def read_coarse(self) -> Surface:
-        """The first coarse lattice, from few cells to many, between whose points nothing can saturate."""
-        levels = coarse_levels(self.grid)
-        for level in levels:
-            if self._is_covered_by(level) or level is levels[-1] or self.calibration is None:
+        """The first of the coarse lattices, from few cells to many, between whose points nothing can hide.
+
+        One that sees no surface is too coarse to judge by, so the next is read, and so on to the finest of them.
+        """
+        *coarser, finest = coarse_levels(self.grid)
+        for level in coarser:
+            if self.calibration is None or self.is_covered_by(level):
                 surface = self.read_whole(level)
-                self._calibrate(surface)
-                if self._is_covered_by(level):
-                    break
-        return surface
+                if self.is_covered_by(level):
+                    return surface
+        return self.read_whole(finest)
+
+    def is_covered_by(self, level: Level) -> bool:
+        """True when the probe says that the field can't saturate between the points of a level."""
+        needed = COVER_FACTOR[self.options.mode] * level.half_diagonal
+        is_fine_enough = self.calibration is not None and self.calibration.saturation_distance >= needed
+        return level.stride == 1 or is_fine_enough
 
     def read_whole(self, level: Level) -> Surface:
         """Every cell of a level, slab by slab."""
         parts = [self._active(level, slab) for slab in level.all_cells(self.device)]
-        cells, codes = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Surface(level, cells, codes, is_whole=True)
+        surface = replace(self._joined(level, parts), is_whole=True)
+        self._calibrate(surface)
+        return surface
 
-    def _calibrate(self, surface: Surface) -> None:
-        """Measures the field at the first level where it crosses the surface, if not done yet."""
-        if self.calibration is None and surface.level.stride > 1:
-            self.saturated = saturated_value(self.memory.logits, self.iso)
-            if len(surface.cells) > 0:
-                self.calibration = calibrate(
-                    self.query,
-                    surface.level,
-                    surface.cells,
-                    surface.codes,
-                    iso=self.iso,
-                    saturated=self.saturated,
-                )
+    def guard(self, surface: Surface) -> Surface:
+        """The surface with the cells in which a part may hide: those round points that are small for no known reason.
 
-    def _is_covered_by(self, level: Level) -> bool:
-        if level.stride == 1:
-            return True
-        needed = COVER_FACTOR[self.options.mode] * level.half_diagonal
-        return self.calibration is not None and self.calibration.saturation_distance >= needed
-
-    # Guard ----------------------------------------------------------------------------------------------------
-
-    def guard(self, surface: Surface) -> None:
-        """Adds the cells in which a part may hide: round points whose value is small for no known reason.
-
-        Where the level was read whole every small value counts; on later levels only points that touch no active cell.
-        Cells that turn out to be active join the surface, and so does all that the surface reaches from them.
+        Where the level was read whole every small value counts; later only points that no active cell touches. Cells
+        that turn out to be active join the surface, and so does all that the surface reaches from them.
         """
         if not self.options.is_guarded:
+            return surface
+        around = without(surface.level.cells_around(self._suspects(surface)), surface.cells)
+        grown = surface if surface.is_whole else self._flood(surface.level, around, start=surface)
+        return replace(grown, guarded=without(around, grown.cells))
+
+    def refine(self, surface: Surface) -> Surface:
+        """The surface on the next finer level."""
+        finer = surface.level.next_finer
+        # A surface's share of the cells halves from level to level: one that would still fill the next is noise.
+        if surface.active_share / 2 > self.options.max_active_share:
+            return self.read_whole(finer)
+        refined = self._flood(finer, torch.cat(list(self._seeds(surface))))
+        self._calibrate(refined)
+        return refined
+
+    def _calibrate(self, surface: Surface) -> None:
+        """Measures the field on the first level where it crosses the surface; there is no need to on the last."""
+        if self.calibration is not None or surface.level.stride == 1:
             return
-        suspects = self._suspects(surface)
-        around = surface.level.cells_around(suspects)
-        around = without(around, surface.cells)
-        if surface.is_whole:
-            surface.guarded.append(around)
-            return
-        grown = self._flood(surface.level, around, known=surface)
-        surface.guarded.append(without(around, grown.cells))
-        surface.cells, surface.codes, surface.num_rounds = grown.cells, grown.codes, grown.num_rounds
+        self.saturated = saturated_value(self.memory.logits, self.iso)
+        if len(surface.cells) > 0:
+            self.calibration = calibrate(
+                self.query,
+                surface.level,
+                surface.cells,
+                surface.codes,
+                iso=self.iso,
+                saturated=self.saturated,
+            )
 
     def _suspects(self, surface: Surface) -> Keys:
-        """The lattice points of a level where the field is nearer to the surface than to be trusted."""
+        """The lattice points of a level where the field is too small to say that no surface is near."""
         level, memory = surface.level, self.memory
-        is_small = (memory.logits - self.iso).abs() < self._hidden_below(surface)
-        keys = memory.keys[is_small]
+        keys = memory.keys[(memory.logits - self.iso).abs() < self._hidden_below(surface)]
         keys = keys[level.own_points(keys)]
         if surface.is_whole:
             return keys
@@ -222,64 +224,66 @@ class SurfaceSearch:
         return keys[~is_explained]
 
     def _hidden_below(self, surface: Surface) -> float:
-        """A value below which the surface may be nearer than any corner of the cells around."""
-        if self.calibration is None:
+        """The value below which the surface may be nearer than any corner of the cells around."""
+        if self.calibration is None or self.saturated == 0:
             return self.saturated
         reach = GUARD_MARGIN * self.calibration.steepness * surface.level.half_diagonal
         if surface.is_whole:
             return min(self.saturated, reach)
-        return self.saturated * math.tanh(reach / self.saturated) if self.saturated > 0 else 0.0
+        return self.saturated * math.tanh(reach / self.saturated)
 
-    # Refine and flood -----------------------------------------------------------------------------------------
-
-    def refine(self, surface: Surface) -> Surface:
-        """The surface on the next finer level."""
-        finer = surface.level.next_finer
-        # A surface's share of the cells halves from level to level: one that would still fill the next is noise.
-        if surface.active_share / 2 > self.options.max_active_share:
-            refined = self.read_whole(finer)
-        else:
-            refined = self._flood(finer, torch.cat(list(self._seeds(surface))))
-        self._calibrate(refined)
-        return refined
-
-    def _seeds(self, surface: Surface) -> Iterable[Keys]:
+    def _seeds(self, surface: Surface) -> Iterator[Keys]:
         """The children that the surface probably crosses, and all children of guarded cells."""
         level = surface.level
         for block in surface.cells.split(CELLS_PER_BLOCK):
             chosen = crossed_children(self.memory.read(level.corner_keys(block)), self.iso)
             yield level.children(block, chosen | level.is_cut_off(block)[:, None])
-        for guarded in surface.guarded:
-            for block in guarded.split(CELLS_PER_BLOCK):
-                yield level.children(block, torch.ones(len(block), 8, dtype=torch.bool, device=self.device))
+        for block in surface.guarded.split(CELLS_PER_BLOCK):
+            yield level.children(block, torch.ones_like(block, dtype=torch.bool)[:, None].expand(-1, 8))
 
-    def _flood(self, level: Level, seeds: Keys, known: Surface | None = None) -> Surface:
-        """The active cells among `seeds` and all that the surface reaches from them, with those already known."""
-        mixed_faces = mixed_face_table(self.device)
-        found = [] if known is None else [(known.cells, known.codes)]
-        visited = seeds.new_empty(0) if known is None else known.cells
+    def _flood(self, level: Level, seeds: Keys, start: Surface | None = None) -> Surface:
+        """The active cells among `seeds` and all that the surface reaches from them, with those of `start`."""
+        found = [] if start is None else [(start.cells, start.codes)]
+        visited = seeds.new_empty(0) if start is None else start.cells
+        num_rounds = 0 if start is None else start.num_rounds
         frontier = without(seeds.unique(), visited)
-        num_rounds = 0 if known is None else known.num_rounds
         while len(frontier) > 0:
+            if num_rounds > self._max_rounds:
+                raise AssertionError(f"flooding {level.cells} cells did not end in {num_rounds} rounds")
+            parts = [self._active(level, block) for block in frontier.split(CELLS_PER_BLOCK)]
             visited = torch.cat([visited, frontier]).sort().values
-            reached = []
-            for block in frontier.split(CELLS_PER_BLOCK):
-                cells, codes = self._active(level, block)
-                found.append((cells, codes))
-                reached.append(level.neighbours(cells, mixed_faces[codes.long()]))
-            frontier = without(torch.cat(reached).unique(), visited)
+            frontier = without(self._reached(level, parts), visited)
+            found += parts
             num_rounds += 1
-        return _surface(level, found, num_rounds, self.device)
+        return self._joined(level, found, num_rounds)
 
-    def _active(self, level: Level, cells: Int64[Tensor, " n"]) -> tuple[Int64[Tensor, " m"], UInt8[Tensor, " m"]]:
+    @property
+    def _max_rounds(self) -> int:
+        return 8 * max(self.grid.cells) + 8
+
+    def _active(
+        self, level: Level, cells: Int64[Tensor, " n"]
+    ) -> tuple[Int64[Tensor, " m"], UInt8[Tensor, " m"]]:
         """Those of the cells that the surface crosses, and their codes; asks the corners not known yet."""
         codes = codes_of(self.memory.read(level.corner_keys(cells)), self.iso)
         is_active = (codes != 0) & (codes != NUM_CODES - 1)
         return cells[is_active], codes[is_active]
 
-    # Result ---------------------------------------------------------------------------------------------------
+    def _reached(self, level: Level, parts: Sequence[tuple[Tensor, Tensor]]) -> Keys:
+        """The cells behind the faces that the surface passes, sorted, each once."""
+        mixed_faces = mixed_face_table(self.device)
+        return torch.cat(
+            [level.neighbours(cells, mixed_faces[codes.long()]) for cells, codes in parts]
+        ).unique()
 
-    def _report(self, surface: Surface, num_levels: int, on_level: OnLevel) -> None:
+    def _joined(self, level: Level, parts: Sequence[tuple[Tensor, Tensor]], num_rounds: int = 1) -> Surface:
+        """One sorted surface out of parts that share no cell."""
+        none = torch.empty(0, dtype=torch.int64, device=self.device)
+        cells, order = torch.cat([none, *(cells for cells, _ in parts)]).sort()
+        codes = torch.cat([none.to(torch.uint8), *(codes for _, codes in parts)])[order]
+        return Surface(level, cells, codes, guarded=none, num_rounds=num_rounds)
+
+    def _report_level(self, surface: Surface, num_levels: int, on_level: OnLevel) -> None:
         asked = self.query.num_points
         before = sum(report.num_queries for report in self.level_reports)
         self.level_reports.append(
@@ -294,7 +298,7 @@ class SurfaceSearch:
         done = len(self.level_reports)
         on_level(DecodeProgress(done, num_levels, surface.level.cells, len(surface.cells), asked))
 
-    def _sparse_field(self, surface: Surface) -> SparseField:
+    def _sparse_field(self, surface: Surface, coarse: Level) -> SparseField:
         """Only what the extraction needs: active cells, and the points at their corners."""
         is_corner = torch.zeros_like(self.memory.keys, dtype=torch.bool)
         for block in surface.cells.split(CELLS_PER_BLOCK):
@@ -307,24 +311,23 @@ class SurfaceSearch:
             logits=self.memory.logits[is_corner],
             cells=locate(keys, surface.cells)[0].int(),
             codes=surface.codes,
-            report=self._decode_report(),
+            report=self._decode_report(coarse),
         )
 
-    def _decode_report(self) -> DecodeReport:
-        coarse = self.level_reports[0].resolution
-        stride = max(-(-cells // count) for cells, count in zip(self.grid.cells, coarse, strict=True))
+    def _decode_report(self, coarse: Level) -> DecodeReport:
+        query, measured = self.query, self.calibration
         return DecodeReport(
-            coarse_resolution=coarse,
-            saturation_distance=self.calibration and self.calibration.saturation_distance,
-            steepness=self.calibration and self.calibration.steepness,
-            is_covered=self._is_covered_by(Level(self.grid, stride)),
+            coarse_resolution=coarse.cells,
+            saturation_distance=None if measured is None else measured.saturation_distance,
+            steepness=None if measured is None else measured.steepness,
+            is_covered=self.is_covered_by(coarse),
             levels=tuple(self.level_reports),
-            num_queries=self.query.num_points,
-            num_probe_queries=self.query.num_points - len(self.memory.keys),
-            num_padding=self.query.num_padding,
-            num_calls=self.query.num_calls,
-            points_per_call=self.query.points_per_call,
-            num_halvings=self.query.num_halvings,
+            num_queries=query.num_points,
+            num_probe_queries=query.num_points - len(self.memory.keys),
+            num_padding=query.num_padding,
+            num_calls=query.num_calls,
+            points_per_call=query.points_per_call,
+            num_halvings=query.num_halvings,
         )
 
 
@@ -357,16 +360,6 @@ def crossed_children(values: Float[Tensor, "n 8"], iso: float) -> Bool[Tensor, "
 def mixed_face_table(device: torch.device) -> Bool[Tensor, "256 6"]:
     """Which faces of a cell of each code have corners on both sides."""
     return torch.tensor(code_table().mixed_faces, device=device)
-
-
-def _surface(
-    level: Level, found: list[tuple[Tensor, Tensor]], num_rounds: int, device: torch.device
-) -> Surface:
-    """One sorted surface out of parts that share no cell."""
-    cells = torch.cat([part for part, _ in found] or [torch.empty(0, dtype=torch.int64, device=device)])
-    codes = torch.cat([part for _, part in found] or [torch.empty(0, dtype=torch.uint8, device=device)])
-    cells, order = cells.sort()
-    return Surface(level, cells, codes[order], is_whole=False, num_rounds=num_rounds)
 
 
 def _ignore(progress: DecodeProgress) -> None:

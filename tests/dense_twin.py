@@ -56,7 +56,9 @@ class DenseField:
 
 def axis_points(box: Box, cells: Cells) -> list[Tensor]:
     ranges = zip(box.lower, box.upper, cells, strict=True)
-    return [torch.from_numpy(np.linspace(low, high, count + 1, dtype=np.float32)) for low, high, count in ranges]
+    return [
+        torch.from_numpy(np.linspace(low, high, count + 1, dtype=np.float32)) for low, high, count in ranges
+    ]
 
 
 def dense_field(
