@@ -54,6 +54,10 @@ class Model(Protocol):
     def default_steps(self) -> int:
         """Steps from noise to shape unless a job asks for another number."""
 
+    @property
+    def has_gpu(self) -> bool:
+        """True when it computes on a GPU."""
+
     def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Mesh:
         """The mesh of the object in `picture` (RGBA)."""
 

@@ -1,0 +1,273 @@
+"""The HTTP routes: validate at the door, ask the job engine, answer. Knows no stage and loads no model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from ai_engine import __version__
+from ai_engine.artifacts import ArtifactStore
+from ai_engine.door import Door
+from ai_engine.errors import BodyTooLarge, FileExpired, FileNotReady, NotJson, NotReady
+from ai_engine.job import MEDIA_TYPES, JobRequest
+from ai_engine.job_engine import JobEngine
+from ai_engine.job_view import Accepted, JobView, accepted, view_of
+from ai_engine.lease import WorkerLease, WorkerState
+from ai_engine.policies import download_policy, webhook_policy
+from ai_engine.problem import install_problem_handlers
+from ai_engine.settings import Settings
+from ai_engine.telemetry import event
+
+EVENTS_PAUSE_S = 15.0
+"""After this long without an event a comment keeps the connection open."""
+CONNECT_RETRY_S = 2.0
+
+logger = logging.getLogger(__name__)
+router = APIRouter()
+
+
+@dataclass
+class Service:
+    """What the routes work with."""
+
+    settings: Settings
+    engine: JobEngine
+    door: Door
+    store: ArtifactStore
+    is_connected: bool = False
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API. Its port opens at once; the job engine is connected to meanwhile.
+
+    Raises:
+        ValueError: a setting can't be read.
+    """
+    store = ArtifactStore(settings.data_dir / "jobs")
+    door = Door(settings, download_policy(settings), webhook_policy(settings), store)
+    service = Service(settings, JobEngine(settings), door, store)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        _tell_how_open(settings)
+        connecting = asyncio.create_task(_connect(service))
+        yield
+        connecting.cancel()
+        if service.is_connected:
+            service.engine.close()
+
+    app = FastAPI(title="AI Engine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    install_problem_handlers(app)
+    app.include_router(router)
+    return app
+
+
+def _tell_how_open(settings: Settings) -> None:
+    if settings.is_development:
+        event(logger, "development profile: callers' URLs may lead to this machine")
+    if not settings.webhook_secrets:
+        event(logger, "no WEBHOOK_SECRET: deliveries are not signed")
+
+
+async def _connect(service: Service) -> None:
+    while not service.is_connected:
+        try:
+            await run_in_threadpool(service.engine.connect)
+            service.is_connected = True
+        except Exception:
+            logger.exception("the job database can't be opened, trying again")
+            await asyncio.sleep(CONNECT_RETRY_S)
+
+
+def any_service(request: Request) -> Service:
+    """What the routes work with, connected to the job engine or not."""
+    service: Service = request.app.state.service
+    return service
+
+
+def connected_service(service: Annotated[Service, Depends(any_service)]) -> Service:
+    """What the routes work with.
+
+    Raises:
+        NotReady: the job engine is not connected yet.
+    """
+    if not service.is_connected:
+        raise NotReady("The service is starting.", retry_after_s=1)
+    return service
+
+
+AnyService = Annotated[Service, Depends(any_service)]
+Connected = Annotated[Service, Depends(connected_service)]
+_SUBMIT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": JobRequest.model_json_schema()}},
+    }
+}
+
+
+@router.post("/generate-3d", status_code=202, openapi_extra=_SUBMIT_BODY)
+async def generate_3d(
+    request: Request,
+    response: Response,
+    service: Connected,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Accepted:
+    """Queues a job: a picture's URL in, a mesh at the webhook later."""
+    body = await _read(request, service.door.max_body_bytes)
+    answer = await run_in_threadpool(_submit, service, body, idempotency_key)
+    response.headers["Location"] = answer.status_url
+    if answer.message != "queued":
+        response.status_code = 200
+    return answer
+
+
+def _submit(service: Service, body: bytes, idempotency_key: str | None) -> Accepted:
+    service.engine.check_room()
+    job = service.door.admit(body, idempotency_key)
+    submitted = service.engine.submit(job)
+    event(
+        logger,
+        "job accepted" if submitted.is_new else "job known",
+        job_id=job.job_id,
+        session_id=job.session_id,
+        asset_id=job.asset_id,
+    )
+    return accepted(job.job_id, submitted)
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    """The body of the request.
+
+    Raises:
+        NotJson: its type is another one.
+        BodyTooLarge: it has more than `max_bytes`; the rest is not read.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise NotJson("The body must be JSON, with the header Content-Type: application/json.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
+    return bytes(body)
+
+
+@router.get("/jobs/{job_id}")
+def get_job(job_id: str, service: Connected) -> JobView:
+    """How far the job is, and what came out."""
+    return view_of(service.engine.get(job_id))
+
+
+@router.delete("/jobs/{job_id}", status_code=202)
+def cancel_job(job_id: str, service: Connected) -> JobView:
+    """Stops the job, waiting or running. A job that is over stays as it is."""
+    service.engine.cancel(job_id)
+    return view_of(service.engine.get(job_id))
+
+
+@router.api_route("/jobs/{job_id}/mesh", methods=["GET", "HEAD"], response_class=FileResponse)
+def get_mesh(job_id: str, request: Request, service: Connected) -> Response:
+    """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
+    record = service.engine.get(job_id)
+    if record.result is None or record.result.artifact is None:
+        raise FileNotReady(f"The job is {record.status.value}.")
+    artifact = record.result.artifact
+    if not service.store.has(artifact):
+        raise FileExpired("The file is no longer kept.")
+    headers = {"ETag": f'"{artifact.sha256}"', "Cache-Control": "private, max-age=3600, immutable"}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(
+        service.store.path(artifact),
+        media_type=MEDIA_TYPES[record.job.format],
+        filename=record.job.file_name,
+        headers=headers,
+    )
+
+
+@router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
+def get_events(
+    job_id: str, service: Connected, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Server-sent events: `progress` with stage, done and total; at the end `done` with the whole job."""
+    service.engine.get(job_id)
+    is_number = last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit()
+    offset = int(last_event_id or 0) + 1 if is_number else 0
+    return StreamingResponse(
+        _events(service, job_id, offset),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache"},
+    )
+
+
+async def _events(service: Service, job_id: str, offset: int) -> AsyncIterator[str]:
+    async for told in service.engine.events(job_id, offset, EVENTS_PAUSE_S):
+        if told is None:
+            yield ": still here\n\n"
+            continue
+        yield f"id: {offset}\nevent: progress\ndata: {json.dumps(told)}\n\n"
+        offset += 1
+    record = await run_in_threadpool(service.engine.get, job_id)
+    yield f"event: done\ndata: {view_of(record).model_dump_json()}\n\n"
+
+
+@router.get("/health")
+def health(service: AnyService) -> dict[str, Any]:
+    """As callers poll it: answers as soon as the port is open."""
+    worker = _live_worker(service)
+    is_known = worker is not None and worker.model_id is not None
+    return {
+        "status": "ok",
+        "gpu": worker.has_gpu if worker and is_known else False,
+        "model": worker.model_id if worker else None,
+    }
+
+
+@router.get("/livez")
+def livez() -> dict[str, str]:
+    """Alive."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz")
+def readyz(service: AnyService) -> JSONResponse:
+    """Ready, or 503 and why not: starting, loading, busy, failed."""
+    state = _state(service)
+    return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+
+
+def _state(service: Service) -> str:
+    if not service.is_connected:
+        return "starting"
+    worker = _live_worker(service)
+    if worker is None:
+        lately = service.engine.workers()
+        return "failed" if lately and lately[0].state == WorkerState.FAILED else "starting"
+    if worker.state != WorkerState.READY:
+        return str(worker.state)
+    return "busy" if service.engine.is_full() else "ready"
+
+
+def _live_worker(service: Service) -> WorkerLease | None:
+    """The worker that is furthest, of those that gave a sign of life lately."""
+    if not service.is_connected:
+        return None
+    alive = [
+        worker
+        for worker in service.engine.workers()
+        if worker.is_alive and worker.age_s < service.settings.lease_s
+    ]
+    alive.sort(key=lambda worker: worker.state != WorkerState.READY)
+    return alive[0] if alive else None

@@ -1,0 +1,378 @@
+"""The door to the job engine, DBOS: submit, get, cancel, events. The other side of it is `worker.py`.
+
+A job is a workflow called `generate` whose id is the job's id. Each attempt of its delivery is a workflow of its
+own, `<job id>:deliver:<n>`, so that one that waits for hours holds nothing but a row. Knows no stages, no HTTP.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus, error
+
+from ai_engine.errors import InternalError, JobCancelled, JobNotFound, KeyReused, QueueFull, WorkerLost
+from ai_engine.job import Job, JobFailure, JobResult, JobStatus, Stage, overall_progress
+from ai_engine.lease import Leases, WorkerLease
+from ai_engine.settings import Settings
+
+APPLICATION = "ai-engine"
+APPLICATION_VERSION = "1"
+"""Kept by hand, raised only when the sequence of a workflow's steps changes: a worker of another version leaves
+the jobs of this one alone."""
+
+GENERATE = "generate"
+DELIVER = "deliver"
+PIPELINE_QUEUE = "pipeline"
+WEBHOOK_QUEUE = "webhook"
+PROGRESS = "progress"
+"""The stream of a job that tells how far it is."""
+
+MAX_DELIVERIES_IN_FLIGHT = 32
+QUEUE_COUNT_AGE_S = 0.5
+ETA_AGE_S = 5.0
+ETA_JOBS = 10
+EVENTS_POLL_S = 0.5
+_FIRST_PRIORITY = 11
+"""The engine counts priorities from 1; callers from -10."""
+
+_STATUS = {
+    "ENQUEUED": JobStatus.QUEUED,
+    "DELAYED": JobStatus.QUEUED,
+    "PENDING": JobStatus.RUNNING,
+    "CANCELLED": JobStatus.CANCELLED,
+    "ERROR": JobStatus.FAILED,
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobStatus.FAILED,
+}
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What became of a request."""
+
+    is_new: bool
+    """False: the same request came before under the same key."""
+    queue_position: int
+    """Jobs that wait, this one included; 0 when it does not wait any more."""
+    eta_s: int | None
+    """Seconds until it is done, from what jobs took lately; None when none was measured."""
+
+
+@dataclass(frozen=True)
+class DeliveryAttempt:
+    """One attempt to bring the result to the webhook."""
+
+    attempt: int
+    state: str
+    """waiting, sending, accepted, failed, or dead: failed, and no attempt comes after it."""
+    status: int | None
+    """The receiver's HTTP status."""
+    detail: str | None
+    at_s: float | None
+    """When it was made, or will be."""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """What is known of a job."""
+
+    job: Job
+    status: JobStatus
+    stage: str
+    """Where it is, or where it failed."""
+    progress: float
+    """Of the whole job, 0 to 1."""
+    result: JobResult | None
+    """None while it is not over."""
+    deliveries: Sequence[DeliveryAttempt]
+    ended_at_s: float | None
+
+
+class JobEngine:
+    """What the API asks of the job engine. `connect` first."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._queued = 0
+        self._queue_counted_at = float("-inf")
+        self._usual_s: tuple[float, float] | None = None
+        self._usual_seen_at = float("-inf")
+
+    def connect(self) -> None:
+        """Brings the database up to date and opens it."""
+        prepare_database(self._settings)
+        url = self._settings.jobs_database_url
+        self._client = DBOSClient(
+            system_database_url=url,
+            application_name=APPLICATION,
+            use_listen_notify=not url.startswith("sqlite"),
+        )
+        register_queues(self._client.register_queue, self._settings)
+        self._leases = Leases(url)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.destroy()
+        self._leases.close()
+
+    def submit(self, job: Job) -> Submitted:
+        """Puts the job into the queue; when this returns, no crash can lose it.
+
+        Raises:
+            KeyReused: a job of this id exists, and its request was another one.
+        """
+        with self._lock:
+            position = self._num_queued() + 1
+            try:
+                self._client.enqueue(_generate_options(job), job.to_dict())
+            except error.DBOSWorkflowIDInUseError:
+                return self._known(job)
+            self._queued = position
+        return Submitted(is_new=True, queue_position=position, eta_s=self._eta_s(position))
+
+    def get(self, job_id: str) -> JobRecord:
+        """What is known of the job now.
+
+        Raises:
+            JobNotFound: there is no job of this id.
+        """
+        row = self._row(job_id)
+        job, result = job_of(row), result_of(row)
+        stage, progress = self._how_far(row, result)
+        return JobRecord(
+            job=job,
+            status=_status(row, result),
+            stage=stage,
+            progress=progress,
+            result=result,
+            deliveries=self._deliveries(job),
+            ended_at_s=row.completed_at / 1000 if row.completed_at and result else None,
+        )
+
+    def cancel(self, job_id: str) -> None:
+        """Stops the job if it is not over: at once when it waits, else at its next step.
+
+        Raises:
+            JobNotFound: there is no job of this id.
+        """
+        if result_of(self._row(job_id)) is None:
+            self._client.cancel_workflow(job_id)
+
+    async def events(self, job_id: str, offset: int, pause_s: float) -> AsyncIterator[dict[str, Any] | None]:
+        """The progress events of a job from number `offset` on, until it ends; None after each quiet `pause_s`."""
+        while True:
+            try:
+                async for value in self._client.read_stream_async(
+                    job_id,
+                    PROGRESS,
+                    offset=offset,
+                    polling_interval_sec=EVENTS_POLL_S,
+                    timeout_seconds=pause_s,
+                ):
+                    offset += 1
+                    yield value
+                return
+            except error.DBOSStreamTimeoutError:
+                yield None
+
+    def workers(self) -> Sequence[WorkerLease]:
+        """The workers that are there or were lately, the latest sign of life first."""
+        return self._leases.workers()
+
+    def check_room(self) -> None:
+        """Comes back when one more job would be taken.
+
+        Raises:
+            QueueFull: as many jobs wait as are allowed to.
+        """
+        if self.is_full():
+            most = self._settings.max_queued_jobs
+            raise QueueFull(
+                f"{most} jobs are waiting, no more are taken.", retry_after_s=self._retry_after_s()
+            )
+
+    def is_full(self) -> bool:
+        """True when no further job would be taken."""
+        with self._lock:
+            return self._num_queued() >= self._settings.max_queued_jobs
+
+    def _row(self, job_id: str) -> WorkflowStatus:
+        rows = self._client.list_workflows(workflow_ids=[job_id], name=GENERATE)
+        if not rows:
+            raise JobNotFound(f"There is no job {job_id}.")
+        return rows[0]
+
+    def _known(self, job: Job) -> Submitted:
+        """The answer to a request that came before."""
+        row = self._row(job.job_id)
+        if job_of(row).request_sha256 != job.request_sha256:
+            raise KeyReused("This idempotency key came before with another request.")
+        position = self._num_queued() if _status(row, None) == JobStatus.QUEUED else 0
+        return Submitted(is_new=False, queue_position=position, eta_s=self._eta_s(position))
+
+    def _num_queued(self) -> int:
+        if time.monotonic() - self._queue_counted_at > QUEUE_COUNT_AGE_S:
+            rows = self._client.list_workflows(
+                queue_name=PIPELINE_QUEUE,
+                status="ENQUEUED",
+                limit=self._settings.max_queued_jobs,
+                load_input=False,
+                load_output=False,
+            )
+            self._queued, self._queue_counted_at = len(rows), time.monotonic()
+        return self._queued
+
+    def _eta_s(self, position: int) -> int | None:
+        usual = self._usual()
+        if usual is None:
+            return None
+        device_s, rest_s = usual
+        return max(1, round(position * device_s + rest_s))
+
+    def _retry_after_s(self) -> int:
+        usual = self._usual()
+        return 10 if usual is None else max(1, round(usual[0]))
+
+    def _usual(self) -> tuple[float, float] | None:
+        """The seconds that the latest jobs took on the device, and besides."""
+        if time.monotonic() - self._usual_seen_at > ETA_AGE_S:
+            rows = self._client.list_workflows(
+                name=GENERATE, status="SUCCESS", limit=ETA_JOBS, sort_desc=True, load_input=False
+            )
+            self._usual_s, self._usual_seen_at = _usual_seconds(rows), time.monotonic()
+        return self._usual_s
+
+    def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[str, float]:
+        if result is not None and result.failure is None:
+            return Stage.FINISH, 1.0
+        last = self._last_progress(row.workflow_id)
+        if last is None or row.status == "ENQUEUED":
+            return Stage.QUEUE, 0.0
+        progress = overall_progress(Stage(last["stage"]), last["done"], last["total"])
+        return (last["stage"] if result is None or result.failure is None else result.failure.stage), progress
+
+    def _last_progress(self, job_id: str) -> dict[str, Any] | None:
+        last = None
+        try:
+            for value in self._client.read_stream(job_id, PROGRESS, timeout_seconds=0):
+                last = value
+        except error.DBOSStreamTimeoutError:
+            pass  # It has no more to tell for now.
+        return last
+
+    def _deliveries(self, job: Job) -> Sequence[DeliveryAttempt]:
+        if job.webhook_url is None:
+            return []
+        ids = [delivery_id(job.job_id, n + 1) for n in range(len(self._settings.webhook_delays_s))]
+        rows = self._client.list_workflows(workflow_ids=ids, load_input=False)
+        attempts = [_attempt(row) for row in rows]
+        return sorted(attempts, key=lambda attempt: attempt.attempt)
+
+
+def prepare_database(settings: Settings) -> None:
+    """Makes the database and its tables, or brings them up to date. Any process may come first."""
+    path = settings.sqlite_path
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            # Readers and writers no longer wait for each other; the file remembers it. DBOS does not set it.
+            connection.execute("PRAGMA journal_mode=WAL")
+    DBOS.migrate(settings.jobs_database_url)
+
+
+def register_queues(register: Callable[..., object], settings: Settings) -> None:
+    """Makes the two queues, or brings them up to date with the settings; `register` is DBOS's own function."""
+    sizes = {PIPELINE_QUEUE: settings.jobs_in_flight, WEBHOOK_QUEUE: MAX_DELIVERIES_IN_FLIGHT}
+    for name, size in sizes.items():
+        register(
+            name,
+            worker_concurrency=size,
+            polling_interval_sec=settings.queue_poll_s,
+            on_conflict="always_update",
+        )
+
+
+def job_of(row: WorkflowStatus) -> Job:
+    """The job that a row of the job engine is about."""
+    assert row.input is not None
+    return Job.from_dict(row.input["args"][0])
+
+
+def result_of(row: WorkflowStatus) -> JobResult | None:
+    """How the job of this row ended; None while it is not over."""
+    if row.status == "SUCCESS" and row.output is not None:
+        return JobResult.from_dict(row.output)
+    if row.status == "CANCELLED":
+        return JobResult(failure=JobFailure.of(JobCancelled("The job was cancelled.")))
+    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+        return JobResult(failure=JobFailure.of(WorkerLost()))
+    if row.status == "ERROR":
+        return JobResult(failure=JobFailure.of(InternalError()))
+    return None
+
+
+def delivery_id(job_id: str, attempt: int) -> str:
+    """The id of one attempt of a job's delivery, counted from 1."""
+    return f"{job_id}:deliver:{attempt}"
+
+
+def delivery_options(job_id: str, attempt: int, delay_s: float) -> EnqueueOptions:
+    """How an attempt of a delivery is queued. Twice the same attempt is one."""
+    options = EnqueueOptions(
+        workflow_name=DELIVER,
+        queue_name=WEBHOOK_QUEUE,
+        workflow_id=delivery_id(job_id, attempt),
+        app_version=APPLICATION_VERSION,
+        application_name=APPLICATION,
+    )
+    if delay_s > 0:
+        options["delay_seconds"] = delay_s
+    return options
+
+
+def _generate_options(job: Job) -> EnqueueOptions:
+    return EnqueueOptions(
+        workflow_name=GENERATE,
+        queue_name=PIPELINE_QUEUE,
+        workflow_id=job.job_id,
+        workflow_id_reuse_policy="reject",
+        app_version=APPLICATION_VERSION,
+        application_name=APPLICATION,
+        priority=job.priority + _FIRST_PRIORITY,
+    )
+
+
+def _status(row: WorkflowStatus, result: JobResult | None) -> JobStatus:
+    if row.status == "SUCCESS":
+        return JobStatus.FAILED if result and result.failure else JobStatus.SUCCEEDED
+    return _STATUS[row.status]
+
+
+def _attempt(row: WorkflowStatus) -> DeliveryAttempt:
+    number = int(row.workflow_id.rsplit(":", 1)[1])
+    if row.status in ("ENQUEUED", "DELAYED"):
+        due_ms = row.delay_until_epoch_ms
+        return DeliveryAttempt(number, "waiting", None, None, due_ms / 1000 if due_ms else None)
+    if row.status == "PENDING":
+        return DeliveryAttempt(number, "sending", None, None, None)
+    if row.status != "SUCCESS" or row.output is None:
+        return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
+    sent = row.output
+    state = "accepted" if sent["is_accepted"] else "failed" if sent["next_delay_s"] is not None else "dead"
+    return DeliveryAttempt(number, state, sent["status"], sent["detail"], sent["at_s"])
+
+
+def _usual_seconds(rows: Sequence[WorkflowStatus]) -> tuple[float, float] | None:
+    timings = [row.output["timings_s"] for row in rows if row.output and row.output["timings_s"]]
+    if not timings:
+        return None
+    device_s = [taken.get(Stage.DENOISE, 0.0) + taken.get(Stage.DECODE, 0.0) for taken in timings]
+    work_s = [sum(value for stage, value in taken.items() if stage != Stage.QUEUE) for taken in timings]
+    usual_device_s = sum(device_s) / len(timings)
+    return usual_device_s, sum(work_s) / len(timings) - usual_device_s

@@ -1,0 +1,102 @@
+"""A job as `GET /jobs/{id}` shows it, and a submission as its answer shows it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from ai_engine.job import JobStatus, described, rfc3339
+from ai_engine.job_engine import DeliveryAttempt, JobRecord, Submitted
+
+
+class Accepted(BaseModel):
+    """The answer to a submission."""
+
+    status: str = "processing"
+    message: str = "queued"
+    job_id: str
+    status_url: str
+    events_url: str
+    queue_position: int = Field(description="Jobs that wait, this one included.")
+    eta_s: int | None = Field(description="Seconds until it is done, from what jobs took lately.")
+
+
+class DeliveryView(BaseModel):
+    """One attempt to bring the result to the webhook."""
+
+    attempt: int
+    state: str = Field(
+        description="waiting, sending, accepted, failed, or dead: failed, with none to follow."
+    )
+    status: int | None = Field(description="The receiver's HTTP status.")
+    detail: str | None
+    at: str | None = Field(description="When it was made, or will be.")
+
+
+class JobView(BaseModel):
+    """All that is known of a job."""
+
+    job_id: str
+    session_id: str
+    asset_id: str
+    status: JobStatus
+    stage: str
+    progress: float = Field(ge=0, le=1)
+    created_at: str
+    ended_at: str | None
+    timings_s: dict[str, float] = Field(description="Seconds per stage.")
+    options: dict[str, Any] = Field(description="As used.")
+    model: dict[str, str]
+    error: dict[str, Any] | None
+    artifact: dict[str, Any] | None
+    print: dict[str, Any] | None = Field(description="What a slicer will find.")
+    deliveries: list[DeliveryView]
+
+
+def accepted(job_id: str, submitted: Submitted) -> Accepted:
+    """The answer to a submission."""
+    return Accepted(
+        message="queued" if submitted.is_new else "accepted before",
+        job_id=job_id,
+        status_url=f"/jobs/{job_id}",
+        events_url=f"/jobs/{job_id}/events",
+        queue_position=submitted.queue_position,
+        eta_s=submitted.eta_s,
+    )
+
+
+def view_of(record: JobRecord) -> JobView:
+    """The job as its caller sees it."""
+    job, result = record.job, record.result
+    facts = described(job, result) if result else {}
+    if facts:
+        facts["artifact"]["url"] = f"/jobs/{job.job_id}/mesh"
+    return JobView(
+        job_id=job.job_id,
+        session_id=job.session_id,
+        asset_id=job.asset_id,
+        status=record.status,
+        stage=record.stage,
+        progress=record.progress,
+        created_at=rfc3339(job.accepted_at_s),
+        ended_at=rfc3339(record.ended_at_s) if record.ended_at_s else None,
+        timings_s=result.timings_s if result else {},
+        options=(result.options if result else None) or asdict(job.options),
+        model=result.model if result else {},
+        error=asdict(result.failure) if result and result.failure else None,
+        artifact=facts.get("artifact"),
+        print=facts.get("print"),
+        deliveries=[_delivery(attempt) for attempt in record.deliveries],
+    )
+
+
+def _delivery(attempt: DeliveryAttempt) -> DeliveryView:
+    return DeliveryView(
+        attempt=attempt.attempt,
+        state=attempt.state,
+        status=attempt.status,
+        detail=attempt.detail,
+        at=rfc3339(attempt.at_s) if attempt.at_s else None,
+    )

@@ -1,0 +1,32 @@
+"""Where callers' URLs may lead, as the settings say: one rule for pictures, one for webhooks."""
+
+from __future__ import annotations
+
+from ai_engine.addresses import AddressPolicy, parse_exceptions
+from ai_engine.settings import Settings
+
+
+def download_policy(settings: Settings) -> AddressPolicy:
+    """The rule for the URLs of pictures.
+
+    Raises:
+        ValueError: the setting with the exceptions can't be read.
+    """
+    return _policy(settings, settings.allowed_private_download_hosts)
+
+
+def webhook_policy(settings: Settings) -> AddressPolicy:
+    """The rule for the URLs of webhooks.
+
+    Raises:
+        ValueError: the setting with the exceptions can't be read.
+    """
+    return _policy(settings, settings.allowed_private_webhook_hosts)
+
+
+def _policy(settings: Settings, exceptions: str) -> AddressPolicy:
+    return AddressPolicy(
+        exceptions=parse_exceptions(exceptions),
+        is_development=settings.is_development,
+        rewrite_loopback_to=settings.rewrite_loopback_to,
+    )

@@ -1,0 +1,108 @@
+"""Errors as RFC 9457 `application/problem+json`: every answer that is not a success has this form."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+
+from ai_engine.errors import InvalidField, RequestRefused
+
+MEDIA_TYPE = "application/problem+json"
+_CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal"}
+
+logger = logging.getLogger(__name__)
+
+
+def problem(
+    request: Request,
+    status: int,
+    *,
+    code: str,
+    title: str,
+    detail: str,
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """The answer that tells of one problem."""
+    body: dict[str, Any] = {
+        "type": f"urn:ai-engine:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "code": code,
+    }
+    if errors is not None:
+        body["errors"] = errors
+    return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Makes `app` answer all its errors in this form."""
+    app.add_exception_handler(RequestRefused, _refused)
+    app.add_exception_handler(ValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestRefused)
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    errors = None
+    if isinstance(error, InvalidField):
+        errors = [{"field": error.field, "code": error.field_code, "detail": error.detail}]
+    return problem(
+        request,
+        error.status,
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        errors=errors,
+        headers=headers,
+    )
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ValidationError)
+    errors = [_field_error(found) for found in error.errors(include_url=False, include_input=False)]
+    detail = "; ".join(f"{found['field']}: {found['detail']}" for found in errors)
+    return problem(
+        request, 422, code=InvalidField.code, title=InvalidField.title, detail=detail, errors=errors
+    )
+
+
+def _field_error(found: ErrorDetails) -> dict[str, str]:
+    field = ".".join(str(part) for part in found["loc"]) or "body"
+    if found["type"] == "extra_forbidden":
+        return {"field": field, "code": "unknown_field", "detail": "there is no field of this name"}
+    if found["type"] == "json_invalid":
+        return {"field": field, "code": "json_invalid", "detail": "the body is not valid JSON"}
+    return {"field": field, "code": found["type"], "detail": found["msg"]}
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    code = _CODES.get(error.status_code, title.lower().replace(" ", "_"))
+    headers = dict(error.headers) if error.headers else None
+    return problem(
+        request, error.status_code, code=code, title=title, detail=str(error.detail), headers=headers
+    )
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    # Starlette raises it once more after this answer, and the server logs it with its stack.
+    return problem(
+        request,
+        500,
+        code="internal",
+        title="Something went wrong on our side",
+        detail="The log of the service has the details.",
+    )

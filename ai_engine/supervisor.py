@@ -1,0 +1,111 @@
+"""`serve`: the API and the worker as two child processes, started again when they die. Knows neither's work.
+
+A child reads its standard input until it ends: that is how it learns that its supervisor is gone, however that
+came about, on every operating system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ai_engine.telemetry import event
+
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 30.0
+STEADY_S = 60.0
+"""A child that lived this long is started again without a pause."""
+KILL_AFTER_S = 10.0
+"""Beyond the time that children are given to finish."""
+LOOK_EVERY_S = 0.1
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Child:
+    """One process that should be running."""
+
+    name: str
+    command: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    pause_s: float = FIRST_PAUSE_S
+    started_at: float = 0.0
+    due_at: float = field(default=0.0)
+
+    def look_after(self, now: float) -> None:
+        """Starts the process if it should run by now and does not."""
+        if self.process is not None and self.process.poll() is not None:
+            self._plan_restart(now)
+        if self.process is None and now >= self.due_at:
+            # A pipe that nobody writes to: it ends when this process does.
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE)
+            self.started_at = now
+
+    def _plan_restart(self, now: float) -> None:
+        assert self.process is not None
+        if now - self.started_at > STEADY_S:
+            self.pause_s = FIRST_PAUSE_S
+        event(
+            logger,
+            "process ended, starting it again",
+            level=logging.WARNING,
+            name=self.name,
+            status=self.process.returncode,
+            pause_s=self.pause_s,
+        )
+        self.process, self.due_at = None, now + self.pause_s
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
+
+
+def supervise(children: Sequence[Child], stop: threading.Event, *, drain_s: float) -> None:
+    """Keeps the children running until `stop` is set, then lets them finish for `drain_s`."""
+    while not stop.is_set():
+        for child in children:
+            child.look_after(time.monotonic())
+        stop.wait(LOOK_EVERY_S)
+    _end([child.process for child in children if child.process is not None], drain_s)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]], drain_s: float) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + drain_s + KILL_AFTER_S
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def stop_on_signal() -> threading.Event:
+    """An event that SIGTERM, SIGINT and, for a supervised child, the end of its supervisor set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def when_orphaned(act: Callable[[], None]) -> None:
+    """Calls `act` once this process's supervisor is gone."""
+
+    def wait() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while sys.stdin.buffer.read(1):
+                pass
+        act()
+
+    threading.Thread(target=wait, name="orphan-watch", daemon=True).start()
+
+
+def terminate_self() -> None:
+    """Asks this very process to end, as SIGTERM would."""
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,217 @@
+"""The process that works: loads the model, takes jobs from the job engine, and keeps its lease.
+
+A worker that dies loses nothing: its successor in the same slot takes its jobs over at once, and any other worker
+does when its lease has run out. The asking side of the job engine is `job_engine.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from datetime import UTC, datetime
+
+from dbos import DBOS, DBOSConfig
+from filelock import FileLock, Timeout
+
+from ai_engine.artifacts import ArtifactStore
+from ai_engine.background import MattingModelUnusable, open_remover
+from ai_engine.download import DownloadLimits
+from ai_engine.errors import StartupError
+from ai_engine.guarded_http import GuardedClient
+from ai_engine.job_engine import (
+    APPLICATION,
+    APPLICATION_VERSION,
+    GENERATE,
+    PIPELINE_QUEUE,
+    WEBHOOK_QUEUE,
+    job_of,
+    prepare_database,
+    register_queues,
+    result_of,
+)
+from ai_engine.lease import Leases, WorkerState, new_executor_id, slot_name
+from ai_engine.pipeline import Model, Workshop
+from ai_engine.policies import download_policy
+from ai_engine.settings import Settings
+from ai_engine.stand_in_model import StandInModel
+from ai_engine.telemetry import event
+from ai_engine.workflows import enqueue_result, register_workflows
+
+BEATS_PER_LEASE = 5
+ENDED_LATELY_S = 24 * 3600.0
+ENDED_JUST_NOW_S = 300.0
+"""How far back the first and the later looks for jobs go that ended with nobody there to tell."""
+LOST_LEASE_STATUS = 70
+"""Exit status of a worker that was declared dead while it lived."""
+
+logger = logging.getLogger(__name__)
+
+
+def run_worker(settings: Settings, stop: threading.Event) -> None:
+    """Works until `stop` is set, then lets what is in flight finish.
+
+    Raises:
+        StartupError: the model can't be loaded, or another worker has this slot.
+    """
+    slot = slot_name(settings.device)
+    with _slot_lock(settings):
+        prepare_database(settings)
+        leases, executor_id = Leases(settings.jobs_database_url), new_executor_id(slot)
+        leases.take(executor_id, slot)
+        keeper = _LeaseKeeper(leases, executor_id, settings)
+        keeper.start()
+        try:
+            workshop = open_workshop(settings)
+        except StartupError:
+            leases.describe(executor_id, WorkerState.FAILED)
+            leases.give_up(executor_id)
+            raise
+        _launch(settings, executor_id, workshop)
+        leases.bury_earlier(executor_id, slot)
+        keeper.may_take_over.set()
+        model = workshop.model
+        leases.describe(
+            executor_id,
+            WorkerState.READY,
+            model_id=model.model_id,
+            licence=model.licence,
+            has_gpu=model.has_gpu,
+        )
+        event(logger, "worker ready", executor=executor_id, model=model.model_id)
+        stop.wait()
+        _drain(leases, executor_id, keeper, settings.drain_s)
+
+
+def open_workshop(settings: Settings) -> Workshop:
+    """What the stages work with, models loaded.
+
+    Raises:
+        StartupError: a model or a device can't be used.
+    """
+    try:
+        remover = open_remover(settings.matting_model, settings.matting_home)
+        if remover is not None:
+            remover.load()
+    except MattingModelUnusable as error:
+        raise StartupError(str(error)) from error
+    return Workshop(
+        store=ArtifactStore(settings.data_dir / "jobs"),
+        http=GuardedClient(
+            download_policy(settings),
+            connect_timeout_s=settings.download_connect_timeout_s,
+            min_bytes_per_s=settings.download_min_bytes_per_s,
+        ),
+        remover=remover,
+        model=_load_model(settings),
+        download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
+        max_image_pixels=settings.image_max_pixels,
+        download_attempts=settings.download_attempts,
+    )
+
+
+def _load_model(settings: Settings) -> Model:
+    if settings.is_stand_in:
+        return StandInModel(step_s=settings.stand_in_step_s)
+    # Seconds of imports that a worker with the stand-in does without.
+    from ai_engine.shape_model import ShapeModel
+
+    return ShapeModel.load(settings)
+
+
+def _launch(settings: Settings, executor_id: str, workshop: Workshop) -> None:
+    """Starts to take jobs."""
+    config = DBOSConfig(
+        name=APPLICATION,
+        system_database_url=settings.jobs_database_url,
+        application_version=APPLICATION_VERSION,
+        executor_id=executor_id,
+        log_level="WARNING",
+        run_migrations=False,
+        scheduler_polling_interval_sec=3600.0,
+    )
+    DBOS(config=config)
+    DBOS.listen_queues([PIPELINE_QUEUE, WEBHOOK_QUEUE])
+    register_workflows(settings, workshop)
+    DBOS.launch()
+    register_queues(DBOS.register_queue, settings)
+
+
+class _LeaseKeeper(threading.Thread):
+    """Renews this worker's lease, takes the jobs of dead workers over, and tells of jobs that ended out of sight."""
+
+    def __init__(self, leases: Leases, executor_id: str, settings: Settings) -> None:
+        super().__init__(name="lease-keeper", daemon=True)
+        self._leases = leases
+        self._executor_id = executor_id
+        self._settings = settings
+        self._told: set[str] = set()
+        self._look_back_s = ENDED_LATELY_S
+        self._is_over = threading.Event()
+        self.may_take_over = threading.Event()
+        """Set once this worker can take jobs."""
+
+    def run(self) -> None:
+        while not self._is_over.wait(self._settings.lease_s / BEATS_PER_LEASE):
+            try:
+                self._beat()
+            except Exception:
+                # The database may be away for a while; a lease that runs out meanwhile is noticed afterwards.
+                logger.exception("the lease could not be renewed")
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._is_over.set()
+        self.join(timeout=5)
+
+    def _beat(self) -> None:
+        if not self._leases.renew(self._executor_id):
+            logger.critical("this worker was declared dead; leaving")
+            os._exit(LOST_LEASE_STATUS)
+        self._leases.bury_stale(self._settings.lease_s)
+        if self.may_take_over.is_set():
+            # Again and again for the recently dead: it touches only what they still own, and heals a failed try.
+            DBOS._recover_pending_workflows(self._leases.dead())
+            self._tell_of_ended()
+
+    def _tell_of_ended(self) -> None:
+        """Queues the webhooks of jobs that were cancelled, or gave up by the engine: nobody was there to do it."""
+        since = datetime.fromtimestamp(time.time() - self._look_back_s, UTC).isoformat()
+        rows = DBOS.list_workflows(
+            name=GENERATE,
+            status=["CANCELLED", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            completed_after=since,
+            load_output=False,
+        )
+        for row in rows:
+            result = result_of(row)
+            if row.workflow_id not in self._told and result is not None and row.completed_at is not None:
+                enqueue_result(job_of(row), result, row.completed_at / 1000)
+        self._told = {row.workflow_id for row in rows}
+        self._look_back_s = ENDED_JUST_NOW_S
+
+
+def _drain(leases: Leases, executor_id: str, keeper: _LeaseKeeper, drain_s: float) -> None:
+    event(logger, "worker draining", executor=executor_id)
+    leases.describe(executor_id, WorkerState.DRAINING)
+    DBOS.destroy(workflow_completion_timeout_sec=int(drain_s))
+    keeper.stop()
+    leases.give_up(executor_id)
+    event(logger, "worker stopped", executor=executor_id)
+
+
+def _slot_lock(settings: Settings) -> FileLock:
+    """Held while a worker lives: what has the lock knows that its predecessor is dead.
+
+    Raises:
+        StartupError: another worker has this slot.
+    """
+    name = settings.device.replace(":", "")
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.data_dir / f"worker-{name}.lock")
+    try:
+        lock.acquire(timeout=settings.lease_s)
+    except Timeout as error:
+        raise StartupError(f"another worker runs on device {settings.device} with this DATA_DIR") from error
+    return lock

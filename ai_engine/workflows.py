@@ -1,0 +1,174 @@
+"""The two workflows that DBOS runs for us: `generate`, one job, and `deliver`, one attempt of its delivery.
+
+What a workflow does between its steps must come out the same when it is done again, so clocks and dice are asked
+inside steps only. Knows no process and no lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+from dbos import DBOS, WorkflowSerializationFormat
+from standardwebhooks import Webhook
+
+from ai_engine.artifacts import ArtifactStore
+from ai_engine.errors import GenerationTimeout, InternalError, JobError
+from ai_engine.guarded_http import GuardedClient
+from ai_engine.job import Artifact, Job, JobEvent, JobResult, Stage
+from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_options
+from ai_engine.pipeline import Record, Workshop, run_job
+from ai_engine.policies import webhook_policy
+from ai_engine.settings import Settings
+from ai_engine.telemetry import event
+from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s
+
+PROGRESS_EVERY_S = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+def register_workflows(settings: Settings, workshop: Workshop) -> None:
+    """Makes the two workflows known to DBOS, before it is launched."""
+    sender = _sender(settings)
+
+    @DBOS.workflow(name=GENERATE, max_recovery_attempts=settings.job_max_attempts - 1)
+    def generate(fields: dict[str, Any]) -> dict[str, Any]:
+        job = Job.from_dict(fields)
+        began_at_s = DBOS.run_step({"name": "begin"}, time.time)
+        result = run_job(job, workshop, _DurableRun(job, began_at_s))
+        queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
+        result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
+        enqueue_result(job, result, DBOS.run_step({"name": "end"}, time.time))
+        return result.to_dict()
+
+    @DBOS.workflow(name=DELIVER)
+    def deliver(parcel: Record, attempt: int) -> Record:
+        sent = DBOS.run_step({"name": "send"}, _send, sender, workshop.store, settings, parcel, attempt)
+        if sent["next_delay_s"] is not None:
+            job_id = parcel["job"]["job_id"]
+            options = delivery_options(job_id, attempt + 1, sent["next_delay_s"])
+            DBOS.enqueue_workflow_with_options(options, parcel, attempt + 1)
+        return sent
+
+
+def enqueue_result(job: Job, result: JobResult, ended_at_s: float) -> None:
+    """Queues the first attempt to tell the caller; a second call for the same job changes nothing."""
+    if job.webhook_url is None:
+        return
+    told = JobEvent.of(job, result, ended_at_s).to_json()
+    parcel = {
+        "job": job.to_dict(),
+        "event": told,
+        "artifact": asdict(result.artifact) if result.artifact else None,
+    }
+    DBOS.enqueue_workflow_with_options(delivery_options(job.job_id, 1, 0.0), parcel, 1)
+
+
+class _DurableRun:
+    """One execution of a job: finished steps are remembered, progress goes to the job's stream."""
+
+    def __init__(self, job: Job, began_at_s: float) -> None:
+        self._job = job
+        self._ends_at_s = began_at_s + job.timeout_s
+        self._told_at = float("-inf")
+
+    def step(self, name: str, work: Callable[[], Record]) -> Record:
+        """What `work` gives back; from memory when it was finished in an earlier execution."""
+        return DBOS.run_step({"name": name}, self._worked, name, work)
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        """Tells how far the stage is; the engine answers a cancelled job by stopping it here.
+
+        Raises:
+            GenerationTimeout: the job's time is over.
+        """
+        if time.time() > self._ends_at_s:
+            raise GenerationTimeout(f"The job took longer than {self._job.timeout_s:g} s.", stage=stage)
+        now = time.monotonic()
+        if done in (0, total) or now - self._told_at >= PROGRESS_EVERY_S:
+            self._told_at = now
+            told = {"stage": str(stage), "done": done, "total": total}
+            DBOS.write_stream(PROGRESS, told, serialization_type=WorkflowSerializationFormat.PORTABLE)
+
+    def _worked(self, name: str, work: Callable[[], Record]) -> Record:
+        job_id, began = self._job.job_id, time.monotonic()
+        event(logger, "stage started", job_id=job_id, stage=name)
+        try:
+            record = work()
+        except JobError:
+            raise
+        except Exception as error:
+            logger.exception("stage broke", extra={"event_fields": {"job_id": job_id, "stage": name}})
+            raise InternalError(
+                f"Something went wrong on our side; the log tells of job {job_id}."
+            ) from error
+        event(logger, "stage finished", job_id=job_id, stage=name, seconds=round(time.monotonic() - began, 3))
+        return record
+
+
+def _sender(settings: Settings) -> Sender:
+    return Sender(
+        http=GuardedClient(webhook_policy(settings), connect_timeout_s=settings.webhook_connect_timeout_s),
+        signers=[Webhook(secret) for secret in settings.webhook_secrets],
+        timeout_s=settings.webhook_timeout_s,
+        timeout_s_per_mb=settings.webhook_timeout_s_per_mb,
+        max_retry_after_s=settings.webhook_max_retry_after_s,
+    )
+
+
+def _send(sender: Sender, store: ArtifactStore, settings: Settings, parcel: Record, attempt: int) -> Record:
+    """Makes one attempt, and draws when the next one is due."""
+    delivery = _delivery(parcel, store)
+    at_s = time.time()
+    event(logger, "delivery started", job_id=delivery.job_id, attempt=attempt)
+    if delivery.mesh is not None and not delivery.mesh.path.is_file():
+        outcome = Outcome(False, True, None, "the mesh file is not there any more")
+    else:
+        outcome = sender.send(delivery, attempt)
+    delay_s = next_delay_s(outcome, attempt, settings.webhook_delays_s, random.uniform)
+    what = (
+        "delivery accepted"
+        if outcome.is_accepted
+        else "delivery failed"
+        if delay_s is not None
+        else "delivery dead"
+    )
+    event(
+        logger,
+        what,
+        job_id=delivery.job_id,
+        attempt=attempt,
+        status=outcome.status,
+        detail=outcome.detail,
+        next_delay_s=delay_s,
+    )
+    return {
+        "is_accepted": outcome.is_accepted,
+        "status": outcome.status,
+        "detail": outcome.detail,
+        "at_s": at_s,
+        "next_delay_s": delay_s,
+    }
+
+
+def _delivery(parcel: Record, store: ArtifactStore) -> Delivery:
+    job = Job.from_dict(parcel["job"])
+    assert job.webhook_url is not None
+    mesh = None
+    if parcel["artifact"] is not None:
+        artifact = Artifact(**parcel["artifact"])
+        mesh = MeshFile(store.path(artifact), job.file_name, job.format, artifact.size, artifact.sha256)
+    return Delivery(
+        job_id=job.job_id,
+        session_id=job.session_id,
+        asset_id=job.asset_id,
+        url=job.webhook_url,
+        form=job.webhook_format,
+        event=parcel["event"],
+        mesh=mesh,
+    )

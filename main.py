@@ -1,0 +1,154 @@
+"""The front door: `python main.py serve | api | worker | demo | doctor`. Each command imports only what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ai_engine.errors import StartupError
+from ai_engine.settings import Settings
+
+logger = logging.getLogger("main")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit status."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except StartupError as error:
+        print(f"can't start: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="A picture in, a printable mesh at your webhook.",
+        epilog="Settings: see README.md.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for name, run, about in (
+        ("serve", serve, "the API and a worker under one supervisor"),
+        ("api", api, "the API alone: takes jobs, loads no model"),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("--host", help="address to listen on (HOST)")
+        command.add_argument("--port", type=int, help="port to listen on (PORT)")
+        command.set_defaults(run=run)
+        if run is api:
+            _may_be_supervised(command)
+    worker_command = commands.add_parser("worker", help="a worker alone: works on jobs")
+    _may_be_supervised(worker_command)
+    worker_command.set_defaults(run=worker)
+    demo_command = commands.add_parser("demo", help="one picture to a mesh, everything on this machine")
+    demo_command.add_argument("--image", help="path or URL of a picture of yours")
+    demo_command.set_defaults(run=demo)
+    commands.add_parser("doctor", help="what is installed, reachable and usable here").set_defaults(
+        run=doctor
+    )
+    return parser
+
+
+def serve(options: argparse.Namespace) -> int:
+    """The API and a worker, kept running until SIGTERM or Ctrl-C."""
+    from ai_engine.supervisor import Child, stop_on_signal, supervise
+    from ai_engine.telemetry import set_up_logging
+
+    settings = _settings(options)
+    set_up_logging(settings.log_format, settings.log_level, "serve")
+    this = [sys.executable, str(Path(__file__).resolve())]
+    children = [
+        Child("api", [*this, "api", "--supervised", "--host", settings.host, "--port", str(settings.port)]),
+        Child("worker", [*this, "worker", "--supervised"]),
+    ]
+    supervise(children, stop_on_signal(), drain_s=settings.drain_s)
+    return 0
+
+
+def api(options: argparse.Namespace) -> int:
+    """The HTTP API."""
+    import uvicorn
+
+    from ai_engine.api import create_app
+    from ai_engine.supervisor import terminate_self, when_orphaned
+    from ai_engine.telemetry import set_up_logging
+
+    settings = _settings(options)
+    set_up_logging(settings.log_format, settings.log_level, "api")
+    if options.supervised:
+        when_orphaned(terminate_self)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )
+    return 0
+
+
+def worker(options: argparse.Namespace) -> int:
+    """A worker, until SIGTERM or Ctrl-C; then it lets its jobs finish for a while."""
+    from ai_engine.supervisor import stop_on_signal, when_orphaned
+    from ai_engine.telemetry import set_up_logging
+    from ai_engine.worker import run_worker
+
+    settings = _settings(options)
+    set_up_logging(settings.log_format, settings.log_level, "worker")
+    stop = stop_on_signal()
+    if options.supervised:
+        when_orphaned(stop.set)
+    try:
+        run_worker(settings, stop)
+    except StartupError as error:
+        logger.critical("the worker can't start: %s", error)
+        os._exit(1)
+    # Threads of stages that did not finish in time would keep the process; their jobs are safe.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """One picture to a mesh at a webhook, everything on this machine."""
+    from ai_engine.demo import run_demo
+
+    return run_demo(options.image)
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """What is installed, reachable and usable here."""
+    from ai_engine.doctor import run_doctor
+
+    return run_doctor(_settings(options))
+
+
+def _may_be_supervised(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The settings of the environment, and what the command line says instead.
+
+    Raises:
+        StartupError: a setting can't be used; the message names it.
+    """
+    said = {name: getattr(options, name, None) for name in ("host", "port")}
+    try:
+        return Settings(**{name: value for name, value in said.items() if value is not None})
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        lines = [f"{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in found]
+        raise StartupError("; ".join(lines)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
