@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import ndimage
 
 from ai_engine.cutout import Cutout
-from ai_engine.errors import NoForeground
+from ai_engine.errors import NoForeground, StartupError
 from ai_engine.picture import MAX_PIXELS, read_picture
 
 RemoveBackground = Literal["auto", "always", "never"]
@@ -39,7 +39,7 @@ MAX_PLAIN_SPREAD = 3
 _NEUTRAL_GREY = (128, 128, 128, 255)
 
 
-class MattingModelUnusable(Exception):
+class MattingModelUnusable(StartupError):
     """The weights of the matting model are missing or damaged; the message names the file, for the operator."""
 
 

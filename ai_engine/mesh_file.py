@@ -1,4 +1,4 @@
-"""Mesh to file: binary STL, in one pass and in constant memory beyond the mesh itself."""
+"""Mesh to file and back: binary STL, written in one pass and in constant memory beyond the mesh itself."""
 
 from __future__ import annotations
 
@@ -33,6 +33,31 @@ def write_stl(
         file.write(np.uint32(len(mesh.faces)).astype("<u4").tobytes())
         for start in range(0, len(mesh.faces), CHUNK_FACES):
             file.write(_records(mesh.corners(start, start + CHUNK_FACES)).tobytes())
+
+
+def read_stl(data: bytes) -> Mesh:
+    """The mesh in a binary STL file, corners at exactly the same place welded: what a slicer sees.
+
+    Raises:
+        ValueError: the size does not fit the number of faces that the file announces.
+    """
+    num_faces = int.from_bytes(data[STL_HEADER_BYTES : STL_HEADER_BYTES + 4], "little")
+    expected = STL_HEADER_BYTES + 4 + num_faces * STL_BYTES_PER_FACE
+    if len(data) != expected:
+        raise ValueError(f"{num_faces} faces make {expected} bytes, the file has {len(data)}")
+    records = np.frombuffer(data, _STL_FACE, num_faces, STL_HEADER_BYTES + 4)
+    return _welded(records["corners"].reshape(-1, 3) + np.float32(0))  # -0.0 and 0.0 are one place
+
+
+def _welded(corners: NDArray[np.float32]) -> Mesh:
+    """The mesh of triangles whose corners [3 F, 3] stand one after the other, equal points made one vertex."""
+    order = np.lexsort(corners.T)
+    in_order = corners[order]
+    is_new = np.ones(len(corners), np.bool_)
+    is_new[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
+    numbers = np.empty(len(corners), np.int32)
+    numbers[order] = np.cumsum(is_new) - 1
+    return Mesh(in_order[is_new], numbers.reshape(-1, 3))
 
 
 def _header(title: str) -> bytes:

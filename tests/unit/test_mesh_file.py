@@ -9,7 +9,8 @@ from solid_shapes import cube, joined, sphere
 
 from ai_engine import mesh_file
 from ai_engine.mesh import Mesh
-from ai_engine.mesh_file import write_stl
+from ai_engine.mesh_file import read_stl, write_stl
+from ai_engine.print_ready import report
 
 
 def test_the_file_is_84_bytes_and_50_for_each_face(tmp_path: Path) -> None:
@@ -70,3 +71,25 @@ def test_a_coordinate_that_is_no_number_is_refused_before_anything_is_written(
 def test_a_face_that_names_a_missing_vertex_is_no_mesh() -> None:
     with pytest.raises(ValueError, match="there are 2"):
         Mesh(np.zeros((2, 3), np.float32), np.asarray([[0, 1, 2]], np.int32))
+
+
+def test_a_file_read_back_is_the_same_closed_surface(tmp_path: Path) -> None:
+    mesh = joined(cube(), sphere(8))
+    write_stl(mesh, tmp_path / "a.stl")
+    read = read_stl((tmp_path / "a.stl").read_bytes())
+    assert np.array_equal(read.corners(), mesh.corners())
+    assert (len(read.vertices), report(read).is_watertight) == (len(mesh.vertices), True)
+
+
+def test_plus_and_minus_zero_are_one_place() -> None:
+    points = np.asarray([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [-0.0, 0, 0], [0, 1, 0], [-1, 0, 0]], np.float32)
+    records = np.zeros(2, mesh_file._STL_FACE)
+    records["corners"] = points.reshape(2, 3, 3)
+    data = b" " * 80 + (2).to_bytes(4, "little") + records.tobytes()
+    assert len(read_stl(data).vertices) == 4
+
+
+@pytest.mark.parametrize("data", [b"", b"solid x", b" " * 84 + b"x", b" " * 80 + b"\1\0\0\0" + b"x" * 49])
+def test_a_file_of_another_size_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="bytes, the file has"):
+        read_stl(data)

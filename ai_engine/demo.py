@@ -1,0 +1,290 @@
+"""`python main.py demo`: one picture to a mesh at a webhook, everything on this machine, as a caller would do it.
+
+Starts the service with a data folder of its own, is its caller and its webhook, looks hard at what arrives,
+leaves a mesh and a strip of pictures, and stops everything. The models are those of the environment, or the
+embedded ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import queue
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from PIL import Image
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from ai_engine.cutout import Cutout
+from ai_engine.demo_peer import DemoPeer, ReceivedWebhook, demo_peer
+from ai_engine.mesh import Mesh
+from ai_engine.mesh_file import read_stl
+from ai_engine.picture_strip import picture_strip
+from ai_engine.print_ready import report
+from ai_engine.settings import Settings
+from ai_engine.stage_bars import StageBars
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SAMPLE_PICTURE = REPOSITORY / "examples" / "pictures" / "vase.png"
+SEED = 1
+READY_WITHIN_S = 300.0
+JOB_WITHIN_S = 900.0
+WEBHOOK_WITHIN_S = 60.0
+STOP_WITHIN_S = 45.0
+LOOK_EVERY_S = 0.1
+LOG_LINES = 30
+MODEL_SETTINGS = frozenset(
+    {"model_path", "model_variant", "device", "dtype", "require_gpu", "matting_model", "matting_home"}
+)
+"""What the demo takes over from the environment; all else is its own."""
+
+
+class DemoFailed(Exception):
+    """Something is off; the message says what, in words for the person at the terminal."""
+
+
+@dataclass(frozen=True)
+class _Service:
+    """The service under demonstration."""
+
+    client: httpx2.Client
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    log_path: Path
+    webhook_secret: str
+
+
+def run_demo(image: str | None = None, out: Path = Path("demo")) -> int:
+    """Runs the demo on the picture at the path or URL `image`, writes into `out`; the exit status."""
+    try:
+        _demonstrate(image, out)
+    except DemoFailed as error:
+        print(f"\n!! {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _demonstrate(image: str | None, out: Path) -> None:
+    picture = None if image is not None and _is_url(image) else _read_picture(Path(image or SAMPLE_PICTURE))
+    with demo_peer(picture) as peer, _running_service() as service:
+        picture_url = peer.picture_url if picture is not None else str(image)
+        asset_id = _asset_id(image or str(SAMPLE_PICTURE))
+        _wait_until_ready(service)
+        job = _followed(service, _submitted(service, peer, picture_url, asset_id))
+        delivery = _delivered(peer)
+        mesh = _checked(delivery, service, job)
+        strip = _strip(service.data_dir / "jobs" / job["job_id"], mesh)
+        stl_path, png_path = _written(out, asset_id, delivery, strip)
+    _print_summary(job, mesh, stl_path, png_path)
+
+
+def _is_url(image: str) -> bool:
+    return image.lower().startswith(("http://", "https://"))
+
+
+def _asset_id(image: str) -> str:
+    """A name for the result, from the picture's own."""
+    stem = re.split(r"[?#]", image)[0].rstrip("/").replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:64] or "picture"
+
+
+def _read_picture(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DemoFailed(f"the picture {path} can't be read: {error.strerror}") from error
+
+
+@contextmanager
+def _running_service() -> Generator[_Service]:
+    with tempfile.TemporaryDirectory(prefix="ai-engine-demo-", ignore_cleanup_errors=True) as folder:
+        log_path, port = Path(folder) / "service.log", _free_port()
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        settings = {"HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": folder, "WEBHOOK_SECRET": secret}
+        command = [sys.executable, str(REPOSITORY / "main.py"), "serve"]
+        print(f"starting the service on http://127.0.0.1:{port}")
+        with (
+            log_path.open("wb") as log,
+            httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client,
+            subprocess.Popen(
+                command, cwd=REPOSITORY, env=_environment() | settings, stdout=log, stderr=subprocess.STDOUT
+            ) as process,
+        ):
+            try:
+                yield _Service(client, process, Path(folder), log_path, secret)
+            except (DemoFailed, httpx2.HTTPError) as error:
+                raise DemoFailed(f"{error}\n\nthe service's last lines:\n{_last_lines(log_path)}") from error
+            finally:
+                _stop(process)
+
+
+def _environment() -> dict[str, str]:
+    """The environment without the service's settings, but for those that name the models."""
+    ours = {name for name in Settings.model_fields if name not in MODEL_SETTINGS}
+    return {name: value for name, value in os.environ.items() if name.lower() not in ours}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _last_lines(log_path: Path) -> str:
+    return "\n".join(log_path.read_text(errors="replace").splitlines()[-LOG_LINES:])
+
+
+def _wait_until_ready(service: _Service) -> None:
+    begun_at, deadline = time.monotonic(), time.monotonic() + READY_WITHIN_S
+    state = "starting"
+    while time.monotonic() < deadline:
+        if service.process.poll() is not None:
+            raise DemoFailed(f"the service ended with status {service.process.returncode}")
+        state = _state(service.client)
+        if state == "ready":
+            print(f"ready after {time.monotonic() - begun_at:.1f} s\n")
+            return
+        if state == "failed":
+            break
+        time.sleep(LOOK_EVERY_S)
+    raise DemoFailed(f"the service did not get ready: {state}")
+
+
+def _state(client: httpx2.Client) -> str:
+    try:
+        return str(client.get("/readyz").json()["status"])
+    except (httpx2.HTTPError, ValueError, KeyError):
+        return "starting"
+
+
+def _submitted(service: _Service, peer: DemoPeer, picture_url: str, asset_id: str) -> str:
+    """The id of the job."""
+    request = {
+        "session_id": "demo",
+        "asset_id": asset_id,
+        "image_url": picture_url,
+        "webhook_url": peer.webhook_url,
+        "seed": SEED,
+    }
+    answer = service.client.post("/generate-3d", json=request)
+    if answer.status_code != 202:
+        raise DemoFailed(f"the service refused the job with {answer.status_code}: {answer.text}")
+    return str(answer.json()["job_id"])
+
+
+def _followed(service: _Service, job_id: str) -> dict[str, Any]:
+    """The job when it is over, its stages shown meanwhile."""
+    bars, deadline = StageBars(sys.stdout), time.monotonic() + JOB_WITHIN_S
+    job: dict[str, Any] | None = None
+    with service.client.stream("GET", f"/jobs/{job_id}/events") as response:
+        for name, data in _server_sent(response.iter_lines()):
+            if name == "done":
+                job = data
+                break
+            bars.show(data["stage"], data["done"], data["total"])
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"the job took longer than {JOB_WITHIN_S:.0f} s")
+    bars.close()
+    if job is None:
+        raise DemoFailed("the stream of events ended before the job did")
+    if job["status"] != "succeeded":
+        raise DemoFailed(f"the job {job['status']}: {job['error']['detail']} ({job['error']['code']})")
+    return job
+
+
+def _server_sent(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and data of each server-sent event."""
+    name = ""
+    for line in lines:
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)
+
+
+def _delivered(peer: DemoPeer) -> ReceivedWebhook:
+    try:
+        return peer.deliveries.get(timeout=WEBHOOK_WITHIN_S)
+    except queue.Empty:
+        raise DemoFailed(f"no webhook came within {WEBHOOK_WITHIN_S:.0f} s") from None
+
+
+def _checked(delivery: ReceivedWebhook, service: _Service, job: dict[str, Any]) -> Mesh:
+    """The mesh that was delivered, after everything a careful receiver would look at."""
+    event = delivery.values.get("event", "")
+    try:
+        Webhook(service.webhook_secret).verify(event, delivery.headers)
+    except WebhookVerificationError as error:
+        raise DemoFailed(f"the webhook's signature is not right: {error}") from error
+    told = json.loads(event)
+    if told["type"] != "generation.succeeded" or delivery.values["status"] != "completed":
+        raise DemoFailed(f"the webhook told of {told['type']}")
+    if delivery.file is None or told["data"]["job_id"] != job["job_id"]:
+        raise DemoFailed("the webhook brought no file, or that of another job")
+    artifact = told["data"]["artifact"]
+    if hashlib.sha256(delivery.file).hexdigest() != artifact["sha256"]:
+        raise DemoFailed("the file is not the one that the webhook's event describes")
+    return _printable(delivery.file)
+
+
+def _printable(file: bytes) -> Mesh:
+    mesh = read_stl(file)
+    found = report(mesh)
+    if not found.is_watertight or found.volume <= 0:
+        raise DemoFailed(f"the mesh can't be printed: {' '.join(found.warnings)}")
+    return mesh
+
+
+def _strip(job_files: Path, mesh: Mesh) -> Image.Image:
+    cutout = Cutout.from_png((job_files / "cutout.png").read_bytes())
+    with Image.open(io.BytesIO((job_files / "picture").read_bytes())) as picture:
+        return picture_strip(picture, cutout, mesh)
+
+
+def _written(out: Path, asset_id: str, delivery: ReceivedWebhook, strip: Image.Image) -> tuple[Path, Path]:
+    assert delivery.file is not None
+    out.mkdir(parents=True, exist_ok=True)
+    stl_path, png_path = out / f"{asset_id}.stl", out / f"{asset_id}.png"
+    stl_path.write_bytes(delivery.file)
+    strip.save(png_path, "PNG", optimize=True)
+    return stl_path, png_path
+
+
+def _print_summary(job: dict[str, Any], mesh: Mesh, stl_path: Path, png_path: Path) -> None:
+    timings: dict[str, float] = job["timings_s"]
+    print("\nseconds per stage")
+    for name, seconds in timings.items():
+        print(f"  {name:<9}{seconds:8.2f}")
+    print(f"  {'in all':<9}{sum(timings.values()):8.2f}")
+    print(
+        f"\nmesh      {len(mesh.faces):,} faces, closed; signed webhook verified; model {job['model']['id']}"
+    )
+    print(f"file      {stl_path.resolve()} ({stl_path.stat().st_size / 1e6:.1f} MB)")
+    print(f"pictures  {png_path.resolve()}")
