@@ -1,0 +1,245 @@
+"""`fetch-weights`: brings published weights into the models folder. Licence first, then a pinned, checked file.
+
+A download goes on where it stopped, in the same run or the next, and gets its name only after its size and
+sha256 were checked. With HF_HUB_OFFLINE set nothing is asked of the network; what lies there is checked.
+Only this command downloads weights: a service never does. Knows nothing of networks and jobs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.file_download import http_get
+
+from ai_engine.published_weights import MATTING_MODELS, SHAPE_MODELS, HubOrigin, Licence, Weights
+
+DEFAULT_VARIANT = "v2-0"
+DEFAULT_MATTING = "isnet-general-use"
+NONE = "none"
+EXIT_OK, EXIT_FAILED, EXIT_NOT_ACCEPTED = 0, 1, 2
+
+_SHA256_DIGITS = 64
+_HASH_CHUNK_BYTES = 8 * 1024 * 1024
+
+
+class FetchFailed(Exception):
+    """A file could not be brought here whole; the message tells the operator what to do."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a file must be: `size_bytes` long, with this `sha256`; None where nobody says."""
+
+    size_bytes: int | None
+    sha256: str | None
+
+    def flaw(self, path: Path) -> str | None:
+        """What is wrong with the file at `path`, in words; None if nothing is."""
+        size_bytes = path.stat().st_size
+        if self.size_bytes is not None and size_bytes != self.size_bytes:
+            return f"has {size_bytes:,} bytes instead of {self.size_bytes:,}"
+        if self.sha256 is not None and (found := _sha256(path)) != self.sha256:
+            return f"has sha256 {found} instead of {self.sha256}"
+        return None
+
+
+@dataclass(frozen=True)
+class Download:
+    """Where the bytes of a file come from, and what they must be."""
+
+    url: str
+    headers: dict[str, str] | None
+    seal: Seal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options to `parser`."""
+    parser.add_argument(
+        "--variant", choices=[*SHAPE_MODELS, NONE], default=DEFAULT_VARIANT, help="shape model"
+    )
+    parser.add_argument(
+        "--matting", choices=[*MATTING_MODELS, NONE], default=DEFAULT_MATTING, help="background remover"
+    )
+    parser.add_argument("--models", type=Path, default=Path("models"), metavar="DIR", help="folder to fill")
+    parser.add_argument("--accept-licence", action="store_true", help="agree to the licences that are shown")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetches what the options of `add_arguments` name, and says so; gives back the exit status."""
+    wanted = _wanted(arguments.variant, arguments.matting)
+    _show_licences(wanted)
+    if any(weights.licence.must_accept for weights in wanted) and not arguments.accept_licence:
+        print("Nothing was downloaded. If you agree and may, run this again with --accept-licence.")
+        return EXIT_NOT_ACCEPTED
+    try:
+        for weights in wanted:
+            fetch(weights, arguments.models)
+    except FetchFailed as failure:
+        print(f"FAILED: {failure}")
+        return EXIT_FAILED
+    _show_settings(wanted, arguments.models)
+    return EXIT_OK
+
+
+def fetch(weights: Weights, models: Path) -> Path:
+    """The path of the published file in the folder `models`, whole and checked; downloaded unless it is there.
+
+    Raises:
+        FetchFailed: no connection, no room, or the bytes are not those that were published.
+    """
+    path = models / weights.path
+    if path.is_file() and (weights.sha256 is not None or constants.is_offline_mode()):
+        return _checked_in_place(path, Seal(weights.size_bytes, weights.sha256))
+    if constants.is_offline_mode():
+        raise FetchFailed(
+            f"HF_HUB_OFFLINE is set and {path} is missing. Unset it, or put the file there yourself; "
+            f"it comes from {_public_url(weights)}"
+        )
+    download = locate(weights)
+    if path.is_file():
+        return _checked_in_place(path, download.seal)
+    return _bring(download, path)
+
+
+def locate(weights: Weights) -> Download:
+    """Where to get a published file and what it must be, with the hub's word where the table has none.
+
+    Raises:
+        FetchFailed: the hub can't be asked, has no such file, or has another one than is written here.
+    """
+    pinned = Seal(weights.size_bytes, weights.sha256)
+    if not isinstance(weights.origin, HubOrigin):
+        return Download(weights.origin, None, pinned)
+    origin = weights.origin
+    url = hf_hub_url(origin.repo, origin.file, revision=origin.revision)
+    try:
+        told = get_hf_file_metadata(url)
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        raise FetchFailed(f"{_public_url(weights)} can't be asked for: {error}") from error
+    sha256 = told.etag if told.etag is not None and len(told.etag) == _SHA256_DIGITS else None
+    _check_agreement(weights, pinned, Seal(told.size, sha256))
+    seal = Seal(pinned.size_bytes or told.size, pinned.sha256 or sha256)
+    # The client drops this header where the hub redirects to another host's store.
+    token = get_token()
+    return Download(url, {"Authorization": f"Bearer {token}"} if token else None, seal)
+
+
+def _check_agreement(weights: Weights, pinned: Seal, told: Seal) -> None:
+    for ours, theirs in ((pinned.size_bytes, told.size_bytes), (pinned.sha256, told.sha256)):
+        if ours is not None and theirs is not None and ours != theirs:
+            raise FetchFailed(f"the hub's {weights.path} is another file: {theirs} instead of {ours}")
+
+
+def _bring(download: Download, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{(download.seal.sha256 or 'unknown')[:12]}.part")
+    have_bytes = _resumable_bytes(part, download.seal)
+    _check_room(path.parent, download.seal, have_bytes)
+    print(f"{path}: {'goes on' if have_bytes else 'begins'} at {have_bytes:,} bytes", flush=True)
+    _receive(download, part, have_bytes)
+    print(f"{path}: checking {_sum_words(download.seal)}", flush=True)
+    if (flaw := download.seal.flaw(part)) is not None:
+        part.unlink()
+        raise FetchFailed(f"what came for {path} {flaw}; it was thrown away. Run this again.")
+    part.replace(path)
+    return path
+
+
+def _resumable_bytes(part: Path, seal: Seal) -> int:
+    """How much of the file came in an earlier run; more than there can be is thrown away."""
+    if not part.exists():
+        return 0
+    have_bytes = part.stat().st_size
+    if seal.size_bytes is not None and have_bytes > seal.size_bytes:
+        part.unlink()
+        return 0
+    return have_bytes
+
+
+def _receive(download: Download, part: Path, have_bytes: int) -> None:
+    """Appends the rest of the file to `part`; a short break of the line is waited out.
+
+    Raises:
+        FetchFailed: the connection is gone for longer; what has come stays for the next run.
+    """
+    try:
+        with part.open("ab") as file:
+            http_get(
+                download.url,
+                file,
+                resume_size=have_bytes,
+                headers=download.headers,
+                expected_size=download.seal.size_bytes,
+            )
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        kept = part.stat().st_size if part.exists() else 0
+        raise FetchFailed(f"{error}. {kept:,} bytes are kept; run this again to go on.") from error
+
+
+def _checked_in_place(path: Path, seal: Seal) -> Path:
+    print(f"{path}: is there; checking {_sum_words(seal)}", flush=True)
+    if (flaw := seal.flaw(path)) is not None:
+        raise FetchFailed(f"{path} {flaw}. Move it away and run this again.")
+    return path
+
+
+def _check_room(folder: Path, seal: Seal, have_bytes: int) -> None:
+    needed, free = (seal.size_bytes or 0) - have_bytes, shutil.disk_usage(folder).free
+    if needed > free:
+        raise FetchFailed(f"{folder} has room for {free / 1e9:.1f} GB; {needed / 1e9:.1f} GB are needed")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sum_words(seal: Seal) -> str:
+    if seal.sha256 is not None:
+        return f"sha256 {seal.sha256}"
+    return (
+        "its size only: no sum of this file is known"
+        if seal.size_bytes
+        else "nothing: nothing is known of it"
+    )
+
+
+def _public_url(weights: Weights) -> str:
+    if not isinstance(weights.origin, HubOrigin):
+        return weights.origin
+    return hf_hub_url(weights.origin.repo, weights.origin.file, revision=weights.origin.revision)
+
+
+def _wanted(variant: str, matting: str) -> list[Weights]:
+    chosen = [SHAPE_MODELS.get(variant), MATTING_MODELS.get(matting)]
+    return [weights for weights in chosen if weights is not None]
+
+
+def _show_licences(wanted: Iterable[Weights]) -> None:
+    by_licence: dict[Licence, list[str]] = {}
+    for weights in wanted:
+        by_licence.setdefault(weights.licence, []).append(weights.name)
+    for licence, names in by_licence.items():
+        print(f"{', '.join(names)}: {licence.name}\n  {licence.url}")
+        print("".join(f"  - {condition}\n" for condition in licence.conditions))
+    print("These are our words for the main points; what binds is the text at the address.\n", flush=True)
+
+
+def _show_settings(wanted: Sequence[Weights], models: Path) -> None:
+    print("\nAll is there and checked. Settings to use it:")
+    for weights in wanted:
+        if weights.name in SHAPE_MODELS:
+            print(f"  MODEL_PATH={(models / weights.path).as_posix()}")
+        else:
+            print(f"  MATTING_MODEL={weights.name}  MATTING_HOME={(models / weights.path).parent.as_posix()}")
