@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from service.house import House, Outside
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.fixture(scope="session")
+def outside() -> Iterator[Outside]:
+    world = Outside()
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One running service for all tests that do it no harm."""
+    service = House(
+        tmp_path_factory.mktemp("house"),
+        {
+            "WEBHOOK_SECRET": SECRET,
+            "WEBHOOK_DELAYS_S": "0,0.1,0.1",
+            "WEBHOOK_TIMEOUT_S": "1.5",
+            "DOWNLOAD_ATTEMPTS": "1",
+            "DOWNLOAD_TIMEOUT_S": "3",
+            "IMAGE_MAX_BYTES": "1000000",
+            "STAND_IN_STEP_S": "0.05",
+        },
+    )
+    service.start("serve")
+    try:
+        service.wait_until_ready()
+        yield service
+    finally:
+        service.close()
