@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hy3dgen.conditioner import Conditioner
 from hy3dgen.config import ConditionerConfig, DiTConfig, VAEConfig
 from hy3dgen.dit import DiT, Modulation
-from hy3dgen.shape_vae import ShapeVAE
-from training.data import IMAGE_PX
+from hy3dgen.shape_vae import ShapeVAE, fourier_features
+from training.data import GRID_CLAMP, GRID_HALF_SIDE, IMAGE_PX
 
 NUM_LATENTS, LATENT_CHANNELS = 32, 16
 NUM_COMPONENTS = 384
+OFFSETS_PER_AXIS, OFFSET_REACH, ANCHOR_FREQUENCIES = 4, 0.24, 4
+NUM_OFFSETS = OFFSETS_PER_AXIS**3
 # The field saturates at this distance from the surface, in model units.
 TRUNCATION = 0.1
 
@@ -82,29 +85,64 @@ class GridBasis(nn.Module):
         return (grids.float() - self.mean) @ self.components
 
 
-class GridEncoder(nn.Module):
-    """A shape's coarse distance grid, in the basis, to the mean and log variance of its latents.
+class LocalSamples(nn.Module):
+    """Distances around each anchor, read off the coarse grids: what one latent token knows of a shape.
 
-    Each latent token has its own output weights, so its place in the set is part of its content. That lets a
-    picture's tokens be trained to hold one latent each, which a set without order would forbid.
+    Anchors [N, 3] are spread over where surfaces lie in the training data. Grids are x slowest.
     """
 
-    def __init__(self, width: int = 768, num_blocks: int = 2) -> None:
+    anchors: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
-        self.enter = nn.Linear(NUM_COMPONENTS, width)
+        self.register_buffer("anchors", torch.zeros(NUM_LATENTS, 3))
+
+    @torch.no_grad()
+    def forward(self, grids: Tensor) -> Tensor:
+        """Distances [batch, N, NUM_OFFSETS] in units of the grid's clamp, from grids [batch, cells]."""
+        side = round(grids.shape[1] ** (1 / 3))
+        steps = torch.linspace(-1, 1, OFFSETS_PER_AXIS) * OFFSET_REACH
+        places = self.anchors[:, None] + torch.cartesian_prod(steps, steps, steps)
+        # grid_sample counts its axes backwards: its first coordinate runs along the last axis.
+        where = (places.flip(-1) / GRID_HALF_SIDE)[None, None].expand(len(grids), -1, -1, -1, -1)
+        volume = grids.float().view(-1, 1, side, side, side)
+        found = functional.grid_sample(volume, where, padding_mode="border", align_corners=False)
+        return found.view(len(grids), NUM_LATENTS, -1) / GRID_CLAMP
+
+
+class GridEncoder(nn.Module):
+    """A shape's coarse distance grid to the mean and log variance of its latents.
+
+    Every token is the same function of its anchor, the distances around it and the whole shape. A set without
+    order can't learn thirty-two functions; it can learn one.
+    """
+
+    def __init__(self, num_cells: int, width: int = 256, num_blocks: int = 3) -> None:
+        super().__init__()
+        self.basis, self.samples = GridBasis(num_cells), LocalSamples()
+        self.from_local = nn.Linear(NUM_OFFSETS, width)
+        self.from_anchor = nn.Linear(3 * (1 + 2 * ANCHOR_FREQUENCIES), width)
+        self.from_whole = nn.Linear(NUM_COMPONENTS, width)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
             for _ in range(num_blocks)
         )
-        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * NUM_LATENTS * LATENT_CHANNELS))
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * LATENT_CHANNELS))
 
-    def forward(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance, each [batch, NUM_LATENTS, LATENT_CHANNELS]."""
-        hidden = self.enter(coordinates)
+    def forward(self, coordinates: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance, each [batch, N, LATENT_CHANNELS], from `basis(grids)` and `samples(grids)`."""
+        anchor = fourier_features(self.samples.anchors[None], ANCHOR_FREQUENCIES)
+        hidden = self.from_local(local) + self.from_anchor(anchor) + self.from_whole(coordinates)[:, None]
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        mean, log_variance = self.leave(hidden).unflatten(-1, (2, NUM_LATENTS, LATENT_CHANNELS)).unbind(1)
+        mean, log_variance = self.leave(hidden).chunk(2, -1)
         return mean, (log_variance - 4).clamp(-12, 4)
+
+    @torch.no_grad()
+    def encode(self, grids: Tensor) -> Tensor:
+        """The mean latents [n, N, C] of grids [n, cells]."""
+        parts = grids.split(2048)
+        return torch.cat([self(self.basis(part), self.samples(part))[0] for part in parts])
 
 
 class LatentHeads(nn.Module):

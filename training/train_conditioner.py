@@ -55,13 +55,11 @@ class Targets:
     @torch.no_grad()
     def make(cls, kind: str, basis: GridBasis, data: Data, watch: WatchSet) -> Targets:
         """Grid coordinates, or latents of unit size, flattened to [n, num_values]."""
-        train = torch.cat([basis(part) for part in data.grid.split(4096)])
-        held_out = basis(watch.grids)
         if kind == "grid":
-            return cls(train, held_out)
+            return cls(torch.cat([basis(part) for part in data.grid.split(4096)]), basis(watch.grids))
         encoder, _ = load_vae()
-        latents = torch.cat([encoder(part)[0].flatten(1) for part in train.split(4096)])
-        return cls(latents / latents.std(), encoder(held_out)[0].flatten(1) / latents.std())
+        latents = encoder.encode(data.grid).flatten(1)
+        return cls(latents / latents.std(), encoder.encode(watch.grids).flatten(1) / latents.std())
 
 
 @torch.no_grad()

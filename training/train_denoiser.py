@@ -22,7 +22,7 @@ from training.networks import LATENT_CHANNELS, NUM_LATENTS, GridEncoder, LatentH
 from training.pace import Trainer, averaged_weights, set_up
 from training.shapes import FAMILY_NAMES
 from training.train_conditioner import PATHS, heads_loss, random_pixels
-from training.train_vae import basis_of, batch_of_points, decode, decoded_overlap, load_vae
+from training.train_vae import batch_of_points, decode, decoded_overlap, load_vae
 
 PATH = FOLDER / "denoiser.pt"
 BATCH, DRAWS, POINTS = 24, 2, 128
@@ -44,8 +44,7 @@ class LatentTargets:
     @torch.no_grad()
     def make(cls, data: Data, encoder: GridEncoder) -> LatentTargets:
         """Encodes every training shape."""
-        basis = basis_of(data)
-        latents = torch.cat([encoder(basis(part))[0] for part in data.grid.split(4096)])
+        latents = encoder.encode(data.grid)
         scale_factor = float(1 / latents.std())
         return cls(latents * scale_factor, scale_factor)
 

@@ -10,11 +10,12 @@ import argparse
 from dataclasses import dataclass
 
 import torch
+from scipy.cluster.vq import kmeans2
 from torch import Tensor
 from torch.nn import functional
 
 from hy3dgen.shape_vae import ShapeVAE
-from training.data import FOLDER, Data, load
+from training.data import FOLDER, GRID_SIDE, Data, load
 from training.held_out import WatchSet, by_family, intersection_over_union
 from training.networks import NUM_LATENTS, GridBasis, GridEncoder, new_vae, target_field
 from training.pace import Trainer, averaged_weights, set_up
@@ -30,7 +31,7 @@ WATCH_EVERY_STEPS = 200
 
 def basis_of(data: Data) -> GridBasis:
     """The basis of the training grids; made by whoever comes first, then read from its file."""
-    basis = GridBasis(data.grid.shape[1] if data.grid.ndim == 2 else 4096)
+    basis = GridBasis(GRID_SIDE**3)
     if BASIS_PATH.exists():
         basis.load_state_dict(torch.load(BASIS_PATH, weights_only=True))
     else:
@@ -39,12 +40,29 @@ def basis_of(data: Data) -> GridBasis:
     return basis
 
 
+def spread_anchors(data: Data, seed: int) -> Tensor:
+    """Anchors [N, 3]: the means of NUM_LATENTS clusters of points near the training surfaces."""
+    points, distances = data.points[::40].float().flatten(0, 1), data.distances[::40].flatten()
+    near = points[distances.abs() < 0.05][::20].numpy()
+    means, _ = kmeans2(near, NUM_LATENTS, minit="++", seed=seed)
+    return torch.from_numpy(means)
+
+
+def new_encoder(data: Data, seed: int) -> GridEncoder:
+    """An encoder with fresh weights, the basis and the anchors."""
+    encoder = GridEncoder(GRID_SIDE**3)
+    encoder.basis.load_state_dict(basis_of(data).state_dict())
+    encoder.samples.anchors.copy_(spread_anchors(data, seed))
+    return encoder
+
+
 @dataclass
 class VaeLoss:
     """The loss of a batch of shapes."""
 
     data: Data
     coordinates: Tensor
+    local: Tensor
     generator: torch.Generator
 
     def __post_init__(self) -> None:
@@ -53,7 +71,7 @@ class VaeLoss:
     def __call__(self, encoder: GridEncoder, vae: ShapeVAE) -> Tensor:
         """Squared error of the field plus the weighted divergence of the latents, for a random batch."""
         index = torch.randint(len(self.data), (BATCH,), generator=self.generator)
-        mean, log_variance = encoder(self.coordinates[index])
+        mean, log_variance = encoder(self.coordinates[index], self.local[index].float())
         noise = torch.randn(mean.shape, generator=self.generator)
         latents = self._withhold(mean + noise * (0.5 * log_variance).exp())
         points, field = batch_of_points(self.data, index, self.generator, POINTS)
@@ -87,15 +105,15 @@ def decoded_overlap(vae: ShapeVAE, latents: Tensor, watch: WatchSet) -> Tensor:
 
 
 @torch.no_grad()
-def reconstruction_overlap(basis: GridBasis, encoder: GridEncoder, vae: ShapeVAE, watch: WatchSet) -> Tensor:
+def reconstruction_overlap(encoder: GridEncoder, vae: ShapeVAE, watch: WatchSet) -> Tensor:
     """IoU [n] of encoded and decoded shapes with the truth."""
-    return decoded_overlap(vae, encoder(basis(watch.grids))[0], watch)
+    return decoded_overlap(vae, encoder.encode(watch.grids), watch)
 
 
 def load_vae() -> tuple[GridEncoder, ShapeVAE]:
     """Encoder and decoder of the finished stage, averaged weights."""
     weights = averaged_weights(PATH)
-    encoder, vae = GridEncoder(), new_vae()
+    encoder, vae = GridEncoder(GRID_SIDE**3), new_vae()
     encoder.load_state_dict(weights["encoder"])
     vae.load_state_dict(weights["vae"])
     return encoder.eval(), vae.eval()
@@ -109,9 +127,9 @@ def main() -> None:
     options = parser.parse_args()
     generator = set_up(options.seed)
     data, watch = load(("grid", "points", "distances")), WatchSet.make()
-    basis = basis_of(data)
-    loss_of = VaeLoss(data, torch.cat([basis(part) for part in data.grid.split(4096)]), generator)
-    encoder, vae = GridEncoder(), new_vae()
+    encoder, vae = new_encoder(data, options.seed), new_vae()
+    coordinates, local = zip(*[(encoder.basis(part), encoder.samples(part).half()) for part in data.grid.split(2048)])
+    loss_of = VaeLoss(data, torch.cat(coordinates), torch.cat(local), generator)
     trainer = Trainer({"encoder": encoder, "vae": vae}, {"encoder": RATE, "vae": RATE}, options.minutes, PATH)
     print("resumed" if trainer.resume() else "fresh", flush=True)
     for step in trainer.steps():
@@ -119,10 +137,10 @@ def main() -> None:
         trainer.descend(loss)
         if step % WATCH_EVERY_STEPS == 0:
             averages = [trainer.averages[name].network for name in ("encoder", "vae")]
-            overlap = reconstruction_overlap(basis, averages[0], averages[1], watch)  # type: ignore[arg-type]
+            overlap = reconstruction_overlap(averages[0], averages[1], watch)  # type: ignore[arg-type]
             text = f"loss {loss:.4f}, IoU {overlap.mean():.3f}, {by_family(overlap, watch.family)}"
             print(f"{trainer.elapsed_s:5.0f} s, step {step}: {text}", flush=True)
-    overlap = reconstruction_overlap(basis, *load_vae(), watch)
+    overlap = reconstruction_overlap(*load_vae(), watch)
     print(f"reconstruction IoU {overlap.mean():.3f}: {by_family(overlap, watch.family)}")
 
 

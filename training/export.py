@@ -1,0 +1,73 @@
+"""Stage 5: the trained networks as one published-layout file. `python -m training.export`.
+
+Writes models/tiny/shape.safetensors (float16, its config in the header) and, beside it, the encoder: nobody needs
+it to make meshes, but the reconstruction number of the evaluation does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hy3dgen.checkpoint import published_state
+from hy3dgen.config import BORDER_RATIO
+from training.data import IMAGE_PX, load
+from training.evaluate import ENCODER, MODEL
+from training.networks import CONDITIONER, NUM_LATENTS, VAE, GridEncoder
+from training.train_denoiser import PATH as DENOISER_PATH
+from training.train_denoiser import LatentTargets, load_trained
+from training.train_sampler import PATH as SAMPLER_PATH
+from training.train_vae import load_vae
+
+
+def header_config(scale_factor: float) -> dict[str, object]:
+    """What no tensor shape tells, under the names the loader knows."""
+    return {
+        "num_latents": NUM_LATENTS,
+        "scale_factor": scale_factor,
+        "image_encoder_heads": CONDITIONER.num_heads,
+        "image_encoder_px": IMAGE_PX,
+        "image_px": 512,
+        "border_ratio": BORDER_RATIO,
+        "schedule": "flow",
+        "consistency_timesteps": None,
+        "default_steps": 10,
+        "vae_heads": VAE.num_heads,
+        "model_id": "ai-engine-tiny",
+    }
+
+
+def write_model(networks: dict[str, nn.Module], scale_factor: float, path: Path) -> None:
+    """The single file, every tensor float16."""
+    state = published_state(networks["dit"], networks["vae"], networks["conditioner"])
+    tensors = {name: tensor.half().contiguous() for name, tensor in state.items()}
+    save_file(tensors, path, metadata={"format": "pt", "config": json.dumps(header_config(scale_factor))})
+
+
+def write_encoder(encoder: GridEncoder, path: Path) -> None:
+    """The encoder alone, float16."""
+    save_file({name: tensor.half().contiguous() for name, tensor in encoder.state_dict().items()}, path)
+
+
+def main() -> None:
+    """Writes both files from the last finished stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stage", choices=("denoiser", "sampler"))
+    parser.add_argument("--model", type=Path, default=MODEL)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    stage = options.stage or ("sampler" if SAMPLER_PATH.exists() else "denoiser")
+    encoder, _ = load_vae()
+    scale_factor = LatentTargets.make(load(("grid",)), encoder).scale_factor
+    write_model(load_trained((SAMPLER_PATH if stage == "sampler" else DENOISER_PATH).name), scale_factor, options.model)
+    write_encoder(encoder, ENCODER)
+    print(f"{options.model}: {options.model.stat().st_size / 1e6:.2f} MB, scale factor {scale_factor:.4f}, from the {stage} stage")
+
+
+if __name__ == "__main__":
+    main()
