@@ -79,10 +79,14 @@ def many_spheres(count: int = 70, seed: int = 7) -> Distance:
     centers = 0.85 * directions * torch.rand(count, 1, generator=generator) ** (1 / 3)
     radii = 0.004 + 0.086 * torch.rand(count, generator=generator) ** 2
 
+    bodies = [(*center, radius) for center, radius in zip(centers.tolist(), radii.tolist(), strict=True)]
+
     def distance(points: Tensor) -> Tensor:
-        nearest = torch.full_like(points[:, 0], torch.inf)
-        for center, radius in zip(centers, radii.tolist(), strict=True):
-            torch.minimum(nearest, (points - center).norm(dim=-1) - radius, out=nearest)
+        x, y, z = points.T.contiguous()
+        nearest = torch.full_like(x, torch.inf)
+        for center_x, center_y, center_z, radius in bodies:
+            squared = (x - center_x).square_().add_((y - center_y).square_()).add_((z - center_z).square_())
+            torch.minimum(nearest, squared.sqrt_().sub_(radius), out=nearest)
         return nearest
 
     return distance
@@ -133,7 +137,7 @@ class Field:
 
     distance: Distance
     rotation: Tensor
-    offset: tuple[float, float, float] = (0.013, -0.021, 0.017)
+    offset: tuple[float, float, float]
     tau: float = 0.03
     ripple: float = 0.01
 
@@ -143,12 +147,14 @@ class Field:
         return (1 - self.ripple) * torch.tanh(-1.2 * signed / self.tau) + self.ripple * waves
 
 
-def field_of(name: str, rotation_seed: int = 0, tau: float = 0.03) -> Field:
-    return Field(BODIES[name], random_rotation(rotation_seed), tau=tau)
-
-
-def random_rotation(seed: int) -> Tensor:
+def field_of(name: str, seed: int = 0, tau: float = 0.03) -> Field:
+    """A body, turned and moved a little at random."""
     generator = torch.Generator().manual_seed(100 + seed)
+    x, y, z = (0.06 * torch.rand(3, generator=generator) - 0.03).tolist()
+    return Field(BODIES[name], random_rotation(generator), offset=(x, y, z), tau=tau)
+
+
+def random_rotation(generator: torch.Generator) -> Tensor:
     rotation, upper = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
     rotation = rotation * upper.diagonal().sign()
     return (rotation * rotation.det()).float()

@@ -1,0 +1,110 @@
+"""What a mesh out of marching cubes must satisfy, and how two of them compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+from dense_twin import DenseField
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hy3dgen import marching_cubes_table as table
+from hy3dgen.geometry import Box, Mesh
+from hy3dgen.lattice import unpack
+from hy3dgen.marching_cubes import edge_crossings, numbered, triangle_edges
+from hy3dgen.sparse_field import SparseField
+
+Lines = NDArray[np.int64]
+
+
+def directed_edges(faces: NDArray[np.int32]) -> Lines:
+    start = faces.astype(np.int64)
+    return np.stack([start, np.roll(start, -1, axis=1)], axis=-1).reshape(-1, 2)
+
+
+def rows_as_keys(rows: NDArray[np.generic]) -> NDArray[np.void]:
+    """Each row as one comparable value, bit for bit."""
+    rows = np.ascontiguousarray(rows)
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+
+
+def open_edges(mesh: Mesh) -> Lines:
+    """The directed edges whose opposite no face has; fails when a directed edge is used twice."""
+    edges = directed_edges(mesh.faces)
+    keys = rows_as_keys(edges)
+    assert len(np.unique(keys)) == len(keys), "two faces use an edge in the same direction"
+    return edges[~np.isin(keys, rows_as_keys(edges[:, ::-1]))]
+
+
+def assert_open_only_at(box: Box, mesh: Mesh) -> None:
+    """Every open edge lies in a face of the box."""
+    ends = mesh.vertices[open_edges(mesh)]
+    sides = np.float32([box.lower, box.upper])
+    in_side = np.abs(ends[:, :, None, :] - sides).max(axis=1) < 1e-6
+    assert in_side.any(axis=(1, 2)).all()
+
+
+def lattice_mesh(field: SparseField) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Vertices in cell units, rounded once to float32, and faces."""
+    crossed, faces = numbered(triangle_edges(field), 3 * len(field.keys))
+    return edge_crossings(field, crossed).float().numpy(), faces.numpy()
+
+
+def assert_same_cells(field: SparseField, dense: DenseField) -> None:
+    """The same active cells, codes and, bit for bit, corner values."""
+    codes = dense.codes(field.level)
+    active = ((codes != 0) & (codes != 255)).nonzero()
+    assert torch.equal(unpack(field.cell_keys()), active)
+    assert torch.equal(field.codes, codes[tuple(active.T)])
+    assert torch.equal(field.logits, dense.values[tuple(unpack(field.keys).T)])
+
+
+def assert_same_surface(field: SparseField, dense: DenseField) -> None:
+    """Bit-equal vertices on lattice edges, and equal faces outside ambiguous cells, as scikit-image draws them.
+
+    A face is compared by the outline of its cell's polygon: how a flat-ish polygon is cut into triangles is free.
+    """
+    ours, our_faces = lattice_mesh(field)
+    theirs, their_faces = dense.lattice_mesh(field.level)
+    on_edge = (theirs == np.floor(theirs)).sum(axis=1) >= 2
+    assert set(rows_as_keys(ours).tolist()) == set(rows_as_keys(theirs[on_edge]).tolist())
+    codes = dense.codes(field.level)
+    assert _outlines(ours, our_faces, codes) == _outlines(theirs, their_faces, codes)
+
+
+def _outlines(vertices: NDArray[np.float32], faces: NDArray[np.integer], codes: Tensor) -> set[bytes]:
+    """The outlines of all unambiguous cells: directed lines, each as the positions of its ends."""
+    cell = np.floor(vertices[faces].mean(axis=1)).astype(np.int64)
+    is_plain = ~is_ambiguous()[codes.numpy()[tuple(cell.T)]]
+    cell, edges = cell[is_plain], directed_edges(faces[is_plain])
+    number = np.ravel_multi_index(tuple(cell.T), codes.shape).repeat(3)
+    forward = rows_as_keys(np.column_stack([number, edges]))
+    backward = rows_as_keys(np.column_stack([number, edges[:, ::-1]]))
+    outline = edges[~np.isin(forward, backward)]
+    return set(rows_as_keys(vertices[outline].reshape(-1, 6)).tolist())
+
+
+@cache
+def is_ambiguous() -> NDArray[np.bool_]:
+    """For each code: whether the signs at the corners leave more than one way to draw the surface."""
+    return np.array([len(table.loops_of(code)) != 1 or _has_checkered_face(code) for code in range(256)])
+
+
+def _has_checkered_face(code: int) -> bool:
+    signs = ([code >> corner & 1 for corner in table.face_corners(face)] for face in range(6))
+    return any(sign[0] == sign[2] != sign[1] == sign[3] for sign in signs)
+
+
+def on_lattice(values: Tensor, box: Box) -> Callable[[Tensor], Tensor]:
+    """The field that has `values` [x, y, z] at the points of a lattice over `box`."""
+    cells = torch.tensor(values.shape) - 1
+
+    def query(points: Tensor) -> Tensor:
+        share = (points.double() - torch.tensor(box.lower)) / torch.tensor(box.extent)
+        x, y, z = (share * cells).round().long().clamp_(min=torch.zeros(3).long(), max=cells).unbind(-1)
+        return values[x, y, z]
+
+    return query
