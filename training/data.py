@@ -24,7 +24,7 @@ from hy3dgen.config import BORDER_RATIO
 from hy3dgen.image_prep import prepare_image
 from training.renders import random_view, render
 from training.shapes import FAMILY_NAMES, THIN_FAMILIES, Shape, grid_points, random_shape, sdf
-from training.solids import scene_distance
+from training.solids import FloatArray, IntArray, scene_distance
 
 FOLDER = Path(__file__).parent / "data"
 SEED = 20_26
@@ -37,11 +37,11 @@ POINTS_PER_SHAPE = 1024
 # Thin families twice: they are the hardest to see and to decode.
 DRAWN_FAMILIES = FAMILY_NAMES + THIN_FAMILIES
 
-FloatArray = NDArray[np.float64]
-
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _project(kinds, operations, rows, points, rounds):  # type: ignore[no-untyped-def]
+def _project(
+    kinds: IntArray, operations: IntArray, rows: FloatArray, points: FloatArray, rounds: int
+) -> None:
     """Moves points towards the surface along the gradient of the distance, in place."""
     e = 1e-3
     for i in range(points.shape[0]):
@@ -108,7 +108,8 @@ def make_chunk(index: int, folder: Path = FOLDER) -> None:
     rng = np.random.default_rng([SEED, index])
     items = [make_item(rng, DRAWN_FAMILIES[i % len(DRAWN_FAMILIES)]) for i in range(SHAPES_PER_CHUNK)]
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **{name: np.stack([item[name] for item in items]) for name in items[0]})
+    arrays: dict[str, Any] = {name: np.stack([item[name] for item in items]) for name in items[0]}
+    np.savez(partial, **arrays)
     os.replace(partial, path)
 
 

@@ -144,7 +144,11 @@ def _tiles(example: Example, picture: Image.Image, mesh: Mesh, truth: Mesh) -> N
     view = replace(example.view, fit=1.6)
     aside = replace(view, azimuth_deg=view.azimuth_deg + 65.0, elevation_deg=25.0)
     white = Image.new("RGBA", picture.size, "white")
-    shown = Image.alpha_composite(white, picture).convert("RGB").resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS)
+    shown = (
+        Image.alpha_composite(white, picture)
+        .convert("RGB")
+        .resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS)
+    )
     meshes = [(mesh, view), (truth, view), (mesh, aside)]
     drawn = [mesh_pictures.picture(m.vertices, m.faces, v, TILE_PX) for m, v in meshes]
     return np.concatenate([np.asarray(shown), *drawn], 1)
@@ -154,7 +158,7 @@ _judge: Judge | None = None
 
 
 def _start(model: Path, has_tiles: bool) -> None:
-    global _judge  # noqa: PLW0603 - one loaded model per worker process
+    global _judge
     _judge = Judge(model, has_tiles=has_tiles)
 
 
@@ -195,7 +199,9 @@ def family_means(results: Iterable[Result]) -> dict[str, float]:
 
 def print_report(results: list[Result], numbers: dict[str, float]) -> None:
     """Each number with its target, then each family."""
-    print(f"{len(results)} held-out shapes, {NUM_STEPS} steps, guidance {GUIDANCE:g}, octree {OCTREE_RESOLUTION}")
+    print(
+        f"{len(results)} held-out shapes, {NUM_STEPS} steps, guidance {GUIDANCE:g}, octree {OCTREE_RESOLUTION}"
+    )
     for name, value in numbers.items():
         target, side = TARGETS.get(name, (None, ""))
         is_met = target is None or (value >= target if side == ">=" else value <= target)
@@ -223,7 +229,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--per-family", type=int, default=8)
     parser.add_argument("--quick", action="store_true", help="one shape a family, no picture")
-    parser.add_argument("--grid", type=Path, nargs="?", const=GRID_PICTURE, help="write the picture grid here")
+    parser.add_argument(
+        "--grid", type=Path, nargs="?", const=GRID_PICTURE, help="write the picture grid here"
+    )
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     chosen = examples(1 if options.quick else options.per_family, REPORT_SEED)

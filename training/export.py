@@ -63,10 +63,15 @@ def main() -> None:
     torch.set_num_threads(1)
     stage = options.stage or ("sampler" if SAMPLER_PATH.exists() else "denoiser")
     encoder, _ = load_vae()
-    scale_factor = LatentTargets.make(load(("grid",)), encoder).scale_factor
-    write_model(load_trained((SAMPLER_PATH if stage == "sampler" else DENOISER_PATH).name), scale_factor, options.model)
+    scale_factor = LatentTargets.make(load(("grid",))).scale_factor
+    write_model(
+        load_trained((SAMPLER_PATH if stage == "sampler" else DENOISER_PATH).name),
+        scale_factor,
+        options.model,
+    )
     write_encoder(encoder, ENCODER)
-    print(f"{options.model}: {options.model.stat().st_size / 1e6:.2f} MB, scale factor {scale_factor:.4f}, from the {stage} stage")
+    size_mb = options.model.stat().st_size / 1e6
+    print(f"{options.model}: {size_mb:.2f} MB, scale factor {scale_factor:.4f}, from the {stage} stage")
 
 
 if __name__ == "__main__":

@@ -32,9 +32,15 @@ class Example:
 
 def examples(per_family: int, seed: tuple[int, int, int]) -> list[Example]:
     """`per_family` examples of every family; the first ones do not depend on how many are asked for."""
-    streams = [np.random.default_rng([*seed, family, i]) for family in range(len(FAMILY_NAMES)) for i in range(per_family)]
+    streams = [
+        np.random.default_rng([*seed, family, i])
+        for family in range(len(FAMILY_NAMES))
+        for i in range(per_family)
+    ]
     names = [name for name in FAMILY_NAMES for _ in range(per_family)]
-    return [Example(random_shape(rng, name), random_view(rng)) for rng, name in zip(streams, names, strict=True)]
+    return [
+        Example(random_shape(rng, name), random_view(rng)) for rng, name in zip(streams, names, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

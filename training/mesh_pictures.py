@@ -9,16 +9,32 @@ from numba import njit
 from numpy.typing import NDArray
 
 from training.renders import View, camera_axes
+from training.solids import FloatArray, IntArray
 
 BACKGROUND = 255.0
 _HALF_SIDE = 1.25
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _fill(screen, depth, shade, faces, side, out, buffer):  # type: ignore[no-untyped-def]
+def _fill(
+    screen: FloatArray,
+    depth: FloatArray,
+    shade: FloatArray,
+    faces: IntArray,
+    side: int,
+    out: FloatArray,
+    buffer: FloatArray,
+) -> None:
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        x0, y0, x1, y1, x2, y2 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
+        x0, y0, x1, y1, x2, y2 = (
+            screen[a, 0],
+            screen[a, 1],
+            screen[b, 0],
+            screen[b, 1],
+            screen[c, 0],
+            screen[c, 1],
+        )
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-12:
             continue

@@ -124,7 +124,9 @@ class GridEncoder(nn.Module):
         self.from_anchor = nn.Linear(3 * (1 + 2 * ANCHOR_FREQUENCIES), width)
         self.from_whole = nn.Linear(NUM_COMPONENTS, width)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+            )
             for _ in range(num_blocks)
         )
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * LATENT_CHANNELS))

@@ -44,14 +44,21 @@ class Average:
         """Moves the average towards the network's weights."""
         self.steps += 1
         weight = 1 - min(self.decay, self.steps / (self.steps + 10))
-        torch._foreach_lerp_(list(self.network.parameters()), [p.detach() for p in network.parameters()], weight)
+        torch._foreach_lerp_(
+            list(self.network.parameters()), [p.detach() for p in network.parameters()], weight
+        )
 
 
 class Trainer:
     """Networks by name, their averages and one optimiser; `steps()` yields until the budget is used up."""
 
     def __init__(
-        self, networks: dict[str, nn.Module], rates: dict[str, float], minutes: float, path: Path, decay: float = 0.999
+        self,
+        networks: dict[str, nn.Module],
+        rates: dict[str, float],
+        minutes: float,
+        path: Path,
+        decay: float = 0.999,
     ) -> None:
         self.networks, self.rates, self.path, self.budget_s = networks, rates, path, minutes * 60
         self.averages = {name: Average(network, decay) for name, network in networks.items()}
@@ -126,16 +133,20 @@ def averaged_weights(path: Path) -> dict[str, Any]:
 
 def _optimizers(networks: dict[str, nn.Module], rates: dict[str, float]) -> Iterable[torch.optim.Optimizer]:
     """Muon for the matrices of hidden layers, AdamW for the rest."""
-    matrices, others = [], []
+    matrices: list[tuple[str, nn.Parameter]] = []
+    others: list[tuple[str, nn.Parameter]] = []
     for name, network in networks.items():
         for key, parameter in network.named_parameters():
             is_hidden = parameter.ndim == 2 and 64 < min(parameter.shape) <= MAX_MUON_SIDE
             is_hidden = is_hidden and not any(part in key for part in ("embeddings", "modulation", "time_in"))
             (matrices if is_hidden else others).append((name, parameter))
-    if os.environ.get("OPT") == "adam":
-        others, matrices = others + matrices, []
-    groups = [{"params": [p for n, p in others if n == name], "full_rate": rate} for name, rate in rates.items()]
+    groups = [
+        {"params": [p for n, p in others if n == name], "full_rate": rate} for name, rate in rates.items()
+    ]
     yield torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.98), weight_decay=0.01)
     if matrices:
-        groups = [{"params": [p for n, p in matrices if n == name], "full_rate": rate} for name, rate in rates.items()]
+        groups = [
+            {"params": [p for n, p in matrices if n == name], "full_rate": rate}
+            for name, rate in rates.items()
+        ]
         yield torch.optim.Muon(groups, lr=1.0, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")

@@ -14,13 +14,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from training.solids import Shape, scene_colour, scene_distance
+from training.solids import FloatArray, IntArray, Shape, scene_colour, scene_distance
 
 MAX_AZIMUTH_DEG, ELEVATION_DEG, FIELD_OF_VIEW_DEG = 25.0, (2.0, 30.0), (22.0, 40.0)
 _MARGIN = 1.03
 _NUM_COLOURS = 3
 
-FloatArray = NDArray[np.float64]
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,11 @@ def camera_axes(view: View) -> tuple[FloatArray, FloatArray, FloatArray, FloatAr
     """Position, right, up and forward unit vectors of the camera."""
     azimuth, elevation = math.radians(view.azimuth_deg), math.radians(view.elevation_deg)
     backward = np.array(
-        [math.sin(azimuth) * math.cos(elevation), math.sin(elevation), math.cos(azimuth) * math.cos(elevation)]
+        [
+            math.sin(azimuth) * math.cos(elevation),
+            math.sin(elevation),
+            math.cos(azimuth) * math.cos(elevation),
+        ]
     )
     right = np.array([math.cos(azimuth), 0.0, -math.sin(azimuth)])
     distance = view.fit / math.tan(math.radians(view.fov_deg) / 2)
@@ -94,7 +98,11 @@ def _frame(shape: Shape, view: View) -> tuple[FloatArray, FloatArray, float]:
     offset = signs * shape.half_extent - position
     flat = np.stack([offset @ right, offset @ up], 1) / (offset @ forward)[:, None]
     lower, upper = flat.min(0), flat.max(0)
-    return np.stack([position, right, up, forward]), (lower + upper) / 2, float((upper - lower).max() / 2 * _MARGIN)
+    return (
+        np.stack([position, right, up, forward]),
+        (lower + upper) / 2,
+        float((upper - lower).max() / 2 * _MARGIN),
+    )
 
 
 @njit(cache=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
@@ -108,7 +116,15 @@ def _box_span(origin: FloatArray, ray: FloatArray, half: FloatArray) -> tuple[fl
 
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _march(kinds, operations, rows, origin, ray, half, pixel):  # type: ignore[no-untyped-def]
+def _march(
+    kinds: IntArray,
+    operations: IntArray,
+    rows: FloatArray,
+    origin: FloatArray,
+    ray: FloatArray,
+    half: FloatArray,
+    pixel: float,
+) -> tuple[float, float]:
     """Distance along the ray of its hit (or closest pass) and the share of the pixel that is covered."""
     near, far = _box_span(origin, ray, half)
     best, best_t = 1e9, -1.0
@@ -116,7 +132,9 @@ def _march(kinds, operations, rows, origin, ray, half, pixel):  # type: ignore[n
     for _ in range(96):
         if t > far:
             break
-        d = scene_distance(kinds, operations, rows, origin[0] + t * ray[0], origin[1] + t * ray[1], origin[2] + t * ray[2])
+        d = scene_distance(
+            kinds, operations, rows, origin[0] + t * ray[0], origin[1] + t * ray[1], origin[2] + t * ray[2]
+        )
         if d < best:
             best, best_t = d, t
         if d < 0.1 * pixel * t:
@@ -127,7 +145,9 @@ def _march(kinds, operations, rows, origin, ray, half, pixel):  # type: ignore[n
 
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _normal(kinds, operations, rows, x, y, z):  # type: ignore[no-untyped-def]
+def _normal(
+    kinds: IntArray, operations: IntArray, rows: FloatArray, x: float, y: float, z: float
+) -> tuple[float, float, float]:
     e = 1.5e-3
     a = scene_distance(kinds, operations, rows, x + e, y - e, z - e)
     b = scene_distance(kinds, operations, rows, x - e, y - e, z + e)
@@ -139,13 +159,26 @@ def _normal(kinds, operations, rows, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _shade(point, normal, ray, light, colour, look, pattern, out):  # type: ignore[no-untyped-def]
+def _shade(
+    point: Triple,
+    normal: Triple,
+    ray: FloatArray,
+    light: FloatArray,
+    colour: FloatArray,
+    look: tuple[float, float, float, float],
+    pattern: FloatArray,
+    out: FloatArray,
+) -> None:
     """Lambert with ambient, a fill light from the opposite side, a highlight and a sine texture."""
     ambient, fill, specular, shininess = look
     facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2]
     opposite = -normal[0] * light[0] + normal[1] * light[1] * 0.3 + normal[2] * light[2]
     brightness = ambient + (1.0 - ambient) * max(facing, 0.0) + fill * max(opposite, 0.0)
-    wave = math.sin(pattern[1] * point[0]) * math.sin(pattern[2] * point[1] + 1.0) * math.sin(pattern[3] * point[2] + 2.0)
+    wave = (
+        math.sin(pattern[1] * point[0])
+        * math.sin(pattern[2] * point[1] + 1.0)
+        * math.sin(pattern[3] * point[2] + 2.0)
+    )
     brightness *= 1.0 + pattern[0] * wave
     hx, hy, hz = light[0] - ray[0], light[1] - ray[1], light[2] - ray[2]
     half = (normal[0] * hx + normal[1] * hy + normal[2] * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
@@ -155,7 +188,21 @@ def _shade(point, normal, ray, light, colour, look, pattern, out):  # type: igno
 
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _trace(kinds, operations, colours, rows, half, camera, centre, half_side, palette, light, look, pattern, out):  # type: ignore[no-untyped-def]
+def _trace(
+    kinds: IntArray,
+    operations: IntArray,
+    colours: IntArray,
+    rows: FloatArray,
+    half: FloatArray,
+    camera: FloatArray,
+    centre: FloatArray,
+    half_side: float,
+    palette: FloatArray,
+    light: FloatArray,
+    look: tuple[float, float, float, float],
+    pattern: FloatArray,
+    out: NDArray[np.uint8],
+) -> None:
     side = out.shape[0]
     pixel = 2.0 * half_side / side
     ray, rgb, origin = np.empty(3), np.empty(3), camera[0]

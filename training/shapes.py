@@ -104,7 +104,9 @@ def _bowl(rng: Generator) -> Shape:
     )
 
 
-def _legs(x: float, z: float, half_height: float, y: float, thickness: float, *, is_round: bool) -> list[Primitive]:
+def _legs(
+    x: float, z: float, half_height: float, y: float, thickness: float, *, is_round: bool
+) -> list[Primitive]:
     corners = [(x, y, z), (-x, y, z), (x, y, -z), (-x, y, -z)]
     if is_round:
         return [Primitive(CONE, (half_height, thickness, thickness), c, colour=1) for c in corners]
@@ -134,7 +136,13 @@ def _chair(rng: Generator) -> Shape:
         "chair",
         [
             Primitive(BOX, (width, seat, depth), (0.0, seat_y, 0.0), rounding=0.02),
-            Primitive(BOX, (back_width, back_half, back), (0.0, seat_y + back_half, back - depth), rounding=0.02, colour=colour),
+            Primitive(
+                BOX,
+                (back_width, back_half, back),
+                (0.0, seat_y + back_half, back - depth),
+                rounding=0.02,
+                colour=colour,
+            ),
             *legs,
         ],
     )
@@ -180,7 +188,11 @@ def _rocket(rng: Generator) -> Shape:
     for k in range(4):
         spin = rotation("y", 90.0 * k + turn)
         centre = spin @ np.array([radius + fin_x * 0.5, -body + fin_y * 0.9, 0.0])
-        fins.append(Primitive(BOX, (fin_x * 0.62, fin_y, thick), (centre[0], centre[1], centre[2]), spin, 0.02, colour=1))
+        fins.append(
+            Primitive(
+                BOX, (fin_x * 0.62, fin_y, thick), (centre[0], centre[1], centre[2]), spin, 0.02, colour=1
+            )
+        )
     tip = Primitive(CONE, (nose, radius, radius * 0.05), (0.0, body + nose, 0.0), colour=int(rng.integers(3)))
     return assemble("rocket", [Primitive(CONE, (body, radius, radius)), tip, *fins])
 
@@ -191,7 +203,9 @@ def _house(rng: Generator) -> Shape:
     turn = rotation("y", 90.0) if rng.random() < 0.2 else np.eye(3)
     parts = [
         Primitive(BOX, (width, wall, depth), rotation=turn, rounding=0.01),
-        Primitive(PRISM, (width + overhang, roof, depth + overhang * 0.7), (0.0, wall + roof, 0.0), turn, colour=1),
+        Primitive(
+            PRISM, (width + overhang, roof, depth + overhang * 0.7), (0.0, wall + roof, 0.0), turn, colour=1
+        ),
     ]
     if rng.random() < 0.25:
         x, z = (turn @ np.array([width * 0.5, 0.0, depth * rng.uniform(-0.5, 0.5)]))[[0, 2]]
@@ -221,7 +235,9 @@ def _hammer(rng: Generator) -> Shape:
     handle, head_x, head_r = rng.uniform(0.07, 0.11), rng.uniform(0.35, 0.58), rng.uniform(0.13, 0.22)
     y = 1.0 - head_r
     if rng.random() < 0.5:
-        head = Primitive(BOX, (head_x, head_r, head_r * rng.uniform(0.8, 1.1)), (0.0, y, 0.0), rounding=0.02, colour=1)
+        head = Primitive(
+            BOX, (head_x, head_r, head_r * rng.uniform(0.8, 1.1)), (0.0, y, 0.0), rounding=0.02, colour=1
+        )
     else:
         head = Primitive(CONE, (head_x, head_r, head_r), (0.0, y, 0.0), ALONG_X, 0.02, colour=1)
     stick = Primitive(CAPSULE, ((1.0 + y) / 2 - handle, handle), (0.0, (y - 1.0) / 2, 0.0))
@@ -241,7 +257,14 @@ def _vase(rng: Generator) -> Shape:
         "vase",
         [
             Primitive(ELLIPSOID, (belly, body_y, belly)),
-            Primitive(CONE, (neck_h, neck_r, neck_r), (0.0, neck_y, 0.0), operation=SMOOTH_UNION, blend=0.1, colour=colour),
+            Primitive(
+                CONE,
+                (neck_h, neck_r, neck_r),
+                (0.0, neck_y, 0.0),
+                operation=SMOOTH_UNION,
+                blend=0.1,
+                colour=colour,
+            ),
             Primitive(CONE, (0.08, neck_r, rim), (0.0, neck_y + neck_h - 0.06, 0.0), colour=1),
             Primitive(CONE, (0.07, foot, foot), (0.0, -body_y + 0.03, 0.0), colour=1),
             Primitive(CONE, (neck_h + 0.1, hole, hole), (0.0, neck_y + 0.12, 0.0), operation=SUBTRACT),
@@ -256,7 +279,13 @@ def _lamp(rng: Generator) -> Shape:
     return assemble(
         "lamp",
         [
-            Primitive(CONE, (foot, base, base * rng.uniform(0.8, 1.0)), (0.0, -1.0 + foot, 0.0), rounding=0.01, colour=2),
+            Primitive(
+                CONE,
+                (foot, base, base * rng.uniform(0.8, 1.0)),
+                (0.0, -1.0 + foot, 0.0),
+                rounding=0.01,
+                colour=2,
+            ),
             Primitive(CONE, (1.0 - shade_h / 2, pole, pole), (0.0, -shade_h / 2, 0.0)),
             Primitive(CONE, (shade_h, bottom, top), (0.0, 1.0 - shade_h, 0.0), colour=1),
         ],

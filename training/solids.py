@@ -28,6 +28,7 @@ UNION, SMOOTH_UNION, SUBTRACT = range(3)
 _SIZE, _ROUNDING, _BLEND, _NUM_COLUMNS = 12, 15, 16, 17
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Shape:
     """A scaled, centred list of primitives; rows as described at `_SIZE`."""
 
     family: str
-    kinds: NDArray[np.int64]
-    operations: NDArray[np.int64]
-    colours: NDArray[np.int64]
+    kinds: IntArray
+    operations: IntArray
+    colours: IntArray
     rows: FloatArray
     half_extent: FloatArray
 
@@ -134,7 +135,7 @@ def _primitive_distance(kind: int, row: FloatArray, px: float, py: float, pz: fl
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
 def scene_distance(
-    kinds: NDArray[np.int64], operations: NDArray[np.int64], rows: FloatArray, x: float, y: float, z: float
+    kinds: IntArray, operations: IntArray, rows: FloatArray, x: float, y: float, z: float
 ) -> float:
     """Signed distance of one point to the whole list of primitives."""
     total = 1e9
@@ -153,9 +154,9 @@ def scene_distance(
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
 def scene_colour(
-    kinds: NDArray[np.int64],
-    operations: NDArray[np.int64],
-    colours: NDArray[np.int64],
+    kinds: IntArray,
+    operations: IntArray,
+    colours: IntArray,
     rows: FloatArray,
     x: float,
     y: float,
@@ -172,9 +173,7 @@ def scene_colour(
 
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _distances(
-    kinds: NDArray[np.int64], operations: NDArray[np.int64], rows: FloatArray, points: FloatArray
-) -> FloatArray:
+def _distances(kinds: IntArray, operations: IntArray, rows: FloatArray, points: FloatArray) -> FloatArray:
     out = np.empty(points.shape[0])
     for i in range(points.shape[0]):
         out[i] = scene_distance(kinds, operations, rows, points[i, 0], points[i, 1], points[i, 2])
@@ -183,13 +182,13 @@ def _distances(
 
 def sdf(shape: Shape, points: NDArray[Any]) -> FloatArray:
     """Signed distances [P] at points [P, 3] in the shape's frame; negative inside."""
-    return _distances(shape.kinds, shape.operations, shape.rows, np.ascontiguousarray(points, np.float64))  # type: ignore[no-any-return]
+    return _distances(shape.kinds, shape.operations, shape.rows, np.ascontiguousarray(points, np.float64))
 
 
 def grid_points(side: int, half_side: float) -> NDArray[np.float32]:
     """Cell centres [side^3, 3] of a cube of the given half side, x slowest."""
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 * half_side - half_side
-    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3).astype(np.float32)
 
 
 # --- putting a shape together ---------------------------------------------------------------------------------

@@ -17,10 +17,17 @@ from torch.nn import functional
 from hy3dgen.conditioner import Conditioner
 from training.data import FOLDER, Data, load
 from training.held_out import WatchSet, by_family
-from training.networks import LATENT_CHANNELS, NUM_COMPONENTS, NUM_LATENTS, GridBasis, LatentHeads, new_conditioner
+from training.networks import (
+    LATENT_CHANNELS,
+    NUM_COMPONENTS,
+    NUM_LATENTS,
+    GridBasis,
+    LatentHeads,
+    new_conditioner,
+)
 from training.pace import Trainer, averaged_weights, set_up
 from training.shapes import FAMILY_NAMES
-from training.train_vae import basis_of, decoded_overlap, load_vae
+from training.train_vae import basis_of, decoded_overlap, load_vae, training_latents
 
 PATHS = {target: FOLDER / f"conditioner_{target}.pt" for target in ("grid", "latents")}
 BATCH = 64
@@ -57,9 +64,9 @@ class Targets:
         """Grid coordinates, or latents of unit size, flattened to [n, num_values]."""
         if kind == "grid":
             return cls(torch.cat([basis(part) for part in data.grid.split(4096)]), basis(watch.grids))
-        encoder, _ = load_vae()
-        latents = encoder.encode(data.grid).flatten(1)
-        return cls(latents / latents.std(), encoder.encode(watch.grids).flatten(1) / latents.std())
+        latents = training_latents(data).flatten(1)
+        held_out = load_vae()[0].encode(watch.grids).flatten(1)
+        return cls(latents / latents.std(), held_out / latents.std())
 
 
 @torch.no_grad()

@@ -7,22 +7,22 @@ conditioner's regression of stage 2, which keeps its tokens readable. Each pictu
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hy3dgen.dit import DiT
 from hy3dgen.schedule import euler, flow_times, guided
 from hy3dgen.shape_vae import ShapeVAE
 from training.data import FOLDER, Data, load
 from training.held_out import WatchSet, by_family
-from training.networks import LATENT_CHANNELS, NUM_LATENTS, GridEncoder, LatentHeads, new_conditioner, new_dit
+from training.networks import LATENT_CHANNELS, NUM_LATENTS, LatentHeads, new_conditioner, new_dit
 from training.pace import Trainer, averaged_weights, set_up
 from training.shapes import FAMILY_NAMES
 from training.train_conditioner import PATHS, heads_loss, random_pixels
-from training.train_vae import batch_of_points, decode, decoded_overlap, load_vae
+from training.train_vae import batch_of_points, decode, decoded_overlap, load_vae, training_latents
 
 PATH = FOLDER / "denoiser.pt"
 BATCH, DRAWS, POINTS = 24, 2, 128
@@ -31,6 +31,9 @@ FIELD_WEIGHT, HEADS_WEIGHT = 1.0, 0.1
 CONDITION_DROPOUT = 0.1
 WATCH_EVERY_STEPS = 250
 NUM_STEPS, GUIDANCE = 10, 5.0
+
+# A network, or what torch.compile makes of it.
+Network = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class LatentTargets:
 
     @classmethod
     @torch.no_grad()
-    def make(cls, data: Data, encoder: GridEncoder) -> LatentTargets:
-        """Encodes every training shape."""
-        latents = encoder.encode(data.grid)
+    def make(cls, data: Data) -> LatentTargets:
+        """The latents of every training shape."""
+        latents = training_latents(data)
         scale_factor = float(1 / latents.std())
         return cls(latents * scale_factor, scale_factor)
 
@@ -57,20 +60,23 @@ def random_times(count: int, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def sample(dit: nn.Module, context: Tensor, generator: torch.Generator, guidance: float = GUIDANCE) -> Tensor:
+def sample(dit: Network, context: Tensor, generator: torch.Generator, guidance: float = GUIDANCE) -> Tensor:
     """Latents [batch, N, C] by the product's own sampler."""
     pair = torch.cat([context, torch.zeros_like(context)])
 
     def velocity(latents: Tensor, time: float) -> Tensor:
-        both = dit(latents.repeat(2, 1, 1), torch.full((len(pair),), time), pair)
-        return guided(*both.chunk(2), guidance)
+        times = torch.full((len(pair),), time)
+        conditional, unconditional = dit(latents.repeat(2, 1, 1), times, pair).chunk(2)
+        return guided(conditional, unconditional, guidance)
 
     start = torch.randn(len(context), NUM_LATENTS, LATENT_CHANNELS, generator=generator)
     return euler(start, flow_times(NUM_STEPS), velocity)
 
 
 @torch.no_grad()
-def sampled_overlap(networks: dict[str, nn.Module], watch: WatchSet, scale_factor: float, guidance: float) -> Tensor:
+def sampled_overlap(
+    networks: dict[str, nn.Module], watch: WatchSet, scale_factor: float, guidance: float
+) -> Tensor:
     """IoU [n] of picture to shape on the watch set, fixed noise."""
     context = networks["conditioner"](watch.pixels)
     latents = sample(networks["dit"], context, torch.Generator().manual_seed(0), guidance)
@@ -84,7 +90,7 @@ class DenoiserLoss:
         self.data, self.targets, self.generator = data, targets, generator
         self.decode = torch.compile(decode, dynamic=False)
 
-    def __call__(self, dit: nn.Module, conditioner: nn.Module, heads: LatentHeads, vae: ShapeVAE) -> Tensor:
+    def __call__(self, dit: Network, conditioner: Network, heads: LatentHeads, vae: ShapeVAE) -> Tensor:
         """Flow, field and regression losses, weighted."""
         index = torch.randint(len(self.data), (BATCH,), generator=self.generator)
         latents = self.targets.latents[index]
@@ -94,7 +100,7 @@ class DenoiserLoss:
         field = self._field(vae, estimate[:BATCH], index)
         return flow + FIELD_WEIGHT * field + HEADS_WEIGHT * regression
 
-    def _flow(self, dit: nn.Module, context: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def _flow(self, dit: Network, context: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The flow-matching loss, and the one-step estimates of the latents."""
         time = random_times(len(latents), self.generator)
         noise = torch.randn(latents.shape, generator=self.generator)
@@ -109,20 +115,20 @@ class DenoiserLoss:
         return functional.mse_loss(self.decode(vae, points, estimate / self.targets.scale_factor), field)
 
 
-def starting_networks() -> tuple[dict[str, nn.Module], GridEncoder]:
-    """A fresh denoiser beside the finished networks of stages 1 and 2; and the encoder, which stays as it is."""
-    encoder, vae = load_vae()
+def starting_networks() -> dict[str, nn.Module]:
+    """A fresh denoiser beside the finished networks of stages 1 and 2."""
+    _, vae = load_vae()
     weights = averaged_weights(PATHS["latents"])
     conditioner = new_conditioner()
     heads = LatentHeads(conditioner.config.width, len(FAMILY_NAMES), NUM_LATENTS * LATENT_CHANNELS)
     conditioner.load_state_dict(weights["conditioner"])
     heads.load_state_dict(weights["heads"])
-    return {"dit": new_dit(), "conditioner": conditioner, "heads": heads, "vae": vae}, encoder
+    return {"dit": new_dit(), "conditioner": conditioner, "heads": heads, "vae": vae}
 
 
 def load_trained(path: str) -> dict[str, nn.Module]:
     """The averaged networks of a finished joint stage."""
-    networks, _ = starting_networks()
+    networks = starting_networks()
     for name, weights in averaged_weights(FOLDER / path).items():
         networks[name].load_state_dict(weights)
     return networks
@@ -145,8 +151,8 @@ def main() -> None:
     options = parser.parse_args()
     generator = set_up(options.seed)
     data, watch = load(("image", "grid", "points", "distances")), WatchSet.make()
-    networks, encoder = starting_networks()
-    targets = LatentTargets.make(data, encoder)
+    networks = starting_networks()
+    targets = LatentTargets.make(data)
     loss_of = DenoiserLoss(data, targets, generator)
     trainer = Trainer(networks, RATES, options.minutes, PATH)
     print("resumed" if trainer.resume() else "fresh", flush=True)

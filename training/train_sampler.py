@@ -29,6 +29,7 @@ from training.train_denoiser import (
     NUM_STEPS,
     DenoiserLoss,
     LatentTargets,
+    Network,
     starting_networks,
     watch_report,
 )
@@ -50,16 +51,26 @@ class Visit:
 
 
 @torch.no_grad()
-def visits(dit: nn.Module, context: Tensor, index: Tensor, generator: torch.Generator) -> list[Visit]:
+def visits(dit: Network, context: Tensor, index: Tensor, generator: torch.Generator) -> list[Visit]:
     """The states that the sampler visits for a batch of pictures, from noise to the last step."""
     pair, found = torch.cat([context, torch.zeros_like(context)]), []
 
     def velocity(latents: Tensor, time: float) -> Tensor:
         found.append(Visit(index, time, latents))
-        return guided(*dit(latents.repeat(2, 1, 1), torch.full((len(pair),), time), pair).chunk(2), GUIDANCE)
+        return _guided_velocity(dit, pair, latents, time)
 
-    euler(torch.randn(len(index), NUM_LATENTS, LATENT_CHANNELS, generator=generator), flow_times(NUM_STEPS), velocity)
+    euler(
+        torch.randn(len(index), NUM_LATENTS, LATENT_CHANNELS, generator=generator),
+        flow_times(NUM_STEPS),
+        velocity,
+    )
     return found
+
+
+def _guided_velocity(dit: Network, pair: Tensor, latents: Tensor, time: float) -> Tensor:
+    times = torch.full((len(pair),), time)
+    conditional, unconditional = dit(latents.repeat(2, 1, 1), times, pair).chunk(2)
+    return guided(conditional, unconditional, GUIDANCE)
 
 
 class SamplerLoss:
@@ -69,7 +80,7 @@ class SamplerLoss:
         self.joint, self.data, self.generator = joint, joint.data, joint.generator
         self.waiting: list[Visit] = []
 
-    def __call__(self, networks: dict[str, nn.Module], dit: nn.Module, conditioner: nn.Module) -> Tensor:
+    def __call__(self, networks: dict[str, nn.Module], dit: Network, conditioner: Network) -> Tensor:
         """The weighted losses at the next visited states; runs the sampler when none are left."""
         if not self.waiting:
             self.waiting = self._explore(dit, conditioner)
@@ -81,7 +92,7 @@ class SamplerLoss:
         regression = heads_loss(networks["heads"], context, self.data.family[visit.index], latents.flatten(1))  # type: ignore[arg-type]
         return guided_loss + FLOW_WEIGHT * flow + HEADS_WEIGHT * regression
 
-    def _explore(self, dit: nn.Module, conditioner: nn.Module) -> list[Visit]:
+    def _explore(self, dit: Network, conditioner: Network) -> list[Visit]:
         index = torch.randint(len(self.data), (BATCH,), generator=self.generator)
         with torch.no_grad():
             context = conditioner(random_pixels(self.data.image[index], self.generator))
@@ -89,10 +100,10 @@ class SamplerLoss:
         order = torch.randperm(len(found), generator=self.generator).tolist()
         return [found[i] for i in order]
 
-    def _guided(self, vae: ShapeVAE, dit: nn.Module, context: Tensor, visit: Visit, latents: Tensor) -> Tensor:
+    def _guided(self, vae: ShapeVAE, dit: Network, context: Tensor, visit: Visit, latents: Tensor) -> Tensor:
         pair = torch.cat([context, torch.zeros_like(context)])
-        both = dit(visit.latents.repeat(2, 1, 1), torch.full((len(pair),), visit.time), pair)
-        estimate = visit.latents + (1 - visit.time) * guided(*both.chunk(2), GUIDANCE)
+        velocity = _guided_velocity(dit, pair, visit.latents, visit.time)
+        estimate = visit.latents + (1 - visit.time) * velocity
         field = self.joint._field(vae, estimate, visit.index)
         # Early guided estimates overshoot on purpose: the latents themselves are asked for late only.
         return FIELD_WEIGHT * field + ESTIMATE_WEIGHT * visit.time * functional.mse_loss(estimate, latents)
@@ -106,10 +117,10 @@ def main() -> None:
     options = parser.parse_args()
     generator = set_up(options.seed)
     data, watch = load(("image", "grid", "points", "distances")), WatchSet.make()
-    networks, encoder = starting_networks()
+    networks = starting_networks()
     for name, weights in averaged_weights(DENOISER_PATH).items():
         networks[name].load_state_dict(weights)
-    targets = LatentTargets.make(data, encoder)
+    targets = LatentTargets.make(data)
     loss_of = SamplerLoss(DenoiserLoss(data, targets, generator))
     trainer = Trainer(networks, RATES, options.minutes, PATH, decay=0.99)
     print("resumed" if trainer.resume() else "fresh", flush=True)

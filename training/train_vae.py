@@ -22,6 +22,7 @@ from training.pace import Trainer, averaged_weights, set_up
 
 PATH = FOLDER / "vae.pt"
 BASIS_PATH = FOLDER / "basis.pt"
+LATENTS_PATH = FOLDER / "latents.pt"
 BATCH, POINTS = 48, 256
 RATE = 2e-3
 KL_WEIGHT = 1e-3
@@ -90,7 +91,9 @@ def decode(vae: ShapeVAE, points: Tensor, latents: Tensor) -> Tensor:
     return vae.query_geometry(points, vae(latents))
 
 
-def batch_of_points(data: Data, index: Tensor, generator: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
+def batch_of_points(
+    data: Data, index: Tensor, generator: torch.Generator, count: int
+) -> tuple[Tensor, Tensor]:
     """Points [batch, count, 3] and the target field there: a random run of each shape's stored points."""
     start = int(torch.randint(data.points.shape[1] - count + 1, (), generator=generator))
     run = slice(start, start + count)
@@ -119,6 +122,17 @@ def load_vae() -> tuple[GridEncoder, ShapeVAE]:
     return encoder.eval(), vae.eval()
 
 
+@torch.no_grad()
+def training_latents(data: Data) -> Tensor:
+    """Latents [n, N, C] of every training shape by the finished encoder, not scaled; kept in a file."""
+    if LATENTS_PATH.exists() and LATENTS_PATH.stat().st_mtime > PATH.stat().st_mtime:
+        latents: Tensor = torch.load(LATENTS_PATH, weights_only=True)
+        return latents
+    latents = load_vae()[0].encode(data.grid)
+    torch.save(latents, LATENTS_PATH)
+    return latents
+
+
 def main() -> None:
     """Trains until the minutes are used up."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -128,7 +142,11 @@ def main() -> None:
     generator = set_up(options.seed)
     data, watch = load(("grid", "points", "distances")), WatchSet.make()
     encoder, vae = new_encoder(data, options.seed), new_vae()
-    coordinates, local = zip(*[(encoder.basis(part), encoder.samples(part).half()) for part in data.grid.split(2048)])
+    parts = data.grid.split(2048)
+    coordinates, local = (
+        [encoder.basis(part) for part in parts],
+        [encoder.samples(part).half() for part in parts],
+    )
     loss_of = VaeLoss(data, torch.cat(coordinates), torch.cat(local), generator)
     trainer = Trainer({"encoder": encoder, "vae": vae}, {"encoder": RATE, "vae": RATE}, options.minutes, PATH)
     print("resumed" if trainer.resume() else "fresh", flush=True)
