@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 
@@ -173,6 +174,30 @@ def test_a_peer_that_does_not_read_is_cut_by_the_total_deadline(client: GuardedC
 def test_a_tls_handshake_that_hangs_is_cut_by_the_total_deadline(client: GuardedClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TransferFailed):
         client.get_capped(f"https://127.0.0.1:{listener.getsockname()[1]}/", 100, 0.5)
+
+
+def test_name_and_certificate_stay_with_the_host_while_the_connection_goes_to_the_checked_address() -> None:
+    hellos: list[bytes] = []
+
+    def read_hello(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            hellos.append(connection.recv(4096))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        reader = threading.Thread(target=read_hello, args=(listener,))
+        reader.start()
+        policy = AddressPolicy(
+            resolve=lambda host, port: ["127.0.0.1"], exceptions=frozenset({("nas.example", port)})
+        )
+        client = GuardedClient(policy)
+        with pytest.raises(TransferFailed, match="secure connection"):
+            client.get_capped(f"https://nas.example:{port}/", 100, 5.0)
+        reader.join()
+    assert b"nas.example" in hellos[0]
+    assert client._ssl_context.check_hostname
+    assert client._ssl_context.verify_mode == ssl.CERT_REQUIRED
 
 
 def test_a_body_slower_than_the_minimum_rate_is_overdue_before_the_deadline() -> None:
