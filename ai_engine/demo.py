@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import os
 import queue
@@ -34,6 +33,7 @@ from ai_engine.cutout import Cutout
 from ai_engine.demo_peer import DemoPeer, ReceivedWebhook, demo_peer
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_file import read_stl
+from ai_engine.picture import read_picture
 from ai_engine.picture_strip import picture_strip
 from ai_engine.print_ready import report
 from ai_engine.settings import Settings
@@ -264,8 +264,8 @@ def _printable(file: bytes) -> Mesh:
 
 def _strip(job_files: Path, mesh: Mesh) -> Image.Image:
     cutout = Cutout.from_png((job_files / "cutout.png").read_bytes())
-    with Image.open(io.BytesIO((job_files / "picture").read_bytes())) as picture:
-        return picture_strip(picture, cutout, mesh)
+    picture = read_picture((job_files / "picture").read_bytes())
+    return picture_strip(picture, cutout, mesh)
 
 
 def _written(out: Path, asset_id: str, delivery: ReceivedWebhook, strip: Image.Image) -> tuple[Path, Path]:

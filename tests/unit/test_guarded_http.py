@@ -11,10 +11,10 @@ from raw_server import answering, raw_server, redirect, response
 from ai_engine.guarded_http import (
     AddressForbidden,
     AddressPolicy,
-    TransferTooLarge,
     GuardedClient,
     Pace,
     TransferFailed,
+    TransferTooLarge,
 )
 
 PUBLIC = "93.184.216.34"
