@@ -75,7 +75,7 @@ class GridBasis(nn.Module):
         centred = grids - self.mean
         variance, vectors = torch.linalg.eigh(centred.T @ centred / len(grids))
         top = slice(-NUM_COMPONENTS, None)
-        scale = (variance[top] * variance[-1]) ** -0.25
+        scale = (variance[top].clamp(min=1e-6 * float(variance[-1])) * variance[-1]) ** -0.25
         self.components.copy_((vectors[:, top] * scale).flip(1))
         self.components.div_(((centred[:4096] @ self.components) ** 2).mean().sqrt())
 
