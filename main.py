@@ -1,4 +1,7 @@
-"""The front door: `python main.py serve | api | worker | demo | doctor`. Each command imports only what it needs."""
+"""The front door: `python main.py serve | api | worker | demo | doctor | fetch-weights`.
+
+Each command imports only what it needs.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ai_engine.errors import StartupError
+from ai_engine.published_weights import add_choices
 from ai_engine.settings import Settings
 
 logger = logging.getLogger("main")
@@ -54,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="what is installed, reachable and usable here").set_defaults(
         run=doctor
     )
+    weights_command = commands.add_parser("fetch-weights", help="the published weights, into ./models")
+    add_choices(weights_command)
+    weights_command.set_defaults(run=fetch_weights)
     return parser
 
 
@@ -129,6 +136,13 @@ def doctor(options: argparse.Namespace) -> int:
     from ai_engine.doctor import run_doctor
 
     return run_doctor(_settings(options))
+
+
+def fetch_weights(options: argparse.Namespace) -> int:
+    """The published weights, licence first."""
+    from ai_engine.fetch_weights import run
+
+    return run(options)
 
 
 def _may_be_supervised(command: argparse.ArgumentParser) -> None:

@@ -21,9 +21,6 @@ from huggingface_hub.file_download import http_get
 
 from ai_engine.published_weights import MATTING_MODELS, SHAPE_MODELS, HubOrigin, Licence, Weights
 
-DEFAULT_VARIANT = "v2-0"
-DEFAULT_MATTING = "isnet-general-use"
-NONE = "none"
 EXIT_OK, EXIT_FAILED, EXIT_NOT_ACCEPTED = 0, 1, 2
 
 _SHA256_DIGITS = 64
@@ -60,20 +57,8 @@ class Download:
     seal: Seal
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options to `parser`."""
-    parser.add_argument(
-        "--variant", choices=[*SHAPE_MODELS, NONE], default=DEFAULT_VARIANT, help="shape model"
-    )
-    parser.add_argument(
-        "--matting", choices=[*MATTING_MODELS, NONE], default=DEFAULT_MATTING, help="background remover"
-    )
-    parser.add_argument("--models", type=Path, default=Path("models"), metavar="DIR", help="folder to fill")
-    parser.add_argument("--accept-licence", action="store_true", help="agree to the licences that are shown")
-
-
 def run(arguments: argparse.Namespace) -> int:
-    """Fetches what the options of `add_arguments` name, and says so; gives back the exit status."""
+    """Fetches what the options of `add_choices` name, and says so; gives back the exit status."""
     wanted = _wanted(arguments.variant, arguments.matting)
     _show_licences(wanted)
     if any(weights.licence.must_accept for weights in wanted) and not arguments.accept_licence:

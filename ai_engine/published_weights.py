@@ -1,17 +1,22 @@
 """The published weights this project can use: where each file lies, its size, its sha256, its licence.
 
-A table and nothing else: downloads nothing, reads nothing. A size or a sum stands here only where two public
-records that do not depend on each other agreed on it; where it is None, the hub's own record of the pinned
-revision is what a download is checked against.
+A table, and the command line's choice from it: downloads nothing, reads nothing. A size or a sum stands here
+only where two public records that do not depend on each other agreed on it; where it is None, the hub's own
+record of the pinned revision is what a download is checked against.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 WEIGHTS_FILE = "model.fp16.safetensors"
+DEFAULT_VARIANT = "v2-0"
+DEFAULT_MATTING = "isnet-general-use"
+NONE = "none"
 REMBG_RELEASE = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 
 
@@ -160,3 +165,15 @@ MATTING_MODELS: Mapping[str, Weights] = MappingProxyType(
         )
     }
 )
+
+
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `fetch-weights` to its command."""
+    parser.add_argument(
+        "--variant", choices=[*SHAPE_MODELS, NONE], default=DEFAULT_VARIANT, help="shape model"
+    )
+    parser.add_argument(
+        "--matting", choices=[*MATTING_MODELS, NONE], default=DEFAULT_MATTING, help="background remover"
+    )
+    parser.add_argument("--models", type=Path, default=Path("models"), metavar="DIR", help="folder to fill")
+    parser.add_argument("--accept-licence", action="store_true", help="agree to the licences that are shown")

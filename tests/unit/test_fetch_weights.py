@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +18,10 @@ from huggingface_hub import constants
 
 from ai_engine import background, fetch_weights
 from ai_engine.fetch_weights import FetchFailed, fetch
-from ai_engine.published_weights import APACHE, MATTING_MODELS, SHAPE_MODELS, HubOrigin, Weights
+from ai_engine.published_weights import APACHE, MATTING_MODELS, SHAPE_MODELS, HubOrigin, Weights, add_choices
 from hy3dgen.config import VARIANTS
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 BODY = random.Random(4).randbytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 ORIGIN = HubOrigin("owner/name", "a" * 40, "folder/model.safetensors")
@@ -178,7 +182,7 @@ def test_offline_a_file_that_is_there_is_checked_as_far_as_can_be(
 
 def command(models: Path, *options: str) -> int:
     parser = argparse.ArgumentParser()
-    fetch_weights.add_arguments(parser)
+    add_choices(parser)
     return fetch_weights.run(parser.parse_args(["--models", str(models), *options]))
 
 
@@ -218,6 +222,22 @@ def test_a_matting_model_under_a_free_licence_needs_no_consent(
     model = replace(MATTING_MODELS["u2net"], origin=origin, size_bytes=len(BODY), sha256=SHA256)
     monkeypatch.setattr(fetch_weights, "MATTING_MODELS", {"u2net": model})
     assert command(tmp_path, "--variant", "none", "--matting", "u2net") == fetch_weights.EXIT_OK
+
+
+def test_the_command_line_fetches_from_the_hub_that_the_environment_names(hub: Hub, tmp_path: Path) -> None:
+    origin = SHAPE_MODELS["v2-0-fast"].origin
+    assert isinstance(origin, HubOrigin)
+    hub.files[f"{origin.repo}/resolve/{origin.revision}/{origin.file}"] = BODY
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "main.py", "fetch-weights", "--variant", "v2-0-fast", "--matting", "none"]
+    options = ["--models", str(tmp_path / "models"), "--accept-licence"]
+    done = subprocess.run(
+        [*command, *options], env=environment, cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = tmp_path / "models" / "hunyuan3d-dit-v2-0-fast" / "model.fp16.safetensors"
+    assert path.read_bytes() == BODY
+    assert f"MODEL_PATH={path.as_posix()}" in done.stdout
 
 
 def test_every_variant_the_model_code_knows_can_be_fetched() -> None:
