@@ -1,0 +1,77 @@
+# The service as an image: no weights, no compiler, no root. ./models is mounted; jobs live in the volume /data.
+#
+#   docker build -t ai-engine .                                                    for NVIDIA cards (CUDA 13)
+#   docker build -t ai-engine:cpu --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu .
+#
+# Behind a proxy with its own certificate: --secret id=ca,src=ca.pem.
+# With wheels of your own, or a mirror:    --build-arg PIP_FIND_LINKS=<URL>, --build-arg PIP_INDEX_URL=<URL>.
+# With pymeshlab (GPL-3):                  --build-arg PYMESHLAB_VERSION=2025.7.post1
+
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS packages
+ARG TORCH_INDEX_URL=https://pypi.org/simple
+ARG PIP_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PYMESHLAB_VERSION
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
+SHELL ["/bin/sh", "-euc"]
+WORKDIR /build
+COPY requirements.txt .
+RUN python -m venv --without-pip /opt/venv
+# The largest layer first: it changes only with the version of torch.
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca \
+    if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
+    grep '^torch==' requirements.txt > torch.txt; \
+    pip --python /opt/venv/bin/python install --index-url "${TORCH_INDEX_URL}" -r torch.txt
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca \
+    if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
+    pip --python /opt/venv/bin/python install -r requirements.txt \
+        ${PYMESHLAB_VERSION:+"pymeshlab==${PYMESHLAB_VERSION}"}
+
+
+FROM ${PYTHON_IMAGE}
+ARG PYMESHLAB_VERSION
+LABEL org.opencontainers.image.title="AI Engine" \
+      org.opencontainers.image.description="A picture in, a printable mesh at your webhook." \
+      org.opencontainers.image.licenses="Apache-2.0"
+# pymeshlab's filters need both libraries: without the second it imports and has no filter.
+# hadolint ignore=DL3008
+RUN if [ -n "${PYMESHLAB_VERSION}" ]; then \
+        apt-get update && apt-get install -y --no-install-recommends libgl1 libopengl0 \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi; \
+    useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin engine \
+    && install -d -o 10001 -g 10001 /data
+COPY --from=packages /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HUB_OFFLINE=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    HOST=0.0.0.0 \
+    PORT=8000 \
+    DATA_DIR=/data \
+    LOG_FORMAT=json
+WORKDIR /app
+COPY main.py LICENSE requirements.txt ./
+COPY ai_engine ai_engine
+COPY hy3dgen hy3dgen
+# Bytecode now: the root file system is read-only later.
+RUN python -m compileall -q main.py ai_engine hy3dgen && mkdir models
+
+USER 10001:10001
+# Every import that serving needs works for this user, with the libraries of this image alone.
+RUN NUMBA_DISABLE_JIT=1 python -c "import main, rembg, ai_engine.api, ai_engine.worker, ai_engine.shape_model" \
+    && if [ -n "${PYMESHLAB_VERSION}" ]; then \
+        python -c "import pymeshlab as p; m = p.MeshSet(); m.create_sphere(); m.meshing_decimation_quadric_edge_collapse()"; \
+    fi
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/readyz', timeout=4)"]
+ENTRYPOINT ["python", "main.py"]
+CMD ["serve"]
