@@ -82,7 +82,9 @@ def _pixels(image: Image.Image) -> Image.Image:
     turn = _UPRIGHT.get(_orientation(image))
     pixels = _eight_bit(image)
     pixels.thumbnail((WORKING_SIDE_PX, WORKING_SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return pixels if turn is None else pixels.transpose(turn)
+    upright = pixels.copy() if turn is None else pixels.transpose(turn)
+    upright.info.clear()
+    return upright
 
 
 def _orientation(image: Image.Image) -> int:
@@ -94,7 +96,11 @@ def _orientation(image: Image.Image) -> int:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        samples = np.asarray(image).astype(np.int64)
-        return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        high_bytes = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(high_bytes).convert("RGB")
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    return image.convert("RGBA" if has_alpha else "RGB")
+    mode = "RGBA" if has_alpha else "RGB"
+    if image.mode != mode or "transparency" in image.info:
+        return image.convert(mode)
+    image.load()
+    return image  # At the pixel limit a copy would cost 256 MB.

@@ -147,6 +147,7 @@ def test_metadata_is_dropped() -> None:
     exif = Image.Exif()
     exif[0x010F] = "a camera"
     image = read_picture(file_of(Image.fromarray(HALVES), "PNG", exif=exif, dpi=(72, 72)))
+    assert image.info == {}
     assert b"camera" not in file_of(image, "PNG")
 
 
