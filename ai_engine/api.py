@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The API. Its port opens at once; the job engine is connected to meanwhile.
 
     Raises:
-        ValueError: a setting can't be read.
+        StartupError: a setting can't be read.
     """
     store = ArtifactStore(settings.data_dir / "jobs")
     door = Door(settings, download_policy(settings), webhook_policy(settings), store)

@@ -203,12 +203,13 @@ def _text_values(delivery: Delivery) -> dict[str, str]:
         "session_id": delivery.session_id,
         "asset_id": delivery.asset_id,
         "status": data["status"],
-        "job_id": delivery.job_id,
     }
     if "error" in data:
         # One line: a receiver may put it into a header or a log.
         sentence = " ".join(data["error"]["detail"].encode("ascii", "replace").decode().split())
         values |= {"error": sentence, "code": data["error"]["code"]}
+    else:
+        values |= {"job_id": delivery.job_id}
     return values | {"event": delivery.event}
 
 
