@@ -6,6 +6,7 @@ this file.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
@@ -153,10 +154,9 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _check_secret(self) -> Settings:
+    def _check_secrets(self) -> Settings:
         for secret in self.webhook_secrets:
-            if not secret.startswith("whsec_"):
-                raise ValueError("WEBHOOK_SECRET must start with whsec_")
+            _check_secret(secret)
         return self
 
     @property
@@ -189,6 +189,18 @@ class Settings(BaseSettings):
     def webhook_secrets(self) -> tuple[str, ...]:
         """The secrets that deliveries are signed with, none or more."""
         return tuple(self.webhook_secret.get_secret_value().split()) if self.webhook_secret else ()
+
+
+def _check_secret(secret: str) -> None:
+    key = secret.removeprefix("whsec_")
+    if key == secret:
+        raise ValueError("WEBHOOK_SECRET must start with whsec_")
+    try:
+        is_usable = len(b64decode(key.rstrip("=") + "==", validate=True)) > 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError("WEBHOOK_SECRET must go on with base64 after whsec_")
 
 
 def _is_loopback(host: str) -> bool:

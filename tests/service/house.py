@@ -225,9 +225,7 @@ class House:
             line for line in self.log(name) if line["message"] == message and line.get("job_id") == job_id
         ]
 
-    def ask(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> Answer:
+    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """What the service answers. `body` is JSON unless it is bytes."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         request = urllib.request.Request(

@@ -50,7 +50,9 @@ def refused(answer: Answer, status: int, code: str) -> dict[str, Any]:
         ({"image_url": "data:image/png;base64,PGI+"}, "image_url", "image_invalid"),
     ],
 )
-def test_a_bad_field_is_refused_by_its_name(house: House, change: dict[str, Any], field: str, code: str) -> None:
+def test_a_bad_field_is_refused_by_its_name(
+    house: House, change: dict[str, Any], field: str, code: str
+) -> None:
     answer = house.ask("POST", "/generate-3d", GOOD | change)
 
     (error,) = refused(answer, 422, "validation_failed")["errors"]

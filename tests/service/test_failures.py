@@ -68,7 +68,11 @@ BAD_PICTURES: dict[str, tuple[Behaviour, str, str]] = {
         "image_url_forbidden",
         "download",
     ),
-    "more than the limit, announced": (sends(b"", **{"Content-Length": "2000000"}), "image_too_large", "download"),
+    "more than the limit, announced": (
+        sends(b"", **{"Content-Length": "2000000"}),
+        "image_too_large",
+        "download",
+    ),
     "an endless picture": (endless, "image_too_large", "download"),
     "a slow picture": (slow, "image_download_failed", "download"),
 }
@@ -116,7 +120,10 @@ def test_a_failed_job_has_no_mesh(house: House, failed: dict[str, str]) -> None:
 
 def test_a_job_that_takes_longer_than_its_time_fails_and_says_so(house: House, outside: Outside) -> None:
     job_id = house.submit(
-        image_url=outside.url("/a.png"), webhook_url=outside.url("/late"), num_inference_steps=100, timeout_s=1
+        image_url=outside.url("/a.png"),
+        webhook_url=outside.url("/late"),
+        num_inference_steps=100,
+        timeout_s=1,
     )
 
     error = house.wait_until(job_id, "failed")["error"]

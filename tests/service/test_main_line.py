@@ -89,7 +89,8 @@ def test_the_event_is_signed_as_standard_webhooks_are(outside: Outside, job_id: 
 
 def test_the_job_shows_what_came_out_and_what_was_delivered(house: House, job_id: str) -> None:
     job = wait_for(
-        lambda: (seen := house.job(job_id))["deliveries"][0]["state"] == "accepted" and seen, "it was accepted"
+        lambda: (seen := house.job(job_id))["deliveries"][0]["state"] == "accepted" and seen,
+        "it was accepted",
     )
 
     assert (job["status"], job["stage"], job["progress"], job["error"]) == ("succeeded", "finish", 1.0, None)
@@ -141,9 +142,7 @@ def test_a_picture_can_come_inside_the_request(house: House) -> None:
 
 
 def test_the_binary_form_is_the_mesh_alone_with_its_digest(house: House, outside: Outside) -> None:
-    house.submit(
-        image_url=outside.url("/b.png"), webhook_url=outside.url("/binary"), webhook_format="binary"
-    )
+    house.submit(image_url=outside.url("/b.png"), webhook_url=outside.url("/binary"), webhook_format="binary")
 
     (delivered,) = wait_for(lambda: outside.posts("/binary"), "the webhook came")
     event = json.loads(delivered.headers["x-generation-event"])

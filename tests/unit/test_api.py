@@ -1,0 +1,179 @@
+"""The API in this process, on a real database, without a worker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import main
+import pytest
+from ai_engine.api import create_app
+from ai_engine.errors import StartupError
+from ai_engine.settings import Settings
+from ai_engine.worker import run_worker
+from fastapi.testclient import TestClient
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUEST = {"session_id": "s", "asset_id": "a", "image_url": "http://127.0.0.1:8001/a.png"}
+HEAVY = ("torch", "transformers", "rembg", "onnxruntime", "numba", "hy3dgen", "safetensors", "scipy", "numpy")
+Open = Callable[..., TestClient]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """Opens the API with other settings than the default ones, and closes it after the test."""
+    clients = []
+
+    def open_api(**settings: Any) -> TestClient:
+        client = TestClient(
+            create_app(Settings(data_dir=tmp_path, **settings)), raise_server_exceptions=False
+        )
+        client.__enter__()
+        clients.append(client)
+        ends_at = time.monotonic() + 60
+        while client.get("/jobs/none").status_code == 503:
+            assert time.monotonic() < ends_at, "the database did not open"
+        return client
+
+    yield open_api
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+def test_the_api_process_loads_no_model_code() -> None:
+    code = (
+        "import sys, main, uvicorn\n"
+        "from ai_engine.api import create_app\n"
+        "from ai_engine.settings import Settings\n"
+        "create_app(Settings()).openapi()\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert printed.stdout.strip() == "[]"
+
+
+def test_a_full_queue_refuses_more_and_says_when_to_come_back(opened: Open) -> None:
+    client = opened(max_queued_jobs=2)
+
+    positions = [client.post("/generate-3d", json=REQUEST).json()["queue_position"] for _ in range(2)]
+    answer = client.post("/generate-3d", json=REQUEST)
+
+    assert positions == [1, 2]
+    assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert client.get("/readyz").json() == {"status": "starting"}
+
+
+def test_a_queued_job_says_so_and_can_be_cancelled(opened: Open) -> None:
+    client = opened()
+    job_id = client.post("/generate-3d", json=REQUEST).json()["job_id"]
+
+    queued = client.get(f"/jobs/{job_id}").json()
+    mesh = client.get(f"/jobs/{job_id}/mesh")
+    cancelled = client.delete(f"/jobs/{job_id}").json()
+
+    assert (queued["status"], queued["stage"], queued["progress"]) == ("queued", "queue", 0.0)
+    assert (mesh.status_code, mesh.json()["code"]) == (409, "not_ready")
+    assert (cancelled["status"], cancelled["error"]["code"]) == ("cancelled", "cancelled")
+
+
+def test_the_seed_is_drawn_at_the_door_and_shown(opened: Open) -> None:
+    client = opened()
+    job_id = client.post("/generate-3d", json=REQUEST).json()["job_id"]
+
+    seed = client.get(f"/jobs/{job_id}").json()["options"]["seed"]
+
+    assert 0 <= seed < 2**53
+
+
+def test_addresses_of_this_machine_are_shut_in_production_unless_opened(opened: Open) -> None:
+    client = opened(profile="production", allowed_private_download_hosts="127.0.0.1:8001")
+
+    allowed = client.post("/generate-3d", json=REQUEST)
+    refused = client.post("/generate-3d", json=REQUEST | {"webhook_url": "http://127.0.0.1:8001/hook"})
+
+    assert allowed.status_code == 202
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["code"] == "webhook_url_forbidden"
+
+
+def test_a_bug_is_answered_as_a_problem_without_its_stack(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = opened()
+    monkeypatch.setattr("ai_engine.api.view_of", lambda record: 1 / 0)
+    job_id = client.post("/generate-3d", json=REQUEST).json()["job_id"]
+
+    answer = client.get(f"/jobs/{job_id}")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "division" not in answer.text
+
+
+def test_the_description_of_the_api_names_every_route_and_field(opened: Open) -> None:
+    described = opened().get("/openapi.json").json()
+
+    assert {"/generate-3d", "/jobs/{job_id}", "/jobs/{job_id}/mesh", "/health", "/readyz"} <= set(
+        described["paths"]
+    )
+    body = described["paths"]["/generate-3d"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert all("description" in field for field in body["properties"].values())
+
+
+def test_before_the_database_is_open_health_answers_and_jobs_are_told_to_wait(tmp_path: Path) -> None:
+    client = TestClient(create_app(Settings(data_dir=tmp_path)))  # never entered: nothing connects
+
+    assert client.get("/health").json() == {"status": "ok", "gpu": False, "model": None}
+    assert client.get("/livez").status_code == 200
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (503, {"status": "starting"})
+    answer = client.post("/generate-3d", json=REQUEST)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_a_worker_whose_model_is_missing_says_which_file_and_callers_see_failed(
+    opened: Open, tmp_path: Path
+) -> None:
+    client = opened()
+    settings = Settings(
+        data_dir=tmp_path, matting_model="u2net", matting_home=tmp_path, model_variant="stand-in"
+    )
+
+    with pytest.raises(StartupError, match=r"u2net\.onnx"):
+        run_worker(settings, Event())
+
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (503, {"status": "failed"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "http", "PORT:"),
+        ("WEBHOOK_SECRET", "hunter2", "whsec_"),
+        ("WEBHOOK_SECRET", "whsec_!", "base64"),
+        ("ALLOWED_PRIVATE_WEBHOOK_HOSTS", "no-port", "no-port"),
+        ("DEVICE", "tpu", "DEVICE:"),
+    ],
+)
+def test_a_setting_that_can_not_be_used_keeps_the_service_from_starting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    status = main.main(["api"])
+
+    printed = capsys.readouterr().err
+    assert status == 1
+    assert said in printed
+    assert "hunter2" not in printed
