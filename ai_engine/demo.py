@@ -117,7 +117,7 @@ def _read_picture(path: Path) -> bytes:
 def _running_service() -> Generator[_Service]:
     with tempfile.TemporaryDirectory(prefix="ai-engine-demo-", ignore_cleanup_errors=True) as folder:
         log_path, port = Path(folder) / "service.log", _free_port()
-        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
         settings = {"HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": folder, "WEBHOOK_SECRET": secret}
         command = [sys.executable, str(REPOSITORY / "main.py"), "serve"]
         print(f"starting the service on http://127.0.0.1:{port}")
