@@ -30,7 +30,7 @@ from training.held_out import FIELD_HALF_SIDE, FIELD_SIDE, REPORT_SEED, Example,
 from training.networks import GridEncoder
 from training.shapes import FAMILY_NAMES, Shape, grid_points, sdf
 
-MODEL = Path(__file__).parents[1] / "models" / "tiny" / "shape.safetensors"
+MODEL = Path(__file__).parents[1] / "models" / "tiny" / "tiny.safetensors"
 ENCODER = MODEL.with_name("encoder.safetensors")
 GRID_PICTURE = MODEL.with_name("grid.png")
 PICTURE_PX, OCTREE_RESOLUTION = 384, 64

@@ -1,6 +1,6 @@
 """Stage 5: the trained networks as one published-layout file. `python -m training.export`.
 
-Writes models/tiny/shape.safetensors (float16, its config in the header) and, beside it, the encoder: nobody needs
+Writes models/tiny/tiny.safetensors (float16, its config in the header) and, beside it, the encoder: nobody needs
 it to make meshes, but the reconstruction number of the evaluation does.
 """
 

@@ -22,7 +22,6 @@ from training.networks import LATENT_CHANNELS, NUM_LATENTS
 from training.pace import Trainer, averaged_weights, set_up
 from training.train_conditioner import heads_loss, random_pixels
 from training.train_denoiser import (
-    BATCH,
     FIELD_WEIGHT,
     GUIDANCE,
     HEADS_WEIGHT,
@@ -93,7 +92,7 @@ class SamplerLoss:
         return guided_loss + FLOW_WEIGHT * flow + HEADS_WEIGHT * regression
 
     def _explore(self, dit: Network, conditioner: Network) -> list[Visit]:
-        index = torch.randint(len(self.data), (BATCH,), generator=self.generator)
+        index = self.joint.draw()
         with torch.no_grad():
             context = conditioner(random_pixels(self.data.image[index], self.generator))
         found = visits(dit, context, index, self.generator)
@@ -116,7 +115,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=4)
     options = parser.parse_args()
     generator = set_up(options.seed)
-    data, watch = load(("image", "grid", "points", "distances")), WatchSet.make()
+    data, watch = load(("image", "grid", "points", "distances")), WatchSet.make(per_family=3)
     networks = starting_networks()
     for name, weights in averaged_weights(DENOISER_PATH).items():
         networks[name].load_state_dict(weights)

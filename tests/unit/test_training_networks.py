@@ -37,7 +37,7 @@ from training.train_denoiser import random_times
 
 def test_the_written_file_loads_and_answers_like_the_trained_networks(tmp_path: Path) -> None:
     networks: dict[str, nn.Module] = {"dit": new_dit(), "vae": new_vae(), "conditioner": new_conditioner()}
-    path = tmp_path / "shape.safetensors"
+    path = tmp_path / "tiny.safetensors"
     write_model(networks, 0.8, path)
     pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(path, device="cpu")
     pixels = torch.rand(1, 3, IMAGE_PX, IMAGE_PX) * 2 - 1
