@@ -20,7 +20,7 @@ SHELL ["/bin/sh", "-euc"]
 WORKDIR /build
 COPY requirements.txt .
 RUN python -m venv --without-pip /opt/venv
-# The largest layer first: it changes only with the version of torch.
+# The largest step first: it is done again only when the version of torch changes.
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     grep '^torch==' requirements.txt > torch.txt; \

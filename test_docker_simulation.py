@@ -233,7 +233,7 @@ def local_service(options: argparse.Namespace, receiver_port: int) -> Generator[
     port = options.port or _free_port()
     with tempfile.TemporaryDirectory(prefix="ai-engine-", ignore_cleanup_errors=True) as folder:
         log_path = Path(folder) / "service.log"
-        env = {**os.environ, "DATA_DIR": str(Path(folder) / "data"), "PYTHONUNBUFFERED": "1"}
+        ours = {"DATA_DIR": str(Path(folder) / "data"), "PROFILE": "development"}
         command = [
             _python(),
             str(REPOSITORY / "main.py"),
@@ -244,7 +244,7 @@ def local_service(options: argparse.Namespace, receiver_port: int) -> Generator[
             str(port),
         ]
         with log_path.open("wb") as log:
-            process = _own_group(command, env, log)
+            process = _own_group(command, {**os.environ, **ours}, log)
         try:
             yield Service(
                 f"http://127.0.0.1:{port}",
@@ -435,7 +435,8 @@ def submit(service: Service, receiver_port: int, wishes: dict[str, Any]) -> str:
     origin = f"http://{service.caller_host}:{receiver_port}"
     names = {"session_id": SESSION_ID, "asset_id": ASSET_ID}
     urls = {"image_url": f"{origin}/picture.png", "webhook_url": f"{origin}/webhook"}
-    status, answer = ask(f"{service.url}/generate-3d", {**names, **urls, "seed": SEED, **wishes})
+    how = {"webhook_format": "multipart", "seed": SEED}
+    status, answer = ask(f"{service.url}/generate-3d", {**names, **urls, **how, **wishes})
     if status != 202:
         raise Wrong(f"the service refused the job with {status}: {answer}")
     print(f"accepted: job {answer['job_id']}")
