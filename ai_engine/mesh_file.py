@@ -1,38 +1,114 @@
-"""Mesh to file and back: binary STL, written in one pass and in constant memory beyond the mesh itself."""
+"""Mesh to file and back. Written piece by piece: whatever the format, little memory beyond the mesh itself.
+
+STL, PLY and OBJ hold the numbers as they are; so do 3MF and GLB, which besides know what a unit is.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.mesh import Mesh
+from ai_engine.mesh_3mf import write_3mf
+from ai_engine.mesh_glb import write_glb
+from ai_engine.mesh_surface import area_vectors, row_lengths
+from ai_engine.mesh_text import CHUNK_ROWS, rows_as_text
+from ai_engine.mesh_topology import welded
+
+FileFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
+FilePath = str | os.PathLike[str]
+
+MEDIA_TYPES: dict[FileFormat, str] = {
+    "stl": "model/stl",
+    "3mf": "model/3mf",
+    "glb": "model/gltf-binary",
+    "obj": "model/obj",
+    "ply": "application/octet-stream",
+}
 
 STL_HEADER_BYTES = 80
 STL_BYTES_PER_FACE = 50
-CHUNK_FACES = 65536
+MAX_BYTES_PER_FACE: dict[FileFormat, int] = {"stl": 50, "3mf": 30, "glb": 19, "obj": 52, "ply": 20}
+"""With half a vertex to each face, as closed surfaces have. 3MF is packed: more than was ever seen."""
+MAX_BYTES_AROUND = 1500
+"""What a file has besides, a thumbnail apart."""
 
 _STL_FACE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+_PLY_FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 
 
-def write_stl(
-    mesh: Mesh, path: str | os.PathLike[str], *, title: str = "AI Engine, model units, Y up"
+@dataclass(frozen=True)
+class FileNotes:
+    """What a file says about itself."""
+
+    title: str = ""
+    made_at: str = ""
+    """RFC 3339."""
+    is_mm: bool = False
+    """Millimetres and Z up; else model units and Y up."""
+
+    @property
+    def line(self) -> str:
+        """All in one line of ASCII."""
+        units = "mm, Z up" if self.is_mm else "model units, Y up"
+        line = "; ".join(part for part in (f"AI Engine; {units}", self.made_at, self.title) if part)
+        return (
+            "".join(sign if sign.isprintable() else " " for sign in line).encode("ascii", "replace").decode()
+        )
+
+
+def write_mesh(
+    mesh: Mesh,
+    path: FilePath,
+    file_format: FileFormat,
+    *,
+    notes: FileNotes | None = None,
+    thumbnail: bytes | None = None,
 ) -> None:
+    """Writes `mesh` to `path`. A `thumbnail` (PNG) goes along where the format has a place for it: in 3MF.
+
+    Raises:
+        ValueError: a coordinate is not a finite number.
+    """
+    notes = notes or FileNotes()
+    _refuse_what_is_no_number(mesh)
+    match file_format:
+        case "stl":
+            write_stl(mesh, path, title=notes.line)
+        case "3mf":
+            write_3mf(mesh, path, title=notes.title, made_at=notes.made_at, thumbnail=thumbnail)
+        case "glb":
+            write_glb(mesh, path, title=notes.title, is_mm=notes.is_mm)
+        case "obj":
+            _write_obj(mesh, path, notes.line)
+        case "ply":
+            _write_ply(mesh, path, notes.line)
+
+
+def most_faces_in(max_bytes: int, file_format: FileFormat, *, thumbnail_bytes: int = 0) -> int:
+    """So many faces of a closed surface fit `max_bytes` for sure; 0 when none do."""
+    return max(0, (max_bytes - MAX_BYTES_AROUND - thumbnail_bytes) // MAX_BYTES_PER_FACE[file_format])
+
+
+def write_stl(mesh: Mesh, path: FilePath, *, title: str = "AI Engine; model units, Y up") -> None:
     """Writes a binary STL of `84 + 50 F` bytes; the header holds `title`.
 
     Raises:
         ValueError: a coordinate is not a finite number, or the title would make readers take it for text.
     """
-    if not np.isfinite(mesh.vertices).all():
-        raise ValueError("a vertex has a coordinate that is not a finite number")
-    header = _header(title)
+    _refuse_what_is_no_number(mesh)
+    header = _stl_header(title)
     with Path(path).open("wb") as file:
         file.write(header)
-        file.write(np.uint32(len(mesh.faces)).astype("<u4").tobytes())
-        for start in range(0, len(mesh.faces), CHUNK_FACES):
-            file.write(_records(mesh.corners(start, start + CHUNK_FACES)).tobytes())
+        file.write(len(mesh.faces).to_bytes(4, "little"))
+        for start in range(0, len(mesh.faces), CHUNK_ROWS):
+            file.write(_stl_records(mesh.corners(start, start + CHUNK_ROWS)))
 
 
 def read_stl(data: bytes) -> Mesh:
@@ -46,38 +122,64 @@ def read_stl(data: bytes) -> Mesh:
     if len(data) != expected:
         raise ValueError(f"{num_faces} faces make {expected} bytes, the file has {len(data)}")
     records = np.frombuffer(data, _STL_FACE, num_faces, STL_HEADER_BYTES + 4)
-    return _welded(records["corners"].reshape(-1, 3) + np.float32(0))  # -0.0 and 0.0 are one place
+    return welded(np.ascontiguousarray(records["corners"]))
 
 
-def _welded(corners: NDArray[np.float32]) -> Mesh:
-    """The mesh of triangles whose corners [3 F, 3] stand one after the other, equal points made one vertex."""
-    order = np.lexsort(corners.T)
-    in_order = corners[order]
-    is_new = np.ones(len(corners), np.bool_)
-    is_new[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
-    numbers = np.empty(len(corners), np.int32)
-    numbers[order] = np.cumsum(is_new) - 1
-    return Mesh(in_order[is_new], numbers.reshape(-1, 3))
+def _refuse_what_is_no_number(mesh: Mesh) -> None:
+    if not np.isfinite(mesh.vertices).all():
+        raise ValueError("a vertex has a coordinate that is not a finite number")
 
 
-def _header(title: str) -> bytes:
+def _stl_header(title: str) -> bytes:
     # Readers decide between the two forms of STL by the first word: "solid" means text.
     if title.lstrip().lower().startswith("solid"):
         raise ValueError("an STL title may not begin with 'solid'")
     return title.encode("ascii", "replace")[:STL_HEADER_BYTES].ljust(STL_HEADER_BYTES)
 
 
-def _records(corners: NDArray[np.float32]) -> NDArray[np.void]:
-    """One record of 50 bytes for each face of `corners` [n, 3, 3]."""
+def _stl_records(corners: NDArray[np.float32]) -> bytes:
+    """50 bytes for each face of `corners` [n, 3, 3]; a face without area gets a zero normal, as the format wants."""
     records = np.zeros(len(corners), _STL_FACE)
+    normals = area_vectors(corners)
+    lengths = row_lengths(normals)[:, None]
     records["corners"] = corners
-    records["normal"] = _unit_normals(corners)
-    return records
+    records["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
+    return records.tobytes()
 
 
-def _unit_normals(corners: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Outward unit normals [n, 3]; zero for a face without area, as the format wants it."""
-    points = corners.astype(np.float64)
-    normals = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
+def _write_ply(mesh: Mesh, path: FilePath, comment: str) -> None:
+    lines = (
+        "ply",
+        "format binary_little_endian 1.0",
+        f"comment {comment}",
+        f"element vertex {len(mesh.vertices)}",
+        *(f"property float {axis}" for axis in "xyz"),
+        f"element face {len(mesh.faces)}",
+        "property list uchar int vertex_indices",
+        "end_header",
+    )
+    with Path(path).open("wb") as file:
+        file.write(("\n".join(lines) + "\n").encode("ascii"))
+        for points in _pieces(mesh.vertices):
+            file.write(points.astype("<f4").tobytes())
+        for faces in _pieces(mesh.faces):
+            records = np.empty(len(faces), _PLY_FACE)
+            records["count"], records["corners"] = 3, faces
+            file.write(records.tobytes())
+
+
+def _write_obj(mesh: Mesh, path: FilePath, comment: str) -> None:
+    with Path(path).open("wb") as file:
+        file.write(f"# {comment}\n".encode("ascii"))
+        _write_text(file, rows_as_text(mesh.vertices, "v %.9g %.9g %.9g\n"))
+        _write_text(file, rows_as_text(mesh.faces, "f %d %d %d\n", add=1))
+
+
+def _write_text(file: IO[bytes], pieces: Iterator[bytes]) -> None:
+    for piece in pieces:
+        file.write(piece)
+
+
+def _pieces(rows: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+    for start in range(0, len(rows), CHUNK_ROWS):
+        yield rows[start : start + CHUNK_ROWS]

@@ -1,110 +1,130 @@
-"""Mesh to printable mesh, and a report of what a slicer will find. Knows no files and no jobs."""
+"""Mesh to printable mesh, and a report of what a slicer will find. Knows no files and no jobs.
+
+    clean -> fewer faces -> flat base -> millimetres, standing on the plate -> as a slicer sees it -> report
+
+With nothing asked, a mesh in good order goes through untouched: model units, Y up.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-
+from ai_engine.errors import EmptyMesh, NotPrintable
+from ai_engine.job import Stage
 from ai_engine.mesh import Mesh
+from ai_engine.mesh_clean import Repairs, clean
+from ai_engine.mesh_pose import flat_based, scale_to, stood, y_up, z_up
+from ai_engine.mesh_repair import repair
+from ai_engine.mesh_report import PrintReport, report
+from ai_engine.mesh_simplify import simplify
+from ai_engine.mesh_surface import hausdorff
+from ai_engine.mesh_topology import edge_facts, weld
+
+__all__ = ["MIN_BASE_SHARE", "PrintOptions", "PrintReport", "finish", "report"]
+
+MIN_BASE_SHARE = 0.15
+"""The least share of its ground plan that a shape with a flat base stands on."""
 
 
 @dataclass(frozen=True)
-class PrintReport:
-    """What is true of a mesh, in its own units."""
+class PrintOptions:
+    """What the caller wants of the finished mesh."""
 
-    is_watertight: bool
-    """Every edge has exactly two faces, which run along it in opposite directions."""
-    is_winding_consistent: bool
-    """No two faces run along an edge in the same direction."""
-    num_bodies: int
-    """Parts that share no vertex."""
-    num_vertices: int
-    num_faces: int
-    volume: float
-    """Enclosed volume; negative when the faces look inwards, meaningless unless watertight."""
-    bbox: tuple[float, float, float]
-    """Side lengths of the bounding box along x, y, z."""
-    warnings: tuple[str, ...]
-    """Whole sentences for the caller; empty when there is nothing to say."""
+    height_mm: float | None = None
+    """None: raw model units, Y up. Set: millimetres, Z up, standing on z = 0."""
+    flat_base: bool = False
+    target_faces: int | None = None
+    require_printable: bool = False
+
+    @property
+    def is_mm(self) -> bool:
+        """True when the result is in millimetres with Z up."""
+        return self.height_mm is not None
 
 
-def finish(mesh: Mesh) -> tuple[Mesh, PrintReport]:
-    """The mesh as it will be delivered, and the report on it."""
-    return mesh, report(mesh)
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """The mesh on its way, and what is to be said about what happened to it."""
+
+    mesh: Mesh
+    repairs: Repairs = field(default_factory=Repairs)
+    simplification_error: float | None = None
+    """The farthest that the surface moved when faces were taken away, in the mesh's units."""
+    remarks: tuple[str, ...] = ()
+
+    def and_said(self, remark: str) -> _Work:
+        return replace(self, remarks=(*self.remarks, remark))
 
 
-def report(mesh: Mesh) -> PrintReport:
-    """What is true of `mesh`, faces taken by their vertex numbers as they are."""
-    is_closed, is_consistent = _edge_facts(mesh.faces, len(mesh.vertices))
-    num_bodies = _num_bodies(mesh.faces, len(mesh.vertices))
-    volume = _volume(mesh)
-    return PrintReport(
-        is_watertight=is_closed and is_consistent,
-        is_winding_consistent=is_consistent,
-        num_bodies=num_bodies,
-        num_vertices=len(mesh.vertices),
-        num_faces=len(mesh.faces),
-        volume=volume,
-        bbox=_side_lengths(mesh),
-        warnings=tuple(_warnings(is_closed, is_consistent, num_bodies, volume)),
-    )
+def finish(
+    mesh: Mesh, options: PrintOptions | None = None, *, see: Callable[[Mesh], Mesh] = weld
+) -> tuple[Mesh, PrintReport]:
+    """The mesh as it will be delivered, and the report on it, made from `see(mesh)`: the mesh as a slicer reads it.
 
-
-def _edge_facts(faces: NDArray[np.int32], num_vertices: int) -> tuple[bool, bool]:
-    """Whether the surface is closed, and whether its faces agree on which side is out.
-
-    Each face has three directed edges. With one number per directed edge, sorted, both facts are
-    comparisons of neighbours: agreement means that none occurs twice, closed that each undirected one does.
+    Raises:
+        EmptyMesh: nothing is left that encloses anything.
+        NotPrintable: the report is bad, and `require_printable` was asked.
     """
-    if len(faces) == 0:
-        return False, True
-    start = faces.astype(np.int64)
-    end = np.roll(start, -1, axis=1)
-    directed = np.sort((start * num_vertices + end).ravel())
-    undirected = np.sort((np.minimum(start, end) * num_vertices + np.maximum(start, end)).ravel())
-    is_consistent = bool(np.all(directed[1:] != directed[:-1]))
-    return _all_in_pairs(undirected), is_consistent
+    options = options or PrintOptions()
+    work = _cleaned(mesh)
+    if options.target_faces is not None:
+        work = _simplified(work, options.target_faces)
+    if options.flat_base:
+        work = _flat_based(work)
+    if options.height_mm is not None:
+        work = _stood(work, options.height_mm)
+    found = _told(report(see(work.mesh), units="mm" if options.is_mm else "model"), work)
+    if options.require_printable and found.blockers:
+        raise NotPrintable(" ".join(found.blockers))
+    return work.mesh, found
 
 
-def _all_in_pairs(keys: NDArray[np.int64]) -> bool:
-    """True when each value of the sorted `keys` occurs exactly twice."""
-    if len(keys) % 2:
-        return False
-    first, second = keys[0::2], keys[1::2]
-    return bool(np.all(first == second) and np.all(second[:-1] != first[1:]))
+def _cleaned(mesh: Mesh) -> _Work:
+    cleaned, repairs = clean(mesh)
+    if not _is_solid(cleaned) and len(cleaned.faces):
+        mended = repair(cleaned)
+        if mended is not None:
+            cleaned = clean(mended)[0]
+            repairs = replace(repairs, mended_by_meshlab=1)
+    if len(cleaned.faces) == 0:
+        raise EmptyMesh("The mesh encloses nothing: no part of it is a solid.", stage=Stage.FINISH)
+    return _Work(cleaned, repairs)
 
 
-def _num_bodies(faces: NDArray[np.int32], num_vertices: int) -> int:
-    if len(faces) == 0:
-        return 0
-    # Two of a face's three edges already tie its corners together.
-    start, end = faces[:, :2].ravel(), faces[:, 1:].ravel()
-    graph = coo_array((np.ones(len(start), np.bool_), (start, end)), shape=(num_vertices, num_vertices))
-    _, labels = connected_components(graph, directed=False)
-    return len(np.unique(labels[faces[:, 0]]))
+def _simplified(work: _Work, target_faces: int) -> _Work:
+    fewer = simplify(work.mesh, target_faces) if _is_solid(work.mesh) else None
+    if fewer is None:
+        return work.and_said(f"It could not be brought to {target_faces} faces and stay closed.")
+    if fewer is work.mesh:
+        return work
+    return replace(work, mesh=fewer, simplification_error=hausdorff(work.mesh, fewer))
 
 
-def _volume(mesh: Mesh) -> float:
-    corners = mesh.corners().astype(np.float64)
-    return float(np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6.0)
+def _flat_based(work: _Work) -> _Work:
+    based = flat_based(z_up(work.mesh), MIN_BASE_SHARE)
+    if based is None:
+        return work.and_said("No flat base could be cut.")
+    return replace(work, mesh=clean(y_up(based))[0])
 
 
-def _side_lengths(mesh: Mesh) -> tuple[float, float, float]:
-    if len(mesh.faces) == 0:
-        return (0.0, 0.0, 0.0)
-    x, y, z = np.ptp(mesh.vertices[np.unique(mesh.faces)], axis=0).tolist()
-    return (x, y, z)
+def _stood(work: _Work, height_mm: float) -> _Work:
+    upright = z_up(work.mesh)
+    error = work.simplification_error
+    scale = scale_to(upright, height_mm)
+    # In millimetres, float32 is coarser near the origin than it was: corners may have met.
+    mesh = clean(stood(upright, height_mm))[0]
+    return replace(work, mesh=mesh, simplification_error=None if error is None else error * scale)
 
 
-def _warnings(is_closed: bool, is_consistent: bool, num_bodies: int, volume: float) -> list[str]:
-    findings = (
-        (not is_closed, "The surface is not closed."),
-        (not is_consistent, "Some faces look the wrong way."),
-        (num_bodies > 1, f"The mesh has {num_bodies} separate parts."),
-        (is_closed and is_consistent and volume <= 0, "The faces look inwards."),
+def _told(found: PrintReport, work: _Work) -> PrintReport:
+    return replace(
+        found,
+        simplification_error=work.simplification_error,
+        repairs=work.repairs.counts(),
+        warnings=(*found.warnings, *work.remarks),
     )
-    return [sentence for is_true, sentence in findings if is_true]
+
+
+def _is_solid(mesh: Mesh) -> bool:
+    return edge_facts(mesh.faces, len(mesh.vertices)).is_solid

@@ -44,7 +44,7 @@ def test_a_face_without_area_gets_a_zero_normal(tmp_path: Path) -> None:
 def test_chunks_make_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = joined(cube(), sphere(8))
     write_stl(mesh, tmp_path / "whole.stl")
-    monkeypatch.setattr(mesh_file, "CHUNK_FACES", 7)
+    monkeypatch.setattr(mesh_file, "CHUNK_ROWS", 7)
     write_stl(mesh, tmp_path / "chunks.stl")
     assert (tmp_path / "whole.stl").read_bytes() == (tmp_path / "chunks.stl").read_bytes()
 

@@ -1,0 +1,44 @@
+"""Fewer faces for nearly the same surface, closed before and after. In the mesh's own units."""
+
+from __future__ import annotations
+
+import fast_simplification
+import numpy as np
+
+from ai_engine.mesh import Mesh
+from ai_engine.mesh_clean import clean
+from ai_engine.mesh_topology import edge_facts
+
+AGGRESSIVENESS = 3.0
+"""Measured: the default of 7 is no faster and puts faces almost a voxel off, 3 stays within 0.06 voxel."""
+MIN_FACES = 100
+SLACK = 1.02
+"""Collapses come in rounds; a result this little over the target is on it."""
+
+
+def simplify(mesh: Mesh, target_faces: int) -> Mesh | None:
+    """A closed mesh of `target_faces` at most, or `mesh` itself when it has no more.
+
+    None when that can't be reached with the surface still closed.
+    """
+    if len(mesh.faces) <= target_faces:
+        return mesh
+    for aggressiveness in (AGGRESSIVENESS, 2 * AGGRESSIVENESS):
+        fewer = _collapsed(mesh, max(4, int(target_faces / SLACK)), aggressiveness)
+        if len(fewer.faces) <= target_faces and edge_facts(fewer.faces, len(fewer.vertices)).is_solid:
+            return fewer
+    return None
+
+
+def _collapsed(mesh: Mesh, target_faces: int, aggressiveness: float) -> Mesh:
+    # The quadrics' thresholds are absolute: they fit a mesh about as large as one unit.
+    centre = mesh.vertices.mean(axis=0, dtype=np.float64)
+    extent = float(np.ptp(mesh.vertices, axis=0).max())
+    points, faces = fast_simplification.simplify(
+        np.ascontiguousarray((mesh.vertices - centre) / extent),
+        np.ascontiguousarray(mesh.faces),
+        target_count=target_faces,
+        agg=aggressiveness,
+    )
+    # Collapses leave a few faces lying on their own back; without both of each pair the surface is closed again.
+    return clean(Mesh((points * extent + centre).astype(np.float32), faces.astype(np.int32)))[0]

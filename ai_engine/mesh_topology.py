@@ -1,0 +1,163 @@
+"""How the faces of a mesh hang together: welding, edges, bodies. Knows no lengths and no units.
+
+A *half-edge* is one of the three directed edges of a face: number `3 face + corner`, from that corner to the next.
+On the surface of a solid each half-edge has exactly one partner, which runs the other way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ai_engine.mesh import Mesh
+
+Floats = NDArray[np.float32]
+Faces = NDArray[np.int32]
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EdgeFacts:
+    """What the edges of a mesh tell. All three are zero for the surface of a solid."""
+
+    num_open: int
+    """Edges with an odd number of faces: where the surface ends."""
+    num_crowded: int
+    """Edges with more than two faces."""
+    num_disagreeing: int
+    """Edges that two faces run along in the same direction: one of them looks the wrong way."""
+
+    @property
+    def is_solid(self) -> bool:
+        """True when each edge has two faces which agree on which side is out."""
+        return self.num_open == self.num_crowded == self.num_disagreeing == 0
+
+
+def edge_facts(faces: Faces, num_vertices: int) -> EdgeFacts:
+    """One sort of all half-edges tells everything: partners become neighbours."""
+    keys = np.sort(_half_edge_keys(faces, num_vertices))
+    edges = keys >> 1
+    if len(edges) % 2 == 0 and _is_pairwise(keys):
+        return EdgeFacts(0, 0, 0)
+    counts = np.diff(_group_starts(edges))
+    num_forward = np.add.reduceat(keys & 1, _group_starts(edges)[:-1]) if len(keys) else counts
+    return EdgeFacts(
+        num_open=int(np.count_nonzero(counts % 2)),
+        num_crowded=int(np.count_nonzero(counts > 2)),
+        num_disagreeing=int(
+            np.count_nonzero(np.maximum(num_forward, counts - num_forward) > (counts + 1) // 2)
+        ),
+    )
+
+
+def _is_pairwise(keys: Numbers) -> bool:
+    """True when the sorted `keys` are pairs of one edge, once each way."""
+    first, second = keys[0::2], keys[1::2]
+    return bool(np.all(first + 1 == second) and np.all(first & 1 == 0) and np.all(first[1:] != first[:-1]))
+
+
+def _half_edge_keys(faces: Faces, num_vertices: int) -> Numbers:
+    """A number per half-edge [3 F]: the edge it lies on, twice, plus one when it runs upwards."""
+    start = faces.astype(np.int64)
+    end = np.roll(start, -1, axis=1)
+    edge = np.minimum(start, end) * num_vertices + np.maximum(start, end)
+    return (2 * edge + (start < end)).ravel()
+
+
+def _group_starts(values: Numbers) -> Numbers:
+    """Where each run of equal `values` begins, and the end of the last."""
+    is_new = np.concatenate([[True], values[1:] != values[:-1]]) if len(values) else np.zeros(0, bool)
+    return np.append(np.flatnonzero(is_new), len(values))
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeGroups:
+    """The half-edges, those on one edge together; groups run from `starts[i]` to `starts[i + 1]`."""
+
+    half_edges: Numbers
+    """[3 F], sorted by edge; within an edge those that run downwards come first."""
+    runs_up: NDArray[np.bool_]
+    """[3 F], of `half_edges`."""
+    starts: Numbers
+
+    @property
+    def counts(self) -> Numbers:
+        """Half-edges per group."""
+        return np.diff(self.starts)
+
+
+def edge_groups(faces: Faces, num_vertices: int) -> EdgeGroups:
+    """All half-edges, gathered by the edge they lie on."""
+    keys = _half_edge_keys(faces, num_vertices)
+    order = np.argsort(keys, kind="stable")
+    return EdgeGroups(order, (keys[order] & 1).astype(bool), _group_starts(keys[order] >> 1))
+
+
+def face_bodies(faces: Faces, num_vertices: int) -> NDArray[np.int32]:
+    """The number of the body that each face belongs to [F], counted from 0; bodies share no vertex."""
+    # Two of a face's three edges already tie its corners together.
+    start, end = faces[:, :2].ravel(), faces[:, 1:].ravel()
+    labels = components(start, end, num_vertices)[faces[:, 0]]
+    is_used = np.zeros(num_vertices + 1, np.bool_)
+    is_used[labels] = True
+    return (np.cumsum(is_used) - 1).astype(np.int32)[labels]
+
+
+def components(start: NDArray[np.integer], end: NDArray[np.integer], num_nodes: int) -> NDArray[np.int32]:
+    """A label per node; nodes that links from `start` to `end` tie together have the same."""
+    graph = coo_array((np.ones(len(start), np.bool_), (start, end)), shape=(num_nodes, num_nodes))
+    return connected_components(graph, directed=False)[1]
+
+
+def compact(vertices: Floats, faces: Faces) -> Mesh:
+    """The mesh without the vertices that no face names."""
+    is_used = np.zeros(len(vertices), np.bool_)
+    is_used[faces] = True
+    if is_used.all():
+        return Mesh(vertices, faces)
+    new_numbers = (np.cumsum(is_used) - 1).astype(np.int32)
+    return Mesh(vertices[is_used], new_numbers[faces])
+
+
+def weld(mesh: Mesh) -> Mesh:
+    """Vertices at the same place become one, as in every reader of STL. The same mesh when there are none."""
+    order, starts = _places(mesh.vertices)
+    if len(starts) - 1 == len(mesh.vertices):
+        return mesh
+    new_numbers = np.empty(len(order), np.int32)
+    new_numbers[order] = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
+    return Mesh(mesh.vertices[order[starts[:-1]]], new_numbers[mesh.faces])
+
+
+def welded(corners: Floats) -> Mesh:
+    """The mesh of loose triangles, corners [n, 3, 3]; where corners are at the same place they are one vertex."""
+    loose = corners.reshape(-1, 3)
+    return weld(Mesh(loose, np.arange(len(loose), dtype=np.int32).reshape(-1, 3)))
+
+
+def _places(vertices: Floats) -> tuple[Numbers, Numbers]:
+    """An order in which vertices at one place are together, and where each place begins (and the end)."""
+    # Minus zero and zero are one place.
+    bits = np.ascontiguousarray(vertices + np.float32(0)).view(np.uint32).astype(np.uint64)
+    scattered = (bits[:, 0] * _MIX[0]) ^ (bits[:, 1] * _MIX[1]) ^ (bits[:, 2] * _MIX[2])
+    order = np.argsort(scattered, kind="stable")
+    starts = _group_starts(scattered[order].view(np.int64))
+    if _all_equal_within(bits[order], starts):
+        return order, starts
+    order = np.lexsort(bits.T)
+    is_new = np.any(bits[order][1:] != bits[order][:-1], axis=1)
+    return order, np.concatenate([[0], np.flatnonzero(is_new) + 1, [len(order)]])
+
+
+_MIX = np.asarray([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+"""Odd numbers that scatter three coordinates over 64 bits; what still collides is found and sorted in full."""
+
+
+def _all_equal_within(rows: NDArray[np.uint64], starts: Numbers) -> bool:
+    is_first = np.zeros(len(rows), np.bool_)
+    is_first[starts[:-1]] = True
+    return bool(np.all(is_first[1:] | np.all(rows[1:] == rows[:-1], axis=1)))
