@@ -101,7 +101,7 @@ class DenoiserLoss:
         context = conditioner(random_pixels(self.data.image[index], self.generator))
         regression = heads_loss(heads, context, self.data.family[index], latents.flatten(1))
         flow, estimate = self._flow(dit, context.repeat(DRAWS, 1, 1), latents.repeat(DRAWS, 1, 1))
-        field = self._field(vae, estimate[:BATCH], index)
+        field = self.field_error(vae, estimate[:BATCH], index)
         return flow + FIELD_WEIGHT * field + HEADS_WEIGHT * regression
 
     def draw(self) -> Tensor:
@@ -118,7 +118,8 @@ class DenoiserLoss:
         velocity = dit(noisy, time, context * is_kept)
         return functional.mse_loss(velocity, latents - noise), noisy + (1 - at) * velocity
 
-    def _field(self, vae: ShapeVAE, estimate: Tensor, index: Tensor) -> Tensor:
+    def field_error(self, vae: ShapeVAE, estimate: Tensor, index: Tensor) -> Tensor:
+        """Squared error of the field that estimated latents decode to."""
         points, field = batch_of_points(self.data, index, self.generator, POINTS)
         return functional.mse_loss(self.decode(vae, points, estimate / self.targets.scale_factor), field)
 

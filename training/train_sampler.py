@@ -2,7 +2,8 @@
 
 Guidance pushes the sampler off the straight lines of stage 3. Here the real sampler (10 steps, guidance 5) runs
 without gradients; at the states it visits, the guided one-step estimate itself is trained, through both of its
-branches, to decode to the right field. The losses of stage 3 stay, so that other steps and scales go on working.
+branches, to decode to the right field. Every third step is one of stage 3, so that other numbers of steps and other
+scales go on working.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from hy3dgen.schedule import euler, flow_times, guided
@@ -20,11 +21,9 @@ from training.data import FOLDER, load
 from training.held_out import WatchSet
 from training.networks import LATENT_CHANNELS, NUM_LATENTS
 from training.pace import Trainer, averaged_weights, set_up
-from training.train_conditioner import heads_loss, random_pixels
+from training.train_conditioner import random_pixels
 from training.train_denoiser import (
-    FIELD_WEIGHT,
     GUIDANCE,
-    HEADS_WEIGHT,
     NUM_STEPS,
     DenoiserLoss,
     LatentTargets,
@@ -36,7 +35,8 @@ from training.train_denoiser import PATH as DENOISER_PATH
 
 PATH = FOLDER / "sampler.pt"
 RATES = {"dit": 6e-4, "conditioner": 2.5e-4, "heads": 2.5e-4, "vae": 2.5e-4}
-FLOW_WEIGHT, ESTIMATE_WEIGHT = 0.3, 0.3
+ESTIMATE_WEIGHT, EARLY_SHARE = 0.3, 0.2
+JOINT_EVERY_STEPS = 3
 WATCH_EVERY_STEPS = 90
 
 
@@ -49,14 +49,14 @@ class Visit:
     latents: Tensor
 
 
-@torch.no_grad()
 def visits(dit: Network, context: Tensor, index: Tensor, generator: torch.Generator) -> list[Visit]:
     """The states that the sampler visits for a batch of pictures, from noise to the last step."""
     pair, found = torch.cat([context, torch.zeros_like(context)]), []
 
     def velocity(latents: Tensor, time: float) -> Tensor:
         found.append(Visit(index, time, latents))
-        return _guided_velocity(dit, pair, latents, time)
+        # Detached rather than under no_grad, which would have the network compiled a second time.
+        return _guided_velocity(dit, pair, latents, time).detach()
 
     euler(
         torch.randn(len(index), NUM_LATENTS, LATENT_CHANNELS, generator=generator),
@@ -73,39 +73,33 @@ def _guided_velocity(dit: Network, pair: Tensor, latents: Tensor, time: float) -
 
 
 class SamplerLoss:
-    """The losses at visited states, beside those of stage 3."""
+    """The loss at visited states; runs the sampler when none are left."""
 
     def __init__(self, joint: DenoiserLoss) -> None:
         self.joint, self.data, self.generator = joint, joint.data, joint.generator
         self.waiting: list[Visit] = []
 
-    def __call__(self, networks: dict[str, nn.Module], dit: Network, conditioner: Network) -> Tensor:
-        """The weighted losses at the next visited states; runs the sampler when none are left."""
+    def __call__(self, dit: Network, conditioner: Network, vae: ShapeVAE) -> Tensor:
+        """Field and latent error of the guided one-step estimate at the next visited states."""
         if not self.waiting:
             self.waiting = self._explore(dit, conditioner)
         visit = self.waiting.pop()
-        latents = self.joint.targets.latents[visit.index]
         context = conditioner(random_pixels(self.data.image[visit.index], self.generator))
-        guided_loss = self._guided(networks["vae"], dit, context, visit, latents)  # type: ignore[arg-type]
-        flow, _ = self.joint._flow(dit, context.repeat(2, 1, 1), latents.repeat(2, 1, 1))
-        regression = heads_loss(networks["heads"], context, self.data.family[visit.index], latents.flatten(1))  # type: ignore[arg-type]
-        return guided_loss + FLOW_WEIGHT * flow + HEADS_WEIGHT * regression
+        velocity = _guided_velocity(
+            dit, torch.cat([context, torch.zeros_like(context)]), visit.latents, visit.time
+        )
+        estimate = visit.latents + (1 - visit.time) * velocity
+        field = self.joint.field_error(vae, estimate, visit.index)
+        error = functional.mse_loss(estimate, self.joint.targets.latents[visit.index])
+        # Early guided estimates overshoot on purpose: what they should be is asked for late, above all.
+        return (EARLY_SHARE + (1 - EARLY_SHARE) * visit.time) * field + ESTIMATE_WEIGHT * visit.time * error
 
     def _explore(self, dit: Network, conditioner: Network) -> list[Visit]:
         index = self.joint.draw()
-        with torch.no_grad():
-            context = conditioner(random_pixels(self.data.image[index], self.generator))
+        context = conditioner(random_pixels(self.data.image[index], self.generator))
         found = visits(dit, context, index, self.generator)
         order = torch.randperm(len(found), generator=self.generator).tolist()
         return [found[i] for i in order]
-
-    def _guided(self, vae: ShapeVAE, dit: Network, context: Tensor, visit: Visit, latents: Tensor) -> Tensor:
-        pair = torch.cat([context, torch.zeros_like(context)])
-        velocity = _guided_velocity(dit, pair, visit.latents, visit.time)
-        estimate = visit.latents + (1 - visit.time) * velocity
-        field = self.joint._field(vae, estimate, visit.index)
-        # Early guided estimates overshoot on purpose: the latents themselves are asked for late only.
-        return FIELD_WEIGHT * field + ESTIMATE_WEIGHT * visit.time * functional.mse_loss(estimate, latents)
 
 
 def main() -> None:
@@ -120,12 +114,16 @@ def main() -> None:
     for name, weights in averaged_weights(DENOISER_PATH).items():
         networks[name].load_state_dict(weights)
     targets = LatentTargets.make(data)
-    loss_of = SamplerLoss(DenoiserLoss(data, targets, generator))
+    joint_loss = DenoiserLoss(data, targets, generator)
+    sampler_loss = SamplerLoss(joint_loss)
     trainer = Trainer(networks, RATES, options.minutes, PATH, decay=0.99)
     print("resumed" if trainer.resume() else "fresh", flush=True)
     dit, conditioner = (torch.compile(networks[name], dynamic=False) for name in ("dit", "conditioner"))
     for step in trainer.steps():
-        loss = loss_of(networks, dit, conditioner)
+        if step % JOINT_EVERY_STEPS == 0:
+            loss = joint_loss(dit, conditioner, networks["heads"], networks["vae"])  # type: ignore[arg-type]
+        else:
+            loss = sampler_loss(dit, conditioner, networks["vae"])  # type: ignore[arg-type]
         trainer.descend(loss)
         if step % WATCH_EVERY_STEPS == 0:
             text = watch_report(trainer, watch, targets.scale_factor)
