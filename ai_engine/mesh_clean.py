@@ -83,9 +83,9 @@ def _made_solid(mesh: Mesh, repairs: Repairs) -> tuple[Mesh, Repairs]:
 
 def _usable(mesh: Mesh) -> Mesh:
     """Only faces with three finite corners at three places."""
-    is_finite = np.isfinite(mesh.vertices).all(axis=1)
+    is_finite = np.isfinite(mesh.vertices)
     if not is_finite.all():
-        mesh = compact(mesh.vertices, mesh.faces[is_finite[mesh.faces].all(axis=1)])
+        mesh = compact(mesh.vertices, mesh.faces[is_finite[mesh.faces].all(axis=(1, 2))])
     joined = weld(mesh)
     a, b, c = joined.faces.T
     is_triangle = (a != b) & (b != c) & (c != a)
@@ -165,6 +165,8 @@ def _turned_out(mesh: Mesh) -> tuple[Mesh, int]:
     is_turned = np.full(len(volumes), is_inside_out)
     for body in np.flatnonzero((volumes < 0) != is_inside_out):
         is_turned[body] ^= not _lies_inside_another(mesh, bodies, int(body))
+    if not is_turned.any():
+        return mesh, 0
     return Mesh(mesh.vertices, _turned(mesh.faces, is_turned[bodies])), int(is_turned[bodies].sum())
 
 

@@ -55,7 +55,7 @@ class PrintReport:
     crossing_share: float
     """Share of the faces that cut through others."""
     smallest_wall: float | None
-    """1 % of the surface belongs to thinner walls. None above 5 mm, and where nobody can tell: model units, no solid."""
+    """1 % of the surface belongs to thinner walls. None above 5 mm, in model units, and where there is no solid."""
     overhang_share: float
     """Share of the surface that hangs over by more than 45 degrees, the ground apart."""
     contact_area: float

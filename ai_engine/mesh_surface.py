@@ -13,9 +13,9 @@ from ai_engine.mesh import Mesh
 Doubles = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
-POINTS_PER_FACE = 4
+POINTS_PER_FACE = 2
 """Points laid on the surface for each face, on average, where distances to it are asked; large faces get more."""
-NEAREST_POINTS = 6
+NEAREST_POINTS = 4
 
 
 def area_vectors(corners: Doubles | NDArray[np.float32]) -> Doubles:
@@ -76,20 +76,32 @@ def _within(corners: Doubles, random: np.random.Generator) -> Doubles:
 def distances(points: Doubles, mesh: Mesh, *, seed: int = 1) -> Doubles:
     """How far each of `points` [n, 3] is from the surface of `mesh`; never too small, rarely and little too large.
 
-    The faces tried are those near the nearest of many points laid on the surface.
+    The faces tried are those round the nearest vertex, and those that hold the nearest of many points laid out.
     """
     laid = spread(mesh, POINTS_PER_FACE * len(mesh.faces), seed=seed)
-    centres = mesh.corners().mean(axis=1, dtype=np.float64)
-    places = np.concatenate([laid.points, centres])
-    owners = np.concatenate([laid.faces, np.arange(len(centres))])
-    k = min(NEAREST_POINTS, len(places))
-    _, nearest = cKDTree(places, balanced_tree=False, compact_nodes=False).query(points, k=k)
-    candidates = owners[nearest.reshape(len(points), k)]
-    corners = mesh.vertices.astype(np.float64)
-    best = np.full(len(points), np.inf)
-    for column in candidates.T:
-        np.minimum(best, _to_triangles(points, corners[mesh.faces[column]]), out=best)
+    _, nearest = _tree(laid.points).query(points, k=min(NEAREST_POINTS, len(laid.points)))
+    best = _to_faces_round_nearest_vertex(points, mesh)
+    corners = mesh.corners()
+    for column in laid.faces[nearest.reshape(len(points), -1)].T:
+        np.minimum(best, _to_triangles(points, corners[column].astype(np.float64)), out=best)
     return best
+
+
+def _to_faces_round_nearest_vertex(points: Doubles, mesh: Mesh) -> Doubles:
+    vertices, uses = np.unique(mesh.faces.ravel(), return_counts=True)
+    faces_by_vertex = np.argsort(mesh.faces.ravel(), kind="stable") // 3
+    _, nearest = _tree(mesh.vertices[vertices]).query(points)
+    counts = uses[nearest]
+    begins = np.cumsum(counts) - counts
+    within = np.arange(counts.sum()) - np.repeat(begins, counts)
+    faces = faces_by_vertex[np.repeat((np.cumsum(uses) - uses)[nearest], counts) + within]
+    each = _to_triangles(np.repeat(points, counts, axis=0), mesh.corners()[faces].astype(np.float64))
+    return np.minimum.reduceat(each, begins)
+
+
+def _tree(points: Doubles | NDArray[np.float32]) -> cKDTree:
+    # Built three times as fast as the balanced one, and hardly slower to ask.
+    return cKDTree(points, balanced_tree=False, compact_nodes=False)
 
 
 def _to_triangles(points: Doubles, corners: Doubles) -> Doubles:
@@ -119,7 +131,7 @@ def hausdorff(one: Mesh, other: Mesh, *, num_points: int = 20_000) -> float:
 
 
 def _farthest(source: Mesh, target: Mesh, num_points: int) -> float:
-    step = -(-len(source.vertices) // num_points)
+    step = max(1, -(-len(source.vertices) // num_points))
     vertices = source.vertices[::step].astype(np.float64)
     points = np.concatenate([vertices, spread(source, num_points).points])
     return float(distances(points, target).max()) if len(target.faces) else float("inf")
