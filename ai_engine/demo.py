@@ -14,6 +14,7 @@ import os
 import queue
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -72,7 +73,8 @@ class _Service:
 def run_demo(image: str | None = None, out: Path = Path("demo")) -> int:
     """Runs the demo on the picture at the path or URL `image`, writes into `out`; the exit status."""
     try:
-        _demonstrate(image, out)
+        with _sigterm_interrupts():
+            _demonstrate(image, out)
     except DemoFailed as error:
         print(f"\n!! {error}", file=sys.stderr)
         return 1
@@ -80,6 +82,20 @@ def run_demo(image: str | None = None, out: Path = Path("demo")) -> int:
         print("\nstopped", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _sigterm_interrupts() -> Generator[None]:
+    """Lets SIGTERM, like Ctrl-C, stop what was started before this process ends."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _demonstrate(image: str | None, out: Path) -> None:
