@@ -16,10 +16,11 @@ from hy3dgen.field_query import FieldQuery
 from hy3dgen.lattice import Level
 from hy3dgen.marching_cubes_table import EDGES, code_table, edge_corners
 
-MAX_EDGES = 200
+MAX_POINTS = 200
 POINTS_PER_EDGE = 15
 POINTS_PER_RAY = 32
 RAY_CELLS = 2.0
+SLOPE_STEP_CELLS = 1 / 32
 SATURATED_SHARE = 0.95
 STEEPNESS_QUANTILE = 0.95
 DISTANCE_QUANTILE = 0.25
@@ -43,28 +44,28 @@ def saturated_value(logits: Float[Tensor, " n"], level: float) -> float:
 
 
 def calibrate(
-    query: FieldQuery,
-    level: Level,
-    cells: Int64[Tensor, " n"],
-    codes: UInt8[Tensor, " n"],
-    *,
-    iso: float,
-    saturated: float,
+    query: FieldQuery, level: Level, points: Float[Tensor, "m 3"], *, iso: float, saturated: float
 ) -> Calibration:
-    """Measures the field at up to `MAX_EDGES` places where it crosses `iso` on edges of active cells.
+    """Measures the field round points on its surface, or as near to it as any are known.
 
-    Asks 15 points on each edge, 6 round the crossing for the slope and 32 on the way out, in three calls.
+    Asks 6 points round each for the slope and 32 on the way out, in two calls. Points that lie off the surface make
+    the distance come out too small, on the careful side.
     """
-    start, end = _crossed_edges(level, cells, codes)
-    crossing = _crossing(query, start, end, iso)
-    slope = _gradient(query, crossing, 0.5 * min(level.grid.spacing))
+    slope = _gradient(query, points, SLOPE_STEP_CELLS * level.stride * min(level.grid.spacing))
     steepness = slope.norm(dim=-1)
     outward = -slope / steepness.clamp_min(1e-12)[:, None]
-    distance = _saturation_distance(query, level, crossing, outward, iso, saturated)
+    distance = _saturation_distance(query, level, points, outward, iso, saturated)
     return Calibration(
         steepness=float(steepness.quantile(STEEPNESS_QUANTILE)),
         saturation_distance=float(distance.quantile(DISTANCE_QUANTILE)),
     )
+
+
+def crossings(
+    query: FieldQuery, level: Level, cells: Int64[Tensor, " n"], codes: UInt8[Tensor, " n"], iso: float
+) -> Float[Tensor, "m 3"]:
+    """Up to `MAX_POINTS` points where the field crosses `iso` on edges of active cells; asks 15 on each edge."""
+    return _crossing(query, *_crossed_edges(level, cells, codes), iso)
 
 
 def _crossed_edges(
@@ -72,7 +73,7 @@ def _crossed_edges(
 ) -> tuple[Float[Tensor, "m 3"], Float[Tensor, "m 3"]]:
     """Both ends of one crossed edge in each of some cells, drawn with a fixed seed on the CPU: the same everywhere."""
     generator = torch.Generator().manual_seed(SEED)
-    drawn = torch.randperm(len(cells), generator=generator)[:MAX_EDGES].to(cells.device)
+    drawn = torch.randperm(len(cells), generator=generator)[:MAX_POINTS].to(cells.device)
     weights = torch.rand(len(drawn), len(EDGES), generator=generator).to(cells.device)
     crossed = torch.tensor(code_table().crossed_edges, device=cells.device)[codes[drawn].long()]
     edge = (weights + crossed).argmax(dim=-1)

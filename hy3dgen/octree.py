@@ -4,7 +4,7 @@
     guard    cells where the field is small without explanation: a thin part may hide between their corners
     refine   the children of active cells that trilinear interpolation crosses, all children of guarded cells
     flood    from each active cell through every face the surface passes, until nothing new: the surface is closed
-             (guard, refine and flood again, down to the finest level)
+             (guard, refine and flood again, down to the finest level, guarded too: a part may be one voxel thin)
 
 A cell is *active* when its corners lie on both sides of the level. Knows no networks: the field is a function from
 points to logits, positive inside. Nothing is asked twice, and every answer serves all later levels.
@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from hy3dgen.calibration import Calibration, calibrate, saturated_value
+from hy3dgen.calibration import MAX_POINTS, Calibration, calibrate, crossings, saturated_value
 from hy3dgen.field_query import FieldMemory, FieldQuery, Query, points_that_fit
 from hy3dgen.geometry import Box
 from hy3dgen.lattice import CELLS_PER_BLOCK, Grid, Keys, Level, locate, without
@@ -134,27 +134,28 @@ class SurfaceSearch:
         self.query = FieldQuery(query, min(options.max_points_per_call, fitting))
         self.memory = FieldMemory(self.query, grid, device)
         self.calibration: Calibration | None = None
+        self.is_calibrated_at_surface = False
         self.saturated = 0.0
         self.level_reports: list[LevelReport] = []
 
     def run(self, on_level: OnLevel) -> SparseField:
         """Coarse to fine; `on_level` is told after each level."""
-        coarse = surface = self.read_coarse()
+        coarse = surface = self.guard(self.read_coarse())
         num_levels = coarse.level.stride.bit_length()
         self._report_level(surface, num_levels, on_level)
         while surface.level.stride > 1:
-            surface = self.refine(self.guard(surface))
+            surface = self.guard(self.refine(surface))
             self._report_level(surface, num_levels, on_level)
         return self._sparse_field(surface, coarse.level)
 
     def read_coarse(self) -> Surface:
         """The first of the coarse lattices, from few cells to many, between whose points nothing can hide.
 
-        One that sees no surface is too coarse to judge by, so the next is read, and so on to the finest of them.
+        One on which all is saturated is too coarse to judge by: the next is read, and so on to the finest of them.
         """
         *coarser, finest = coarse_levels(self.grid)
         for level in coarser:
-            if self.calibration is None or self.is_covered_by(level):
+            if not self.is_calibrated_at_surface or self.is_covered_by(level):
                 surface = self.read_whole(level)
                 if self.is_covered_by(level):
                     return surface
@@ -179,7 +180,7 @@ class SurfaceSearch:
         Where the level was read whole every small value counts; later only points that no active cell touches. Cells
         that turn out to be active join the surface, and so does all that the surface reaches from them.
         """
-        if not self.options.is_guarded:
+        if not self.options.is_guarded or (surface.is_whole and surface.level.stride == 1):
             return surface
         around = without(surface.level.cells_around(self._suspects(surface)), surface.cells)
         grown = surface if surface.is_whole else self._flood(surface.level, around, start=surface)
@@ -196,19 +197,25 @@ class SurfaceSearch:
         return refined
 
     def _calibrate(self, surface: Surface) -> None:
-        """Measures the field on the first level where it crosses the surface; there is no need to on the last."""
-        if self.calibration is not None or surface.level.stride == 1:
+        """Measures the field on the first level that meets the surface; before that, at the points nearest to it."""
+        if self.is_calibrated_at_surface or surface.level.stride == 1:
             return
         self.saturated = saturated_value(self.memory.logits, self.iso)
-        if len(surface.cells) > 0:
+        self.is_calibrated_at_surface = len(surface.cells) > 0
+        if self.is_calibrated_at_surface:
+            points = crossings(self.query, surface.level, surface.cells, surface.codes, self.iso)
+        else:
+            points = self._nearest_points()
+        if len(points) > 0:
             self.calibration = calibrate(
-                self.query,
-                surface.level,
-                surface.cells,
-                surface.codes,
-                iso=self.iso,
-                saturated=self.saturated,
+                self.query, surface.level, points, iso=self.iso, saturated=self.saturated
             )
+
+    def _nearest_points(self) -> Float[Tensor, "n 3"]:
+        """The known points whose values are nearest to the surface's, as far as the field is not saturated there."""
+        distance = (self.memory.logits - self.iso).abs()
+        nearest = distance.argsort(stable=True)[:MAX_POINTS]
+        return self.grid.coordinates(self.memory.keys[nearest[distance[nearest] < self.saturated]])
 
     def _suspects(self, surface: Surface) -> Keys:
         """The lattice points of a level where the field is too small to say that no surface is near."""
