@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     worker_command.set_defaults(run=worker)
     demo_command = commands.add_parser("demo", help="one picture to a mesh, everything on this machine")
     demo_command.add_argument("--image", help="path or URL of a picture of yours")
+    demo_command.add_argument("--out", type=Path, default=Path("demo"), help="folder for what comes out")
     demo_command.set_defaults(run=demo)
     commands.add_parser("doctor", help="what is installed, reachable and usable here").set_defaults(
         run=doctor
@@ -128,7 +129,7 @@ def demo(options: argparse.Namespace) -> int:
     """One picture to a mesh at a webhook, everything on this machine."""
     from ai_engine.demo import run_demo
 
-    return run_demo(options.image)
+    return run_demo(options.image, options.out)
 
 
 def doctor(options: argparse.Namespace) -> int:

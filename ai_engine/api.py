@@ -177,7 +177,8 @@ def cancel_job(job_id: str, service: Connected) -> JobView:
     return view_of(service.engine.get(job_id))
 
 
-@router.api_route("/jobs/{job_id}/mesh", methods=["GET", "HEAD"], response_class=FileResponse)
+@router.head("/jobs/{job_id}/mesh", include_in_schema=False)
+@router.get("/jobs/{job_id}/mesh", response_class=FileResponse)
 def get_mesh(job_id: str, request: Request, service: Connected) -> Response:
     """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
     record = service.engine.get(job_id)

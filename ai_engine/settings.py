@@ -192,11 +192,11 @@ class Settings(BaseSettings):
 
 
 def _check_secret(secret: str) -> None:
-    key = secret.removeprefix("whsec_")
-    if key == secret:
+    key = secret.removeprefix("whsec_").rstrip("=")
+    if not secret.startswith("whsec_"):
         raise ValueError("WEBHOOK_SECRET must start with whsec_")
     try:
-        is_usable = len(b64decode(key.rstrip("=") + "==", validate=True)) > 0
+        is_usable = len(b64decode(key + "=" * (-len(key) % 4), validate=True)) > 0
     except ValueError:
         is_usable = False
     if not is_usable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from service.house import Answer, House
 
 GOOD = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}
@@ -14,7 +15,7 @@ PROBLEM = {"type", "title", "status", "detail", "instance", "code"}
 def refused(answer: Answer, status: int, code: str) -> dict[str, Any]:
     assert (answer.status, answer.json["code"]) == (status, code), answer.body
     assert answer.headers["content-type"] == "application/problem+json"
-    assert PROBLEM <= set(answer.json)
+    assert set(answer.json) >= PROBLEM
     assert answer.json["status"] == status
     return answer.json
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
 from service.house import House, Outside, cut_out_png, wait_for
 
 Behaviour = Callable[[BaseHTTPRequestHandler], None]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from dbos import DBOSClient
 from PIL import Image
+
 from service.house import House, Outside, wait_for
 from service.test_failures import sends
 

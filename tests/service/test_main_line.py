@@ -7,9 +7,10 @@ import json
 import struct
 
 import pytest
+from standardwebhooks import Webhook
+
 from service.conftest import SECRET
 from service.house import House, Outside, wait_for
-from standardwebhooks import Webhook
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import main
 import pytest
+from fastapi.testclient import TestClient
+
+import main
 from ai_engine.api import create_app
 from ai_engine.errors import StartupError
 from ai_engine.settings import Settings
 from ai_engine.worker import run_worker
-from fastapi.testclient import TestClient
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = {"session_id": "s", "asset_id": "a", "image_url": "http://127.0.0.1:8001/a.png"}

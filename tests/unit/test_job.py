@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ai_engine.errors import JobCancelled, UnreadableImage
+from ai_engine.job import (
+    Artifact,
+    Job,
+    JobEvent,
+    JobFailure,
+    JobRequest,
+    JobResult,
+    MeshFacts,
+    Stage,
+    overall_progress,
+    rfc3339,
+)
+
+GOOD = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}
+
+
+def job(**changes: Any) -> Job:
+    fields: dict[str, Any] = {
+        "job_id": "0" * 32,
+        "session_id": "s1",
+        "asset_id": "a1",
+        "image_url": None,
+        "image": Artifact("x/picture", "0" * 64, 3),
+        "webhook_url": "https://example.com/hook",
+        "webhook_format": "multipart",
+        "options": JobRequest(**GOOD, seed=1).options(),
+        "remove_background": "auto",
+        "format": "stl",
+        "priority": 0,
+        "timeout_s": 900.0,
+        "accepted_at_s": 1.0,
+        "request_sha256": "0" * 64,
+    }
+    return Job(**fields | changes)
+
+
+def result() -> JobResult:
+    return JobResult(
+        timings_s={"download": 0.5},
+        options={"seed": 1},
+        model={"id": "m"},
+        artifact=Artifact("x/mesh.stl", "ab" * 32, 184),
+        mesh=MeshFacts("stl", 2, "model", (1.0, 2.0, 3.0), True, True, 1, ()),
+    )
+
+
+def test_quality_names_a_resolution_and_a_resolution_wins_over_it() -> None:
+    assert JobRequest(**GOOD, quality="high").options().octree_resolution == 384
+    assert JobRequest(**GOOD, quality="high", octree_resolution=100).options().octree_resolution == 100
+
+
+def test_the_defaults_are_those_of_the_model() -> None:
+    options = JobRequest(**GOOD, seed=3).options()
+
+    assert (options.seed, options.num_inference_steps, options.guidance_scale) == (3, None, 5.0)
+    assert (options.octree_resolution, options.mc_level, options.num_chunks, options.bounds) == (
+        256,
+        -1 / 512,
+        8000,
+        1.01,
+    )
+
+
+def test_a_seed_is_drawn_where_none_is_given() -> None:
+    seeds = {JobRequest(**GOOD).options().seed for _ in range(20)}
+
+    assert len(seeds) == 20
+    assert all(0 <= seed < 2**53 for seed in seeds)
+
+
+def test_an_unknown_field_is_refused_by_its_name() -> None:
+    with pytest.raises(ValidationError, match="image_ulr"):
+        JobRequest(**GOOD, image_ulr="x")
+
+
+def test_jobs_and_results_come_back_from_json_as_they_were() -> None:
+    assert Job.from_dict(json.loads(json.dumps(job().to_dict()))) == job()
+    again = JobResult.from_dict(json.loads(json.dumps(result().to_dict())))
+    assert again.to_dict() == json.loads(json.dumps(result().to_dict()))
+    failed = JobResult(failure=JobFailure.of(UnreadableImage("broken")))
+    assert JobResult.from_dict(failed.to_dict()) == failed
+
+
+def test_progress_grows_from_zero_to_one_along_the_stages() -> None:
+    told = [overall_progress(stage, done, 2) for stage in list(Stage)[1:] for done in (0, 1, 2)]
+
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0.0, 1.0)
+    assert overall_progress(Stage.QUEUE, 0, 0) == 0.0
+
+
+def test_an_event_of_success_describes_file_and_mesh() -> None:
+    event = JobEvent.of(job(), result(), 0.0)
+
+    assert (event.type, event.timestamp) == ("generation.succeeded", "1970-01-01T00:00:00Z")
+    assert event.data["status"] == "completed"
+    assert event.data["artifact"] == {
+        "format": "stl",
+        "media_type": "model/stl",
+        "size": 184,
+        "sha256": "ab" * 32,
+        "filename": "a1.stl",
+        "faces": 2,
+        "units": "model",
+        "bbox": [1.0, 2.0, 3.0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(UnreadableImage("broken"), "failed"), (JobCancelled(), "cancelled")]
+)
+def test_an_event_of_an_end_without_a_mesh_carries_the_error(error: Any, kind: str) -> None:
+    event = JobEvent.of(job(), JobResult(failure=JobFailure.of(error)), 0.0)
+
+    assert (event.type, event.data["status"]) == (f"generation.{kind}", kind)
+    assert event.data["error"]["code"] == error.code
+    assert "artifact" not in event.data
+
+
+def test_an_event_is_compact_ascii() -> None:
+    failure = JobFailure.of(UnreadableImage("für"))
+
+    text = JobEvent.of(job(), JobResult(failure=failure), 0.0).to_json()
+
+    assert text.isascii()
+    assert json.loads(text)["data"]["error"]["detail"] == "für"
+    assert '": ' not in text
+
+
+def test_times_are_written_in_utc_with_a_z() -> None:
+    assert rfc3339(1_790_000_000.9) == "2026-09-21T14:13:20Z"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ai_engine.settings import Settings
+
+
+def test_settings_come_from_the_environment_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "9000")
+    monkeypatch.setenv("WEBHOOK_DELAYS_S", "0, 5,30")
+
+    settings = Settings()
+
+    assert settings.port == 9000
+    assert settings.webhook_delays_s == (0.0, 5.0, 30.0)
+
+
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "")
+
+    assert Settings().port == 8000
+
+
+def test_secrets_do_not_show_when_settings_are_printed() -> None:
+    settings = Settings(
+        webhook_secret="whsec_c2VjcmV0c2VjcmV0", database_url="postgresql://user:hunter2@db/jobs"
+    )
+
+    assert "c2VjcmV0" not in repr(settings)
+    assert "hunter2" not in repr(settings)
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize("number_of_bytes", [24, 25, 26, 32])
+def test_a_signing_secret_of_any_length_is_taken_padded_or_not(number_of_bytes: int) -> None:
+    from base64 import b64encode
+
+    key = b64encode(bytes(range(number_of_bytes))).decode()
+
+    assert Settings(webhook_secret=f"whsec_{key}").webhook_secrets == (f"whsec_{key}",)
+    assert Settings(webhook_secret=f"whsec_{key.rstrip('=')}").webhook_secrets
+
+
+def test_two_signing_secrets_can_be_given_while_one_replaces_the_other() -> None:
+    settings = Settings(webhook_secret="whsec_c2VjcmV0c2VjcmV0 whsec_b3RoZXJvdGhlcg==")
+
+    assert len(settings.webhook_secrets) == 2
+
+
+@pytest.mark.parametrize("secret", ["plain", "whsec_", "whsec_!!!", "whsec_c2VjcmV0 plain"])
+def test_a_signing_secret_that_can_not_be_used_is_refused(secret: str) -> None:
+    with pytest.raises(ValidationError, match="whsec_"):
+        Settings(webhook_secret=secret)
+
+
+@pytest.mark.parametrize(
+    ("profile", "host", "is_development"),
+    [
+        ("auto", "127.0.0.1", True),
+        ("auto", "::1", True),
+        ("auto", "localhost", True),
+        ("auto", "0.0.0.0", False),
+        ("auto", "api.example.com", False),
+        ("production", "127.0.0.1", False),
+        ("development", "0.0.0.0", True),
+    ],
+)
+def test_the_profile_is_development_only_where_nobody_else_can_connect(
+    profile: str, host: str, is_development: bool
+) -> None:
+    assert Settings(profile=profile, host=host).is_development is is_development
+
+
+def test_the_database_is_a_file_in_the_data_folder_unless_another_is_named(tmp_path: Path) -> None:
+    default = Settings(data_dir=tmp_path)
+    postgres = Settings(data_dir=tmp_path, database_url="postgresql://db/jobs")
+    named = Settings(database_url=f"sqlite:///{tmp_path}/other.sqlite")
+
+    assert default.jobs_database_url == f"sqlite:///{tmp_path}/jobs.sqlite"
+    assert (postgres.sqlite_path, postgres.jobs_database_url) == (None, "postgresql://db/jobs")
+    assert named.sqlite_path == tmp_path / "other.sqlite"
+
+
+def test_a_negative_delay_is_refused() -> None:
+    with pytest.raises(ValidationError, match="negative"):
+        Settings(webhook_delays_s=(0, -1))

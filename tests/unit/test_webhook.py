@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Iterable, Mapping
+from email.parser import BytesParser
+from email.policy import HTTP
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from ai_engine.guarded_http import AddressForbidden, Answer, TransferFailed
+from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s, retry_after_s
+
+SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI="]
+EVENT = json.dumps({"type": "generation.succeeded", "data": {"status": "completed"}}, separators=(",", ":"))
+FAILED = json.dumps({"data": {"status": "failed", "error": {"code": "internal", "detail": "It\r\nbröke"}}})
+
+
+class Receiver:
+    """Stands where the guarded client stands: takes what is sent, answers what it was told."""
+
+    def __init__(self, answer: Answer | Exception) -> None:
+        self.answer = answer
+        self.sent: dict[str, Any] = {}
+
+    def post(
+        self,
+        url: str,
+        content: Iterable[bytes],
+        *,
+        headers: Mapping[str, str],
+        deadline_s: float,
+        content_length: int,
+    ) -> Answer:
+        body = b"".join(content)
+        self.sent = {"url": url, "body": body, "headers": headers, "deadline_s": deadline_s}
+        assert len(body) == content_length
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def answer(status: int, **headers: str) -> Answer:
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
+
+
+def delivery(
+    tmp_path: Path, form: Any = "multipart", *, event: str = EVENT, has_mesh: bool = True
+) -> Delivery:
+    path = tmp_path / "mesh.stl"
+    path.write_bytes(b"--mesh\r\n" * 3)
+    mesh = MeshFile(path, "a1.stl", "stl", 24, "ab" * 32) if has_mesh else None
+    return Delivery("f" * 32, "s1", "a1", "https://example.com/hook", form, event, mesh)
+
+
+def send(what: Delivery, reply: Answer | Exception, **settings: Any) -> tuple[Outcome, dict[str, Any]]:
+    receiver = Receiver(reply)
+    sender = Sender(http=receiver, clock=lambda: 1_790_000_000.5, **settings)  # type: ignore[arg-type]
+    return sender.send(what, 2), receiver.sent
+
+
+def parts_of(sent: dict[str, Any]) -> dict[str, bytes]:
+    head = f"Content-Type: {sent['headers']['Content-Type']}\r\n\r\n".encode()
+    message = BytesParser(policy=HTTP).parsebytes(head + sent["body"])
+    return {
+        str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True)
+        for part in message.iter_parts()
+    }
+
+
+def test_a_success_is_a_form_of_texts_and_the_file(tmp_path: Path) -> None:
+    outcome, sent = send(delivery(tmp_path), answer(204))
+
+    assert outcome.is_accepted
+    assert parts_of(sent) == {
+        "session_id": b"s1",
+        "asset_id": b"a1",
+        "status": b"completed",
+        "job_id": b"f" * 32,
+        "event": EVENT.encode(),
+        "file": b"--mesh\r\n" * 3,
+    }
+
+
+def test_a_failure_is_a_form_with_one_line_of_ascii_and_a_code(tmp_path: Path) -> None:
+    _, sent = send(delivery(tmp_path, event=FAILED, has_mesh=False), answer(200))
+
+    parts = parts_of(sent)
+    assert list(parts) == ["session_id", "asset_id", "status", "error", "code", "event"]
+    assert (parts["status"], parts["error"], parts["code"]) == (b"failed", b"It br?ke", b"internal")
+
+
+def test_a_failure_in_binary_form_is_the_event_as_json(tmp_path: Path) -> None:
+    _, sent = send(delivery(tmp_path, "binary", event=FAILED, has_mesh=False), answer(200))
+
+    assert sent["headers"]["Content-Type"] == "application/json"
+    assert sent["body"].decode() == FAILED
+
+
+def test_every_secret_signs_the_event_while_one_replaces_another(tmp_path: Path) -> None:
+    signers = [Webhook(secret) for secret in SECRETS]
+    sender = Sender(http=Receiver(answer(200)), signers=signers)  # type: ignore[arg-type]
+
+    headers = sender.headers(delivery(tmp_path), 1)
+
+    for secret in SECRETS:
+        assert Webhook(secret).verify(EVENT, headers)["type"] == "generation.succeeded"
+
+
+def test_without_a_secret_there_is_no_signature(tmp_path: Path) -> None:
+    _, sent = send(delivery(tmp_path), answer(200))
+
+    assert "webhook-signature" not in sent["headers"]
+    assert sent["headers"]["webhook-id"] == "f" * 32 + ":done"
+    assert sent["headers"]["webhook-timestamp"] == "1790000000"
+    assert sent["headers"]["X-Delivery-Attempt"] == "2"
+
+
+def test_a_larger_file_gets_more_time(tmp_path: Path) -> None:
+    what = delivery(tmp_path)
+
+    _, sent = send(what, answer(200), timeout_s=30.0, timeout_s_per_mb=1e6)
+
+    assert sent["deadline_s"] == pytest.approx(30 + len(sent["body"]))
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 413, 500])
+def test_any_other_answer_is_tried_again(tmp_path: Path, status: int) -> None:
+    outcome, _ = send(delivery(tmp_path), answer(status))
+
+    assert (outcome.is_accepted, outcome.is_final, outcome.status) == (False, False, status)
+
+
+def test_gone_and_a_forbidden_address_end_it(tmp_path: Path) -> None:
+    assert send(delivery(tmp_path), answer(410))[0].is_final
+    assert send(delivery(tmp_path), AddressForbidden("not public"))[0].is_final
+
+
+def test_a_transfer_that_fails_is_tried_again(tmp_path: Path) -> None:
+    outcome, _ = send(delivery(tmp_path), TransferFailed("the connection broke", is_retryable=True))
+
+    assert (outcome.is_final, outcome.detail) == (False, "the connection broke")
+
+
+@pytest.mark.parametrize(("status", "wait_s"), [(429, 120.0), (503, 120.0), (500, 0.0)])
+def test_only_a_busy_receiver_says_when_to_come_back(tmp_path: Path, status: int, wait_s: float) -> None:
+    outcome, _ = send(delivery(tmp_path), answer(status, retry_after="120"))
+
+    assert outcome.retry_after_s == wait_s
+
+
+def test_a_receiver_can_not_ask_for_more_than_an_hour(tmp_path: Path) -> None:
+    outcome, _ = send(delivery(tmp_path), answer(503, retry_after="999999"))
+
+    assert outcome.retry_after_s == 3600
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("17", 17.0),
+        ("Mon, 21 Sep 2026 14:13:50 GMT", 30.0),
+        ("Mon, 21 Sep 2020 14:13:50 GMT", 0.0),
+        ("soon", 0.0),
+        ("-5", 0.0),
+        ("1e9", 0.0),
+        ("²", 0.0),
+        ("", 0.0),
+        (None, 0.0),
+        ("9" * 5000, 999999999.0),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str | None, seconds: float) -> None:
+    assert retry_after_s(value, 1_790_000_000.0) == seconds
+
+
+def longest(low: float, high: float) -> float:
+    return high
+
+
+def test_attempts_follow_the_schedule_with_jitter_and_then_end() -> None:
+    refused = Outcome(False, False, 500, "")
+    delays = (0.0, 5.0, 30.0)
+
+    assert next_delay_s(refused, 1, delays, longest) == 6.0
+    assert next_delay_s(refused, 2, delays, longest) == 36.0
+    assert next_delay_s(refused, 3, delays, longest) is None
+
+
+def test_nothing_follows_an_accepted_or_final_attempt() -> None:
+    assert next_delay_s(Outcome(True, True, 200, ""), 1, (0.0, 5.0), longest) is None
+    assert next_delay_s(Outcome(False, True, 410, ""), 1, (0.0, 5.0), longest) is None
+
+
+def test_the_next_attempt_comes_no_sooner_than_the_receiver_asked() -> None:
+    assert next_delay_s(Outcome(False, False, 503, "", 100.0), 1, (0.0, 5.0), longest) == 100.0
+
+
+def test_a_large_file_is_sent_without_ever_being_in_memory_whole(tmp_path: Path) -> None:
+    path = tmp_path / "large.stl"
+    with path.open("wb") as file:
+        file.truncate(64_000_000)
+    what = delivery(tmp_path)
+    mesh = MeshFile(path, "a1.stl", "stl", 64_000_000, "ab" * 32)
+    large = Delivery(what.job_id, "s1", "a1", what.url, "multipart", EVENT, mesh)
+    sent = []
+
+    class Counting(Receiver):
+        def post(self, url: str, content: Iterable[bytes], **rest: Any) -> Answer:
+            sent.append(sum(len(chunk) for chunk in content))
+            assert sent == [rest["content_length"]]
+            return answer(200)
+
+    tracemalloc.start()
+    Sender(http=Counting(answer(200))).send(large, 1)  # type: ignore[arg-type]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert sent[0] > 64_000_000
+    assert peak < 4_000_000
