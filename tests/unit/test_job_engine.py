@@ -1,0 +1,145 @@
+"""The asking side of the job engine, on a real database; `tests/service` has the working side."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbos import WorkflowStatus
+
+from ai_engine.errors import JobNotFound, KeyReused, QueueFull
+from ai_engine.job import Job, JobOptions, JobStatus
+from ai_engine.job_engine import JobEngine, delivery_options, result_of
+from ai_engine.settings import Settings
+
+
+def job(**changes: Any) -> Job:
+    fields: dict[str, Any] = {
+        "job_id": uuid.uuid4().hex,
+        "session_id": "s1",
+        "asset_id": "a1",
+        "image_url": "https://example.com/a.png",
+        "image": None,
+        "webhook_url": None,
+        "webhook_format": "multipart",
+        "options": JobOptions(seed=1),
+        "remove_background": "auto",
+        "format": "stl",
+        "priority": 0,
+        "timeout_s": 900.0,
+        "accepted_at_s": 1.0,
+        "request_sha256": "0" * 64,
+    }
+    return Job(**fields | changes)
+
+
+@pytest.fixture
+def connected(tmp_path: Path) -> Iterator[Callable[..., JobEngine]]:
+    engines = []
+
+    def connect(**settings: Any) -> JobEngine:
+        engine = JobEngine(Settings(data_dir=tmp_path, **settings))
+        engine.connect()
+        engines.append(engine)
+        return engine
+
+    yield connect
+    for engine in engines:
+        engine.close()
+
+
+def test_a_submitted_job_can_be_read_back_by_another_process(connected: Callable[..., JobEngine]) -> None:
+    asked = job()
+
+    submitted = connected().submit(asked)
+    record = connected().get(asked.job_id)
+
+    assert (submitted.is_new, submitted.queue_position, submitted.eta_s) == (True, 1, None)
+    assert record.job == asked
+    assert (record.status, record.stage, record.progress, record.result) == (
+        JobStatus.QUEUED,
+        "queue",
+        0.0,
+        None,
+    )
+
+
+def test_the_same_request_under_one_id_is_one_job_and_another_is_refused(
+    connected: Callable[..., JobEngine],
+) -> None:
+    engine, asked = connected(), job()
+
+    first, again = engine.submit(asked), engine.submit(asked)
+
+    assert (first.is_new, again.is_new) == (True, False)
+    with pytest.raises(KeyReused):
+        engine.submit(job(job_id=asked.job_id, request_sha256="1" * 64))
+
+
+def test_a_full_queue_has_no_room(connected: Callable[..., JobEngine]) -> None:
+    engine = connected(max_queued_jobs=2)
+    engine.check_room()
+    engine.submit(job())
+    engine.submit(job())
+
+    with pytest.raises(QueueFull) as refused:
+        engine.check_room()
+    assert refused.value.retry_after_s is not None
+
+
+def test_a_waiting_job_can_be_cancelled_once_and_for_all(connected: Callable[..., JobEngine]) -> None:
+    engine, asked = connected(), job()
+    engine.submit(asked)
+
+    engine.cancel(asked.job_id)
+    engine.cancel(asked.job_id)
+
+    record = engine.get(asked.job_id)
+    assert record.status == JobStatus.CANCELLED
+    assert record.result is not None
+    assert record.result.failure is not None
+    assert record.ended_at_s is not None
+
+
+def test_what_is_no_job_is_not_found(connected: Callable[..., JobEngine]) -> None:
+    engine = connected()
+
+    for job_id in ("", "x" * 5000, "a'; drop table workflow_status; --", "%"):
+        with pytest.raises(JobNotFound):
+            engine.get(job_id)
+
+
+def test_the_database_file_lets_readers_and_writers_work_at_once(
+    connected: Callable[..., JobEngine], tmp_path: Path
+) -> None:
+    connected()
+
+    assert (tmp_path / "jobs.sqlite").read_bytes()[18:20] == b"\x02\x02", "write-ahead log"
+
+
+def test_every_attempt_of_a_delivery_has_one_id_and_waits_its_time() -> None:
+    assert delivery_options("j", 1, 0.0)["workflow_id"] == "j:deliver:1"
+    assert "delay_seconds" not in delivery_options("j", 1, 0.0)
+    assert delivery_options("j", 2, 5.0)["delay_seconds"] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("CANCELLED", "cancelled"),
+        ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", "worker_lost"),
+        ("ERROR", "internal"),
+        ("PENDING", None),
+        ("ENQUEUED", None),
+    ],
+)
+def test_however_the_engine_ended_a_job_there_is_a_code_for_it(status: str, code: str | None) -> None:
+    row = WorkflowStatus()
+    row.status = status  # type: ignore[assignment]
+
+    result = result_of(row)
+
+    assert (result and result.failure and result.failure.code) == code

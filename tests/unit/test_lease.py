@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ai_engine.lease import Leases, WorkerState, new_executor_id
+
+SLOT = "machine:cuda"
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> Iterator[Leases]:
+    table = Leases(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    yield table
+    table.close()
+
+
+def test_no_two_incarnations_have_one_id() -> None:
+    assert new_executor_id(SLOT) != new_executor_id(SLOT)
+    assert new_executor_id(SLOT).startswith(f"{SLOT}#")
+
+
+def test_a_worker_that_renews_its_lease_lives(leases: Leases) -> None:
+    leases.take("one", SLOT)
+
+    leases.bury_stale(60.0)
+
+    assert leases.renew("one")
+    assert leases.dead() == []
+
+
+def test_a_worker_that_gave_no_sign_of_life_is_dead_and_learns_it(leases: Leases) -> None:
+    leases.take("one", SLOT)
+
+    leases.bury_stale(-1.0)
+
+    assert leases.dead() == ["one"]
+    assert not leases.renew("one")
+
+
+def test_a_successor_buries_what_was_in_its_slot_and_nobody_else(leases: Leases) -> None:
+    leases.take("old", SLOT)
+    leases.take("new", SLOT)
+    leases.take("other", "machine:cpu")
+
+    leases.bury_earlier("new", SLOT)
+
+    assert leases.dead() == ["old"]
+    assert leases.renew("new")
+    assert leases.renew("other")
+
+
+def test_a_worker_that_leaves_gives_its_jobs_free_at_once(leases: Leases) -> None:
+    leases.take("one", SLOT)
+
+    leases.give_up("one")
+
+    assert leases.dead() == ["one"]
+
+
+def test_what_a_worker_says_of_itself_can_be_read_by_others(leases: Leases) -> None:
+    leases.take("one", SLOT)
+    assert [(worker.state, worker.model_id) for worker in leases.workers()] == [(WorkerState.LOADING, None)]
+
+    leases.describe("one", WorkerState.READY, model_id="tiny", licence="free", has_gpu=True)
+    leases.describe("one", WorkerState.DRAINING)
+
+    (worker,) = leases.workers()
+    assert (worker.executor_id, worker.slot, worker.is_alive) == ("one", SLOT, True)
+    assert (worker.state, worker.model_id, worker.licence, worker.has_gpu) == (
+        "draining",
+        "tiny",
+        "free",
+        True,
+    )
+    assert -1.0 < worker.age_s < 600.0

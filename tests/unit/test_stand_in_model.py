@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ai_engine.errors import JobCancelled
+from ai_engine.job import JobOptions, Stage
+from ai_engine.print_ready import report
+from ai_engine.stand_in_model import RADIUS, StandInModel, sphere
+
+
+def test_the_sphere_is_closed_and_faces_outwards() -> None:
+    mesh = sphere(2.0, num_rings=48, num_spokes=96)
+
+    found = report(mesh)
+    assert found.is_watertight
+    assert found.volume == pytest.approx(4 / 3 * np.pi * 8, rel=0.01)
+    assert np.linalg.norm(mesh.vertices, axis=1) == pytest.approx(2.0)
+
+
+def test_it_tells_its_progress_like_the_shape_model() -> None:
+    told: list[tuple[Stage, int, int]] = []
+
+    mesh = StandInModel().generate(
+        Image.new("RGBA", (8, 8)), JobOptions(seed=0, num_inference_steps=3), lambda *step: told.append(step)
+    )
+
+    assert told == [(Stage.DENOISE, done, 3) for done in (1, 2, 3)] + [(Stage.DECODE, 1, 1)]
+    assert report(mesh).bbox == pytest.approx((2 * RADIUS,) * 3)
+
+
+def test_it_stops_where_progress_says_so() -> None:
+    def stop(stage: Stage, done: int, total: int) -> None:
+        raise JobCancelled
+
+    with pytest.raises(JobCancelled):
+        StandInModel().generate(Image.new("RGBA", (8, 8)), JobOptions(seed=0), stop)
