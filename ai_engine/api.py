@@ -30,6 +30,8 @@ from ai_engine.telemetry import event
 EVENTS_PAUSE_S = 15.0
 """After this long without an event a comment keeps the connection open."""
 CONNECT_RETRY_S = 2.0
+LEASES_UNTIL_SILENT = 2.0
+"""A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -268,7 +270,7 @@ def _live_worker(service: Service) -> WorkerLease | None:
     alive = [
         worker
         for worker in service.engine.workers()
-        if worker.is_alive and worker.age_s < service.settings.lease_s
+        if worker.is_alive and worker.age_s < LEASES_UNTIL_SILENT * service.settings.lease_s
     ]
     alive.sort(key=lambda worker: worker.state != WorkerState.READY)
     return alive[0] if alive else None

@@ -125,9 +125,9 @@ class Leases:
         """Marks every other worker of `slot` dead. For the one that holds the slot's lock."""
         self._mark_dead(_LEASE.c.slot == slot, _LEASE.c.executor_id != executor_id)
 
-    def bury_stale(self, lease_s: float) -> None:
-        """Marks the workers dead that gave no sign of life for `lease_s`."""
-        self._mark_dead(_LEASE.c.beat_s < self._now_s - lease_s)
+    def bury_stale(self, executor_id: str, lease_s: float) -> None:
+        """Marks the workers dead that gave no sign of life for `lease_s`; never the one that asks."""
+        self._mark_dead(_LEASE.c.beat_s < self._now_s - lease_s, _LEASE.c.executor_id != executor_id)
 
     def dead(self) -> list[str]:
         """The executor ids of all workers that died in the last ten minutes."""

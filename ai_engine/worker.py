@@ -169,7 +169,7 @@ class _LeaseKeeper(threading.Thread):
         if not self._leases.renew(self._executor_id):
             logger.critical("this worker was declared dead; leaving")
             os._exit(LOST_LEASE_STATUS)
-        self._leases.bury_stale(self._settings.lease_s)
+        self._leases.bury_stale(self._executor_id, self._settings.lease_s)
         if self.may_take_over.is_set():
             # Again and again for the recently dead: it touches only what they still own, and heals a failed try.
             DBOS._recover_pending_workflows(self._leases.dead())

@@ -25,7 +25,7 @@ def test_no_two_incarnations_have_one_id() -> None:
 def test_a_worker_that_renews_its_lease_lives(leases: Leases) -> None:
     leases.take("one", SLOT)
 
-    leases.bury_stale(60.0)
+    leases.bury_stale("other", 60.0)
 
     assert leases.renew("one")
     assert leases.dead() == []
@@ -34,10 +34,18 @@ def test_a_worker_that_renews_its_lease_lives(leases: Leases) -> None:
 def test_a_worker_that_gave_no_sign_of_life_is_dead_and_learns_it(leases: Leases) -> None:
     leases.take("one", SLOT)
 
-    leases.bury_stale(-1.0)
+    leases.bury_stale("other", -1.0)
 
     assert leases.dead() == ["one"]
     assert not leases.renew("one")
+
+
+def test_a_worker_never_declares_itself_dead_however_slow_its_machine_is(leases: Leases) -> None:
+    leases.take("one", SLOT)
+
+    leases.bury_stale("one", -1.0)
+
+    assert leases.renew("one")
 
 
 def test_a_successor_buries_what_was_in_its_slot_and_nobody_else(leases: Leases) -> None:
