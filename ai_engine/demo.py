@@ -43,7 +43,7 @@ from ai_engine.stage_bars import StageBars
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_PICTURE = REPOSITORY / "examples" / "pictures" / "vase.png"
 SEED = 1
-READY_WITHIN_S = 300.0
+READY_WITHIN_S = 600.0
 JOB_WITHIN_S = 900.0
 WEBHOOK_WITHIN_S = 60.0
 STOP_WITHIN_S = 45.0
