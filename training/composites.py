@@ -18,6 +18,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from training.grounds import (
+    BUSY_GROUNDS,
+    HARD_GROUNDS,
+    PLAIN_GROUNDS,
+    Ground,
     Picture,
     draw_flat_shape,
     gradient,
@@ -39,7 +43,7 @@ UNION_SHARE = 0.25
 """So many of the objects are random unions of primitives, of no family."""
 EMPTY_SHARE = 0.02
 """So many of the training pictures show no object at all."""
-MIN_SCALE, MAX_SCALE = 0.2, 0.95
+MAX_SCALE = 0.95
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,26 @@ class Composite:
 
     picture: NDArray[np.uint8]
     alpha: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of composite is drawn; shares are of the pictures, scales of the frame's side."""
+
+    grounds: tuple[Ground, ...]
+    distractor_share: float
+    camouflage_share: float
+    """Pictures whose ground is painted in colours near the object's own."""
+    min_scale: float
+    faults: float
+    """Strength of uneven light, tone curve, blur and noise; 1 is a bad telephone at night."""
+
+
+PLAIN = Kind(PLAIN_GROUNDS, distractor_share=0.0, camouflage_share=0.0, min_scale=0.25, faults=0.5)
+BUSY = Kind(BUSY_GROUNDS, distractor_share=0.45, camouflage_share=0.03, min_scale=0.25, faults=0.5)
+HARD = Kind(HARD_GROUNDS, distractor_share=0.5, camouflage_share=0.15, min_scale=0.2, faults=1.0)
+KINDS = {"plain": PLAIN, "busy": BUSY, "hard": HARD}
+TRAINING_KINDS, TRAINING_SHARES = (PLAIN, BUSY, HARD), (0.2, 0.5, 0.3)
 
 
 # --- objects --------------------------------------------------------------------------------------------------
@@ -89,7 +113,9 @@ def random_foreground(rng: Generator, side_px: int, family: str | None = None) -
 def make_foregrounds(count: int, seed: int) -> NDArray[np.uint8]:
     """Objects [count, side, side, 4] for training."""
     rng = np.random.default_rng([seed, 1])
-    names = [None if rng.random() < UNION_SHARE else FAMILY_NAMES[i % len(FAMILY_NAMES)] for i in range(count)]
+    names = [
+        None if rng.random() < UNION_SHARE else FAMILY_NAMES[i % len(FAMILY_NAMES)] for i in range(count)
+    ]
     return np.stack([random_foreground(rng, FOREGROUND_PX, name) for name in names])
 
 
@@ -98,7 +124,7 @@ def load_foregrounds() -> NDArray[np.uint8]:
     if not PATH.exists():
         PATH.parent.mkdir(exist_ok=True)
         np.save(PATH, make_foregrounds(NUM_FOREGROUNDS, SEED))
-    return np.load(PATH, mmap_mode="r")  # type: ignore[no-any-return]
+    return np.load(PATH, mmap_mode="r")
 
 
 def _recoloured(rng: Generator, rgb: Picture) -> Picture:
@@ -106,10 +132,16 @@ def _recoloured(rng: Generator, rgb: Picture) -> Picture:
     kind = rng.random()
     if kind < 0.3:
         rgb = rgb[..., rng.permutation(3)]
-    rgb = cv2.pow(np.ascontiguousarray(rgb), rng.uniform(0.5, 1.4)) * rng.uniform(0.75, 1.25, 3).astype(np.float32)
+    rgb = cv2.pow(np.ascontiguousarray(rgb), rng.uniform(0.5, 1.4)) * rng.uniform(0.75, 1.25, 3).astype(
+        np.float32
+    )
     side = len(rgb)
     if kind > 0.85:
-        rgb = rgb * (0.5 + octaves(rng, side)) if kind > 0.92 else rgb * (1 + 0.25 * smooth_noise(rng, side, side // 3))
+        rgb = (
+            rgb * (0.5 + octaves(rng, side))
+            if kind > 0.92
+            else rgb * (1 + 0.25 * smooth_noise(rng, side, side // 3))
+        )
     elif kind > 0.72:
         print_ = stripes(rng, side, random_palette(rng))
         brightness = rgb.mean(-1, keepdims=True) / max(float(rgb.mean()), 0.05)
@@ -118,13 +150,13 @@ def _recoloured(rng: Generator, rgb: Picture) -> Picture:
     return np.clip(rgb, 0, 1)
 
 
-def placed(rng: Generator, foreground: NDArray[np.uint8], side: int) -> Picture:
+def placed(rng: Generator, foreground: NDArray[np.uint8], side: int, min_scale: float) -> Picture:
     """The object, recoloured, turned and moved: premultiplied RGBA float32 [side, side, 4] in 0..1."""
-    rgba = foreground.astype(np.float32) / 255
+    rgba = foreground.astype(np.float32) / np.float32(255)
     rgba[..., :3] = _recoloured(rng, rgba[..., :3]) * rgba[..., 3:]
     if rng.random() < 0.5:
         rgba = rgba[:, ::-1]
-    size = rng.uniform(MIN_SCALE, MAX_SCALE) * side
+    size = rng.uniform(min_scale, MAX_SCALE) * side
     width, height = (max(8, round(size * s)) for s in (rng.uniform(0.8, 1), rng.uniform(0.8, 1)))
     small = cv2.resize(np.ascontiguousarray(rgba), (width, height), interpolation=cv2.INTER_AREA)
     degrees = rng.normal() * 8 if rng.random() < 0.7 else rng.uniform(-180, 180)
@@ -152,7 +184,10 @@ def _contact_shadow(rng: Generator, alpha: NDArray[np.float32]) -> NDArray[np.fl
     width = (right - left) * rng.uniform(0.3, 0.65)
     height = max(1.0, (bottom - top) * rng.uniform(0.02, 0.14))
     shade = np.zeros_like(alpha)
-    at = (round((left + right) / 2 + width * rng.normal() * 0.2), round(bottom - height * rng.uniform(-0.3, 0.8)))
+    at = (
+        round((left + right) / 2 + width * rng.normal() * 0.2),
+        round(bottom - height * rng.uniform(-0.3, 0.8)),
+    )
     cv2.ellipse(shade, at, (max(1, round(width)), max(1, round(height))), 0, 0, 360, 1.0, -1)
     return cv2.GaussianBlur(shade, (0, 0), max(0.5, height * rng.uniform(0.2, 1.2)))
 
@@ -165,7 +200,9 @@ def _cast_shadow(rng: Generator, alpha: NDArray[np.float32]) -> NDArray[np.float
         matrix = np.array([[1, 0, rng.normal() * 0.05 * side], [0, 1, rng.normal() * 0.04 * side]])
     else:
         lean, squash = rng.uniform(-1.3, 1.3), rng.uniform(0.15, 0.7) * (1 if rng.random() < 0.8 else -1)
-        matrix = np.array([[1, -lean * abs(squash), lean * abs(squash) * bottom], [0, squash, bottom * (1 - squash)]])
+        matrix = np.array(
+            [[1, -lean * abs(squash), lean * abs(squash) * bottom], [0, squash, bottom * (1 - squash)]]
+        )
     shade = cv2.warpAffine(alpha, matrix.astype(np.float32), (side, side))
     return cv2.GaussianBlur(shade, (0, 0), side * rng.uniform(0.003, 0.03))
 
@@ -200,51 +237,61 @@ def _with_distractors(rng: Generator, ground: Picture) -> Picture:
 # --- the camera -----------------------------------------------------------------------------------------------
 
 
-def _photographed(rng: Generator, picture: Picture) -> NDArray[np.uint8]:
+def _photographed(rng: Generator, picture: Picture, faults: float) -> NDArray[np.uint8]:
     """The picture under uneven light, with a tone curve, blur, noise and compression."""
     side = len(picture)
     if rng.random() < 0.3:
-        picture = picture * (1 + smooth_noise(rng, side, int(rng.integers(1, 3))) * np.float32(rng.uniform(0.03, 0.25)))
+        picture = picture * (
+            1
+            + smooth_noise(rng, side, int(rng.integers(1, 3))) * np.float32(rng.uniform(0.03, 0.25) * faults)
+        )
     if rng.random() < 0.5:
-        tint = rng.uniform(0.85, 1.1, 3) * rng.uniform(0.7, 1.15)
-        picture = cv2.pow(np.clip(picture, 0, 1), rng.uniform(0.7, 1.5)) * tint.astype(np.float32)
+        tint = 1 + faults * (rng.uniform(-0.12, 0.08, 3) + rng.uniform(-0.25, 0.1))
+        gamma = 1 + faults * rng.uniform(-0.3, 0.5)
+        picture = cv2.pow(np.clip(picture, 0, 1), gamma) * tint.astype(np.float32)
     if rng.random() < 0.4:
-        picture = cv2.GaussianBlur(np.ascontiguousarray(picture, np.float32), (0, 0), side * rng.uniform(0.001, 0.008))
+        picture = cv2.GaussianBlur(
+            np.ascontiguousarray(picture, np.float32), (0, 0), side * (0.001 + rng.uniform(0, 0.007) * faults)
+        )
     if rng.random() < 0.5:
-        picture = picture + rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(0.003, 0.06))
+        picture = picture + rng.standard_normal(picture.shape, np.float32) * np.float32(
+            rng.uniform(0.003, 0.06) * faults
+        )
     pixels = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
     if rng.random() < 0.25:
         _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 96))])
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return pixels
 
 
-def make_composite(
-    rng: Generator, foreground: NDArray[np.uint8] | None, side: int, *, is_plain: bool
-) -> Composite:
-    """A picture of the object, or of none, on a plain or a busy ground."""
-    layer = np.zeros((side, side, 4), np.float32) if foreground is None else placed(rng, foreground, side)
+def make_composite(rng: Generator, foreground: NDArray[np.uint8] | None, side: int, kind: Kind) -> Composite:
+    """A picture of the object, or of none, of the given kind."""
+    layer = np.zeros((side, side, 4), np.float32)
+    if foreground is not None:
+        layer = placed(rng, foreground, side, kind.min_scale)
     alpha = np.clip(layer[..., 3], 0, 1)
     anchor = None
-    if foreground is not None and rng.random() < 0.15:
+    if foreground is not None and rng.random() < kind.camouflage_share:
         anchor = layer[..., :3].sum((0, 1)) / max(float(alpha.sum()), 1.0)
-    ground = random_ground(rng, side, is_plain=is_plain, anchor=anchor)
-    if not is_plain and rng.random() < 0.5:
+    ground = random_ground(rng, side, kind.grounds, anchor)
+    if rng.random() < kind.distractor_share:
         ground = _with_distractors(rng, ground)
     if foreground is not None:
         ground = _shaded(rng, ground, alpha)
     picture = np.clip(ground, 0, 1) * (1 - alpha[..., None]) + layer[..., :3]
-    return Composite(_photographed(rng, picture), alpha)
+    return Composite(_photographed(rng, picture, kind.faults), alpha)
 
 
-def training_composite(rng: Generator, foregrounds: NDArray[np.uint8], side: int, plain_share: float) -> Composite:
+def training_composite(rng: Generator, foregrounds: NDArray[np.uint8], side: int) -> Composite:
     """A random picture for training; a tenth is drawn twice as large first, as fine detail really looks."""
     foreground = None if rng.random() < EMPTY_SHARE else foregrounds[rng.integers(len(foregrounds))]
-    is_plain = bool(rng.random() < plain_share)
+    kind = TRAINING_KINDS[rng.choice(len(TRAINING_KINDS), p=TRAINING_SHARES)]
     if rng.random() < 0.9:
-        return make_composite(rng, foreground, side, is_plain=is_plain)
-    large = make_composite(rng, foreground, 2 * side, is_plain=is_plain)
-    picture, alpha = (cv2.resize(a, (side, side), interpolation=cv2.INTER_AREA) for a in (large.picture, large.alpha))
+        return make_composite(rng, foreground, side, kind)
+    large = make_composite(rng, foreground, 2 * side, kind)
+    picture, alpha = (
+        cv2.resize(a, (side, side), interpolation=cv2.INTER_AREA) for a in (large.picture, large.alpha)
+    )
     return Composite(picture, alpha)
 
 

@@ -7,6 +7,7 @@ of the side, so that a ground looks alike at any side. Knows no objects.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,7 +67,7 @@ def _along(rng: Generator, side: int) -> Picture:
     return (np.cos(angle) * x + np.sin(angle) * y) / (abs(np.cos(angle)) + abs(np.sin(angle)))
 
 
-def _painted(share: Picture, palette: Picture, count: int = 3) -> Picture:
+def _painted(share: NDArray[Any], palette: Picture, count: int = 3) -> Picture:
     """The palette's first colours, mixed by a field [side, side] in 0..1."""
     steps = np.linspace(0, count - 1, 256)
     table = np.stack([np.interp(steps, np.arange(count), palette[:count, k]) for k in range(3)], -1)
@@ -91,7 +92,9 @@ def gradient(rng: Generator, side: int, palette: Picture) -> Picture:
         centre = rng.uniform(-0.6, 0.6, 2)
         share = np.hypot(x - centre[0], y - centre[1]) / rng.uniform(0.9, 2.0)
     gain = rng.uniform(0.1, 0.5) if rng.random() < 0.2 else 1.0
-    return _painted(share ** np.float32(rng.uniform(0.5, 2)), palette, int(rng.integers(2, 4))) * np.float32(gain)
+    return _painted(share ** np.float32(rng.uniform(0.5, 2)), palette, int(rng.integers(2, 4))) * np.float32(
+        gain
+    )
 
 
 def clouds(rng: Generator, side: int, palette: Picture) -> Picture:
@@ -142,25 +145,33 @@ def tiles(rng: Generator, side: int, palette: Picture) -> Picture:
     return np.where(joint[..., None] & bool(rng.random() < 0.7), palette[1], ground).astype(np.float32)
 
 
-def draw_flat_shape(rng: Generator, picture: Picture, colour: Picture, centre: Picture, radius: float) -> None:
-    """Draws an ellipse, polygon, bar or star of one colour; lengths are shares of the side."""
-    side, unit = len(picture), len(picture) << _SUBPIXEL_BITS
+def draw_flat_shape(
+    rng: Generator, picture: Picture, colour: NDArray[Any], centre: NDArray[Any], radius: float
+) -> None:
+    """Draws an ellipse, a polygon or a bar of one colour; lengths are shares of the side."""
+    unit = len(picture) << _SUBPIXEL_BITS
     count = int(rng.integers(3, 8))
-    angles = np.sort(rng.uniform(0, 2 * np.pi, count)) if rng.random() < 0.5 else np.arange(count) * 2 * np.pi / count
+    angles = (
+        np.sort(rng.uniform(0, 2 * np.pi, count))
+        if rng.random() < 0.5
+        else np.arange(count) * 2 * np.pi / count
+    )
     reach = radius * np.array([1.0, rng.uniform(0.15, 1.0)])
     turn = rng.uniform(0, np.pi)
     kind = rng.random()
     if kind < 0.4:
         size = tuple(int(r * unit) for r in reach)
         at = tuple(int(c * unit) for c in centre)
-        cv2.ellipse(picture, at, size, np.degrees(turn), 0, 360, colour.tolist(), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.ellipse(
+            picture, at, size, np.degrees(turn), 0, 360, colour.tolist(), -1, cv2.LINE_AA, _SUBPIXEL_BITS
+        )
         return
     if kind < 0.6:
         angles, count = np.array([0.6, 2.54, 3.74, 5.68]), 4
     ragged = rng.uniform(0.4, 1, count) if kind > 0.85 else np.ones(count)
     flat = np.stack([np.cos(angles), np.sin(angles)], 1) * ragged[:, None] * reach
     c, s = np.cos(turn), np.sin(turn)
-    points = ((flat @ np.array([[c, s], [-s, c]]) + centre) * side * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    points = ((flat @ np.array([[c, s], [-s, c]]) + centre) * unit).astype(np.int32)
     cv2.fillPoly(picture, [points], colour.tolist(), cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
@@ -170,7 +181,11 @@ def clutter(rng: Generator, side: int, palette: Picture) -> Picture:
     largest = rng.uniform(0.08, 0.5)
     is_related = rng.random() < 0.6
     for _ in range(int(rng.integers(6, 60))):
-        colour = palette[rng.integers(NUM_COLOURS)] + rng.normal(size=3) * 0.1 if is_related else random_colour(rng)
+        colour = (
+            palette[rng.integers(NUM_COLOURS)] + rng.normal(size=3) * 0.1
+            if is_related
+            else random_colour(rng)
+        )
         radius = largest * rng.uniform(0.08, 1) ** 1.5
         draw_flat_shape(rng, picture, np.clip(colour, 0, 1), rng.uniform(-0.1, 1.1, 2), radius)
     return picture
@@ -211,7 +226,9 @@ def _laid_flat(rng: Generator, texture: Picture, height: float) -> Picture:
     far_left, far_right = middle + (left - middle) * squeeze, middle + (right - middle) * squeeze
     target = np.array([[far_left, top], [far_right, top], [right, side], [left, side]], np.float32)
     matrix = cv2.getPerspectiveTransform(source, target)
-    return cv2.warpPerspective(texture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return cv2.warpPerspective(
+        texture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
 
 
 def defocused(rng: Generator, picture: Picture) -> Picture:
@@ -227,14 +244,23 @@ _WALLS: tuple[Ground, ...] = (plain, gradient, gradient, clouds, clutter, photo,
 _FLOORS: tuple[Ground, ...] = (plain, gradient, clouds, grain, stripes, tiles, cells, photo)
 PLAIN_GROUNDS: tuple[Ground, ...] = (plain,)
 BUSY_GROUNDS: tuple[Ground, ...] = (
-    gradient, gradient, clouds, clouds, grain, stripes, cells, tiles, clutter, photo, photo, horizon, horizon, horizon,
-)  # fmt: skip
+    gradient,
+    gradient,
+    clouds,
+    clouds,
+    grain,
+    stripes,
+    tiles,
+    horizon,
+    horizon,
+    photo,
+)
+HARD_GROUNDS: tuple[Ground, ...] = (*BUSY_GROUNDS, cells, clutter, photo, horizon)
 
 
-def random_ground(rng: Generator, side: int, *, is_plain: bool, anchor: Picture | None = None) -> Picture:
-    """A ground [side, side, 3]; with an anchor its palette lies around that colour."""
-    palette = random_palette(rng, anchor)
-    if is_plain:
-        return plain(rng, side, palette)
-    ground = _any_of(rng, BUSY_GROUNDS)(rng, side, palette)
+def random_ground(
+    rng: Generator, side: int, grounds: tuple[Ground, ...], anchor: Picture | None = None
+) -> Picture:
+    """One of the grounds [side, side, 3], at times out of focus; with an anchor its palette lies around that colour."""
+    ground = _any_of(rng, grounds)(rng, side, random_palette(rng, anchor))
     return defocused(rng, ground) if rng.random() < 0.25 else ground
