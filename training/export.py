@@ -20,9 +20,12 @@ from training.data import IMAGE_PX, load
 from training.evaluate import ENCODER, MODEL
 from training.networks import CONDITIONER, NUM_LATENTS, VAE, GridEncoder
 from training.train_denoiser import PATH as DENOISER_PATH
-from training.train_denoiser import LatentTargets, load_trained
-from training.train_sampler import PATH as SAMPLER_PATH
+from training.train_denoiser import LatentTargets, averaged_stages
+from training.train_sampler import PATHS as SAMPLER_PATHS
 from training.train_vae import load_vae
+
+STAGES = {"denoiser": DENOISER_PATH, **SAMPLER_PATHS}
+DEFAULT_STAGES = ("denoiser", "branches")
 
 
 def header_config(scale_factor: float) -> dict[str, object]:
@@ -57,21 +60,17 @@ def write_encoder(encoder: GridEncoder, path: Path) -> None:
 def main() -> None:
     """Writes both files from the last finished stage."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stage", choices=("denoiser", "sampler"))
+    parser.add_argument("--stages", nargs="+", choices=sorted(STAGES), default=DEFAULT_STAGES)
     parser.add_argument("--model", type=Path, default=MODEL)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    stage = options.stage or ("sampler" if SAMPLER_PATH.exists() else "denoiser")
     encoder, _ = load_vae()
     scale_factor = LatentTargets.make(load(("grid",))).scale_factor
-    write_model(
-        load_trained((SAMPLER_PATH if stage == "sampler" else DENOISER_PATH).name),
-        scale_factor,
-        options.model,
-    )
+    networks = averaged_stages([STAGES[stage] for stage in options.stages])
+    write_model(networks, scale_factor, options.model)
     write_encoder(encoder, ENCODER)
     size_mb = options.model.stat().st_size / 1e6
-    print(f"{options.model}: {size_mb:.2f} MB, scale factor {scale_factor:.4f}, from the {stage} stage")
+    print(f"{options.model}: {size_mb:.2f} MB, scale factor {scale_factor:.4f}, the mean of {options.stages}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 SAVE_EVERY_S = 120.0
-WARM_UP_STEPS = 100
+WARM_UP_STEPS = 50
 MAX_GRADIENT_NORM = 1.0
 # Muon's orthogonalisation costs the cube of the shorter side: it pays for narrow matrices alone.
 MAX_MUON_SIDE = 256

@@ -7,8 +7,9 @@ conditioner's regression of stage 2, which keeps its tokens readable. Each pictu
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +89,15 @@ def sampled_overlap(
 class DenoiserLoss:
     """The joint loss of a random batch."""
 
-    def __init__(self, data: Data, targets: LatentTargets, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        data: Data,
+        targets: LatentTargets,
+        generator: torch.Generator,
+        condition_dropout: float = CONDITION_DROPOUT,
+    ) -> None:
         self.data, self.targets, self.generator = data, targets, generator
+        self.condition_dropout = condition_dropout
         self.decode = torch.compile(decode, dynamic=False)
         draws = torch.tensor([EXTRA_DRAWS.get(name, 1.0) for name in FAMILY_NAMES])
         self.weights = draws[data.family]
@@ -112,7 +120,7 @@ class DenoiserLoss:
         """The flow-matching loss, and the one-step estimates of the latents."""
         time = random_times(len(latents), self.generator)
         noise = torch.randn(latents.shape, generator=self.generator)
-        is_kept = torch.rand(len(latents), 1, 1, generator=self.generator) >= CONDITION_DROPOUT
+        is_kept = torch.rand(len(latents), 1, 1, generator=self.generator) >= self.condition_dropout
         at = time[:, None, None]
         noisy = (1 - at) * noise + at * latents
         velocity = dit(noisy, time, context * is_kept)
@@ -135,11 +143,14 @@ def starting_networks() -> dict[str, nn.Module]:
     return {"dit": new_dit(), "conditioner": conditioner, "heads": heads, "vae": vae}
 
 
-def load_trained(path: str) -> dict[str, nn.Module]:
-    """The averaged networks of a finished joint stage."""
-    networks = starting_networks()
-    for name, weights in averaged_weights(FOLDER / path).items():
-        networks[name].load_state_dict(weights)
+def averaged_stages(paths: Sequence[Path]) -> dict[str, nn.Module]:
+    """The mean of the averaged networks of several finished stages that began at the same weights."""
+    networks, stages = starting_networks(), [averaged_weights(path) for path in paths]
+    for name, network in networks.items():
+        first = stages[0][name]
+        network.load_state_dict(
+            {key: sum(stage[name][key] for stage in stages) / len(stages) for key in first}
+        )
     return networks
 
 
