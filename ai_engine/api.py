@@ -200,6 +200,19 @@ def get_mesh(job_id: str, request: Request, service: Connected) -> Response:
     )
 
 
+@router.get("/jobs/{job_id}/preview.png", response_class=FileResponse)
+def get_preview(job_id: str, service: Connected) -> Response:
+    """A shaded picture of the mesh, from the front and from behind."""
+    record = service.engine.get(job_id)
+    if record.result is None or record.result.preview is None:
+        raise FileNotReady(f"The job is {record.status.value}.")
+    preview = record.result.preview
+    if not service.store.has(preview):
+        raise FileExpired("The file is no longer kept.")
+    headers = {"ETag": f'"{preview.sha256}"', "Cache-Control": "private, max-age=3600, immutable"}
+    return FileResponse(service.store.path(preview), media_type="image/png", headers=headers)
+
+
 @router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
 def get_events(
     job_id: str, service: Connected, last_event_id: Annotated[str | None, Header()] = None

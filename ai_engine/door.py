@@ -66,6 +66,7 @@ class Door:
             webhook_url=request.webhook_url,
             webhook_format=request.webhook_format or self.settings.webhook_format,
             options=request.options(),
+            print_options=request.print_options(),
             remove_background=request.remove_background,
             format=request.format,
             priority=request.priority,

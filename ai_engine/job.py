@@ -26,12 +26,18 @@ MAX_REQUEST_BYTES = 64 * 1024
 OCTREE_RESOLUTION = {"draft": 128, "standard": 256, "high": 384, "max": 512}
 """Cells per side that each quality asks for."""
 
-MEDIA_TYPES = {"stl": "model/stl"}
+MEDIA_TYPES = {
+    "stl": "model/stl",
+    "3mf": "model/3mf",
+    "glb": "model/gltf-binary",
+    "obj": "model/obj",
+    "ply": "application/octet-stream",  # none is registered
+}
 
 CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
 RemoveBackground = Literal["auto", "always", "never"]
 Quality = Literal["draft", "standard", "high", "max"]
-MeshFormat = Literal["stl"]
+MeshFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
 WebhookFormat = Literal["multipart", "binary"]
 
 
@@ -126,7 +132,11 @@ class JobRequest(BaseModel):
         le=MAX_SEED,
         description="Same seed, model and options: same mesh. Drawn unless given.",
     )
-    quality: Quality = Field(default="standard", description="Cells per side: 128, 256, 384 or 512.")
+    quality: Quality = Field(
+        default="standard",
+        description="Cells per side: 128, 256, 384 or 512. A compact shape then has some 90,000, 360,000, 820,000 "
+        "or 1,450,000 faces; as STL 4.5, 18, 41 or 72 MB.",
+    )
     octree_resolution: int | None = Field(
         default=None, ge=32, le=1024, description="Cells per side; wins over quality."
     )
@@ -142,7 +152,34 @@ class JobRequest(BaseModel):
     remove_background: RemoveBackground = Field(
         default="auto", description="auto: not where the picture brings a useful alpha channel."
     )
-    format: MeshFormat = Field(default="stl", description="Format of the mesh file.")
+    format: MeshFormat = Field(
+        default="stl",
+        description="Format of the mesh file. glb is in metres with Y up, as that format wants it.",
+    )
+    target_faces: int | None = Field(
+        default=None,
+        ge=100,
+        le=5_000_000,
+        description="Most faces wanted. Faces are taken away where they matter least; the surface stays closed.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=10_000,
+        le=1_000_000_000,
+        description="Largest file wanted; faces are taken away until it fits.",
+    )
+    height_mm: float | None = Field(
+        default=None,
+        ge=1,
+        le=2000,
+        description="Given: millimetres, Z up, standing on z = 0, this tall. Else raw model units, Y up.",
+    )
+    flat_base: bool = Field(
+        default=False, description="Cut off a little at the bottom, so that it stands flat."
+    )
+    require_printable: bool = Field(
+        default=False, description="Rather fail with not_printable than deliver a mesh that can't be printed."
+    )
     priority: int = Field(default=0, ge=-10, le=10, description="Lower first.")
     timeout_s: int | None = Field(
         default=None, ge=1, le=3600, description="Seconds for the whole job, from the start of work."
@@ -158,6 +195,16 @@ class JobRequest(BaseModel):
             mc_level=self.mc_level,
             num_chunks=self.num_chunks,
             bounds=self.bounds,
+        )
+
+    def print_options(self) -> PrintOptions:
+        """The request's wishes for the finished mesh."""
+        return PrintOptions(
+            height_mm=self.height_mm,
+            flat_base=self.flat_base,
+            target_faces=self.target_faces,
+            max_bytes=self.max_bytes,
+            require_printable=self.require_printable,
         )
 
 
@@ -176,6 +223,24 @@ class JobOptions:
     """Points asked of the field in one call."""
     bounds: float = 1.01
     """Half the side of the cube that is searched, in model units."""
+
+
+@dataclass(frozen=True)
+class PrintOptions:
+    """What is asked of the finished mesh."""
+
+    height_mm: float | None = None
+    """None: raw model units, Y up. Set: millimetres, Z up, standing on z = 0."""
+    flat_base: bool = False
+    target_faces: int | None = None
+    max_bytes: int | None = None
+    """Of the file."""
+    require_printable: bool = False
+
+    @property
+    def is_mm(self) -> bool:
+        """True when the result is in millimetres with Z up."""
+        return self.height_mm is not None
 
 
 @dataclass(frozen=True)
@@ -212,6 +277,7 @@ class Job:
     """Seconds since 1970."""
     request_sha256: str
     """Of the request as it was checked: tells whether an idempotency key comes with another request."""
+    print_options: PrintOptions = PrintOptions()
 
     @property
     def file_name(self) -> str:
@@ -226,8 +292,12 @@ class Job:
     def from_dict(cls, fields: dict[str, Any]) -> Job:
         """The job that `to_dict` wrote."""
         image = fields["image"]
-        options = JobOptions(**fields["options"])
-        return cls(**fields | {"options": options, "image": Artifact(**image) if image else None})
+        values = {
+            "options": JobOptions(**fields["options"]),
+            "print_options": PrintOptions(**fields.get("print_options", {})),
+            "image": Artifact(**image) if image else None,
+        }
+        return cls(**fields | values)
 
 
 @dataclass(frozen=True)
@@ -237,14 +307,11 @@ class MeshFacts:
     format: MeshFormat
     faces: int
     units: str
-    """`model`: the searched cube's side is `2 * bounds`; Y up."""
+    """`mm`: Z up. `model`: the searched cube's side is `2 * bounds`; Y up."""
     bbox: tuple[float, float, float]
     """Side lengths along x, y, z."""
-    watertight: bool
-    manifold: bool
-    bodies: int
-    warnings: tuple[str, ...]
-    """Whole sentences for the caller."""
+    print: dict[str, Any]
+    """What a slicer will find: the report, as plain JSON values."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +341,8 @@ class JobResult:
     model: dict[str, str] = field(default_factory=dict)
     """Its id and its licence."""
     artifact: Artifact | None = None
+    preview: Artifact | None = None
+    """A picture of the mesh."""
     mesh: MeshFacts | None = None
     failure: JobFailure | None = None
 
@@ -286,10 +355,11 @@ class JobResult:
         """The result that `to_dict` wrote."""
         kinds: dict[str, Callable[..., Any]] = {
             "artifact": Artifact,
+            "preview": Artifact,
             "mesh": MeshFacts,
             "failure": JobFailure,
         }
-        values = {name: kinds[name](**fields[name]) if fields[name] else None for name in kinds}
+        values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}
         return cls(**fields | values)
 
 
@@ -335,8 +405,7 @@ def described(job: Job, result: JobResult) -> dict[str, Any]:
         "units": mesh.units,
         "bbox": [round(side, 4) for side in mesh.bbox],
     }
-    facts = {"watertight": mesh.watertight, "manifold": mesh.manifold, "bodies": mesh.bodies}
-    return {"artifact": artifact, "print": facts | {"warnings": list(mesh.warnings)}}
+    return {"artifact": artifact, "print": mesh.print}
 
 
 def rfc3339(moment_s: float) -> str:

@@ -59,8 +59,10 @@ def clean(mesh: Mesh, *, min_part_share: float = MIN_PART_SHARE) -> tuple[Mesh, 
     repairs = Repairs(unusable_faces_removed=len(mesh.faces) - len(usable.faces))
     if not edge_facts(usable.faces, len(usable.vertices)).is_solid:
         usable, repairs = _made_solid(usable, repairs)
-    kept, num_dropped = _without_crumbs(usable, min_part_share)
-    outward, num_turned = _turned_out(kept)
+    if len(usable.faces) == 0:
+        return usable, repairs
+    kept, bodies, num_dropped = _without_crumbs(usable, _bodies(usable), min_part_share)
+    outward, num_turned = _turned_out(kept, bodies)
     return outward, replace(
         repairs, parts_dropped=num_dropped, faces_turned=repairs.faces_turned + num_turned
     )
@@ -133,41 +135,51 @@ def _turned(faces: Faces, is_turned: NDArray[np.bool_]) -> Faces:
     return np.where(is_turned[:, None], faces[:, ::-1], faces)
 
 
-def _without_crumbs(mesh: Mesh, min_share: float) -> tuple[Mesh, int]:
+@dataclass(frozen=True, eq=False)
+class _Bodies:
+    """The bodies of a mesh."""
+
+    labels: NDArray[np.int32]
+    """Of each face."""
+    areas: NDArray[np.float64]
+    volumes: NDArray[np.float64]
+    """Negative where the faces look inwards."""
+
+
+def _bodies(mesh: Mesh) -> _Bodies:
+    labels = face_bodies(mesh.faces, len(mesh.vertices))
+    # From near the middle: a small body far from the origin would be a small difference of large numbers.
+    corners = mesh.corners() - mesh.vertices.mean(axis=0)
+    areas = np.bincount(labels, row_lengths(area_vectors(corners)))
+    return _Bodies(labels, areas, np.bincount(labels, signed_volumes(corners)).astype(np.float64))
+
+
+def _without_crumbs(mesh: Mesh, bodies: _Bodies, min_share: float) -> tuple[Mesh, _Bodies, int]:
     """Without parts that are small beside the largest, or enclose nothing; and how many those were."""
-    if len(mesh.faces) == 0:
-        return mesh, 0
-    bodies = face_bodies(mesh.faces, len(mesh.vertices))
-    areas = np.bincount(bodies, row_lengths(area_vectors(mesh.corners())))
-    is_kept = areas >= min_share * areas.max()
-    is_kept &= np.abs(_body_volumes(mesh, bodies)) > MIN_SOLIDITY * areas**1.5
+    is_kept = bodies.areas >= min_share * bodies.areas.max()
+    is_kept &= np.abs(bodies.volumes) > MIN_SOLIDITY * bodies.areas**1.5
     if is_kept.all():
-        return mesh, 0
-    return compact(mesh.vertices, mesh.faces[is_kept[bodies]]), int(np.count_nonzero(~is_kept))
+        return mesh, bodies, 0
+    stays = is_kept[bodies.labels]
+    labels = (np.cumsum(is_kept) - 1).astype(np.int32)[bodies.labels[stays]]
+    kept = _Bodies(labels, bodies.areas[is_kept], bodies.volumes[is_kept])
+    return compact(mesh.vertices, mesh.faces[stays]), kept, int(np.count_nonzero(~is_kept))
 
 
-def _body_volumes(mesh: Mesh, bodies: NDArray[np.int32]) -> NDArray[np.float64]:
-    """The volume of each body, negative where its faces look inwards; measured from near its middle."""
-    centred = Mesh((mesh.vertices - mesh.vertices.mean(axis=0)).astype(np.float32), mesh.faces)
-    return np.bincount(bodies, signed_volumes(centred.corners())).astype(np.float64)
-
-
-def _turned_out(mesh: Mesh) -> tuple[Mesh, int]:
+def _turned_out(mesh: Mesh, bodies: _Bodies) -> tuple[Mesh, int]:
     """With the faces of every body looking out, but into the hollow where it bounds one; and how many were turned."""
-    if len(mesh.faces) == 0:
-        return mesh, 0
-    bodies = face_bodies(mesh.faces, len(mesh.vertices))
-    volumes = _body_volumes(mesh, bodies)
-    if volumes.min() > 0:
+    volumes = bodies.volumes
+    if len(volumes) == 0 or volumes.min() > 0:
         return mesh, 0
     # The body with the most volume is nobody's hollow: when it is inside out, so is the whole mesh.
     is_inside_out = volumes[np.abs(volumes).argmax()] < 0
     is_turned = np.full(len(volumes), is_inside_out)
     for body in np.flatnonzero((volumes < 0) != is_inside_out):
-        is_turned[body] ^= not _lies_inside_another(mesh, bodies, int(body))
+        is_turned[body] ^= not _lies_inside_another(mesh, bodies.labels, int(body))
     if not is_turned.any():
         return mesh, 0
-    return Mesh(mesh.vertices, _turned(mesh.faces, is_turned[bodies])), int(is_turned[bodies].sum())
+    turned = is_turned[bodies.labels]
+    return Mesh(mesh.vertices, _turned(mesh.faces, turned)), int(np.count_nonzero(turned))
 
 
 def _lies_inside_another(mesh: Mesh, bodies: NDArray[np.int32], body: int) -> bool:

@@ -35,7 +35,7 @@ def crossing_faces(mesh: Mesh, tested: Numbers) -> Numbers:
     for one, other in _near_pairs(mesh, tested):
         is_apart = ~np.any(mesh.faces[one][:, :, None] == mesh.faces[other][:, None, :], axis=(1, 2))
         one, other = one[is_apart], other[is_apart]
-        is_cut = _cut(mesh.corners()[one].astype(np.float64), mesh.corners()[other].astype(np.float64))
+        is_cut = _cut(*(mesh.vertices[mesh.faces[pair]].astype(np.float64) for pair in (one, other)))
         found.append(one[is_cut])
     return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 

@@ -9,11 +9,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from tempfile import TemporaryDirectory
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_engine.job import MeshFormat
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_3mf import write_3mf
 from ai_engine.mesh_glb import write_glb
@@ -21,20 +23,11 @@ from ai_engine.mesh_surface import area_vectors, row_lengths
 from ai_engine.mesh_text import CHUNK_ROWS, rows_as_text
 from ai_engine.mesh_topology import welded
 
-FileFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
 FilePath = str | os.PathLike[str]
-
-MEDIA_TYPES: dict[FileFormat, str] = {
-    "stl": "model/stl",
-    "3mf": "model/3mf",
-    "glb": "model/gltf-binary",
-    "obj": "model/obj",
-    "ply": "application/octet-stream",
-}
 
 STL_HEADER_BYTES = 80
 STL_BYTES_PER_FACE = 50
-MAX_BYTES_PER_FACE: dict[FileFormat, int] = {"stl": 50, "3mf": 30, "glb": 19, "obj": 52, "ply": 20}
+MAX_BYTES_PER_FACE: dict[MeshFormat, int] = {"stl": 50, "3mf": 30, "glb": 19, "obj": 52, "ply": 20}
 """With half a vertex to each face, as closed surfaces have. 3MF is packed: more than was ever seen."""
 MAX_BYTES_AROUND = 1500
 """What a file has besides, a thumbnail apart."""
@@ -66,7 +59,7 @@ class FileNotes:
 def write_mesh(
     mesh: Mesh,
     path: FilePath,
-    file_format: FileFormat,
+    file_format: MeshFormat,
     *,
     notes: FileNotes | None = None,
     thumbnail: bytes | None = None,
@@ -91,7 +84,7 @@ def write_mesh(
             _write_ply(mesh, path, notes.line)
 
 
-def most_faces_in(max_bytes: int, file_format: FileFormat, *, thumbnail_bytes: int = 0) -> int:
+def most_faces_in(max_bytes: int, file_format: MeshFormat, *, thumbnail_bytes: int = 0) -> int:
     """So many faces of a closed surface fit `max_bytes` for sure; 0 when none do."""
     return max(0, (max_bytes - MAX_BYTES_AROUND - thumbnail_bytes) // MAX_BYTES_PER_FACE[file_format])
 
@@ -125,6 +118,14 @@ def read_stl(data: bytes) -> Mesh:
     return welded(np.ascontiguousarray(records["corners"]))
 
 
+def through_stl(mesh: Mesh) -> Mesh:
+    """The mesh as a slicer reads it: written to an STL file, read from it, welded."""
+    with TemporaryDirectory(prefix="mesh-") as folder:
+        path = Path(folder) / "mesh.stl"
+        write_stl(mesh, path)
+        return read_stl(path.read_bytes())
+
+
 def _refuse_what_is_no_number(mesh: Mesh) -> None:
     if not np.isfinite(mesh.vertices).all():
         raise ValueError("a vertex has a coordinate that is not a finite number")
@@ -151,7 +152,8 @@ def _write_ply(mesh: Mesh, path: FilePath, comment: str) -> None:
     lines = (
         "ply",
         "format binary_little_endian 1.0",
-        f"comment {comment}",
+        # Simple readers look for the header's end in comments too.
+        f"comment {comment.replace('end_header', 'end-header')}",
         f"element vertex {len(mesh.vertices)}",
         *(f"property float {axis}" for axis in "xyz"),
         f"element face {len(mesh.faces)}",

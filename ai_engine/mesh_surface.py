@@ -64,7 +64,11 @@ def spread(mesh: Mesh, count: int, *, seed: int = 0) -> SurfacePoints:
     # One draw from each of `count` equal strips of area: no gaps, no heaps.
     wished = (np.arange(count) + random.random(count)) / count * reached[-1]
     faces = np.minimum(np.searchsorted(reached, wished, side="right"), len(reached) - 1)
-    return SurfacePoints(_within(mesh.corners()[faces].astype(np.float64), random), faces)
+    return SurfacePoints(_within(_corners(mesh, faces), random), faces)
+
+
+def _corners(mesh: Mesh, faces: Numbers) -> Doubles:
+    return mesh.vertices[mesh.faces[faces]].astype(np.float64)
 
 
 def _within(corners: Doubles, random: np.random.Generator) -> Doubles:
@@ -81,9 +85,8 @@ def distances(points: Doubles, mesh: Mesh, *, seed: int = 1) -> Doubles:
     laid = spread(mesh, POINTS_PER_FACE * len(mesh.faces), seed=seed)
     _, nearest = _tree(laid.points).query(points, k=min(NEAREST_POINTS, len(laid.points)))
     best = _to_faces_round_nearest_vertex(points, mesh)
-    corners = mesh.corners()
     for column in laid.faces[nearest.reshape(len(points), -1)].T:
-        np.minimum(best, _to_triangles(points, corners[column].astype(np.float64)), out=best)
+        np.minimum(best, _to_triangles(points, _corners(mesh, column)), out=best)
     return best
 
 
@@ -95,7 +98,7 @@ def _to_faces_round_nearest_vertex(points: Doubles, mesh: Mesh) -> Doubles:
     begins = np.cumsum(counts) - counts
     within = np.arange(counts.sum()) - np.repeat(begins, counts)
     faces = faces_by_vertex[np.repeat((np.cumsum(uses) - uses)[nearest], counts) + within]
-    each = _to_triangles(np.repeat(points, counts, axis=0), mesh.corners()[faces].astype(np.float64))
+    each = _to_triangles(np.repeat(points, counts, axis=0), _corners(mesh, faces))
     return np.minimum.reduceat(each, begins)
 
 

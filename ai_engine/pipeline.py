@@ -25,11 +25,23 @@ from ai_engine.artifacts import ArtifactStore
 from ai_engine.background import Remover, cut_out
 from ai_engine.cutout import Cutout
 from ai_engine.download import DownloadLimits, fetch_image
-from ai_engine.errors import DownloadError, JobError
+from ai_engine.errors import DownloadError, JobError, ResultTooLarge
 from ai_engine.guarded_http import GuardedClient
-from ai_engine.job import Artifact, Job, JobFailure, JobOptions, JobResult, MeshFacts, Progress, Stage
+from ai_engine.job import (
+    Artifact,
+    Job,
+    JobFailure,
+    JobOptions,
+    JobResult,
+    MeshFacts,
+    PrintOptions,
+    Progress,
+    Stage,
+    rfc3339,
+)
 from ai_engine.mesh import Mesh
-from ai_engine.mesh_file import write_stl
+from ai_engine.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
+from ai_engine.mesh_preview import preview_png
 from ai_engine.print_ready import PrintReport, finish
 from ai_engine.telemetry import event
 
@@ -131,9 +143,10 @@ class JobLine:
             seconds |= record["seconds"]
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
-            options=asdict(self.options) | {"degraded": []},
+            options=asdict(self.options) | asdict(self.job.print_options) | {"degraded": []},
             model={"id": self.workshop.model.model_id, "licence": self.workshop.model.licence},
             artifact=Artifact(**file["artifact"]),
+            preview=Artifact(**file["preview"]),
             mesh=MeshFacts(**file["mesh"]),
         )
 
@@ -207,12 +220,26 @@ class JobLine:
         source = self._present(mesh, lambda: self.shape(picture, cutout))
         with self.workshop.lanes.finish, _Clock() as clock:
             self.run.progress(Stage.FINISH, 0, 1)
-            finished, report = finish(_load(source))
-            artifact = self.workshop.store.put(
-                self.job.job_id, f"mesh.{self.job.format}", lambda path: write_stl(finished, path)
-            )
+            finished, report = finish(_load(source), _face_limited(self.job), see=through_stl)
+            picture_of_mesh = preview_png(finished, is_z_up=self.job.print_options.is_mm)
+            preview = self.workshop.store.put_bytes(self.job.job_id, "preview.png", picture_of_mesh)
+            artifact = self._write(finished, picture_of_mesh)
         facts = asdict(_facts(self.job, report))
-        return _record(artifact, {Stage.FINISH: clock.seconds}) | {"mesh": facts}
+        return _record(artifact, {Stage.FINISH: clock.seconds}) | {"preview": asdict(preview), "mesh": facts}
+
+    def _write(self, mesh: Mesh, thumbnail: bytes) -> Artifact:
+        job, max_bytes = self.job, self.job.print_options.max_bytes
+        notes = FileNotes(job.asset_id, rfc3339(job.accepted_at_s), is_mm=job.print_options.is_mm)
+        artifact = self.workshop.store.put(
+            job.job_id,
+            f"mesh.{job.format}",
+            lambda path: write_mesh(
+                mesh, path, job.format, notes=notes, thumbnail=None if max_bytes else thumbnail
+            ),
+        )
+        if max_bytes is not None and artifact.size > max_bytes:
+            raise ResultTooLarge(f"The file has {artifact.size} bytes, {max_bytes} were allowed.")
+        return artifact
 
     def _present(self, record: Record, make_again: Callable[[], Record]) -> Path:
         """The path of the file of `record`, made again if it is gone."""
@@ -242,16 +269,22 @@ def _record(artifact: Artifact, seconds: dict[Stage, float]) -> Record:
     return {"artifact": asdict(artifact), "seconds": {str(stage): value for stage, value in seconds.items()}}
 
 
+def _face_limited(job: Job) -> PrintOptions:
+    """The job's wishes, with a limit to the file's bytes told as a limit to its faces."""
+    wished = job.print_options
+    limits = [] if wished.target_faces is None else [wished.target_faces]
+    if wished.max_bytes is not None:
+        limits.append(most_faces_in(wished.max_bytes, job.format))
+    return replace(wished, target_faces=min(limits)) if limits else wished
+
+
 def _facts(job: Job, report: PrintReport) -> MeshFacts:
     return MeshFacts(
         format=job.format,
         faces=report.num_faces,
-        units="model",
+        units=report.units,
         bbox=report.bbox,
-        watertight=report.is_watertight,
-        manifold=report.is_watertight,
-        bodies=report.num_bodies,
-        warnings=report.warnings,
+        print=report.to_dict(),
     )
 
 

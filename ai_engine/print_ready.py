@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ai_engine.errors import EmptyMesh, NotPrintable
-from ai_engine.job import Stage
+from ai_engine.job import PrintOptions, Stage
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_clean import Repairs, clean
 from ai_engine.mesh_pose import flat_based, scale_to, stood, y_up, z_up
@@ -21,26 +21,10 @@ from ai_engine.mesh_simplify import simplify
 from ai_engine.mesh_surface import hausdorff
 from ai_engine.mesh_topology import edge_facts, weld
 
-__all__ = ["MIN_BASE_SHARE", "PrintOptions", "PrintReport", "finish", "report"]
+__all__ = ["MIN_BASE_SHARE", "PrintReport", "finish", "report"]
 
 MIN_BASE_SHARE = 0.15
 """The least share of its ground plan that a shape with a flat base stands on."""
-
-
-@dataclass(frozen=True)
-class PrintOptions:
-    """What the caller wants of the finished mesh."""
-
-    height_mm: float | None = None
-    """None: raw model units, Y up. Set: millimetres, Z up, standing on z = 0."""
-    flat_base: bool = False
-    target_faces: int | None = None
-    require_printable: bool = False
-
-    @property
-    def is_mm(self) -> bool:
-        """True when the result is in millimetres with Z up."""
-        return self.height_mm is not None
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ def result() -> JobResult:
         options={"seed": 1},
         model={"id": "m"},
         artifact=Artifact("x/mesh.stl", "ab" * 32, 184),
-        mesh=MeshFacts("stl", 2, "model", (1.0, 2.0, 3.0), True, True, 1, ()),
+        mesh=MeshFacts("stl", 2, "model", (1.0, 2.0, 3.0), {"watertight": True}),
     )
 
 

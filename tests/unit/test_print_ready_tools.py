@@ -14,9 +14,10 @@ import pytest
 from broken_meshes import BROKEN
 from solid_shapes import sphere
 
+from ai_engine.job import MeshFormat, PrintOptions
 from ai_engine.mesh import Mesh
-from ai_engine.mesh_file import FileFormat, write_mesh
-from ai_engine.print_ready import PrintOptions, finish
+from ai_engine.mesh_file import write_mesh
+from ai_engine.print_ready import finish
 
 WITHIN_S = 240
 NOT_TO_REPAIR = ("cup", "moebius", "empty", "one_triangle")
@@ -101,7 +102,7 @@ def test_prusa_slicer_slices_it(tmp_path: Path, name: str) -> None:
 @needs_slicer
 @pytest.mark.parametrize("file_format", ["stl", "3mf", "obj"])
 def test_prusa_slicer_reads_every_format_it_knows_in_the_right_size(
-    tmp_path: Path, file_format: FileFormat
+    tmp_path: Path, file_format: MeshFormat
 ) -> None:
     mesh, found = finish(sphere(24), PrintOptions(height_mm=40, flat_base=True))
     write_mesh(mesh, tmp_path / f"a.{file_format}", file_format)
