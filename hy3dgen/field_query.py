@@ -99,7 +99,7 @@ class FieldMemory:
     """Every lattice point asked so far and its logit, sorted by key, whatever the level that asked."""
 
     def __init__(self, query: FieldQuery, grid: Grid, device: torch.device) -> None:
-        self._query = query
+        self.query = query
         self._grid = grid
         self.keys = torch.empty(0, dtype=torch.int64, device=device)
         self.logits = torch.empty(0, dtype=torch.float32, device=device)
@@ -117,7 +117,7 @@ class FieldMemory:
     ) -> Float[Tensor, " n"]:
         """The logits of points of which some are known, at `at`; the others are asked and kept."""
         missing, place = wanted[~is_known].unique(return_inverse=True)
-        answers = self._query(self._grid.coordinates(missing))
+        answers = self.query(self._grid.coordinates(missing))
         logits = answers.new_empty(len(wanted))
         logits[is_known] = self.logits[at[is_known]]
         logits[~is_known] = answers[place]

@@ -30,7 +30,8 @@ AXIS_UNITS = tuple(1 << shift for shift in AXIS_SHIFTS)
 CELLS_PER_BLOCK = 2**17
 """Cells handled at once: bounds the temporaries to about 50 MB."""
 
-Keys = Int64[Tensor, " n"]
+Keys = Int64[Tensor, " _"]
+"""Keys of any number of points or cells."""
 
 
 def pack(indices: Int64[Tensor, "n 3"]) -> Int64[Tensor, " n"]:
@@ -49,7 +50,7 @@ def unpack(keys: Int64[Tensor, " n"]) -> Int64[Tensor, "n 3"]:
     return torch.stack([index_along(keys, axis) for axis in range(3)], dim=-1)
 
 
-def locate(haystack: Keys, keys: Keys) -> tuple[Int64[Tensor, " m"], Bool[Tensor, " m"]]:
+def locate(haystack: Keys, keys: Int64[Tensor, " n"]) -> tuple[Int64[Tensor, " n"], Bool[Tensor, " n"]]:
     """Where each key is in the sorted `haystack`, and whether it is there at all."""
     if len(haystack) == 0:
         return torch.zeros_like(keys), torch.zeros_like(keys, dtype=torch.bool)

@@ -203,7 +203,7 @@ class SurfaceSearch:
         self.saturated = saturated_value(self.memory.logits, self.iso)
         self.is_calibrated_at_surface = len(surface.cells) > 0
         if self.is_calibrated_at_surface:
-            points = crossings(self.query, surface.level, surface.cells, surface.codes, self.iso)
+            points = crossings(self.memory, surface.level, surface.cells, surface.codes, self.iso)
         else:
             points = self._nearest_points()
         if len(points) > 0:
