@@ -16,8 +16,9 @@ from typing import Any
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus, error
 
-from ai_engine.errors import InternalError, JobCancelled, JobNotFound, KeyReused, QueueFull, WorkerLost
-from ai_engine.job import Job, JobFailure, JobResult, JobStatus, Stage, overall_progress
+from ai_engine.errors import JobNotFound, KeyReused, QueueFull
+from ai_engine.job import Job, JobResult, JobStatus, Stage, overall_progress
+from ai_engine.job_record import DeliveryAttempt, JobRecord, attempt_of, job_of, result_of, status_of
 from ai_engine.lease import Leases, WorkerLease
 from ai_engine.settings import Settings
 
@@ -41,15 +42,6 @@ EVENTS_POLL_S = 0.5
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
 
-_STATUS = {
-    "ENQUEUED": JobStatus.QUEUED,
-    "DELAYED": JobStatus.QUEUED,
-    "PENDING": JobStatus.RUNNING,
-    "CANCELLED": JobStatus.CANCELLED,
-    "ERROR": JobStatus.FAILED,
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobStatus.FAILED,
-}
-
 
 @dataclass(frozen=True)
 class Submitted:
@@ -61,36 +53,6 @@ class Submitted:
     """Jobs that wait, this one included; 0 when it does not wait any more."""
     eta_s: int | None
     """Seconds until it is done, from what jobs took lately; None when none was measured."""
-
-
-@dataclass(frozen=True)
-class DeliveryAttempt:
-    """One attempt to bring the result to the webhook."""
-
-    attempt: int
-    state: str
-    """waiting, sending, accepted, failed, or dead: failed, and no attempt comes after it."""
-    status: int | None
-    """The receiver's HTTP status."""
-    detail: str | None
-    at_s: float | None
-    """When it was made, or will be."""
-
-
-@dataclass(frozen=True)
-class JobRecord:
-    """What is known of a job."""
-
-    job: Job
-    status: JobStatus
-    stage: str
-    """Where it is, or where it failed."""
-    progress: float
-    """Of the whole job, 0 to 1."""
-    result: JobResult | None
-    """None while it is not over."""
-    deliveries: Sequence[DeliveryAttempt]
-    ended_at_s: float | None
 
 
 class JobEngine:
@@ -147,7 +109,7 @@ class JobEngine:
         stage, progress = self._how_far(row, result)
         return JobRecord(
             job=job,
-            status=_status(row, result),
+            status=status_of(row, result),
             stage=stage,
             progress=progress,
             result=result,
@@ -213,7 +175,7 @@ class JobEngine:
         row = self._row(job.job_id)
         if job_of(row).request_sha256 != job.request_sha256:
             raise KeyReused("This idempotency key came before with another request.")
-        position = self._num_queued() if _status(row, None) == JobStatus.QUEUED else 0
+        position = self._num_queued() if status_of(row, None) == JobStatus.QUEUED else 0
         return Submitted(is_new=False, queue_position=position, eta_s=self._eta_s(position))
 
     def _num_queued(self) -> int:
@@ -271,7 +233,7 @@ class JobEngine:
             return []
         ids = [delivery_id(job.job_id, n + 1) for n in range(len(self._settings.webhook_delays_s))]
         rows = self._client.list_workflows(workflow_ids=ids, load_input=False)
-        attempts = [_attempt(row) for row in rows]
+        attempts = [attempt_of(row) for row in rows]
         return sorted(attempts, key=lambda attempt: attempt.attempt)
 
 
@@ -296,25 +258,6 @@ def register_queues(register: Callable[..., object], settings: Settings) -> None
             polling_interval_sec=settings.queue_poll_s,
             on_conflict="always_update",
         )
-
-
-def job_of(row: WorkflowStatus) -> Job:
-    """The job that a row of the job engine is about."""
-    assert row.input is not None
-    return Job.from_dict(row.input["args"][0])
-
-
-def result_of(row: WorkflowStatus) -> JobResult | None:
-    """How the job of this row ended; None while it is not over."""
-    if row.status == "SUCCESS" and row.output is not None:
-        return JobResult.from_dict(row.output)
-    if row.status == "CANCELLED":
-        return JobResult(failure=JobFailure.of(JobCancelled("The job was cancelled.")))
-    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
-        return JobResult(failure=JobFailure.of(WorkerLost()))
-    if row.status == "ERROR":
-        return JobResult(failure=JobFailure.of(InternalError()))
-    return None
 
 
 def delivery_id(job_id: str, attempt: int) -> str:
@@ -346,26 +289,6 @@ def _generate_options(job: Job) -> EnqueueOptions:
         application_name=APPLICATION,
         priority=job.priority + _FIRST_PRIORITY,
     )
-
-
-def _status(row: WorkflowStatus, result: JobResult | None) -> JobStatus:
-    if row.status == "SUCCESS":
-        return JobStatus.FAILED if result and result.failure else JobStatus.SUCCEEDED
-    return _STATUS[row.status]
-
-
-def _attempt(row: WorkflowStatus) -> DeliveryAttempt:
-    number = int(row.workflow_id.rsplit(":", 1)[1])
-    if row.status in ("ENQUEUED", "DELAYED"):
-        due_ms = row.delay_until_epoch_ms
-        return DeliveryAttempt(number, "waiting", None, None, due_ms / 1000 if due_ms else None)
-    if row.status == "PENDING":
-        return DeliveryAttempt(number, "sending", None, None, None)
-    if row.status != "SUCCESS" or row.output is None:
-        return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
-    sent = row.output
-    state = "accepted" if sent["is_accepted"] else "failed" if sent["next_delay_s"] is not None else "dead"
-    return DeliveryAttempt(number, state, sent["status"], sent["detail"], sent["at_s"])
 
 
 def _usual_seconds(rows: Sequence[WorkflowStatus]) -> tuple[float, float] | None:

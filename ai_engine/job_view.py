@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from ai_engine.job import JobStatus, described, rfc3339
-from ai_engine.job_engine import DeliveryAttempt, JobRecord, Submitted
+from ai_engine.job_engine import Submitted
+from ai_engine.job_record import DeliveryAttempt, JobRecord
 
 
 class Accepted(BaseModel):

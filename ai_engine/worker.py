@@ -10,6 +10,8 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from dbos import DBOS, DBOSConfig
@@ -26,11 +28,10 @@ from ai_engine.job_engine import (
     GENERATE,
     PIPELINE_QUEUE,
     WEBHOOK_QUEUE,
-    job_of,
     prepare_database,
     register_queues,
-    result_of,
 )
+from ai_engine.job_record import job_of, result_of
 from ai_engine.lease import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.pipeline import Model, Workshop
 from ai_engine.policies import download_policy
@@ -43,6 +44,8 @@ BEATS_PER_LEASE = 5
 ENDED_LATELY_S = 24 * 3600.0
 ENDED_JUST_NOW_S = 300.0
 """How far back the first and the later looks for jobs go that ended with nobody there to tell."""
+LEAVE_WITHIN_S = 60
+"""Longer than a worker that is told to stop waits for its jobs."""
 LOST_LEASE_STATUS = 70
 """Exit status of a worker that was declared dead while it lived."""
 
@@ -132,10 +135,18 @@ def _launch(settings: Settings, executor_id: str, workshop: Workshop) -> None:
         scheduler_polling_interval_sec=3600.0,
     )
     DBOS(config=config)
+    _log_like_the_rest()
     DBOS.listen_queues([PIPELINE_QUEUE, WEBHOOK_QUEUE])
     register_workflows(settings, workshop)
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)
+
+
+def _log_like_the_rest() -> None:
+    """DBOS brings a handler of its own; its lines go the way of all others."""
+    dbos_logger = logging.getLogger("dbos")
+    dbos_logger.handlers.clear()
+    dbos_logger.propagate = True
 
 
 class _LeaseKeeper(threading.Thread):
@@ -193,25 +204,42 @@ class _LeaseKeeper(threading.Thread):
 
 
 def _drain(leases: Leases, executor_id: str, keeper: _LeaseKeeper, drain_s: float) -> None:
+    """Takes nothing new, and comes back when the jobs in flight are done; when time is over, leaves them behind."""
     event(logger, "worker draining", executor=executor_id)
     leases.describe(executor_id, WorkerState.DRAINING)
-    DBOS.destroy(workflow_completion_timeout_sec=int(drain_s))
-    keeper.stop()
-    leases.give_up(executor_id)
-    event(logger, "worker stopped", executor=executor_id)
+
+    def leave() -> None:
+        keeper.stop()
+        leases.give_up(executor_id)
+        event(logger, "worker stopped", executor=executor_id)
+
+    def leave_behind() -> None:
+        # While DBOS still stands: a stage that saw it torn down would take that for its own failure.
+        leave()
+        os._exit(0)
+
+    timer = threading.Timer(drain_s, leave_behind)
+    timer.daemon = True
+    timer.start()
+    DBOS.destroy(workflow_completion_timeout_sec=int(drain_s) + LEAVE_WITHIN_S)
+    timer.cancel()
+    leave()
 
 
-def _slot_lock(settings: Settings) -> FileLock:
-    """Held while a worker lives: what has the lock knows that its predecessor is dead.
+@contextmanager
+def _slot_lock(settings: Settings) -> Iterator[None]:
+    """Held while a worker lives: who has the lock knows that its predecessor is dead.
 
     Raises:
         StartupError: another worker has this slot.
     """
-    name = settings.device.replace(":", "")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.data_dir / f"worker-{name}.lock")
+    lock = FileLock(settings.data_dir / f"worker-{settings.device.replace(':', '')}.lock")
     try:
         lock.acquire(timeout=settings.lease_s)
     except Timeout as error:
         raise StartupError(f"another worker runs on device {settings.device} with this DATA_DIR") from error
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()

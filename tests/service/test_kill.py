@@ -179,6 +179,21 @@ def test_a_worker_told_to_stop_finishes_its_job_first(house: House, world: Outsi
     assert starts(house, job_id) == dict.fromkeys(STAGES, 1)
 
 
+def test_a_worker_told_to_stop_leaves_a_long_job_to_the_next_one(house: House, world: Outside) -> None:
+    house.settings["DRAIN_S"] = "1"
+    house.kill("worker")
+    house.start("worker")
+    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=80)
+    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+
+    assert house.stop("worker") == 0
+    assert house.job(job_id)["status"] in ("queued", "running")
+    house.start("worker")
+
+    house.wait_until(job_id, "succeeded")
+    assert starts(house, job_id) == {"download": 1, "cutout": 1, "shape": 2, "finish": 1}
+
+
 def test_a_second_worker_on_the_same_device_refuses_to_start(house: House) -> None:
     first = house.running["worker"]
     lease_s, house.settings["LEASE_S"] = house.settings["LEASE_S"], "0.5"

@@ -12,7 +12,8 @@ from dbos import WorkflowStatus
 
 from ai_engine.errors import JobNotFound, KeyReused, QueueFull
 from ai_engine.job import Job, JobOptions, JobStatus
-from ai_engine.job_engine import JobEngine, delivery_options, result_of
+from ai_engine.job_engine import JobEngine, delivery_options
+from ai_engine.job_record import result_of
 from ai_engine.settings import Settings
 
 

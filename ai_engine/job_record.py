@@ -1,0 +1,94 @@
+"""Rows of the job engine read as values: the job in a row, how it ended, how its deliveries went.
+
+Opens no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dbos import WorkflowStatus
+
+from ai_engine.errors import InternalError, JobCancelled, WorkerLost
+from ai_engine.job import Job, JobFailure, JobResult, JobStatus
+
+_STATUS = {
+    "ENQUEUED": JobStatus.QUEUED,
+    "DELAYED": JobStatus.QUEUED,
+    "PENDING": JobStatus.RUNNING,
+    "CANCELLED": JobStatus.CANCELLED,
+    "ERROR": JobStatus.FAILED,
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobStatus.FAILED,
+}
+
+
+@dataclass(frozen=True)
+class DeliveryAttempt:
+    """One attempt to bring the result to the webhook."""
+
+    attempt: int
+    state: str
+    """waiting, sending, accepted, failed, or dead: failed, and no attempt comes after it."""
+    status: int | None
+    """The receiver's HTTP status."""
+    detail: str | None
+    at_s: float | None
+    """When it was made, or will be."""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """What is known of a job."""
+
+    job: Job
+    status: JobStatus
+    stage: str
+    """Where it is, or where it failed."""
+    progress: float
+    """Of the whole job, 0 to 1."""
+    result: JobResult | None
+    """None while it is not over."""
+    deliveries: Sequence[DeliveryAttempt]
+    ended_at_s: float | None
+
+
+def job_of(row: WorkflowStatus) -> Job:
+    """The job that a row of the job engine is about."""
+    assert row.input is not None
+    return Job.from_dict(row.input["args"][0])
+
+
+def result_of(row: WorkflowStatus) -> JobResult | None:
+    """How the job of this row ended; None while it is not over."""
+    if row.status == "SUCCESS" and row.output is not None:
+        return JobResult.from_dict(row.output)
+    if row.status == "CANCELLED":
+        return JobResult(failure=JobFailure.of(JobCancelled("The job was cancelled.")))
+    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+        return JobResult(failure=JobFailure.of(WorkerLost()))
+    if row.status == "ERROR":
+        return JobResult(failure=JobFailure.of(InternalError()))
+    return None
+
+
+def status_of(row: WorkflowStatus, result: JobResult | None) -> JobStatus:
+    """Where the job of this row is in its life; `result` is what `result_of` says."""
+    if row.status == "SUCCESS":
+        return JobStatus.FAILED if result and result.failure else JobStatus.SUCCEEDED
+    return _STATUS[row.status]
+
+
+def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
+    """How the attempt of this row went, or stands."""
+    number = int(row.workflow_id.rsplit(":", 1)[1])
+    if row.status in ("ENQUEUED", "DELAYED"):
+        due_ms = row.delay_until_epoch_ms
+        return DeliveryAttempt(number, "waiting", None, None, due_ms / 1000 if due_ms else None)
+    if row.status == "PENDING":
+        return DeliveryAttempt(number, "sending", None, None, None)
+    if row.status != "SUCCESS" or row.output is None:
+        return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
+    sent = row.output
+    state = "accepted" if sent["is_accepted"] else "failed" if sent["next_delay_s"] is not None else "dead"
+    return DeliveryAttempt(number, state, sent["status"], sent["detail"], sent["at_s"])
