@@ -1,0 +1,62 @@
+"""Through real networks too, the sparse way finds what asking every point finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from dense_twin import dense_field
+from fields import BOX, LEVEL
+from mesh_checks import assert_same_cells, assert_same_surface
+from parity_case import DATA, Case
+from PIL import Image
+from torch import Tensor
+
+from hy3dgen.field_query import FieldQuery
+from hy3dgen.octree import DecodeOptions, decode_field
+from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
+from hy3dgen.shape_vae import ShapeVAE
+
+CALL = 2048
+TINY = Path("models/tiny/tiny.safetensors")
+
+
+def assert_like_dense(vae: ShapeVAE, tokens: Tensor, resolution: int) -> None:
+    query = query_of(vae, tokens)
+    options = DecodeOptions(max_points_per_call=CALL)
+    field = decode_field(query, BOX, resolution, level=LEVEL, device="cpu", options=options)
+    # Asked in calls of the same size, as networks may round differently in calls of another.
+    dense = dense_field(FieldQuery(query, CALL), BOX, resolution)
+    assert len(field.cells) > 0
+    assert_same_cells(field, dense)
+    assert_same_surface(field, dense)
+
+
+def query_of(vae: ShapeVAE, tokens: Tensor) -> Callable[[Tensor], Tensor]:
+    key, value = vae.geometry.keys_values(tokens)
+    return lambda points: vae.geometry(points[None], key, value)[0]
+
+
+@pytest.mark.parametrize("resolution", [32, 70])
+def test_sparse_equals_dense_on_random_weights(case: Case, resolution: int) -> None:
+    assert_like_dense(case.vae, case.stages["vae.out"], resolution)
+
+
+@pytest.mark.skipif(not TINY.exists(), reason="models/tiny is not here")
+@pytest.mark.parametrize("resolution", [64, 96])
+def test_sparse_equals_dense_on_the_embedded_model(
+    tiny_tokens: tuple[ShapeVAE, Tensor], resolution: int
+) -> None:
+    assert_like_dense(*tiny_tokens, resolution)
+
+
+@pytest.fixture(scope="module")
+def tiny_tokens() -> tuple[ShapeVAE, Tensor]:
+    """The embedded model's shape for a picture."""
+    pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(TINY)
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(1)
+        latents = pipeline(Image.open(DATA / "image.png"), num_inference_steps=8, generator=generator)
+        return vae, vae(latents / vae.scale_factor)
