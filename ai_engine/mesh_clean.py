@@ -42,6 +42,8 @@ class Repairs:
     """Vertices given to each of the surfaces that met there and nowhere agreed who goes on with whom."""
     holes_filled: int = 0
     parts_dropped: int = 0
+    bad_edges_left: int = 0
+    """Edges that still don't have two faces which agree."""
     mended_by_meshlab: int = 0
     """1 where the rest was left to it."""
 
@@ -80,6 +82,7 @@ def _made_solid(mesh: Mesh, repairs: Repairs) -> tuple[Mesh, Repairs]:
         faces_turned=num_turned,
         seams_parted=num_seams,
         holes_filled=num_holes,
+        bad_edges_left=edge_facts(filled.faces, len(filled.vertices)).num_bad,
     )
 
 
@@ -150,8 +153,10 @@ def _bodies(mesh: Mesh) -> _Bodies:
     labels = face_bodies(mesh.faces, len(mesh.vertices))
     # From near the middle: a small body far from the origin would be a small difference of large numbers.
     corners = mesh.corners() - mesh.vertices.mean(axis=0)
-    areas = np.bincount(labels, row_lengths(area_vectors(corners)))
-    return _Bodies(labels, areas, np.bincount(labels, signed_volumes(corners)).astype(np.float64))
+    areas, volumes = row_lengths(area_vectors(corners)), signed_volumes(corners)
+    return _Bodies(
+        labels, *(np.bincount(labels, of_faces).astype(np.float64) for of_faces in (areas, volumes))
+    )
 
 
 def _without_crumbs(mesh: Mesh, bodies: _Bodies, min_share: float) -> tuple[Mesh, _Bodies, int]:

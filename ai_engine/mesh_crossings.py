@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_surface import Doubles, Numbers, cross, row_lengths
 
-MAX_FACES_TESTED = 20_000
-PAIRS_AT_ONCE = 500_000
+MAX_FACES_TESTED = 10_000
+TESTED_AT_ONCE = 10_000
 
 Flags = NDArray[np.bool_]
 
@@ -42,8 +42,8 @@ def crossing_faces(mesh: Mesh, tested: Numbers) -> Numbers:
 
 def _near_pairs(mesh: Mesh, tested: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
     """Pairs of a tested face and another whose bounding boxes meet."""
-    corners = mesh.corners()
-    lower, upper = corners.min(axis=1), corners.max(axis=1)
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    lower, upper = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     centres = ((lower + upper) / 2).astype(np.float64)
     radii = row_lengths((upper - lower).astype(np.float64) / 2)
     # Faces of like size together: one large face must not make everything its neighbour.
@@ -62,14 +62,13 @@ def _near_pairs(mesh: Mesh, tested: Numbers) -> Iterator[tuple[Numbers, Numbers]
 
 
 def _within_reach(tree: cKDTree, points: Doubles, reach: Doubles) -> Iterator[tuple[Numbers, Numbers]]:
-    """Pairs of a point and a node of `tree` within its reach, as numbers, a bounded number at once."""
-    counts = tree.query_ball_point(points, reach, return_length=True)
-    blocks = np.cumsum(counts) // PAIRS_AT_ONCE
-    for block in np.unique(blocks):
-        numbers = np.flatnonzero((blocks == block) & (counts > 0))
-        lists = tree.query_ball_point(points[numbers], reach[numbers], return_sorted=False)
-        near = np.fromiter(chain.from_iterable(lists), np.int64, int(counts[numbers].sum()))
-        yield np.repeat(numbers, counts[numbers]), near
+    """Pairs of a point and a node of `tree` within its reach, as numbers, those of some thousand points at once."""
+    for start in range(0, len(points), TESTED_AT_ONCE):
+        piece = slice(start, start + TESTED_AT_ONCE)
+        lists = tree.query_ball_point(points[piece], reach[piece], return_sorted=False)
+        counts = np.fromiter(map(len, lists), np.int64, len(lists))
+        near = np.fromiter(chain.from_iterable(lists), np.int64, int(counts.sum()))
+        yield start + np.repeat(np.arange(len(lists)), counts), near
 
 
 def _cut(one: Doubles, other: Doubles) -> Flags:

@@ -118,7 +118,7 @@ def _rounded(value: float) -> float:
 def report(mesh: Mesh, *, units: Units = "model") -> PrintReport:
     """What is true of `mesh`, faces taken by their vertex numbers as they are: weld it before."""
     edges = edge_facts(mesh.faces, len(mesh.vertices))
-    corners = mesh.corners()
+    corners = mesh.corners().astype(np.float64)
     areas = area_vectors(corners)
     volumes = signed_volumes(corners)
     volume = float(volumes.sum())
@@ -126,7 +126,7 @@ def report(mesh: Mesh, *, units: Units = "model") -> PrintReport:
     crossing = crossing_share(mesh)
     is_solid = edges.is_solid and volume > 0
     wall = smallest_wall(mesh) if is_solid and units == "mm" else None
-    overhang_share, contact_area = _stance(corners[..., 2].astype(np.float64), areas)
+    overhang_share, contact_area = _stance(corners[..., 2], areas)
     bbox = _side_lengths(mesh)
     blockers = _blockers(edges, len(mesh.faces), volume, crossing, wall)
     ground = contact_area / max(bbox[0] * bbox[1], 1e-12) if units == "mm" else None

@@ -34,7 +34,12 @@ class EdgeFacts:
     @property
     def is_solid(self) -> bool:
         """True when each edge has two faces which agree on which side is out."""
-        return self.num_open == self.num_crowded == self.num_disagreeing == 0
+        return self.num_bad == 0
+
+    @property
+    def num_bad(self) -> int:
+        """Faults of all three kinds."""
+        return self.num_open + self.num_crowded + self.num_disagreeing
 
 
 def edge_facts(faces: Faces, num_vertices: int) -> EdgeFacts:
@@ -125,26 +130,42 @@ def compact(vertices: Floats, faces: Faces) -> Mesh:
 
 def weld(mesh: Mesh) -> Mesh:
     """Vertices at the same place become one, as in every reader of STL. The same mesh when there are none."""
-    order, starts = _places(mesh.vertices)
-    if len(starts) - 1 == len(mesh.vertices):
+    ascending = np.sort(_scattered(_bits(mesh.vertices)))
+    if np.all(ascending[1:] != ascending[:-1]):
         return mesh
-    new_numbers = np.empty(len(order), np.int32)
-    new_numbers[order] = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
-    return Mesh(mesh.vertices[order[starts[:-1]]], new_numbers[mesh.faces])
+    numbers, vertices = _joined(mesh.vertices)
+    return mesh if len(vertices) == len(mesh.vertices) else Mesh(vertices, numbers[mesh.faces])
 
 
 def welded(corners: Floats) -> Mesh:
     """The mesh of loose triangles, corners [n, 3, 3]; where corners are at the same place they are one vertex."""
-    loose = corners.reshape(-1, 3)
-    return weld(Mesh(loose, np.arange(len(loose), dtype=np.int32).reshape(-1, 3)))
+    numbers, vertices = _joined(corners.reshape(-1, 3))
+    return Mesh(vertices, numbers.reshape(-1, 3))
 
 
-def _places(vertices: Floats) -> tuple[Numbers, Numbers]:
-    """An order in which vertices at one place are together, and where each place begins (and the end)."""
+def _joined(points: Floats) -> tuple[NDArray[np.int32], Floats]:
+    """The number of the place of each of `points`, and the places."""
+    order, starts = _places(_bits(points))
+    numbers = np.empty(len(order), np.int32)
+    numbers[order] = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
+    return numbers, points[order[starts[:-1]]]
+
+
+def _bits(points: Floats) -> NDArray[np.uint32]:
     # Minus zero and zero are one place.
-    bits = np.ascontiguousarray(vertices + np.float32(0)).view(np.uint32).astype(np.uint64)
-    scattered = (bits[:, 0] * _MIX[0]) ^ (bits[:, 1] * _MIX[1]) ^ (bits[:, 2] * _MIX[2])
-    order = np.argsort(scattered, kind="stable")
+    return np.ascontiguousarray(points + np.float32(0)).view(np.uint32)
+
+
+def _scattered(bits: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """A number per row of three; equal rows have the same, different ones hardly ever."""
+    x, y, z = (bits[:, axis].astype(np.uint64) * factor for axis, factor in enumerate(_MIX))
+    return x ^ y ^ z
+
+
+def _places(bits: NDArray[np.uint32]) -> tuple[Numbers, Numbers]:
+    """An order in which equal rows are together, and where each run of them begins (and the end)."""
+    scattered = _scattered(bits)
+    order = np.argsort(scattered)
     starts = _group_starts(scattered[order].view(np.int64))
     if _all_equal_within(bits[order], starts):
         return order, starts
@@ -157,7 +178,7 @@ _MIX = np.asarray([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], 
 """Odd numbers that scatter three coordinates over 64 bits; what still collides is found and sorted in full."""
 
 
-def _all_equal_within(rows: NDArray[np.uint64], starts: Numbers) -> bool:
-    is_first = np.zeros(len(rows), np.bool_)
-    is_first[starts[:-1]] = True
-    return bool(np.all(is_first[1:] | np.all(rows[1:] == rows[:-1], axis=1)))
+def _all_equal_within(rows: NDArray[np.uint32], starts: Numbers) -> bool:
+    is_same = np.all(rows[1:] == rows[:-1], axis=1)
+    is_same[starts[1:-1] - 1] = True
+    return bool(is_same.all())

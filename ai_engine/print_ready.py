@@ -66,11 +66,11 @@ def finish(
 
 def _cleaned(mesh: Mesh) -> _Work:
     cleaned, repairs = clean(mesh)
-    if not _is_solid(cleaned) and len(cleaned.faces):
+    if repairs.bad_edges_left and len(cleaned.faces):
         mended = repair(cleaned)
         if mended is not None:
-            cleaned = clean(mended)[0]
-            repairs = replace(repairs, mended_by_meshlab=1)
+            cleaned, still = clean(mended)
+            repairs = replace(repairs, bad_edges_left=still.bad_edges_left, mended_by_meshlab=1)
     if len(cleaned.faces) == 0:
         raise EmptyMesh("The mesh encloses nothing: no part of it is a solid.", stage=Stage.FINISH)
     return _Work(cleaned, repairs)

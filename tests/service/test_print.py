@@ -1,0 +1,101 @@
+"""What a caller may ask of the finished mesh, and how it is told what came of it."""
+
+from __future__ import annotations
+
+import io
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ai_engine.mesh_file import read_stl
+from service.house import House, Outside, wait_for
+
+
+def test_millimetres_come_standing_on_the_plate_with_a_report(house: House, outside: Outside) -> None:
+    job_id = house.submit(
+        image_url=outside.url("/mm.png"),
+        height_mm=60,
+        flat_base=True,
+        target_faces=2000,
+        require_printable=True,
+    )
+
+    job = house.wait_until(job_id, "succeeded")
+    mesh = read_stl(house.ask("GET", f"/jobs/{job_id}/mesh").body)
+    assert (mesh.vertices[:, 2].min(), mesh.vertices[:, 2].max()) == (0, 60)
+    assert len(mesh.faces) <= 2000
+    assert (job["artifact"]["units"], job["artifact"]["faces"]) == ("mm", len(mesh.faces))
+    told = job["print"]
+    assert (told["watertight"], told["printable"], told["triangles"]) == (True, True, len(mesh.faces))
+    assert told["bbox_mm"][2] == 60
+    assert told["contact_area_mm2"] > 100
+    assert told["simplification_error_mm"] > 0
+    assert job["options"]["height_mm"] == 60
+
+
+def test_the_webhook_tells_the_same_as_the_job(house: House, outside: Outside) -> None:
+    job_id = house.submit(
+        image_url=outside.url("/told.png"), webhook_url=outside.url("/told"), height_mm=40, target_faces=1000
+    )
+
+    (delivered,) = wait_for(lambda: outside.posts("/told"), "the webhook came")
+    assert delivered.event["data"]["print"] == house.job(job_id)["print"]
+    assert len(delivered.parts["event"]) < 4096
+
+
+@pytest.mark.parametrize(
+    ("mesh_format", "media_type", "begins"),
+    [
+        ("3mf", "model/3mf", b"PK\x03\x04"),
+        ("glb", "model/gltf-binary", b"glTF"),
+        ("obj", "model/obj", b"# AI Engine"),
+        ("ply", "application/octet-stream", b"ply\nformat binary"),
+    ],
+)
+def test_other_formats_come_with_their_own_name_and_type(
+    house: House, outside: Outside, mesh_format: str, media_type: str, begins: bytes
+) -> None:
+    job_id = house.submit(image_url=outside.url("/f.png"), format=mesh_format, target_faces=500)
+
+    job = house.wait_until(job_id, "succeeded")
+    answer = house.ask("GET", f"/jobs/{job_id}/mesh")
+    assert answer.body.startswith(begins)
+    assert answer.headers["content-type"] == media_type
+    assert job["artifact"]["filename"].endswith(f".{mesh_format}")
+    if mesh_format == "3mf":
+        assert "Metadata/thumbnail.png" in ZipFile(io.BytesIO(answer.body)).namelist()
+
+
+def test_a_file_keeps_to_the_size_that_was_asked(house: House, outside: Outside) -> None:
+    job_id = house.submit(image_url=outside.url("/small.png"), max_bytes=30_000)
+
+    job = house.wait_until(job_id, "succeeded")
+    assert 15_000 < job["artifact"]["size"] <= 30_000
+    assert job["print"]["watertight"] is True
+
+
+def test_a_preview_shows_two_views(house: House, outside: Outside) -> None:
+    job_id = house.submit(image_url=outside.url("/seen.png"), target_faces=500)
+
+    house.wait_until(job_id, "succeeded")
+    answer = house.ask("GET", f"/jobs/{job_id}/preview.png")
+    assert answer.headers["content-type"] == "image/png"
+    with Image.open(io.BytesIO(answer.body)) as picture:
+        assert picture.size == (640, 320)
+        assert np.asarray(picture.convert("L")).std() > 10
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"height_mm": 0.5}, {"height_mm": 3000}, {"target_faces": 50}, {"max_bytes": 10}, {"format": "fbx"}],
+)
+def test_wishes_out_of_bounds_are_refused_by_name(
+    house: House, outside: Outside, wish: dict[str, object]
+) -> None:
+    request = {"session_id": "s", "asset_id": "a", "image_url": outside.url("/x.png")}
+
+    answer = house.ask("POST", "/generate-3d", request | wish)
+    assert answer.status == 422
+    assert next(iter(wish)) in str(answer.json["errors"])
