@@ -24,11 +24,12 @@ POINTS_STEP = 4096
 
 
 def points_that_fit(device: torch.device, *, bytes_per_point: int, memory_share: float) -> int:
-    """How many points a call may have, judged by the memory that is free now; no bound on a CPU."""
+    """How many points a call may have, judged by the memory that is free or kept for reuse now; a CPU sets no bound."""
     if device.type != "cuda":
         return MAX_POINTS_PER_CALL
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    points = int(memory_share * free_bytes / bytes_per_point) // POINTS_STEP * POINTS_STEP
+    kept_bytes = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    points = int(memory_share * (free_bytes + kept_bytes) / bytes_per_point) // POINTS_STEP * POINTS_STEP
     return min(MAX_POINTS_PER_CALL, max(MIN_POINTS_PER_CALL, points))
 
 

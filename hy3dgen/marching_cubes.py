@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from hy3dgen.geometry import Mesh
@@ -29,7 +28,7 @@ def extract_surface(field: SparseField) -> Mesh:
     edges = triangle_edges(field)
     crossed, faces = numbered(edges, num_edges=3 * len(field.keys))
     vertices = field.grid.world(edge_crossings(field, crossed))
-    return Mesh(vertices.cpu().numpy(), faces.int().cpu().numpy().astype(np.int32, copy=False))
+    return Mesh(vertices.cpu().numpy(), faces.cpu().numpy())
 
 
 def triangle_edges(field: SparseField) -> Int64[Tensor, "triangles 3"]:
@@ -50,7 +49,7 @@ def triangle_edges(field: SparseField) -> Int64[Tensor, "triangles 3"]:
 
 def numbered(
     edges: Int64[Tensor, "triangles 3"], num_edges: int
-) -> tuple[Int64[Tensor, " vertices"], Int64[Tensor, "triangles 3"]]:
+) -> tuple[Int64[Tensor, " vertices"], Int32[Tensor, "triangles 3"]]:
     """The distinct edges in order, and the triangles as places among them."""
     is_crossed = torch.zeros(num_edges, dtype=torch.bool, device=edges.device)
     is_crossed[edges.flatten()] = True
