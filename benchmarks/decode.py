@@ -17,7 +17,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -152,13 +153,12 @@ def _grown(mask: Tensor) -> Tensor:
 
 def measure_extraction() -> Iterator[Row]:
     yield ("body", "R", "active cells", "scikit-image dense, CPU s", "ours, CPU s", "ratio")
-    for resolution, names in ((128, BODIES), (256, BODIES), (512, LARGE_BODIES)):
+    for resolution, names in ((256, BODIES), (512, LARGE_BODIES)):
         for name in names:
             field = decode(name, resolution)
             volume = dense_field(field_of(name), BOX, resolution).values.numpy()
             dense, sparse = interleaved(
-                lambda volume=volume: marching_cubes(volume, LEVEL),
-                lambda field=field: extract_surface(field),
+                partial(marching_cubes, volume, LEVEL), partial(extract_surface, field)
             )
             seconds = (f"{dense:.3f}", f"{sparse:.3f}", f"{dense / sparse:.1f}x")
             yield (name, str(resolution), f"{len(field.cells):,}", *seconds)
@@ -204,7 +204,9 @@ def memory_row(name: str, resolution: int) -> Row:
     return (name, str(resolution), *sizes)
 
 
-def measure_decode(device: torch.device, dtype: torch.dtype, resolution: int) -> Iterator[Row]:
+def measure_decode(
+    device: torch.device, dtype: torch.dtype, resolution: int, modes: Sequence[Mode]
+) -> Iterator[Row]:
     """The network is run at its published size for its cost; random weights have no surface, so `solid` answers."""
     clock = time.process_time if device.type == "cpu" else _synchronised
     decoder = GeometryDecoder(PUBLISHED_DECODER).to(device, dtype).eval()
@@ -216,7 +218,7 @@ def measure_decode(device: torch.device, dtype: torch.dtype, resolution: int) ->
     dense = num_calls * one_call
     told = f"dense, keys anew in each call: {num_calls} times the median of {SAMPLED_DENSE_CALLS}"
     yield (told, str(resolution), f"{(resolution + 1) ** 3:,}", "0", f"{dense:.1f}", "1")
-    for mode in MODES:
+    for mode in modes:
         begun = clock()
         field = _decode_through(decoder, tokens, resolution, mode)
         extract_surface(field)
@@ -269,6 +271,7 @@ def main() -> None:
     )
     parser.add_argument("sections", nargs="*", default=["queries", "extraction", "memory", "decode"])
     parser.add_argument("--resolution", type=int, default=256, help="of the whole decode")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="of the whole decode")
     parser.add_argument("--memory-of", nargs=2, metavar=("BODY", "R"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -280,22 +283,22 @@ def main() -> None:
     )
     for section in arguments.sections:
         print(f"\n{section}")
-        for number, row in enumerate(rows_of(section, arguments.resolution)):
+        for number, row in enumerate(rows_of(section, arguments.resolution, arguments.modes)):
             print("|", " | ".join(row), "|", flush=True)
             if number == 0:
                 print("|---" * len(row) + "|")
 
 
-def rows_of(section: str, resolution: int) -> Iterator[Row]:
+def rows_of(section: str, resolution: int, modes: Sequence[Mode]) -> Iterator[Row]:
     if section != "decode":
         yield from {"queries": measure_queries, "extraction": measure_extraction, "memory": measure_memory}[
             section
         ]()
     elif torch.cuda.is_available():
         for dtype in (torch.float16, torch.bfloat16):
-            yield from measure_decode(torch.device("cuda"), dtype, resolution)
+            yield from measure_decode(torch.device("cuda"), dtype, resolution, modes)
     else:
-        yield from measure_decode(torch.device("cpu"), torch.float32, resolution)
+        yield from measure_decode(torch.device("cpu"), torch.float32, resolution, modes)
 
 
 if __name__ == "__main__":
