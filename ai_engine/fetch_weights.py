@@ -85,7 +85,7 @@ def fetch(weights: Weights, models: Path) -> Path:
         return _checked_in_place(path, Seal(weights.size_bytes, weights.sha256))
     if constants.is_offline_mode():
         raise FetchFailed(
-            f"HF_HUB_OFFLINE is set and {path} is missing. Unset it, or put the file there yourself; "
+            f"HF_HUB_OFFLINE is set and {path} is missing. Set it to 0, or put the file there yourself; "
             f"it comes from {_public_url(weights)}"
         )
     download = locate(weights)
