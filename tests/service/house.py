@@ -179,7 +179,7 @@ class House:
             "LOG_FORMAT": "json",
             "QUEUE_POLL_S": "0.05",
             "LEASE_S": "10",
-            "DRAIN_S": "5",
+            "DRAIN_S": "60",
             "OMP_NUM_THREADS": "1",
         }
         with self.log_path(name).open("ab") as log:
@@ -202,7 +202,7 @@ class House:
         """SIGTERM; the exit status."""
         process = self.running.pop(name)
         process.terminate()
-        return process.wait(60)
+        return process.wait(120)
 
     def close(self) -> None:
         for process in self.running.values():

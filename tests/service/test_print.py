@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from zipfile import ZipFile
 
@@ -79,8 +80,10 @@ def test_a_file_keeps_to_the_size_that_was_asked(house: House, outside: Outside)
 def test_a_preview_shows_two_views(house: House, outside: Outside) -> None:
     job_id = house.submit(image_url=outside.url("/seen.png"), target_faces=500)
 
-    house.wait_until(job_id, "succeeded")
-    answer = house.ask("GET", f"/jobs/{job_id}/preview.png")
+    job = house.wait_until(job_id, "succeeded")
+    told = job["artifact"]["preview"]
+    answer = house.ask("GET", told["url"])
+    assert hashlib.sha256(answer.body).hexdigest() == told["sha256"]
     assert answer.headers["content-type"] == "image/png"
     with Image.open(io.BytesIO(answer.body)) as picture:
         assert picture.size == (640, 320)
