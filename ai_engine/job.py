@@ -405,6 +405,9 @@ def described(job: Job, result: JobResult) -> dict[str, Any]:
         "units": mesh.units,
         "bbox": [round(side, 4) for side in mesh.bbox],
     }
+    if result.preview is not None:
+        preview = {"media_type": "image/png", "size": result.preview.size, "sha256": result.preview.sha256}
+        artifact["preview"] = preview
     return {"artifact": artifact, "print": mesh.print}
 
 

@@ -74,6 +74,8 @@ def view_of(record: JobRecord) -> JobView:
     facts = described(job, result) if result else {}
     if facts:
         facts["artifact"]["url"] = f"/jobs/{job.job_id}/mesh"
+        if "preview" in facts["artifact"]:
+            facts["artifact"]["preview"]["url"] = f"/jobs/{job.job_id}/preview.png"
     return JobView(
         job_id=job.job_id,
         session_id=job.session_id,
