@@ -68,6 +68,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         try:
             workshop = open_workshop(settings)
         except StartupError:
+            keeper.stop()
             leases.describe(executor_id, WorkerState.FAILED)
             leases.give_up(executor_id)
             raise

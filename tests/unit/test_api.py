@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -152,8 +152,9 @@ def test_a_worker_whose_model_is_missing_says_which_file_and_callers_see_failed(
     )
 
     with pytest.raises(StartupError, match=r"u2net\.onnx"):
-        run_worker(settings, Event())
+        run_worker(settings, threading.Event())
 
+    assert "lease-keeper" not in {thread.name for thread in threading.enumerate()}
     assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (503, {"status": "failed"})
 
 
