@@ -56,7 +56,9 @@ class ShapeModel:
             raise StartupError(str(error)) from error
         except torch.OutOfMemoryError as error:
             raise StartupError(f"{settings.model_path.name} does not fit the memory of {device}") from error
-        logger.info("model loaded in %.1f s: %s on %s", time.monotonic() - begun_s, settings.model_path, device)
+        logger.info(
+            "model loaded in %.1f s: %s on %s", time.monotonic() - begun_s, settings.model_path, device
+        )
         return cls(pipeline, vae, device)
 
     @property
@@ -151,4 +153,6 @@ def _told_as_job_errors() -> Iterator[None]:
     except shape_errors.EmptyMesh as error:
         raise EmptyMesh(str(error)) from error
     except (shape_errors.GpuOutOfMemory, torch.OutOfMemoryError) as error:
-        raise GpuOutOfMemory("The job does not fit the device's memory, not even in its smallest form") from error
+        raise GpuOutOfMemory(
+            "The job does not fit the device's memory, not even in its smallest form"
+        ) from error
