@@ -153,7 +153,7 @@ def _grown(mask: Tensor) -> Tensor:
 
 def measure_extraction() -> Iterator[Row]:
     yield ("body", "R", "active cells", "scikit-image dense, CPU s", "ours, CPU s", "ratio")
-    for resolution, names in ((256, BODIES), (512, LARGE_BODIES)):
+    for resolution, names in ((256, BODIES), (512, ("plate", "solid"))):
         for name in names:
             field = decode(name, resolution)
             volume = dense_field(field_of(name), BOX, resolution).values.numpy()
@@ -259,9 +259,7 @@ def _decode_through(decoder: GeometryDecoder, tokens: Tensor, resolution: int, m
         cost = decoder(points[None], key, value)[0]
         return body(points.cpu()).to(points.device) + 0.0 * cost
 
-    options = DecodeOptions(
-        mode, max_points_per_call=DENSE_POINTS_PER_CALL if points_on_cpu(tokens) else 2**17
-    )
+    options = DecodeOptions(mode, max_points_per_call=DENSE_POINTS_PER_CALL if tokens.is_cpu else 2**17)
     return decode_field(query, BOX, resolution, level=LEVEL, device=tokens.device, options=options)
 
 

@@ -13,11 +13,12 @@ from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from hy3dgen.geometry import Mesh
-from hy3dgen.lattice import AXIS_UNITS, locate, unpack
+from hy3dgen.lattice import AXIS_UNITS, unpack
 from hy3dgen.marching_cubes_table import EDGES, code_table
 from hy3dgen.sparse_field import SparseField
 
-CELLS_PER_BLOCK = 2**19
+CELLS_PER_BLOCK = 2**16
+"""Cells handled at once: small enough that most of it stays in the processor's cache."""
 
 
 def extract_surface(field: SparseField) -> Mesh:
@@ -35,15 +36,17 @@ def triangle_edges(field: SparseField) -> Int64[Tensor, "triangles 3"]:
     """The three lattice edges of each triangle; an edge's number is 3 * its lower point + its axis."""
     triangles, counts = triangle_table(field.codes.device)
     owner, axis = torch.tensor(EDGES, device=field.codes.device).unbind(-1)
+    column, is_upper = owner % 4, owner // 4
     parts = [torch.empty((0, 3), dtype=torch.int64, device=field.codes.device)]
     blocks = zip(field.cells.split(CELLS_PER_BLOCK), field.codes.split(CELLS_PER_BLOCK), strict=True)
     for cells, block_codes in blocks:
         codes = block_codes.long()
-        corners = field.corners(cells)
+        columns = field.columns(cells)
         has_triangle = torch.arange(triangles.shape[1], device=codes.device) < counts[codes][:, None]
         row, nth = has_triangle.nonzero(as_tuple=True)
         edges = triangles[codes[row], nth]
-        parts.append(3 * corners[row[:, None], owner[edges]] + axis[edges])
+        points = columns[row[:, None], column[edges]] + is_upper[edges]
+        parts.append(3 * points + axis[edges])
     return torch.cat(parts)
 
 
@@ -61,7 +64,7 @@ def edge_crossings(field: SparseField, edges: Int64[Tensor, " n"]) -> Float[Tens
     """Where the field crosses its level on each edge, linear between the ends: float64, in finest-cell units."""
     point, axis = edges // 3, edges % 3
     units = torch.tensor(AXIS_UNITS, device=edges.device)
-    far, _ = locate(field.keys, field.keys[point] + units[axis])
+    far = torch.searchsorted(field.keys, field.keys[point] + units[axis])
     near_value = field.logits[point].double() - field.level
     far_value = field.logits[far].double() - field.level
     positions = unpack(field.keys[point]).double()

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
-from hy3dgen.lattice import AXIS_UNITS, Grid, Level, locate
+from hy3dgen.lattice import AXIS_UNITS, Grid
 from hy3dgen.marching_cubes_table import CORNERS
 
 
@@ -82,16 +82,17 @@ class SparseField:
         """The lattice key of each cell."""
         return self.keys[self.cells]
 
-    def corners(self, cells: Int32[Tensor, " n"]) -> Int64[Tensor, "n 8"]:
-        """Which points are the corners of some of the cells, in the order of `CORNERS`."""
-        lower = cells.long()
-        columns = {(0, 0): lower}
-        for x, y in ((1, 0), (0, 1), (1, 1)):
-            columns[x, y] = locate(self.keys, self.keys[lower] + x * AXIS_UNITS[0] + y * AXIS_UNITS[1])[0]
-        # z changes fastest in the keys, and all eight corners are present: the upper one follows the lower one.
-        return torch.stack([columns[x, y] + z for x, y, z in CORNERS], dim=-1)
+    def columns(self, cells: Int32[Tensor, " n"]) -> Int64[Tensor, "n 4"]:
+        """Which points are the lower ends of the four upright edges of some of the cells: corners 0 to 3.
 
-    @property
-    def finest(self) -> Level:
-        """The level that the cells are of."""
-        return Level(self.grid, 1)
+        The upper end, four corners on, is the next point: z changes fastest in the keys, and all corners are present.
+        """
+        lower = cells.long()
+        keys = self.keys[lower]
+        others = (torch.searchsorted(self.keys, keys + _offset(corner)) for corner in (1, 2, 3))
+        return torch.stack([lower, *others], dim=-1)
+
+
+def _offset(corner: int) -> int:
+    """How far in keys a corner is from the lower corner of its cell."""
+    return sum(unit for unit, step in zip(AXIS_UNITS, CORNERS[corner], strict=True) if step)
