@@ -153,7 +153,8 @@ def _bodies(mesh: Mesh) -> _Bodies:
     labels = face_bodies(mesh.faces, len(mesh.vertices))
     # From near the middle: a small body far from the origin would be a small difference of large numbers.
     corners = mesh.corners() - mesh.vertices.mean(axis=0)
-    areas, volumes = row_lengths(area_vectors(corners)), signed_volumes(corners)
+    vectors = area_vectors(corners)
+    areas, volumes = row_lengths(vectors), signed_volumes(corners, vectors)
     return _Bodies(
         labels, *(np.bincount(labels, of_faces).astype(np.float64) for of_faces in (areas, volumes))
     )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from ai_engine.mesh import Mesh
-from ai_engine.mesh_surface import Doubles, Numbers, cross, row_lengths
+from ai_engine.mesh_near import FaceFinder
+from ai_engine.mesh_surface import Doubles, Numbers, cross
 
 MAX_FACES_TESTED = 10_000
-TESTED_AT_ONCE = 10_000
 
 Flags = NDArray[np.bool_]
 
@@ -42,33 +40,14 @@ def crossing_faces(mesh: Mesh, tested: Numbers) -> Numbers:
 
 def _near_pairs(mesh: Mesh, tested: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
     """Pairs of a tested face and another whose bounding boxes meet."""
-    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
-    lower, upper = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
-    centres = ((lower + upper) / 2).astype(np.float64)
-    radii = row_lengths((upper - lower).astype(np.float64) / 2)
-    # Faces of like size together: one large face must not make everything its neighbour.
-    sizes = np.frexp(radii)[1]
-    for size in np.unique(sizes):
-        members = np.flatnonzero(sizes == size)
-        tree = cKDTree(centres[members], balanced_tree=False, compact_nodes=False)
-        reach = radii[tested] + radii[members].max()
-        for one, near in _within_reach(tree, centres[tested], reach):
-            pairs = tested[one], members[near]
-            meets = np.all(
-                (lower[pairs[0]] <= upper[pairs[1]]) & (lower[pairs[1]] <= upper[pairs[0]]), axis=1
-            )
-            meets &= pairs[0] != pairs[1]
-            yield pairs[0][meets], pairs[1][meets]
-
-
-def _within_reach(tree: cKDTree, points: Doubles, reach: Doubles) -> Iterator[tuple[Numbers, Numbers]]:
-    """Pairs of a point and a node of `tree` within its reach, as numbers, those of some thousand points at once."""
-    for start in range(0, len(points), TESTED_AT_ONCE):
-        piece = slice(start, start + TESTED_AT_ONCE)
-        lists = tree.query_ball_point(points[piece], reach[piece], return_sorted=False)
-        counts = np.fromiter(map(len, lists), np.int64, len(lists))
-        near = np.fromiter(chain.from_iterable(lists), np.int64, int(counts.sum()))
-        yield start + np.repeat(np.arange(len(lists)), counts), near
+    finder = FaceFinder.of(mesh)
+    lower, upper = finder.lower, finder.upper
+    for points, other in finder.near(finder.centres[tested], finder.radii[tested]):
+        one = tested[points]
+        below = np.take(lower, one, axis=0) <= np.take(upper, other, axis=0)
+        above = np.take(lower, other, axis=0) <= np.take(upper, one, axis=0)
+        meets = np.all(below & above, axis=1) & (one != other)
+        yield one[meets], other[meets]
 
 
 def _cut(one: Doubles, other: Doubles) -> Flags:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO
 
 import numpy as np
@@ -118,12 +117,10 @@ def read_stl(data: bytes) -> Mesh:
     return welded(np.ascontiguousarray(records["corners"]))
 
 
-def through_stl(mesh: Mesh) -> Mesh:
-    """The mesh as a slicer reads it: written to an STL file, read from it, welded."""
-    with TemporaryDirectory(prefix="mesh-") as folder:
-        path = Path(folder) / "mesh.stl"
-        write_stl(mesh, path)
-        return read_stl(path.read_bytes())
+def through_stl(mesh: Mesh, path: FilePath, notes: FileNotes | None = None) -> Mesh:
+    """The mesh as a slicer reads it: written to an STL file at `path`, read from it, welded."""
+    write_mesh(mesh, path, "stl", notes=notes)
+    return read_stl(Path(path).read_bytes())
 
 
 def _refuse_what_is_no_number(mesh: Mesh) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -218,25 +220,32 @@ class JobLine:
     def finish(self, picture: Record, cutout: Record, mesh: Record) -> Record:
         """The mesh file that the caller gets."""
         source = self._present(mesh, lambda: self.shape(picture, cutout))
-        with self.workshop.lanes.finish, _Clock() as clock:
+        with self.workshop.lanes.finish, _Clock() as clock, TemporaryDirectory(prefix="mesh-") as folder:
             self.run.progress(Stage.FINISH, 0, 1)
-            finished, report = finish(_load(source), _face_limited(self.job), see=through_stl)
+            stl = Path(folder) / "mesh.stl"
+            finished, report = finish(
+                _load(source),
+                _face_limited(self.job),
+                see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
+            )
             picture_of_mesh = preview_png(finished, is_z_up=self.job.print_options.is_mm)
             preview = self.workshop.store.put_bytes(self.job.job_id, "preview.png", picture_of_mesh)
-            artifact = self._write(finished, picture_of_mesh)
+            artifact = self._write(finished, stl, picture_of_mesh)
         facts = asdict(_facts(self.job, report))
         return _record(artifact, {Stage.FINISH: clock.seconds}) | {"preview": asdict(preview), "mesh": facts}
 
-    def _write(self, mesh: Mesh, thumbnail: bytes) -> Artifact:
+    def _write(self, mesh: Mesh, stl: Path, thumbnail: bytes) -> Artifact:
+        """The file in the format asked for; `stl` holds the mesh already."""
         job, max_bytes = self.job, self.job.print_options.max_bytes
-        notes = FileNotes(job.asset_id, rfc3339(job.accepted_at_s), is_mm=job.print_options.is_mm)
-        artifact = self.workshop.store.put(
-            job.job_id,
-            f"mesh.{job.format}",
-            lambda path: write_mesh(
-                mesh, path, job.format, notes=notes, thumbnail=None if max_bytes else thumbnail
-            ),
-        )
+
+        def write(path: Path) -> None:
+            if job.format == "stl":
+                shutil.move(stl, path)
+            else:
+                fitting = None if max_bytes else thumbnail
+                write_mesh(mesh, path, job.format, notes=_notes(job), thumbnail=fitting)
+
+        artifact = self.workshop.store.put(job.job_id, f"mesh.{job.format}", write)
         if max_bytes is not None and artifact.size > max_bytes:
             raise ResultTooLarge(f"The file has {artifact.size} bytes, {max_bytes} were allowed.")
         return artifact
@@ -276,6 +285,10 @@ def _face_limited(job: Job) -> PrintOptions:
     if wished.max_bytes is not None:
         limits.append(most_faces_in(wished.max_bytes, job.format))
     return replace(wished, target_faces=min(limits)) if limits else wished
+
+
+def _notes(job: Job) -> FileNotes:
+    return FileNotes(job.asset_id, rfc3339(job.accepted_at_s), is_mm=job.print_options.is_mm)
 
 
 def _facts(job: Job, report: PrintReport) -> MeshFacts:

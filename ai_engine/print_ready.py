@@ -14,11 +14,11 @@ from ai_engine.errors import EmptyMesh, NotPrintable
 from ai_engine.job import PrintOptions, Stage
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_clean import Repairs, clean
+from ai_engine.mesh_distance import hausdorff
 from ai_engine.mesh_pose import flat_based, scale_to, stood, y_up, z_up
 from ai_engine.mesh_repair import repair
 from ai_engine.mesh_report import PrintReport, report
 from ai_engine.mesh_simplify import simplify
-from ai_engine.mesh_surface import hausdorff
 from ai_engine.mesh_topology import edge_facts, weld
 
 __all__ = ["MIN_BASE_SHARE", "PrintReport", "finish", "report"]

@@ -1,0 +1,79 @@
+"""How far surfaces are from each other. In the meshes' own units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ai_engine.mesh import Mesh
+from ai_engine.mesh_near import FaceFinder, search_tree
+from ai_engine.mesh_surface import Doubles, area_vectors, corners_of, cross, row_lengths, spread
+
+POINTS_SETTLED_AT_ONCE = 1_000
+
+
+def hausdorff(one: Mesh, other: Mesh, *, num_points: int = 20_000) -> float:
+    """The farthest that any of `num_points` points and as many vertices of either surface lies from the other."""
+    return max(_farthest(one, other, num_points), _farthest(other, one, num_points))
+
+
+def _farthest(source: Mesh, target: Mesh, num_points: int) -> float:
+    """From the points that may be the farthest down to where no other can be."""
+    if len(target.faces) == 0:
+        return float("inf")
+    step = max(1, -(-len(source.vertices) // num_points))
+    points = np.concatenate([source.vertices[::step].astype(np.float64), spread(source, num_points).points])
+    bounds, finder, farthest = _upper_bounds(points, target), FaceFinder.of(target), 0.0
+    falling = np.argsort(-bounds)
+    for start in range(0, len(points), POINTS_SETTLED_AT_ONCE):
+        some = falling[start : start + POINTS_SETTLED_AT_ONCE]
+        if bounds[some[0]] <= farthest:
+            break
+        farthest = max(farthest, float(_exact(points[some], bounds[some], target, finder).max()))
+    return farthest
+
+
+def distances(points: Doubles, mesh: Mesh) -> Doubles:
+    """How far each of `points` [n, 3] is from the surface of `mesh`."""
+    return _exact(points, _upper_bounds(points, mesh), mesh, FaceFinder.of(mesh))
+
+
+def _exact(points: Doubles, bounds: Doubles, mesh: Mesh, finder: FaceFinder) -> Doubles:
+    """The distances of points of which is known that they are no farther than `bounds`."""
+    best = bounds.copy()
+    for which, faces in finder.near(points, bounds):
+        np.minimum.at(best, which, _to_triangles(points[which], corners_of(mesh, faces)))
+    return best
+
+
+def _upper_bounds(points: Doubles, mesh: Mesh) -> Doubles:
+    """The distance of each point to the faces round its nearest vertex: never too small, mostly right."""
+    vertices, uses = np.unique(mesh.faces.ravel(), return_counts=True)
+    faces_by_vertex = np.argsort(mesh.faces.ravel(), kind="stable") // 3
+    _, nearest = search_tree(mesh.vertices[vertices]).query(points)
+    counts = uses[nearest]
+    begins = np.cumsum(counts) - counts
+    within = np.arange(counts.sum()) - np.repeat(begins, counts)
+    faces = faces_by_vertex[np.repeat((np.cumsum(uses) - uses)[nearest], counts) + within]
+    each = _to_triangles(np.repeat(points, counts, axis=0), corners_of(mesh, faces))
+    return np.minimum.reduceat(each, begins)
+
+
+def _to_triangles(points: Doubles, corners: Doubles) -> Doubles:
+    """The distance of each point to its own triangle of `corners` [n, 3, 3]."""
+    normals = area_vectors(corners)
+    lengths = row_lengths(normals)
+    inside = lengths > 0
+    to_edges = np.full(len(points), np.inf)
+    for corner in range(3):
+        start, end = corners[:, corner], corners[:, (corner + 1) % 3]
+        np.minimum(to_edges, _to_segments(points, start, end), out=to_edges)
+        inside &= np.einsum("na,na->n", cross(end - start, points - start), normals) >= 0
+    height = np.abs(np.einsum("na,na->n", points - corners[:, 0], normals))
+    return np.where(inside, height / np.where(lengths > 0, lengths, 1), to_edges)
+
+
+def _to_segments(points: Doubles, start: Doubles, end: Doubles) -> Doubles:
+    along = end - start
+    squared = np.einsum("na,na->n", along, along)
+    share = np.einsum("na,na->n", points - start, along) / np.where(squared > 0, squared, 1)
+    return row_lengths(points - start - np.clip(share, 0, 1)[:, None] * along)
