@@ -6,10 +6,11 @@ order of vertices and faces follows the lattice, so the same field gives the sam
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import torch
-from jaxtyping import Float, Int32, Int64
+from jaxtyping import Bool, Float, Int32, Int64
 from torch import Tensor
 
 from hy3dgen.geometry import Mesh
@@ -17,7 +18,7 @@ from hy3dgen.lattice import AXIS_UNITS, unpack
 from hy3dgen.marching_cubes_table import EDGES, code_table
 from hy3dgen.sparse_field import SparseField
 
-CELLS_PER_BLOCK = 2**16
+CELLS_PER_BLOCK = 2**17
 """Cells handled at once: small enough that most of it stays in the processor's cache."""
 
 
@@ -34,19 +35,15 @@ def extract_surface(field: SparseField) -> Mesh:
 
 def triangle_edges(field: SparseField) -> Int64[Tensor, "triangles 3"]:
     """The three lattice edges of each triangle; an edge's number is 3 * its lower point + its axis."""
-    triangles, counts = triangle_table(field.codes.device)
-    owner, axis = torch.tensor(EDGES, device=field.codes.device).unbind(-1)
-    column, is_upper = owner % 4, owner // 4
+    table = triangle_table(field.codes.device)
     parts = [torch.empty((0, 3), dtype=torch.int64, device=field.codes.device)]
     blocks = zip(field.cells.split(CELLS_PER_BLOCK), field.codes.split(CELLS_PER_BLOCK), strict=True)
     for cells, block_codes in blocks:
         codes = block_codes.long()
-        columns = field.columns(cells)
-        has_triangle = torch.arange(triangles.shape[1], device=codes.device) < counts[codes][:, None]
-        row, nth = has_triangle.nonzero(as_tuple=True)
-        edges = triangles[codes[row], nth]
-        points = columns[row[:, None], column[edges]] + is_upper[edges]
-        parts.append(3 * points + axis[edges])
+        row, nth = table.exists[codes].nonzero(as_tuple=True)
+        code = codes[row]
+        points = field.columns(cells)[row[:, None], table.column[code, nth]]
+        parts.append(3 * points + table.step[code, nth])
     return torch.cat(parts)
 
 
@@ -72,13 +69,27 @@ def edge_crossings(field: SparseField, edges: Int64[Tensor, " n"]) -> Float[Tens
     return positions.scatter_add(1, axis[:, None], share[:, None])
 
 
+@dataclass(frozen=True)
+class TriangleTable:
+    """The triangles of each code: which exist, and the edge at each corner of them.
+
+    An edge starts in one of a cell's four columns of points, and its number is `step` = 3 * (is it at the upper end?)
+    + axis further on than 3 * the column's lower point.
+    """
+
+    exists: Bool[Tensor, "256 most"]
+    column: Int64[Tensor, "256 most 3"]
+    step: Int64[Tensor, "256 most 3"]
+
+
 @cache
-def triangle_table(device: torch.device) -> tuple[Int64[Tensor, "256 most 3"], Int64[Tensor, " 256"]]:
-    """The triangles of each code as edges, filled up with zeros to the longest row, and how many there are."""
+def triangle_table(device: torch.device) -> TriangleTable:
+    """The derived table as tensors, rows filled up to the longest."""
     rows = code_table().triangles
     counts = torch.tensor([len(row) for row in rows])
-    table = torch.zeros(len(rows), int(counts.max()), 3, dtype=torch.int64)
-    for code, row in enumerate(rows):
-        for nth, triangle in enumerate(row):
-            table[code, nth] = torch.tensor(triangle)
-    return table.to(device), counts.to(device)
+    exists = torch.arange(int(counts.max())) < counts[:, None]
+    edges = torch.zeros(*exists.shape, 3, dtype=torch.int64)
+    edges[exists] = torch.tensor([triangle for row in rows for triangle in row])
+    owner, axis = torch.tensor(EDGES).unbind(-1)
+    column, step = (owner % 4)[edges], (3 * (owner // 4) + axis)[edges]
+    return TriangleTable(exists.to(device), column.to(device), step.to(device))
