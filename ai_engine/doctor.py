@@ -189,7 +189,7 @@ def _port(settings: Settings) -> Iterator[Finding]:
 def _addresses(settings: Settings) -> Iterator[Finding]:
     try:
         policies = {"pictures": download_policy(settings), "webhooks": webhook_policy(settings)}
-    except ValueError as error:
+    except StartupError as error:
         yield Finding(
             f"addresses: {error}", "set ALLOWED_PRIVATE_DOWNLOAD_HOSTS and ..._WEBHOOK_HOSTS as host:port,..."
         )
