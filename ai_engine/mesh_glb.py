@@ -60,17 +60,7 @@ def write_glb(
 def _document(
     mesh: Mesh, title: str, to_world: Matrix, bounds: tuple[list[float], list[float]], quantised: bool
 ) -> dict[str, Any]:
-    stride = 8 if quantised else 12
-    index_bytes, vertex_bytes = mesh.faces.size * 4, len(mesh.vertices) * stride
-    positions = {
-        "bufferView": 1,
-        "componentType": _UNSIGNED_SHORT if quantised else _FLOAT,
-        "count": len(mesh.vertices),
-        "type": "VEC3",
-        "min": bounds[0],
-        "max": bounds[1],
-    }
-    indices = {"bufferView": 0, "componentType": _UNSIGNED_INT, "count": mesh.faces.size, "type": "SCALAR"}
+    buffer_views = _buffer_views(mesh, quantised)
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "AI Engine"},
         "scene": 0,
@@ -78,22 +68,40 @@ def _document(
         "nodes": [{"mesh": 0, "name": title or "mesh", "matrix": to_world.T.ravel().tolist()}],
         "meshes": [{"primitives": [{"attributes": {"POSITION": 1}, "indices": 0, "material": 0}]}],
         "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.8}}],
-        "accessors": [indices, positions],
-        "bufferViews": [
-            {"buffer": 0, "byteOffset": 0, "byteLength": index_bytes, "target": _INDICES},
-            {
-                "buffer": 0,
-                "byteOffset": index_bytes,
-                "byteLength": vertex_bytes,
-                "byteStride": stride,
-                "target": _VERTICES,
-            },
-        ],
-        "buffers": [{"byteLength": index_bytes + vertex_bytes}],
+        "accessors": _accessors(mesh, bounds, quantised),
+        "bufferViews": buffer_views,
+        "buffers": [{"byteLength": sum(view["byteLength"] for view in buffer_views)}],
     }
     if quantised:
         document |= {key: ["KHR_mesh_quantization"] for key in ("extensionsUsed", "extensionsRequired")}
     return document
+
+
+def _accessors(mesh: Mesh, bounds: tuple[list[float], list[float]], quantised: bool) -> list[dict[str, Any]]:
+    """What the numbers are: first the corners' vertex numbers, then the vertices' places."""
+    numbers = {"bufferView": 0, "componentType": _UNSIGNED_INT, "count": mesh.faces.size, "type": "SCALAR"}
+    places = {
+        "bufferView": 1,
+        "componentType": _UNSIGNED_SHORT if quantised else _FLOAT,
+        "count": len(mesh.vertices),
+        "type": "VEC3",
+        "min": bounds[0],
+        "max": bounds[1],
+    }
+    return [numbers, places]
+
+
+def _buffer_views(mesh: Mesh, quantised: bool) -> list[dict[str, Any]]:
+    """Where the numbers lie."""
+    stride, index_bytes = 8 if quantised else 12, mesh.faces.size * 4
+    indices = {"byteOffset": 0, "byteLength": index_bytes, "target": _INDICES}
+    vertices = {
+        "byteOffset": index_bytes,
+        "byteLength": len(mesh.vertices) * stride,
+        "byteStride": stride,
+        "target": _VERTICES,
+    }
+    return [{"buffer": 0} | view for view in (indices, vertices)]
 
 
 def _units(is_mm: bool) -> Matrix:

@@ -274,23 +274,37 @@ def compare(cells: int, rounds: int) -> None:
     print(_section(cells, num_faces, num_vertices, told, single))
 
 
+WORDS = {
+    "ours": "ours",
+    "ours_in_mm": "ours, with `height_mm`: pose and walls too",
+    "theirs": "trimesh, self-intersections by pymeshlab",
+    "theirs_pymeshlab": "pymeshlab alone",
+    "simplify_ours": "ours",
+    "simplify_pymeshlab": "pymeshlab, topology kept",
+}
+
+
 def _section(cells: int, num_faces: int, num_vertices: int, told: Any, single: Any) -> str:
-    voxel = 2 * HALF_SIDE / cells
-    base = median(run["cpu_s"] for run in told["ours"])
-    words = {
-        "ours": "ours",
-        "ours_in_mm": "ours, with `height_mm`: pose and walls too",
-        "theirs": "trimesh, self-intersections by pymeshlab",
-        "theirs_pymeshlab": "pymeshlab alone",
-    }
-    lines = [
-        "## Finishing",
-        "",
+    opening = (
         f"`python -m benchmarks.finish`: {num_faces:,} faces, {num_vertices:,} vertices, {NUM_CRUMBS + 1} parts, "
-        f"{cells} cells a side; one thread, processor seconds, median of {len(told['ours'])} rounds in turn.",
-        "",
-        "Clean, write STL, read it back, weld, report:",
-        "",
+        f"{cells} cells a side; one thread, processor seconds, median of {len(told['ours'])} rounds in turn."
+    )
+    simplified = {name: run for name, run in single.items() if name.startswith("simplify")}
+    shown = single["preview"]
+    parts = (
+        f"## Finishing\n\n{opening}",
+        f"Clean, write STL, read it back, weld, report:\n\n{_pair_rows(told)}",
+        f"To {TARGET_FACES:,} faces, Hausdorff both ways by pymeshlab (all vertices, 200,000 points):\n\n"
+        + _simplified_rows(simplified, voxel=2 * HALF_SIDE / cells),
+        _format_rows(single["writers"]["found"], num_faces),
+        f"`preview.png`: {shown['cpu_s']:.2f} CPU s, {shown['found']['bytes'] / 1000:.0f} kB.",
+    )
+    return "\n\n".join(parts)
+
+
+def _pair_rows(told: Any) -> str:
+    base = median(run["cpu_s"] for run in told["ours"])
+    rows = [
         "| | CPU s | wall s | times ours | peak MB above the mesh | came out |",
         "|---|---|---|---|---|---|",
     ]
@@ -298,23 +312,30 @@ def _section(cells: int, num_faces: int, num_vertices: int, told: Any, single: A
         cpu, wall, peak = (median(run[key] for run in runs) for key in ("cpu_s", "wall_s", "peak_mb"))
         found = runs[0]["found"]
         came = f"{found['faces']:,} faces, {'watertight' if found['watertight'] else 'NOT watertight'}"
-        lines.append(f"| {words[name]} | {cpu:.2f} | {wall:.2f} | {cpu / base:.1f} | {peak:.0f} | {came} |")
-    lines += [
-        "",
-        f"To {TARGET_FACES:,} faces, Hausdorff both ways by pymeshlab (all vertices, 200,000 points):",
-        "",
+        rows.append(f"| {WORDS[name]} | {cpu:.2f} | {wall:.2f} | {cpu / base:.1f} | {peak:.0f} | {came} |")
+    return "\n".join(rows)
+
+
+def _simplified_rows(told: Any, *, voxel: float) -> str:
+    rows = [
+        "| | CPU s | faces | Hausdorff, voxels | by our own measure | closed |",
+        "|---|---|---|---|---|---|",
     ]
-    lines += ["| | CPU s | Hausdorff, voxels | by our own measure | closed |", "|---|---|---|---|---|"]
-    for name, word in (("simplify_ours", "ours"), ("simplify_pymeshlab", "pymeshlab, topology kept")):
-        found = single[name]["found"]
+    for name, run in told.items():
+        found = run["found"]
         far, own = found["hausdorff"] / voxel, found["hausdorff_ours"] / voxel
-        lines.append(f"| {word} | {found['seconds']:.2f} | {far:.3f} | {own:.3f} | {found['closed']} |")
-    lines += ["", "| format | CPU s | MB | bytes a face |", "|---|---|---|---|"]
-    for name, (seconds, size) in single["writers"]["found"].items():
-        lines.append(f"| {name} | {seconds:.2f} | {size / 1e6:.1f} | {size / num_faces:.1f} |")
-    shown = single["preview"]
-    lines += ["", f"`preview.png`: {shown['cpu_s']:.2f} CPU s, {shown['found']['bytes'] / 1000:.0f} kB."]
-    return "\n".join(lines)
+        rows.append(
+            f"| {WORDS[name]} | {found['seconds']:.2f} | {found['faces']:,} | {far:.3f} | {own:.3f} "
+            f"| {'yes' if found['closed'] else 'NO'} |"
+        )
+    return "\n".join(rows)
+
+
+def _format_rows(told: Any, num_faces: int) -> str:
+    rows = ["| format | CPU s | MB | bytes a face |", "|---|---|---|---|"]
+    for name, (seconds, size) in told.items():
+        rows.append(f"| {name} | {seconds:.2f} | {size / 1e6:.1f} | {size / num_faces:.1f} |")
+    return "\n".join(rows)
 
 
 def main() -> None:
