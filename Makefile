@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 IMAGE ?=
+# Tools that come with the packages are found before those of the system.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test check lint format serve doctor evaluate clean
 

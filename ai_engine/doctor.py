@@ -159,10 +159,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _database_server(settings: Settings) -> Iterator[Finding]:
-    from sqlalchemy import create_engine, text
+    from sqlalchemy import create_engine, make_url, text
     from sqlalchemy.exc import SQLAlchemyError
 
-    engine = create_engine(settings.jobs_database_url)
+    engine = create_engine(make_url(settings.jobs_database_url).set(drivername="postgresql+psycopg"))
     shown = engine.url.render_as_string(hide_password=True)
     try:
         with engine.connect() as connection:
