@@ -170,7 +170,9 @@ def test_a_preview_is_a_small_png_of_two_views_and_the_same_every_time() -> None
     assert png == preview_png(sphere(16), side_px=64)
 
 
-def test_points_that_are_scattered_to_one_number_are_still_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_that_are_scattered_to_one_number_are_still_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("ai_engine.mesh_topology._MIX", np.zeros(3, np.uint64))
     ball = sphere(6)
     again = welded(ball.corners())
