@@ -111,7 +111,7 @@ class Judge:
         truth = truth_mesh(example.shape)
         return Result(
             family=example.shape.family,
-            overlap=self._overlap(example.shape, tokens),
+            overlap=self.overlap(example.shape, tokens),
             reconstruction=self._reconstruction(example.shape),
             chamfer=chamfer_distance(mesh, truth),
             is_sound=mesh.is_closed and mesh.volume > 0,
@@ -119,7 +119,8 @@ class Judge:
             tiles=_tiles(example, picture, mesh, truth) if self.has_tiles else None,
         )
 
-    def _overlap(self, shape: Shape, tokens: torch.Tensor) -> float:
+    def overlap(self, shape: Shape, tokens: torch.Tensor) -> float:
+        """IoU of what the tokens decode to with the true shape, on the grid."""
         found = self.vae.query_geometry(self.points[None], tokens)[0].numpy() > 0
         truth = sdf(shape, self.points.numpy()) < 0
         return float((found & truth).sum() / (found | truth).sum())
@@ -128,7 +129,7 @@ class Judge:
         if self.encoder is None:
             return float("nan")
         grid = sdf(shape, grid_points(GRID_SIDE, GRID_HALF_SIDE)).clip(-GRID_CLAMP, GRID_CLAMP)
-        return self._overlap(shape, self.vae(self.encoder.encode(torch.from_numpy(grid)[None].float())))
+        return self.overlap(shape, self.vae(self.encoder.encode(torch.from_numpy(grid)[None].float())))
 
 
 def _encoder() -> GridEncoder | None:
