@@ -39,6 +39,7 @@ RemoveBackground = Literal["auto", "always", "never"]
 Quality = Literal["draft", "standard", "high", "max"]
 MeshFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
 WebhookFormat = Literal["multipart", "binary"]
+DecodeMode = Literal["strict", "fast"]
 
 
 class JobStatus(StrEnum):
@@ -149,6 +150,12 @@ class JobRequest(BaseModel):
     bounds: float = Field(
         default=1.01, ge=0.1, le=4, description="Half the side of the cube that is searched."
     )
+    decode_mode: DecodeMode = Field(
+        default="strict",
+        description="Both give the dense surface wherever they touch it. strict begins on a lattice so fine that no "
+        "separate part can hide between its points, as far as the field tells; fast begins coarser, asks half as "
+        "much, and may overlook separate parts smaller than the distance at which the field saturates.",
+    )
     remove_background: RemoveBackground = Field(
         default="auto", description="auto: not where the picture brings a useful alpha channel."
     )
@@ -195,6 +202,7 @@ class JobRequest(BaseModel):
             mc_level=self.mc_level,
             num_chunks=self.num_chunks,
             bounds=self.bounds,
+            decode_mode=self.decode_mode,
         )
 
     def print_options(self) -> PrintOptions:
@@ -223,6 +231,7 @@ class JobOptions:
     """Points asked of the field in one call."""
     bounds: float = 1.01
     """Half the side of the cube that is searched, in model units."""
+    decode_mode: DecodeMode = "strict"
 
 
 @dataclass(frozen=True)
@@ -315,6 +324,22 @@ class MeshFacts:
 
 
 @dataclass(frozen=True)
+class DecodeFacts:
+    """How the field was searched for its surface, and how far that is warranted to be all of it."""
+
+    mode: DecodeMode
+    coarse_resolution: tuple[int, int, int]
+    """Cells along x, y, z of the lattice that the search began on."""
+    saturation_distance: float | None
+    """How far from the surface the field saturates, in model units; None when none was found to measure at."""
+    is_covered: bool
+    """True when no separate part can hide between the first points, as far as the field tells. False: parts
+    smaller than about `saturation_distance` may be absent."""
+    num_queries: int
+    """Points asked of the field."""
+
+
+@dataclass(frozen=True)
 class JobFailure:
     """Why a job ended without a mesh, as the caller is told."""
 
@@ -344,6 +369,7 @@ class JobResult:
     preview: Artifact | None = None
     """A picture of the mesh."""
     mesh: MeshFacts | None = None
+    decode: DecodeFacts | None = None
     failure: JobFailure | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -357,6 +383,7 @@ class JobResult:
             "artifact": Artifact,
             "preview": Artifact,
             "mesh": MeshFacts,
+            "decode": DecodeFacts,
             "failure": JobFailure,
         }
         values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}

@@ -53,6 +53,11 @@ class JobView(BaseModel):
     error: dict[str, Any] | None
     artifact: dict[str, Any] | None
     print: dict[str, Any] | None = Field(description="What a slicer will find.")
+    decode: dict[str, Any] | None = Field(
+        description="How the field was searched: mode, the lattice it began on (coarse_resolution), how far from the "
+        "surface the field saturates (saturation_distance, model units), whether that lattice leaves no room for an "
+        "unseen part (is_covered), and how many points were asked (num_queries)."
+    )
     deliveries: list[DeliveryView]
 
 
@@ -91,6 +96,7 @@ def view_of(record: JobRecord) -> JobView:
         error=asdict(result.failure) if result and result.failure else None,
         artifact=facts.get("artifact"),
         print=facts.get("print"),
+        decode=asdict(result.decode) if result and result.decode else None,
         deliveries=[_delivery(attempt) for attempt in record.deliveries],
     )
 

@@ -1,4 +1,6 @@
-"""A triangle mesh as it travels between stages. Knows no files and no networks."""
+"""A triangle mesh as it travels between stages, and what the shape model tells of how it was made.
+
+Knows no files and no networks."""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ai_engine.job import DecodeFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,3 +36,12 @@ class Mesh:
         """The corner points of faces `start` to `stop`, [n, 3 corners, 3 axes]."""
         # Four times as fast as an index in brackets.
         return np.take(self.vertices, self.faces[start:stop], axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What the shape model made of a picture."""
+
+    mesh: Mesh
+    decode: DecodeFacts | None = None
+    """None where no field was searched."""

@@ -31,6 +31,7 @@ from ai_engine.errors import DownloadError, JobError, ResultTooLarge
 from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import (
     Artifact,
+    DecodeFacts,
     Job,
     JobFailure,
     JobOptions,
@@ -41,7 +42,7 @@ from ai_engine.job import (
     Stage,
     rfc3339,
 )
-from ai_engine.mesh import Mesh
+from ai_engine.mesh import Mesh, Shape
 from ai_engine.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.mesh_preview import preview_png
 from ai_engine.print_ready import PrintReport, finish
@@ -72,8 +73,8 @@ class Model(Protocol):
     def has_gpu(self) -> bool:
         """True when it computes on a GPU."""
 
-    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Mesh:
-        """The mesh of the object in `picture` (RGBA)."""
+    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
+        """The shape of the object in `picture` (RGBA)."""
 
 
 class Run(Protocol):
@@ -150,6 +151,7 @@ class JobLine:
             artifact=Artifact(**file["artifact"]),
             preview=Artifact(**file["preview"]),
             mesh=MeshFacts(**file["mesh"]),
+            decode=DecodeFacts(**mesh["decode"]) if mesh.get("decode") else None,
         )
 
     @property
@@ -212,10 +214,11 @@ class JobLine:
                     denoised_s = clock.seconds
                 self.run.progress(stage, done, total)
 
-            mesh = self.workshop.model.generate(image, self.options, progress)
+            shape = self.workshop.model.generate(image, self.options, progress)
             decoded_s = clock.seconds - denoised_s
-        artifact = self.workshop.store.put(self.job.job_id, "mesh.npz", lambda path: _save(mesh, path))
-        return _record(artifact, {Stage.DENOISE: denoised_s, Stage.DECODE: decoded_s})
+        artifact = self.workshop.store.put(self.job.job_id, "mesh.npz", lambda path: _save(shape.mesh, path))
+        record = _record(artifact, {Stage.DENOISE: denoised_s, Stage.DECODE: decoded_s})
+        return record | {"decode": asdict(shape.decode) if shape.decode else None}
 
     def finish(self, picture: Record, cutout: Record, mesh: Record) -> Record:
         """The mesh file that the caller gets."""

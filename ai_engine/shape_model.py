@@ -16,12 +16,13 @@ import torch
 from PIL import Image
 
 from ai_engine.errors import EmptyMesh, GpuOutOfMemory, NoForeground, StartupError
-from ai_engine.job import JobOptions, Progress, Stage
-from ai_engine.mesh import Mesh
+from ai_engine.job import DecodeFacts, JobOptions, Progress, Stage
+from ai_engine.mesh import Mesh, Shape
 from ai_engine.settings import Settings
 from hy3dgen import errors as shape_errors
 from hy3dgen.octree import DecodeProgress
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE
+from hy3dgen.sparse_field import DecodeReport
 
 TINY_LICENCE = "Apache-2.0"
 PUBLISHED_LICENCE = "Tencent Hunyuan 3D 2.0 Community License (not for the EU, the UK and South Korea)"
@@ -81,7 +82,7 @@ class ShapeModel:
         """The number of steps this checkpoint is sampled with unless a job asks for another."""
         return self.pipeline.config.settings.default_steps
 
-    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Mesh:
+    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
         """The mesh of the object in `picture` (RGBA, background transparent), in model units, Y up.
 
         `progress` hears of each denoising step and each octree level, and may raise to stop there.
@@ -107,7 +108,9 @@ class ShapeModel:
         assert isinstance(latents, torch.Tensor)
         return latents
 
-    def _decode(self, latents: torch.Tensor, options: JobOptions, progress: Progress) -> Mesh:
+    def _decode(self, latents: torch.Tensor, options: JobOptions, progress: Progress) -> Shape:
+        reports: list[DecodeReport] = []
+
         def on_level(level: DecodeProgress) -> None:
             progress(Stage.DECODE, level.level, level.num_levels)
 
@@ -119,9 +122,11 @@ class ShapeModel:
             octree_resolution=options.octree_resolution,
             mc_level=options.mc_level,
             num_chunks=options.num_chunks,
+            decode_mode=options.decode_mode,
             on_level=on_level,
+            on_report=reports.append,
         )
-        return Mesh(mesh.vertices, mesh.faces)
+        return Shape(Mesh(mesh.vertices, mesh.faces), _facts(reports[0], options))
 
 
 def choose_device(name: str | Literal["auto"], *, require_gpu: bool) -> torch.device:
@@ -141,6 +146,16 @@ def choose_device(name: str | Literal["auto"], *, require_gpu: bool) -> torch.de
     if require_gpu and device.type != "cuda":
         raise StartupError("REQUIRE_GPU is set, but there is no GPU to use; unset it to run on the CPU")
     return device
+
+
+def _facts(report: DecodeReport, options: JobOptions) -> DecodeFacts:
+    return DecodeFacts(
+        mode=options.decode_mode,
+        coarse_resolution=report.coarse_resolution,
+        saturation_distance=report.saturation_distance,
+        is_covered=report.is_covered,
+        num_queries=report.num_queries,
+    )
 
 
 @contextmanager

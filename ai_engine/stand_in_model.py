@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ai_engine.job import JobOptions, Progress, Stage
-from ai_engine.mesh import Mesh
+from ai_engine.mesh import Mesh, Shape
 
 RADIUS = 0.8
 """In model units."""
@@ -31,14 +31,14 @@ class StandInModel:
     has_gpu: bool = False
     default_steps: int = 5
 
-    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Mesh:
+    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
         """A closed sphere in model units, Y up."""
         steps = options.num_inference_steps or self.default_steps
         for done in range(1, steps + 1):
             time.sleep(self.step_s)
             progress(Stage.DENOISE, done, steps)
         progress(Stage.DECODE, 1, 1)
-        return sphere(RADIUS)
+        return Shape(sphere(RADIUS))
 
 
 def sphere(radius: float, *, num_rings: int = NUM_RINGS, num_spokes: int = NUM_SPOKES) -> Mesh:

@@ -155,15 +155,15 @@ class SurfaceSearch:
         """
         *coarser, finest = coarse_levels(self.grid)
         for level in coarser:
-            if not self.is_calibrated_at_surface or self.is_covered_by(level):
+            if not self.is_calibrated_at_surface or self.is_covered_by(level, self.options.mode):
                 surface = self.read_whole(level)
-                if self.is_covered_by(level):
+                if self.is_covered_by(level, self.options.mode):
                     return surface
         return self.read_whole(finest)
 
-    def is_covered_by(self, level: Level) -> bool:
-        """True when the probe says that the field can't saturate between the points of a level."""
-        needed = COVER_FACTOR[self.options.mode] * level.half_diagonal
+    def is_covered_by(self, level: Level, mode: Mode) -> bool:
+        """True when the probe says that the points of a level are as dense as `mode` wants them."""
+        needed = COVER_FACTOR[mode] * level.half_diagonal
         is_fine_enough = self.calibration is not None and self.calibration.saturation_distance >= needed
         return level.stride == 1 or is_fine_enough
 
@@ -327,7 +327,7 @@ class SurfaceSearch:
             coarse_resolution=coarse.cells,
             saturation_distance=None if measured is None else measured.saturation_distance,
             steepness=None if measured is None else measured.steepness,
-            is_covered=self.is_covered_by(coarse),
+            is_covered=self.is_covered_by(coarse, "strict"),
             levels=tuple(self.level_reports),
             num_queries=query.num_points,
             num_probe_queries=query.num_points - len(self.memory.keys),

@@ -18,7 +18,9 @@ from hy3dgen.geometry import Box, Mesh
 from hy3dgen.layers import LAYER_NORM_EPS, Mlp, attend
 from hy3dgen.marching_cubes import extract_surface
 from hy3dgen.octree import DecodeOptions, Mode, OnLevel, decode_field
-from hy3dgen.sparse_field import SparseField
+from hy3dgen.sparse_field import DecodeReport, SparseField
+
+OnReport = Callable[[DecodeReport], None]
 
 POST_NORM_EPS = 1e-5  # Trained so: the one layer norm with another epsilon.
 
@@ -168,12 +170,13 @@ class ShapeVAE(nn.Module):
         num_chunks: int = 8000,
         decode_mode: Mode = "strict",
         on_level: OnLevel | None = None,
+        on_report: OnReport | None = None,
     ) -> list[Mesh]:
         """One closed mesh per row of `latents`, which came out of `vae(...)`; vertices in model units.
 
         `bounds` is a half extent or the six numbers of a box, `octree_resolution` the number of cells along each
         axis, `num_chunks` (a published name) the most points asked in one call. `on_level` hears of each finished
-        octree level and may raise to stop.
+        octree level and may raise to stop; `on_report` hears how each shape's decode went.
 
         Raises:
             LatentShapeError: `latents` skipped `vae(...)`.
@@ -195,7 +198,7 @@ class ShapeVAE(nn.Module):
             )
             for tokens in latents
         )
-        return [_surface(field) for field in fields]
+        return [_surface(field, on_report) for field in fields]
 
     def _query(self, tokens: Float[Tensor, "1 tokens width"]) -> Callable[[Tensor], Tensor]:
         """The field of one shape as a function of points [n, 3]; keys and values are made once."""
@@ -203,7 +206,9 @@ class ShapeVAE(nn.Module):
         return lambda points: self.geometry(points[None], key, value)[0]
 
 
-def _surface(field: SparseField) -> Mesh:
+def _surface(field: SparseField, on_report: OnReport | None) -> Mesh:
+    if on_report is not None:
+        on_report(field.report)
     mesh = extract_surface(field)
     if mesh.is_empty:
         raise EmptyMesh(

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from ai_engine.errors import JobCancelled, UnreadableImage
 from ai_engine.job import (
     Artifact,
+    DecodeFacts,
     Job,
     JobEvent,
     JobFailure,
@@ -50,6 +51,7 @@ def result() -> JobResult:
         model={"id": "m"},
         artifact=Artifact("x/mesh.stl", "ab" * 32, 184),
         mesh=MeshFacts("stl", 2, "model", (1.0, 2.0, 3.0), {"watertight": True}),
+        decode=DecodeFacts("strict", (64, 64, 64), 0.03, True, 1000),
     )
 
 

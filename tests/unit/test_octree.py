@@ -312,6 +312,7 @@ def test_the_earlier_the_field_saturates_the_finer_the_coarse_lattice() -> None:
         return report.coarse_resolution[0], report.is_covered
 
     assert coarse("fast", 0.04) == (38, True)
+    assert coarse("fast", 0.03) == (38, False)
     assert coarse("strict", 0.03) == (75, True)
     assert coarse("strict", 0.004) == (75, False)
 

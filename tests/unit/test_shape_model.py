@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def picture() -> Image.Image:
 
 
 def test_a_picture_becomes_a_closed_mesh_in_the_box(model: ShapeModel, picture: Image.Image) -> None:
-    mesh = model.generate(picture, OPTIONS, ignore)
+    mesh = model.generate(picture, OPTIONS, ignore).mesh
     edges = np.sort(
         np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]), axis=1
     )
@@ -43,7 +44,7 @@ def test_a_picture_becomes_a_closed_mesh_in_the_box(model: ShapeModel, picture: 
 
 
 def test_the_same_seed_gives_the_same_mesh_byte_for_byte(model: ShapeModel, picture: Image.Image) -> None:
-    first, again = (model.generate(picture, OPTIONS, ignore) for _ in range(2))
+    first, again = (model.generate(picture, OPTIONS, ignore).mesh for _ in range(2))
     assert first.vertices.tobytes() == again.vertices.tobytes()
     assert first.faces.tobytes() == again.faces.tobytes()
 
@@ -68,6 +69,27 @@ def test_a_job_stops_between_two_steps_when_progress_raises(
 
     with pytest.raises(JobCancelled):
         model.generate(picture, OPTIONS, stop)
+
+
+def test_the_decode_mode_chooses_the_first_lattice_and_tells_what_may_hide(
+    model: ShapeModel, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steep_sphere(points: torch.Tensor) -> torch.Tensor:
+        return torch.tanh((0.6 - points.norm(dim=-1)) / 0.0175)
+
+    monkeypatch.setattr(model.vae, "_query", lambda tokens: steep_sphere)
+    options = replace(OPTIONS, octree_resolution=96)
+
+    strict, fast = (
+        model.generate(picture, replace(options, decode_mode=mode), ignore) for mode in ("strict", "fast")
+    )
+
+    assert (strict.decode.mode, strict.decode.coarse_resolution) == ("strict", (96, 96, 96))
+    assert (fast.decode.mode, fast.decode.coarse_resolution) == ("fast", (48, 48, 48))
+    assert (strict.decode.is_covered, fast.decode.is_covered) == (True, False)
+    assert strict.decode.saturation_distance == pytest.approx(0.0175 * np.arctanh(0.95), rel=0.15)
+    assert fast.decode.num_queries < strict.decode.num_queries
+    assert np.array_equal(strict.mesh.vertices, fast.mesh.vertices)
 
 
 def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:

@@ -22,12 +22,12 @@ def test_the_sphere_is_closed_and_faces_outwards() -> None:
 def test_it_tells_its_progress_like_the_shape_model() -> None:
     told: list[tuple[Stage, int, int]] = []
 
-    mesh = StandInModel().generate(
+    shape = StandInModel().generate(
         Image.new("RGBA", (8, 8)), JobOptions(seed=0, num_inference_steps=3), lambda *step: told.append(step)
     )
 
     assert told == [(Stage.DENOISE, done, 3) for done in (1, 2, 3)] + [(Stage.DECODE, 1, 1)]
-    assert report(mesh).bbox == pytest.approx((2 * RADIUS,) * 3)
+    assert report(shape.mesh).bbox == pytest.approx((2 * RADIUS,) * 3)
 
 
 def test_it_stops_where_progress_says_so() -> None:
