@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     stand_in_step_s: float = Field(
         default=0.0, ge=0, description="Seconds the stand-in model spends on each step."
     )
+    stand_in_faces: int = Field(
+        default=2208,
+        ge=24,
+        le=5_000_000,
+        description="About as many faces the stand-in's sphere has; 680,000 make an STL of 34 MB.",
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

@@ -5,6 +5,7 @@ For trying the service, for its tests, and for measuring everything but the mode
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -17,8 +18,7 @@ from ai_engine.mesh import Mesh, Shape
 
 RADIUS = 0.8
 """In model units."""
-NUM_RINGS = 24
-NUM_SPOKES = 48
+NUM_FACES = 2208
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class StandInModel:
     """Answers every picture with the same sphere, after a fixed time per step."""
 
     step_s: float = 0.0
+    num_faces: int = NUM_FACES
+    """About as many faces the sphere has: 50 bytes each as STL."""
     model_id: str = "stand-in"
     licence: str = "Apache-2.0"
     has_gpu: bool = False
@@ -38,10 +40,17 @@ class StandInModel:
             time.sleep(self.step_s)
             progress(Stage.DENOISE, done, steps)
         progress(Stage.DECODE, 1, 1)
-        return Shape(sphere(RADIUS))
+        num_rings = rings_for(self.num_faces)
+        return Shape(sphere(RADIUS, num_rings=num_rings, num_spokes=2 * num_rings))
 
 
-def sphere(radius: float, *, num_rings: int = NUM_RINGS, num_spokes: int = NUM_SPOKES) -> Mesh:
+def rings_for(num_faces: int) -> int:
+    """The number of rings of the sphere that has nearest to `num_faces` faces and twice as many spokes as rings."""
+    # r rings and 2r spokes make 4r(r - 1) faces.
+    return max(3, round((1 + math.sqrt(1 + num_faces)) / 2))
+
+
+def sphere(radius: float, *, num_rings: int = 24, num_spokes: int = 48) -> Mesh:
     """A closed sphere round the origin, its two poles on the Y axis, faces outwards."""
     polar = np.pi * np.arange(1, num_rings) / num_rings
     around = 2 * np.pi * np.arange(num_spokes) / num_spokes

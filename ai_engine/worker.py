@@ -117,7 +117,7 @@ def open_workshop(settings: Settings) -> Workshop:
 
 def _load_model(settings: Settings) -> Model:
     if settings.is_stand_in:
-        return StandInModel(step_s=settings.stand_in_step_s)
+        return StandInModel(step_s=settings.stand_in_step_s, num_faces=settings.stand_in_faces)
     # Seconds of imports that a worker with the stand-in does without.
     from ai_engine.shape_model import ShapeModel
 

@@ -7,7 +7,7 @@ from PIL import Image
 from ai_engine.errors import JobCancelled
 from ai_engine.job import JobOptions, Stage
 from ai_engine.print_ready import report
-from ai_engine.stand_in_model import RADIUS, StandInModel, sphere
+from ai_engine.stand_in_model import RADIUS, StandInModel, rings_for, sphere
 
 
 def test_the_sphere_is_closed_and_faces_outwards() -> None:
@@ -36,3 +36,14 @@ def test_it_stops_where_progress_says_so() -> None:
 
     with pytest.raises(JobCancelled):
         StandInModel().generate(Image.new("RGBA", (8, 8)), JobOptions(seed=0), stop)
+
+
+@pytest.mark.parametrize("num_faces", [24, 2208, 680_000])
+def test_the_sphere_has_about_as_many_faces_as_asked(num_faces: int) -> None:
+    shape = StandInModel(num_faces=num_faces).generate(
+        Image.new("RGBA", (8, 8)), JobOptions(seed=0, num_inference_steps=1), lambda *_: None
+    )
+
+    mesh = shape.mesh
+    assert len(mesh.faces) == 4 * rings_for(num_faces) * (rings_for(num_faces) - 1)
+    assert len(mesh.faces) == pytest.approx(num_faces, rel=0.01)
