@@ -39,7 +39,7 @@ def modulate(
 ) -> Float[Tensor, "batch tokens width"]:
     """Layer-normed tokens, scaled by 1 + `scale` and moved by `shift`."""
     normed = functional.layer_norm(tokens, tokens.shape[-1:], eps=LAYER_NORM_EPS)
-    return (1 + scale) * normed + shift
+    return torch.addcmul(shift, normed, 1 + scale)
 
 
 class Embedder(nn.Module):
@@ -57,16 +57,21 @@ class Embedder(nn.Module):
 
 
 class Modulation(nn.Module):
-    """Turns the time vector into shifts, scales and gates, in this order, once or twice."""
+    """Turns the time vector into rows of shift, scale and gate, in this order, once or twice."""
 
     def __init__(self, width: int, num_slices: int) -> None:
         super().__init__()
         self.num_slices = num_slices
         self.linear = nn.Linear(width, num_slices * width)
 
-    def forward(self, vector: Float[Tensor, "batch width"]) -> tuple[Float[Tensor, "batch 1 width"], ...]:
-        """`num_slices` tensors that broadcast over tokens."""
-        return self.linear(functional.silu(vector))[:, None, :].chunk(self.num_slices, dim=-1)
+    def forward(self, vector: Float[Tensor, "batch width"]) -> Float[Tensor, "batch rows width"]:
+        """`num_slices` rows."""
+        return self.linear(functional.silu(vector)).unflatten(-1, (self.num_slices, -1))
+
+
+def _over_tokens(rows: Float[Tensor, "batch rows width"]) -> tuple[Float[Tensor, "batch 1 width"], ...]:
+    """The rows one by one, each broadcasting over tokens."""
+    return rows[:, :, None].unbind(1)
 
 
 class QkvNorm(nn.Module):
@@ -114,13 +119,20 @@ class DoubleBlock(nn.Module):
         self.latent = Stream(config)
         self.context = Stream(config)
 
-    def forward(self, latent: Tensor, context: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Both streams, one block further; shapes unchanged."""
-        latent_mods, context_mods = self.latent.modulation(vector), self.context.modulation(vector)
+    def modulation(self, vector: Float[Tensor, "batch width"]) -> Float[Tensor, "batch 12 width"]:
+        """Six rows of the latents, then six of the context."""
+        return torch.cat([self.latent.modulation(vector), self.context.modulation(vector)], dim=1)
+
+    def forward(
+        self, latent: Tensor, context: Tensor, rows: Float[Tensor, "batch 12 width"], copies: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Both streams, one block further; shapes unchanged. `copies` as in `DiT.velocity`."""
+        mods = _over_tokens(rows)
+        latent_mods, context_mods = mods[:6], mods[6:]
         latent_heads = self.latent.heads(latent, *latent_mods[:2])
         context_heads = self.context.heads(context, *context_mods[:2])
-        joint = (torch.cat(pair, dim=2) for pair in zip(context_heads, latent_heads, strict=True))
-        attended = attend(*joint)
+        query, key, value = (torch.cat(pair, dim=2) for pair in zip(context_heads, latent_heads, strict=True))
+        attended = attend(query, key, value, first_key_counts=copies)
         from_context, from_latent = attended.split([context.shape[1], latent.shape[1]], dim=1)
         latent = _advance(self.latent, latent, from_latent, latent_mods)
         context = _advance(self.context, context, from_context, context_mods)
@@ -130,8 +142,8 @@ class DoubleBlock(nn.Module):
 def _advance(stream: Stream, tokens: Tensor, attended: Tensor, mods: tuple[Tensor, ...]) -> Tensor:
     """Tokens plus their gated attention, plus their gated MLP."""
     _, _, gate_attention, shift, scale, gate_mlp = mods
-    tokens = tokens + gate_attention * stream.proj(attended)
-    return tokens + gate_mlp * stream.mlp(modulate(tokens, shift, scale))
+    tokens = torch.addcmul(tokens, gate_attention, stream.proj(attended))
+    return torch.addcmul(tokens, gate_mlp, stream.mlp(modulate(tokens, shift, scale)))
 
 
 class SingleBlock(nn.Module):
@@ -146,17 +158,22 @@ class SingleBlock(nn.Module):
         self.norm = QkvNorm(config)
         self.fused_out = nn.Linear(width + config.mlp_hidden, width)
 
-    def forward(self, tokens: Tensor, vector: Tensor) -> Tensor:
-        """Tokens, one block further; shape unchanged."""
-        shift, scale, gate = self.modulation(vector)
+    def forward(self, tokens: Tensor, rows: Float[Tensor, "batch 3 width"], copies: int = 1) -> Tensor:
+        """Tokens, one block further; shape unchanged. `copies` as in `DiT.velocity`."""
+        shift, scale, gate = _over_tokens(rows)
         fused, hidden = self.fused_in(modulate(tokens, shift, scale)).split(self.widths, dim=-1)
-        attended = attend(*self.norm(fused))
+        query, key, value = self.norm(fused)
+        attended = attend(query, key, value, first_key_counts=copies)
         hidden = functional.gelu(hidden, approximate="tanh")
-        return tokens + gate * self.fused_out(torch.cat([attended, hidden], dim=-1))
+        return torch.addcmul(tokens, gate, self.fused_out(torch.cat([attended, hidden], dim=-1)))
 
 
 class DiT(nn.Module):
-    """The whole denoiser: double blocks, then single blocks, then a modulated linear layer."""
+    """The whole denoiser: double blocks, then single blocks, then a modulated linear layer.
+
+    `forward` is the plain way. A sampler makes what its steps share beforehand, `context_in(context)` and
+    `modulations(times)`, and asks `velocity`: the modulations take a quarter of all weights, and only the time.
+    """
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -185,15 +202,45 @@ class DiT(nn.Module):
         Raises:
             ValueError: guidance is missing where the network takes it, or given where it does not.
         """
+        return self.velocity(latents, self.context_in(context), self.modulations(time, guidance))
+
+    def modulations(
+        self, time: Float[Tensor, " times"], guidance: Float[Tensor, " times"] | None = None
+    ) -> Float[Tensor, "times rows width"]:
+        """Every shift, scale and gate at each time, block after block.
+
+        Raises:
+            ValueError: as `forward`.
+        """
         vector = self.time_in(time) + self._guidance_vector(guidance)
-        latent, context = self.latent_in(latents), self.context_in(context)
-        for double_block in self.double_blocks:
-            latent, context = double_block(latent, context, vector)
+        blocks = (*self.double_blocks, *self.single_blocks)
+        rows = [block.modulation(vector) for block in blocks]
+        return torch.cat([*rows, self.final_modulation(vector)], dim=1)
+
+    def velocity(
+        self,
+        latents: Float[Tensor, "batch tokens channels"],
+        context: Float[Tensor, "batch context width"],
+        rows: Float[Tensor, "batch rows width"],
+        copies: int = 1,
+    ) -> Float[Tensor, "batch tokens channels"]:
+        """The velocity, given `context_in(context)` and the `modulations` of one time.
+
+        A context of equal tokens stays one of equal tokens in every block, since nothing here knows a position: the
+        first of them with `copies`, their number, gives the same velocity for less.
+        """
+        double, single, final = rows.split(self._row_counts, dim=1)
+        latent = self.latent_in(latents)
+        for double_block, own in zip(self.double_blocks, double.split(12, dim=1), strict=True):
+            latent, context = double_block(latent, context, own, copies)
         tokens = torch.cat([context, latent], dim=1)
-        for single_block in self.single_blocks:
-            tokens = single_block(tokens, vector)
-        shift, scale = self.final_modulation(vector)
-        return self.final(modulate(tokens[:, context.shape[1] :], shift, scale))
+        for single_block, own in zip(self.single_blocks, single.split(3, dim=1), strict=True):
+            tokens = single_block(tokens, own, copies)
+        return self.final(modulate(tokens[:, context.shape[1] :], *_over_tokens(final)))
+
+    @property
+    def _row_counts(self) -> list[int]:
+        return [12 * len(self.double_blocks), 3 * len(self.single_blocks), 2]
 
     def _guidance_vector(self, guidance: Tensor | None) -> Tensor | float:
         if (self.guidance_in is None) != (guidance is None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,10 +16,24 @@ def attend(
     query: Float[Tensor, "batch heads queries width"],
     key: Float[Tensor, "batch heads keys width"],
     value: Float[Tensor, "batch heads keys width"],
+    first_key_counts: int = 1,
 ) -> Float[Tensor, "batch queries merged"]:
-    """Softmax attention with scale 1/sqrt(width), heads merged back into one feature axis."""
-    attended = functional.scaled_dot_product_attention(query, key, value)
+    """Softmax attention with scale 1/sqrt(width), heads merged back into one feature axis.
+
+    The first key stands for `first_key_counts` equal ones with equal values.
+    """
+    bias = None
+    if first_key_counts > 1 and query.dtype == torch.float32:
+        bias = functional.pad(query.new_full((1, 1), math.log(first_key_counts)), (0, key.shape[2] - 1))
+    elif first_key_counts > 1:
+        # Half precision would round the logarithm by a percent, and the fastest kernels take no bias.
+        key, value = _repeated_first(key, first_key_counts), _repeated_first(value, first_key_counts)
+    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     return attended.transpose(1, 2).flatten(2)
+
+
+def _repeated_first(heads: Tensor, times: int) -> Tensor:
+    return torch.cat([heads[:, :, :1].expand(-1, -1, times, -1), heads[:, :, 1:]], dim=2)
 
 
 class Mlp(nn.Module):
@@ -42,6 +58,4 @@ class HeadNorm(nn.Module):
 
     def forward(self, heads: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         """The normalised heads; statistics in float32, rounded back before the scale (trained so)."""
-        lifted = heads.float()
-        inverse_rms = torch.rsqrt(lifted.square().mean(dim=-1, keepdim=True) + LAYER_NORM_EPS)
-        return (lifted * inverse_rms).to(heads.dtype) * self.scale
+        return functional.rms_norm(heads, heads.shape[-1:], eps=LAYER_NORM_EPS) * self.scale

@@ -24,8 +24,9 @@ from hy3dgen.checkpoint import Networks, load_networks, load_vae
 from hy3dgen.config import DEFAULT_GUIDANCE, ModelConfig, Schedule
 from hy3dgen.geometry import Mesh
 from hy3dgen.image_prep import prepare_image, prepare_views
-from hy3dgen.schedule import Velocity, euler, guided, times_for
+from hy3dgen.schedule import euler, times_for
 from hy3dgen.shape_vae import ShapeVAE, check_width
+from hy3dgen.velocity import SamplingOptions, velocity_for
 
 Picture = Image.Image | str | Path
 Views = Mapping[str, Picture]
@@ -102,12 +103,13 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         schedule: Schedule | None = None,
         callback: StepCallback | None = None,
         output_type: Literal["latent", "mesh"] = "latent",
+        sampling: SamplingOptions | None = None,
     ) -> Tensor | list[Mesh]:
         """Latents [1, N, C] of the shape in the picture, or its mesh.
 
         `latents` replaces the noise drawn with `generator` (on the generator's device: a CPU seed gives the same
         shape everywhere). A negative `guidance_scale` turns guidance off where the network does not embed it.
-        `callback(done, total)` is called after each step and may raise to stop.
+        `callback(done, total)` is called after each step and may raise to stop. `sampling` trades work for exactness.
 
         Raises:
             EmptyImage, ImageError: the picture can't be used.
@@ -121,7 +123,8 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         times = times_for(schedule or settings.schedule, steps, settings.consistency_timesteps)
         context = self.encode(image)
         start = self.noise(generator) if latents is None else self._checked(latents)
-        result = euler(start, times, self._velocity(context, guidance_scale), callback or _ignore)
+        velocity = velocity_for(self.dit, context, times, guidance_scale, sampling or SamplingOptions())
+        result = euler(start, times, velocity, callback or _ignore)
         if output_type == "latent":
             return result
         return self.vae.latents2mesh(self.vae(result / self.vae.scale_factor))
@@ -146,28 +149,6 @@ class Hunyuan3DDiTFlowMatchingPipeline:
     def _checked(self, latents: Tensor) -> Tensor:
         check_width(latents, self.config.dit.latent_channels, stage="pipeline(latents=...)")
         return latents.to(self.device, self.dtype)
-
-    def _velocity(self, context: Tensor, guidance_scale: float) -> Velocity:
-        """The network as a function of latents and time, with the guidance this checkpoint was made for."""
-        if self.config.dit.has_guidance:
-            return self._distilled_velocity(context, guidance_scale)
-        if guidance_scale < 0 or guidance_scale == 1:
-            return lambda latents, time: self.dit(latents, self._time(time, latents), context)
-        pair = torch.cat([context, torch.zeros_like(context)])
-
-        def velocity(latents: Tensor, time: float) -> Tensor:
-            doubled = latents.repeat(2, 1, 1)
-            conditional, unconditional = self.dit(doubled, self._time(time, doubled), pair).chunk(2)
-            return guided(conditional, unconditional, guidance_scale)
-
-        return velocity
-
-    def _distilled_velocity(self, context: Tensor, guidance_scale: float) -> Velocity:
-        guidance = torch.tensor([guidance_scale], device=self.device)
-        return lambda latents, time: self.dit(latents, self._time(time, latents), context, guidance)
-
-    def _time(self, time: float, latents: Tensor) -> Float[Tensor, " batch"]:
-        return torch.full((len(latents),), time, device=self.device)
 
 
 def _ignore(done: int, total: int) -> None:

@@ -11,6 +11,13 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["hy3dgen.dit", "hy3dgen.shape_vae", "hy3dgen.conditioner", "hy3dgen.schedule", "hy3dgen.layers"],
+    [
+        "hy3dgen.dit",
+        "hy3dgen.shape_vae",
+        "hy3dgen.conditioner",
+        "hy3dgen.schedule",
+        "hy3dgen.layers",
+        "hy3dgen.velocity",
+    ],
     "beartype.beartype",
 )
