@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from ai_engine.errors import StartupError
 from ai_engine.published_weights import add_choices
 from ai_engine.settings import Settings
+from ai_engine.supervisor import Child, stop_on_signal, supervise, terminate_self, when_orphaned
 
 logger = logging.getLogger("main")
 
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     for name, run, about in (
-        ("serve", serve, "the API and a worker under one supervisor"),
+        ("serve", serve, "the API and a worker for each device under one supervisor"),
         ("api", api, "the API alone: takes jobs, loads no model"),
     ):
         command = commands.add_parser(name, help=about)
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         if run is api:
             _may_be_supervised(command)
     worker_command = commands.add_parser("worker", help="a worker alone: works on jobs")
+    worker_command.add_argument("--device", help="device to compute on, or several (DEVICE)")
     _may_be_supervised(worker_command)
     worker_command.set_defaults(run=worker)
     demo_command = commands.add_parser("demo", help="one picture to a mesh, everything on this machine")
@@ -66,17 +68,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """The API and a worker, kept running until SIGTERM or Ctrl-C."""
-    from ai_engine.supervisor import Child, stop_on_signal, supervise
+    """The API and a worker for each device, kept running until SIGTERM or Ctrl-C."""
+    settings = _settings(options)
+    api = _child("api", "api", "--host", settings.host, "--port", str(settings.port))
+    return _supervise([api, *_workers(settings)], settings, "serve")
+
+
+def _workers(settings: Settings) -> list[Child]:
+    """One per device: a fault of one card takes no other's process down."""
+    if len(settings.devices) == 1:
+        return [_child("worker", "worker", "--device", settings.device)]
+    return [_child(f"worker {device}", "worker", "--device", device) for device in settings.devices]
+
+
+def _child(name: str, command: str, *arguments: str) -> Child:
+    return Child(name, [sys.executable, str(Path(__file__).resolve()), command, "--supervised", *arguments])
+
+
+def _supervise(children: Sequence[Child], settings: Settings, name: str) -> int:
     from ai_engine.telemetry import set_up_logging
 
-    settings = _settings(options)
-    set_up_logging(settings.log_format, settings.log_level, "serve")
-    this = [sys.executable, str(Path(__file__).resolve())]
-    children = [
-        Child("api", [*this, "api", "--supervised", "--host", settings.host, "--port", str(settings.port)]),
-        Child("worker", [*this, "worker", "--supervised"]),
-    ]
+    set_up_logging(settings.log_format, settings.log_level, name)
     supervise(children, stop_on_signal(), drain_s=settings.drain_s)
     return 0
 
@@ -86,7 +98,6 @@ def api(options: argparse.Namespace) -> int:
     import uvicorn
 
     from ai_engine.api import create_app
-    from ai_engine.supervisor import terminate_self, when_orphaned
     from ai_engine.telemetry import set_up_logging
 
     settings = _settings(options)
@@ -105,12 +116,13 @@ def api(options: argparse.Namespace) -> int:
 
 
 def worker(options: argparse.Namespace) -> int:
-    """A worker, until SIGTERM or Ctrl-C; then it lets its jobs finish for a while."""
-    from ai_engine.supervisor import stop_on_signal, when_orphaned
+    """A worker, until SIGTERM or Ctrl-C; then it lets its jobs finish for a while. One each for several devices."""
     from ai_engine.telemetry import set_up_logging
     from ai_engine.worker import run_worker
 
     settings = _settings(options)
+    if len(settings.devices) > 1:
+        return _supervise(_workers(settings), settings, "workers")
     set_up_logging(settings.log_format, settings.log_level, "worker")
     stop = stop_on_signal()
     if options.supervised:
@@ -156,7 +168,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     Raises:
         StartupError: a setting can't be used; the message names it.
     """
-    said = {name: getattr(options, name, None) for name in ("host", "port")}
+    said = {name: getattr(options, name, None) for name in ("host", "port", "device")}
     try:
         return Settings(**{name: value for name, value in said.items() if value is not None})
     except ValidationError as error:

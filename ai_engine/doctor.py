@@ -99,9 +99,10 @@ def _shape_model(settings: Settings) -> Iterator[Finding]:
     from ai_engine.shape_model import ShapeModel, choose_device
 
     try:
-        yield Finding(f"device: {choose_device(settings.device, require_gpu=settings.require_gpu)}")
+        for device in settings.devices:
+            yield Finding(f"device: {choose_device(device, require_gpu=settings.require_gpu)}")
         begun_at = time.monotonic()
-        model = ShapeModel.load(settings)
+        model = ShapeModel.load(settings.model_copy(update={"device": settings.devices[0]}))
     except StartupError as error:
         yield Finding(
             f"shape model: {error}", "set DEVICE, MODEL_PATH, MODEL_VARIANT; see the README on weights"

@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     )
     device: str = Field(
         default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto, cpu, cuda or cuda:1. auto: the first GPU, else the CPU.",
+        pattern=r"^(auto|cpu|cuda(:\d+)?|cuda:\d+(,cuda:\d+)+)$",
+        description="auto, cpu, cuda or cuda:1. auto: the first GPU, else the CPU. cuda:0,cuda:1: a worker for each.",
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         default="auto",
@@ -147,6 +147,14 @@ class Settings(BaseSettings):
         default=3600, description="The longest Retry-After of a receiver that is obeyed."
     )
 
+    @field_validator("device")
+    @classmethod
+    def _check_devices(cls, value: str) -> str:
+        devices = value.split(",")
+        if len(set(devices)) < len(devices):
+            raise ValueError("a device can't have two workers")
+        return value
+
     @field_validator("webhook_delays_s", mode="before")
     @classmethod
     def _split_delays(cls, value: object) -> object:
@@ -169,6 +177,11 @@ class Settings(BaseSettings):
     def is_development(self) -> bool:
         """True when callers' URLs may lead to this machine."""
         return self.profile == "development" or (self.profile == "auto" and _is_loopback(self.host))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """One device per worker process."""
+        return tuple(self.device.split(","))
 
     @property
     def is_stand_in(self) -> bool:

@@ -83,7 +83,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             licence=model.licence,
             has_gpu=model.has_gpu,
         )
-        event(logger, "worker ready", executor=executor_id, model=model.model_id)
+        event(logger, "worker ready", executor=executor_id, model=model.model_id, pid=os.getpid())
         stop.wait()
         _drain(leases, executor_id, keeper, settings.drain_s)
 

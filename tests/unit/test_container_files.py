@@ -135,7 +135,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("name", [BASE, CPU, SCALE])
 def test_compose_sets_nothing_but_settings_and_names_of_others(name: str) -> None:
-    own = {"engine", "worker", "worker-1"}
+    own = {"engine", "worker"}
     for service, what in compose(name)["services"].items():
         if service in own:
             assert set(what.get("environment") or {}) <= SETTINGS | NOT_OURS
@@ -213,15 +213,14 @@ def test_without_a_card_nothing_asks_for_one_and_the_embedded_model_is_used() ->
 
 
 @needs_compose
-def test_scaled_out_one_api_has_the_port_and_each_worker_a_card_of_its_own() -> None:
-    services = merged(BASE, SCALE, profiles=("two-cards",))["services"]
+def test_scaled_out_one_api_has_the_port_and_the_workers_have_the_cards() -> None:
+    services = merged(BASE, SCALE)["services"]
     assert {name for name, service in services.items() if service.get("ports")} == {"engine"}
     assert services["engine"]["command"] == ["api"]
     assert "deploy" not in services["engine"]
-    cards = [
-        services[name]["deploy"]["resources"]["reservations"]["devices"] for name in ("worker", "worker-1")
-    ]
-    assert [card["device_ids"] for (card,) in cards] == [["0"], ["1"]]
+    (cards,) = services["worker"]["deploy"]["resources"]["reservations"]["devices"]
+    assert (cards["driver"], cards["count"]) == ("nvidia", -1)  # all of them
+    assert services["worker"]["environment"]["DEVICE"] == "cuda:0"
     assert "postgres" in services
 
 

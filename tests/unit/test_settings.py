@@ -90,3 +90,11 @@ def test_the_database_is_a_file_in_the_data_folder_unless_another_is_named(tmp_p
 def test_a_negative_delay_is_refused() -> None:
     with pytest.raises(ValidationError, match="negative"):
         Settings(webhook_delays_s=(0, -1))
+
+
+def test_several_devices_are_one_worker_each_and_none_twice() -> None:
+    assert Settings(device="cuda:0,cuda:1").devices == ("cuda:0", "cuda:1")
+    assert Settings().devices == ("auto",)
+    for wrong in ("cuda:0,cuda:0", "cuda,cuda:1", "cpu,cuda:0", "cuda:0,"):
+        with pytest.raises(ValidationError):
+            Settings(device=wrong)
