@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield service
     finally:
         service.close()
+
+
+@pytest.fixture(scope="session")
+def node_packages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Node.js packages are kept from one run of the tests to the next."""
+    cache = getattr(request.config, "cache", None)
+    return Path(cache.mkdir("node")) if cache else tmp_path_factory.mktemp("node")

@@ -1,0 +1,60 @@
+/** A caller's job on its way to the service. */
+import type { Env } from "./env";
+
+/** The fields of the service's POST /generate-3d, with `picture` where the picture lies in R2. */
+interface Submission {
+  /** Key of a picture in the bucket, in place of `image_url`. */
+  picture?: string;
+  image_url?: string;
+  [field: string]: unknown;
+}
+
+/** The service's own answer: 202 with the job's id, or a problem that says what is wrong. */
+export async function submit(request: Request, env: Env): Promise<Response> {
+  if (!(await isCaller(request, env))) return new Response("wrong or no token\n", { status: 401 });
+  const submission = await request.json<Submission>().catch(() => null);
+  if (submission === null) return new Response("the body must be JSON\n", { status: 400 });
+  const { picture, ...job } = submission;
+  if (picture !== undefined) {
+    const stored = await env.BUCKET.get(picture);
+    if (stored === null) return new Response("no such picture\n", { status: 404 });
+    job.image_url = await dataUrl(stored);
+  }
+  const answer = await fetch(new URL("/generate-3d", env.ENGINE_URL), {
+    method: "POST",
+    headers: headers(request, env),
+    body: JSON.stringify({
+      // The form that streams into R2; a job may ask for another.
+      webhook_format: "binary",
+      ...job,
+      webhook_url: new URL("/webhook", request.url).href,
+    }),
+  });
+  const reply = new Response(answer.body, answer);
+  reply.headers.delete("Location"); // leads to the service's own routes, not to ours
+  return reply;
+}
+
+function headers(request: Request, env: Env): Headers {
+  const sent = new Headers({ "Content-Type": "application/json" });
+  if (env.ENGINE_API_KEY) sent.set("Authorization", `Bearer ${env.ENGINE_API_KEY}`);
+  const key = request.headers.get("Idempotency-Key");
+  if (key) sent.set("Idempotency-Key", key);
+  return sent;
+}
+
+async function dataUrl(picture: R2ObjectBody): Promise<string> {
+  const bytes = new Uint8Array(await picture.arrayBuffer());
+  return `data:${picture.httpMetadata?.contentType ?? "image/png"};base64,${bytes.toBase64()}`;
+}
+
+/** Compared by digest, in the same time whatever is wrong with it. */
+async function isCaller(request: Request, env: Env): Promise<boolean> {
+  const given = request.headers.get("Authorization") ?? "";
+  const [a, b] = await Promise.all([given, `Bearer ${env.CALLER_TOKEN}`].map(digest));
+  return crypto.subtle.timingSafeEqual(a!, b!);
+}
+
+function digest(text: string): Promise<ArrayBuffer> {
+  return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+}
