@@ -7,7 +7,8 @@
 # With wheels of your own, or a mirror:    --build-arg PIP_FIND_LINKS=<URL>, --build-arg PIP_INDEX_URL=<URL>.
 # With pymeshlab (GPL-3):                  --build-arg PYMESHLAB_VERSION=2025.7.post1
 
-ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+# Not bookworm: from Python 3.12 on the job engine needs SQLite 3.42, and Debian 12 has 3.40.
+ARG PYTHON_IMAGE=python:3.12-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS packages
 ARG TORCH_INDEX_URL=https://pypi.org/simple

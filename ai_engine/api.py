@@ -19,7 +19,7 @@ from ai_engine.artifacts import ArtifactStore
 from ai_engine.door import Door
 from ai_engine.errors import BodyTooLarge, FileExpired, FileNotReady, NotJson, NotReady
 from ai_engine.job import MEDIA_TYPES, JobRequest
-from ai_engine.job_engine import JobEngine
+from ai_engine.job_engine import JobEngine, check_database
 from ai_engine.job_view import Accepted, JobView, accepted, view_of
 from ai_engine.lease import WorkerLease, WorkerState
 from ai_engine.policies import download_policy, webhook_policy
@@ -52,8 +52,9 @@ def create_app(settings: Settings) -> FastAPI:
     """The API. Its port opens at once; the job engine is connected to meanwhile.
 
     Raises:
-        StartupError: a setting can't be read.
+        StartupError: a setting can't be read, or the database can't be used with this Python.
     """
+    check_database(settings)
     store = ArtifactStore(settings.data_dir / "jobs")
     door = Door(settings, download_policy(settings), webhook_policy(settings), store)
     service = Service(settings, JobEngine(settings), door, store)

@@ -146,6 +146,15 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
     )
 
 
+def _sqlite(settings: Settings) -> Iterator[Finding]:
+    from ai_engine.job_engine import check_database
+
+    try:
+        check_database(settings)
+    except StartupError as error:
+        yield Finding("SQLite", str(error))
+
+
 def _database(settings: Settings) -> Iterator[Finding]:
     path = settings.sqlite_path
     if path is None:
@@ -248,6 +257,7 @@ CHECKS: tuple[Check, ...] = (
     _shape_model,
     _matting_model,
     _data_folder,
+    _sqlite,
     _database,
     _port,
     _addresses,

@@ -7,6 +7,7 @@ own, `<job id>:deliver:<n>`, so that one that waits for hours holds nothing but 
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus, error
 
-from ai_engine.errors import JobNotFound, KeyReused, QueueFull
+from ai_engine.errors import JobNotFound, KeyReused, QueueFull, StartupError
 from ai_engine.job import Job, JobResult, JobStatus, Stage, overall_progress
 from ai_engine.job_record import DeliveryAttempt, JobRecord, attempt_of, job_of, result_of, status_of
 from ai_engine.lease import Leases, WorkerLease
@@ -39,6 +40,9 @@ QUEUE_COUNT_AGE_S = 0.5
 ETA_AGE_S = 5.0
 ETA_JOBS = 10
 EVENTS_POLL_S = 0.5
+MIN_SQLITE = (3, 42)
+FIRST_PYTHON_WITH_MIN_SQLITE = (3, 12)
+"""From this Python on DBOS takes the time from SQLite's unixepoch('subsec'), which older versions answer with NULL."""
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
 
@@ -237,8 +241,34 @@ class JobEngine:
         return sorted(attempts, key=lambda attempt: attempt.attempt)
 
 
+def check_database(settings: Settings) -> None:
+    """Comes back when the job engine can work with the kind of database it is told to.
+
+    Raises:
+        StartupError: this Python brings an SQLite that is too old.
+    """
+    if settings.sqlite_path is not None and not can_use_sqlite(
+        sys.version_info[:2], sqlite3.sqlite_version_info
+    ):
+        raise StartupError(
+            f"this Python {sys.version_info.major}.{sys.version_info.minor} comes with SQLite "
+            f"{sqlite3.sqlite_version}, the job engine needs {'.'.join(map(str, MIN_SQLITE))} with it: use a newer "
+            "system (Debian 13), Python 3.11, or a Postgres DATABASE_URL"
+        )
+
+
+def can_use_sqlite(python: tuple[int, ...], sqlite: tuple[int, ...]) -> bool:
+    """True when the job engine works with this version of SQLite under this version of Python."""
+    return python < FIRST_PYTHON_WITH_MIN_SQLITE or sqlite >= MIN_SQLITE
+
+
 def prepare_database(settings: Settings) -> None:
-    """Makes the database and its tables, or brings them up to date. Any process may come first."""
+    """Makes the database and its tables, or brings them up to date. Any process may come first.
+
+    Raises:
+        StartupError: this Python brings an SQLite that is too old.
+    """
+    check_database(settings)
     path = settings.sqlite_path
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

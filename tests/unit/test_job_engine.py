@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from dbos import WorkflowStatus
 
-from ai_engine.errors import JobNotFound, KeyReused, QueueFull
+from ai_engine.errors import JobNotFound, KeyReused, QueueFull, StartupError
 from ai_engine.job import Job, JobOptions, JobStatus
-from ai_engine.job_engine import JobEngine, delivery_options
+from ai_engine.job_engine import JobEngine, can_use_sqlite, check_database, delivery_options
 from ai_engine.job_record import result_of
 from ai_engine.settings import Settings
 
@@ -144,3 +144,16 @@ def test_however_the_engine_ended_a_job_there_is_a_code_for_it(status: str, code
     result = result_of(row)
 
     assert (result and result.failure and result.failure.code) == code
+
+
+def test_an_sqlite_too_old_for_this_python_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert can_use_sqlite((3, 11), (3, 40, 1))
+    assert can_use_sqlite((3, 12), (3, 42, 0))
+    assert not can_use_sqlite((3, 12), (3, 40, 1))
+    monkeypatch.setattr("ai_engine.job_engine.can_use_sqlite", lambda *versions: False)
+
+    check_database(Settings(database_url="postgresql://user@db/jobs"))
+    with pytest.raises(StartupError, match=r"the job engine needs 3\.42 .*Python 3\.11, or a Postgres"):
+        check_database(Settings())
