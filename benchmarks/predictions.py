@@ -11,14 +11,15 @@ PREDICTIONS = {
     "v2-0 on a GPU, where attention repeats the folded key: 1.2x eager, 1.5x compiled",
     "options": "IoU with the exact result on the embedded model: guidance in (0.1, 0.9) 0.97, every other step 0.98, "
     "float8 matrices 0.97, float8 storage 0.93, bfloat16 0.99; saved of the network's work: 5 %, 12 %",
-    "compile": "embedded model on a CPU: denoising 1.3x, decoding 1.1x; the first start a minute longer, the second 10 s",
+    "compile": "embedded model on a CPU: denoising 1.3x, decoding 1.1x; the first start a minute "
+    "longer, the second 10 s",
     "decode": "20x to 60x at 256 (see spec: queries, not glue, decide)",
     "start": "port open in 0.8 s; a mini file readable at 90 % of the page cache's rate as float16, 40 % as float32; "
     "first job 3x a warm one without a warm-up, 1.2x with",
-    "memory": "process peak while loading: the file's size, and below it where the numbers need no conversion; of MEMORY=low "
-    "half of all weights, of minimal a tenth",
+    "memory": "process peak while loading: the file's size, and below it where the numbers need no "
+    "conversion; of MEMORY=low half of all weights, of minimal a tenth",
     "job": "embedded model, octree 128, image to STL, one core: 4x less than today's pattern",
-    "throughput": "stand-in with 0.5 s a job on the device: 95 % of the sum of its device stages; embedded model on two "
-    "cores: 80 %, since there the device is the processor that does all else too",
+    "throughput": "stand-in with 0.5 s a job on the device: 95 % of the sum of its device stages; embedded model on "
+    "two cores: 80 %, since there the device is the processor that does all else too",
     "cpu": "embedded model, image to STL at octree 128 on one core: 4 CPU s, of it decoding 60 %; imports 3 s",
 }

@@ -8,6 +8,7 @@ missing, every shape fits. Layout and rules: spec a.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from hy3dgen.dit import DiT
 from hy3dgen.errors import CheckpointError
 from hy3dgen.published_names import published_name
 from hy3dgen.read_config import conditioner_config, dit_config, vae_config
+from hy3dgen.residence import Weights
 from hy3dgen.shape_vae import ShapeVAE
 
 PARTS = ("model", "vae", "conditioner")
@@ -113,6 +115,22 @@ def load_vae(
         _refuse_names(path, set(file.shapes) - set(_wanted_shapes("vae", vae)))
         assign_weights(path, file, "vae", vae, dtype)
     return vae.eval().requires_grad_(False)
+
+
+def weights_of(path: str | Path, dtype: torch.dtype) -> Weights:
+    """How large a single file's networks are in numbers of `dtype`, read off its header.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another layout.
+    """
+    path = Path(path)
+    with open_weights(path, torch.device("cpu"), use_safetensors=True) as file:
+        _check_layout(path, file.shapes)
+        bytes_of = dict.fromkeys(PARTS, 0)
+        for name, shape in file.shapes.items():
+            if not name.startswith(OPTIONAL_PREFIXES):
+                bytes_of[name.split(".", 1)[0]] += math.prod(shape) * dtype.itemsize
+    return Weights(bytes_of["conditioner"], dit=bytes_of["model"], vae=bytes_of["vae"])
 
 
 def build_networks(config: ModelConfig) -> Networks:

@@ -19,14 +19,17 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn.attention import SDPBackend
 
+from hy3dgen.attention import preferring
 from hy3dgen.checkpoint import Networks, load_networks, load_vae
 from hy3dgen.config import DEFAULT_GUIDANCE, ModelConfig, Schedule
 from hy3dgen.geometry import Mesh
 from hy3dgen.image_prep import prepare_image, prepare_views
+from hy3dgen.residence import Bring, Residence, Turns, bring_layers, stay
 from hy3dgen.schedule import euler, times_for
 from hy3dgen.shape_vae import ShapeVAE, check_width
-from hy3dgen.velocity import SamplingOptions, velocity_for
+from hy3dgen.velocity import Network, SamplingOptions, velocity_for
 
 Picture = Image.Image | str | Path
 Views = Mapping[str, Picture]
@@ -43,6 +46,11 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         self.vae = networks.vae
         self.device = device
         self.dtype = dtype
+        self.network: Network = self.dit.velocity
+        """What is asked for velocities; readiness.py may put a compiled twin here."""
+        self.attention: SDPBackend | None = None
+        """The attention kernel to prefer while denoising."""
+        self.bring: Bring = stay
 
     @classmethod
     def from_single_file(
@@ -54,21 +62,24 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         overrides: Mapping[str, Any] | None = None,
         variant: str | None = None,
         vae_path: str | Path | None = None,
+        residence: Residence = "full",
     ) -> tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]:
         """The pipeline and its VAE, both on `device`, in eval mode.
 
         `dtype` is float32 on a CPU and float16 elsewhere unless given. `variant` names a published model (v2-0,
         v2-0-turbo, v2-mini, ...) where the file's name does not; `overrides` sets single facts that tensor shapes
         do not tell (num_latents, scale_factor, schedule, ...). `vae_path` takes the ShapeVAE from a separate file.
+        `residence` says how much of the weights is on `device` at a time: all, one network, one layer.
 
         Raises:
             CheckpointError: a file is missing, damaged, of another model, or its tensors do not fit.
         """
         device = torch.device(device)
         dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
+        home = device if residence == "full" else torch.device("cpu")
         networks = load_networks(
             ckpt_path,
-            device=device,
+            device=home,
             dtype=dtype,
             use_safetensors=use_safetensors,
             variant=variant,
@@ -77,8 +88,17 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         pipeline = cls(networks, device, dtype)
         if vae_path is not None:
             scale_factor = networks.config.settings.scale_factor
-            pipeline.vae = load_vae(vae_path, device=device, dtype=dtype, scale_factor=scale_factor)
+            pipeline.vae = load_vae(vae_path, device=home, dtype=dtype, scale_factor=scale_factor)
+        pipeline.reside(residence)
         return pipeline, pipeline.vae
+
+    def reside(self, residence: Residence) -> None:
+        """Leaves the weights in main memory, to come to the device as `residence` says; once, after loading."""
+        networks = (self.conditioner, self.dit, self.vae)
+        if residence == "minimal":
+            bring_layers(networks, self.device)
+        elif residence == "low":
+            self.bring = self.vae.bring = Turns(networks, self.device).take
 
     def prepare_image(self, image: Picture | Views) -> Tensor:
         """The model's view of a picture, [1, 3, S, S], or of named views, [1, V, 3, S, S], in [-1, 1].
@@ -123,8 +143,11 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         times = times_for(schedule or settings.schedule, steps, settings.consistency_timesteps)
         context = self.encode(image)
         start = self.noise(generator) if latents is None else self._checked(latents)
-        velocity = velocity_for(self.dit, context, times, guidance_scale, sampling or SamplingOptions())
-        result = euler(start, times, velocity, callback or _ignore)
+        self.bring(self.dit)
+        options = sampling or SamplingOptions()
+        with preferring(self.attention):
+            velocity = velocity_for(self.dit, context, times, guidance_scale, options, self.network)
+            result = euler(start, times, velocity, callback or _ignore)
         if output_type == "latent":
             return result
         return self.vae.latents2mesh(self.vae(result / self.vae.scale_factor))
@@ -132,6 +155,7 @@ class Hunyuan3DDiTFlowMatchingPipeline:
     @torch.no_grad()
     def encode(self, image: Picture | Views) -> Float[Tensor, "1 context width"]:
         """The tokens of a picture, or of named views one after the other."""
+        self.bring(self.conditioner)
         if self.config.settings.is_multi_view and not isinstance(image, Mapping):
             image = {"front": image}
         if not isinstance(image, Mapping):

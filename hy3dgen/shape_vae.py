@@ -18,6 +18,7 @@ from hy3dgen.geometry import Box, Mesh
 from hy3dgen.layers import LAYER_NORM_EPS, Mlp, attend
 from hy3dgen.marching_cubes import extract_surface
 from hy3dgen.octree import DecodeOptions, Mode, OnLevel, decode_field
+from hy3dgen.residence import Bring, stay
 from hy3dgen.sparse_field import DecodeReport, SparseField
 
 OnReport = Callable[[DecodeReport], None]
@@ -136,6 +137,9 @@ class ShapeVAE(nn.Module):
         self.post_kl = nn.Linear(config.latent_channels, config.width)
         self.blocks = nn.ModuleList(TokenBlock(config) for _ in range(config.num_layers))
         self.geometry = GeometryDecoder(config)
+        self.ask_geometry: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+        """What is asked for logits in place of `geometry`: its compiled twin, if there is one."""
+        self.bring: Bring = stay
 
     def forward(self, latents: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch tokens width"]:
         """The shape tokens of `latents`, which the caller has divided by `scale_factor`.
@@ -144,6 +148,7 @@ class ShapeVAE(nn.Module):
             LatentShapeError: `latents` are not `latent_channels` wide.
         """
         check_width(latents, self.config.latent_channels, stage="vae(latents)")
+        self.bring(self)
         tokens = self.post_kl(latents.to(self.post_kl.weight.dtype))
         for block in self.blocks:
             tokens = block(tokens)
@@ -158,6 +163,7 @@ class ShapeVAE(nn.Module):
             LatentShapeError: `tokens` did not come out of `vae(latents)`.
         """
         check_width(tokens, self.config.width, stage="query_geometry(points, tokens)")
+        self.bring(self)
         return self.geometry(points, *self.geometry.keys_values(tokens))
 
     @torch.no_grad()
@@ -202,8 +208,10 @@ class ShapeVAE(nn.Module):
 
     def _query(self, tokens: Float[Tensor, "1 tokens width"]) -> Callable[[Tensor], Tensor]:
         """The field of one shape as a function of points [n, 3]; keys and values are made once."""
+        self.bring(self)
         key, value = self.geometry.keys_values(tokens)
-        return lambda points: self.geometry(points[None], key, value)[0]
+        ask = self.ask_geometry or self.geometry
+        return lambda points: ask(points[None], key, value)[0]
 
 
 def _surface(field: SparseField, on_report: OnReport | None) -> Mesh:
