@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine import __version__
 from ai_engine.artifacts import ArtifactStore
+from ai_engine.bucket import open_store
 from ai_engine.door import Door
-from ai_engine.errors import BodyTooLarge, FileExpired, FileNotReady, NotJson, NotReady
+from ai_engine.errors import BodyTooLarge, FileNotReady, NotJson, NotReady
+from ai_engine.file_answer import file_answer
 from ai_engine.job import MEDIA_TYPES, JobRequest
 from ai_engine.job_engine import JobEngine, check_database
 from ai_engine.job_view import Accepted, JobView, accepted, view_of
@@ -55,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         StartupError: a setting can't be read, or the database can't be used with this Python.
     """
     check_database(settings)
-    store = ArtifactStore(settings.data_dir / "jobs")
+    store = open_store(settings, is_worker=False)
     door = Door(settings, download_policy(settings), webhook_policy(settings), store)
     service = Service(settings, JobEngine(settings), door, store)
 
@@ -181,37 +183,28 @@ def cancel_job(job_id: str, service: Connected) -> JobView:
 
 
 @router.head("/jobs/{job_id}/mesh", include_in_schema=False)
-@router.get("/jobs/{job_id}/mesh", response_class=FileResponse)
+@router.get("/jobs/{job_id}/mesh", response_class=StreamingResponse)
 def get_mesh(job_id: str, request: Request, service: Connected) -> Response:
     """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
     record = service.engine.get(job_id)
     if record.result is None or record.result.artifact is None:
         raise FileNotReady(f"The job is {record.status.value}.")
-    artifact = record.result.artifact
-    if not service.store.has(artifact):
-        raise FileExpired("The file is no longer kept.")
-    headers = {"ETag": f'"{artifact.sha256}"', "Cache-Control": "private, max-age=3600, immutable"}
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    return FileResponse(
-        service.store.path(artifact),
+    return file_answer(
+        request,
+        service.store,
+        record.result.artifact,
         media_type=MEDIA_TYPES[record.job.format],
         filename=record.job.file_name,
-        headers=headers,
     )
 
 
-@router.get("/jobs/{job_id}/preview.png", response_class=FileResponse)
-def get_preview(job_id: str, service: Connected) -> Response:
+@router.get("/jobs/{job_id}/preview.png", response_class=StreamingResponse)
+def get_preview(job_id: str, request: Request, service: Connected) -> Response:
     """A shaded picture of the mesh, from the front and from behind."""
     record = service.engine.get(job_id)
     if record.result is None or record.result.preview is None:
         raise FileNotReady(f"The job is {record.status.value}.")
-    preview = record.result.preview
-    if not service.store.has(preview):
-        raise FileExpired("The file is no longer kept.")
-    headers = {"ETag": f'"{preview.sha256}"', "Cache-Control": "private, max-age=3600, immutable"}
-    return FileResponse(service.store.path(preview), media_type="image/png", headers=headers)
+    return file_answer(request, service.store, record.result.preview, media_type="image/png")
 
 
 @router.get("/jobs/{job_id}/events", response_class=StreamingResponse)

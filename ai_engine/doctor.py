@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ai_engine.addresses import AddressForbidden, AddressPolicy, parse_exceptions
+from ai_engine.bucket import check_bucket
 from ai_engine.errors import StartupError
 from ai_engine.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings
@@ -155,6 +156,18 @@ def _sqlite(settings: Settings) -> Iterator[Finding]:
         yield Finding("SQLite", str(error))
 
 
+def _file_store(settings: Settings) -> Iterator[Finding]:
+    if settings.artifacts_url is None:
+        yield Finding("files of jobs: in the data folder")
+        return
+    try:
+        check_bucket(settings)
+    except StartupError as error:
+        yield Finding(str(error), "see the README on several machines")
+        return
+    yield Finding(f"files of jobs: {settings.artifacts_url} can be written")
+
+
 def _database(settings: Settings) -> Iterator[Finding]:
     path = settings.sqlite_path
     if path is None:
@@ -258,6 +271,7 @@ CHECKS: tuple[Check, ...] = (
     _matting_model,
     _data_folder,
     _sqlite,
+    _file_store,
     _database,
     _port,
     _addresses,

@@ -25,6 +25,7 @@ RequestRefused             answers a request; travels as problem+json           
 |- InvalidField            validation_failed       `errors` name the fields      422
 |- QueueFull               queue_full              with `Retry-After`            429
 '- NotReady                unavailable             still starting                503
+   '- StoreUnavailable     unavailable             files can't be reached        503
 
 StartupError               keeps a process from starting; travels in the log and in /readyz
 
@@ -254,6 +255,12 @@ class NotReady(RequestRefused):
     code = "unavailable"
     title = "The service is not ready"
     status = 503
+
+
+class StoreUnavailable(NotReady):
+    """The store of the jobs' files can't be reached, or refuses; in a job this becomes an InternalError."""
+
+    title = "The files of jobs can't be reached"
 
 
 class StartupError(Exception):

@@ -169,7 +169,7 @@ class JobLine:
             if self.job.image is not None:
                 return _record(self.job.image, {Stage.DOWNLOAD: 0.0})
             data = self._fetch()
-            artifact = self.workshop.store.put_bytes(self.job.job_id, "picture", data)
+            artifact = self.workshop.store.put_bytes(self.job.job_id, "picture", data, is_shared=False)
         return _record(artifact, {Stage.DOWNLOAD: clock.seconds})
 
     def _fetch(self) -> bytes:
@@ -256,10 +256,11 @@ class JobLine:
     def _present(self, record: Record, make_again: Callable[[], Record]) -> Path:
         """The path of the file of `record`, made again if it is gone."""
         artifact = Artifact(**record["artifact"])
-        if not self.workshop.store.has(artifact):
+        try:
+            return self.workshop.store.path(artifact)
+        except FileNotFoundError:
             event(logger, "file is gone, making it again", job_id=self.job.job_id, file=artifact.uri)
-            artifact = Artifact(**make_again()["artifact"])
-        return self.workshop.store.path(artifact)
+        return self.workshop.store.path(Artifact(**make_again()["artifact"]))
 
 
 class _Clock:

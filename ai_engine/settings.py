@@ -39,6 +39,17 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(default=Path("data"), description="Where jobs' files lie, and the SQLite file.")
+    artifacts_url: str | None = Field(
+        default=None,
+        pattern=r"^s3://[^/?#]+(/[^?#]*)?$",
+        description="s3://bucket/prefix: jobs' files lie there, for several machines; keys and region from AWS's "
+        "usual variables. A prefix belongs to one DATABASE_URL.",
+    )
+    artifacts_endpoint_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="The S3-compatible server of ARTIFACTS_URL; AWS unless given.",
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="Database of the jobs: sqlite:///... or postgresql://...; jobs.sqlite in DATA_DIR unless given.",

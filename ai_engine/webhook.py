@@ -1,7 +1,7 @@
 """What a webhook is sent, how it is signed, and when it is tried again. Knows no job engine and no stages.
 
-What is signed is always the JSON event; the file's sha256 and size stand in it. The file is streamed from disk
-with an exact Content-Length, so memory stays flat whatever its size.
+What is signed is always the JSON event; the file's sha256 and size stand in it. The file is streamed from its
+store with an exact Content-Length, so memory stays flat whatever its size.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 from standardwebhooks import Webhook
 
 from ai_engine.guarded_http import AddressForbidden, Answer, GuardedClient, TransferFailed
 from ai_engine.job import MEDIA_TYPES, WebhookFormat
 
-READ_BYTES = 256 * 1024
 BYTES_PER_MB = 1_000_000
 GONE = 410
 _BUSY = frozenset({429, 503})
@@ -32,7 +30,8 @@ _BUSY = frozenset({429, 503})
 class MeshFile:
     """The file that goes with a success."""
 
-    path: Path
+    read: Callable[[], Iterator[bytes]]
+    """Its bytes in pieces, from the beginning at each call."""
     name: str
     """As the receiver sees it."""
     format: str
@@ -183,7 +182,7 @@ def _binary(delivery: Delivery, mesh: MeshFile) -> _Body:
         "X-Asset-Id": delivery.asset_id,
         "X-Job-Id": delivery.job_id,
     }
-    return _Body(headers, mesh.size, _read(mesh.path))
+    return _Body(headers, mesh.size, mesh.read())
 
 
 def _multipart(delivery: Delivery) -> _Body:
@@ -227,11 +226,5 @@ def _file_head(boundary: str, mesh: MeshFile) -> str:
 def _framed(head: str, mesh: MeshFile | None, tail: str) -> Iterator[bytes]:
     yield head.encode("ascii")
     if mesh is not None:
-        yield from _read(mesh.path)
+        yield from mesh.read()
     yield tail.encode("ascii")
-
-
-def _read(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(READ_BYTES):
-            yield chunk

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
-from ai_engine.artifacts import ArtifactStore
+from ai_engine.artifacts import LocalStore
 from ai_engine.background import MattingModelUnusable, open_remover
+from ai_engine.bucket import check_bucket, open_store
 from ai_engine.download import DownloadLimits
 from ai_engine.errors import StartupError
 from ai_engine.guarded_http import GuardedClient
@@ -92,8 +93,10 @@ def open_workshop(settings: Settings) -> Workshop:
     """What the stages work with, models loaded.
 
     Raises:
-        StartupError: a model or a device can't be used.
+        StartupError: a model, a device or the store of files can't be used.
     """
+    LocalStore(settings.data_dir / "jobs").check()
+    check_bucket(settings)
     try:
         remover = open_remover(settings.matting_model, settings.matting_home)
         if remover is not None:
@@ -101,7 +104,7 @@ def open_workshop(settings: Settings) -> Workshop:
     except MattingModelUnusable as error:
         raise StartupError(str(error)) from error
     return Workshop(
-        store=ArtifactStore(settings.data_dir / "jobs"),
+        store=open_store(settings, is_worker=True),
         http=GuardedClient(
             download_policy(settings),
             connect_timeout_s=settings.download_connect_timeout_s,

@@ -11,13 +11,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from dbos import DBOS, WorkflowSerializationFormat
 from standardwebhooks import Webhook
 
 from ai_engine.artifacts import ArtifactStore
-from ai_engine.errors import GenerationTimeout, InternalError, JobError
+from ai_engine.errors import GenerationTimeout, InternalError, JobError, StoreUnavailable
 from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import Artifact, Job, JobEvent, JobResult, Stage
 from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_options
@@ -126,10 +127,12 @@ def _send(sender: Sender, store: ArtifactStore, settings: Settings, parcel: Reco
     delivery = _delivery(parcel, store)
     at_s = time.time()
     event(logger, "delivery started", job_id=delivery.job_id, attempt=attempt)
-    if delivery.mesh is not None and not delivery.mesh.path.is_file():
-        outcome = Outcome(False, True, None, "the mesh file is not there any more")
-    else:
+    try:
         outcome = sender.send(delivery, attempt)
+    except FileNotFoundError:
+        outcome = Outcome(False, True, None, "the mesh file is not there any more")
+    except StoreUnavailable:
+        outcome = Outcome(False, False, None, "the mesh file can't be reached")
     delay_s = next_delay_s(outcome, attempt, settings.webhook_delays_s, random.uniform)
     what = (
         "delivery accepted"
@@ -162,7 +165,9 @@ def _delivery(parcel: Record, store: ArtifactStore) -> Delivery:
     mesh = None
     if parcel["artifact"] is not None:
         artifact = Artifact(**parcel["artifact"])
-        mesh = MeshFile(store.path(artifact), job.file_name, job.format, artifact.size, artifact.sha256)
+        mesh = MeshFile(
+            partial(store.read, artifact), job.file_name, job.format, artifact.size, artifact.sha256
+        )
     return Delivery(
         job_id=job.job_id,
         session_id=job.session_id,

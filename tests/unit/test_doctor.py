@@ -121,3 +121,11 @@ def test_a_check_that_stumbles_is_one_finding(tmp_path: Path) -> None:
     found = list(doctor._guarded(_stumbling, settings(tmp_path)))
     assert [finding.remedy is None for finding in found] == [True, False]
     assert "stumbling: RuntimeError: oh" in found[1].text
+
+
+def test_a_bucket_that_can_not_be_reached_is_something_to_do(tmp_path: Path) -> None:
+    nowhere = {"artifacts_url": "s3://b/p", "artifacts_endpoint_url": "http://127.0.0.1:9"}
+    (wrong,) = findings(doctor._file_store, settings(tmp_path, **nowhere))
+    assert "ARTIFACTS_URL s3://b/p can't be written" in wrong.text
+    assert wrong.remedy is not None
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from PIL import Image
 from service.house import cut_out_png
 
 from ai_engine.addresses import AddressPolicy
-from ai_engine.artifacts import ArtifactStore
+from ai_engine.artifacts import LocalStore
 from ai_engine.download import DownloadLimits
 from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import DecodeFacts, Job, JobOptions, JobRequest, Progress, Stage
@@ -51,7 +51,7 @@ def job(tmp_path: Path) -> Job:
         session_id=request.session_id,
         asset_id=request.asset_id,
         image_url=None,
-        image=ArtifactStore(tmp_path).put_bytes("0" * 32, "picture", cut_out_png()),
+        image=LocalStore(tmp_path).put_bytes("0" * 32, "picture", cut_out_png()),
         webhook_url=None,
         webhook_format="multipart",
         options=request.options(),
@@ -66,7 +66,7 @@ def job(tmp_path: Path) -> Job:
 
 def workshop(folder: Path) -> Workshop:
     return Workshop(
-        store=ArtifactStore(folder),
+        store=LocalStore(folder),
         http=GuardedClient(AddressPolicy()),
         remover=None,
         model=SearchingModel(),

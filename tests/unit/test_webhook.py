@@ -5,12 +5,14 @@ import tracemalloc
 from collections.abc import Iterable, Mapping
 from email.parser import BytesParser
 from email.policy import HTTP
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
+from ai_engine.artifacts import LocalStore
 from ai_engine.guarded_http import AddressForbidden, Answer, TransferFailed
 from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s, retry_after_s
 
@@ -50,9 +52,7 @@ def answer(status: int, **headers: str) -> Answer:
 def delivery(
     tmp_path: Path, form: Any = "multipart", *, event: str = EVENT, has_mesh: bool = True
 ) -> Delivery:
-    path = tmp_path / "mesh.stl"
-    path.write_bytes(b"--mesh\r\n" * 3)
-    mesh = MeshFile(path, "a1.stl", "stl", 24, "ab" * 32) if has_mesh else None
+    mesh = MeshFile(lambda: iter([b"--mesh\r\n"] * 3), "a1.stl", "stl", 24, "ab" * 32) if has_mesh else None
     return Delivery("f" * 32, "s1", "a1", "https://example.com/hook", form, event, mesh)
 
 
@@ -200,11 +200,13 @@ def test_the_next_attempt_comes_no_sooner_than_the_receiver_asked() -> None:
 
 
 def test_a_large_file_is_sent_without_ever_being_in_memory_whole(tmp_path: Path) -> None:
-    path = tmp_path / "large.stl"
-    with path.open("wb") as file:
-        file.truncate(64_000_000)
-    what = delivery(tmp_path)
-    mesh = MeshFile(path, "a1.stl", "stl", 64_000_000, "ab" * 32)
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            file.truncate(64_000_000)
+
+    what, store = delivery(tmp_path), LocalStore(tmp_path)
+    artifact = store.put("job", "mesh.stl", write)
+    mesh = MeshFile(partial(store.read, artifact), "a1.stl", "stl", artifact.size, artifact.sha256)
     large = Delivery(what.job_id, "s1", "a1", what.url, "multipart", EVENT, mesh)
     sent = []
 

@@ -1,0 +1,224 @@
+"""The store that machines share: an S3-compatible bucket, with a folder of this machine for the work in between.
+
+A stage writes and reads on its own disk; what another machine may need is in the bucket before there is a record
+of it. The keys of the bucket come from AWS's usual variables, or from the machine, as the client library finds
+them. The only door to that library.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ai_engine.artifacts import ArtifactStore, LocalStore, is_job_id
+from ai_engine.errors import StartupError, StoreUnavailable
+from ai_engine.job import Artifact
+from ai_engine.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config, S3Store
+
+PIECE_BYTES = 4 * 1024 * 1024
+"""Asked for at once: a slow reader holds this much of a file, and no connection."""
+UPLOADS_AT_ONCE = 4
+"""Parts of one file, of 5 MiB each."""
+WORKER_PATIENCE = timedelta(seconds=180)
+"""How long a worker tries again to reach the bucket: a stage's work is worth waiting for."""
+API_PATIENCE = timedelta(seconds=10)
+"""A caller waits meanwhile."""
+CHECK_PATIENCE = timedelta(seconds=5)
+MAX_RETRIES = 50
+"""Never reached: the time is what counts."""
+_UNREACHABLE = "The files of jobs can't be reached at this moment."
+
+
+def open_store(settings: Settings, *, is_worker: bool) -> ArtifactStore:
+    """The store that the settings name. A worker keeps copies on its own disk, an API does not."""
+    folder = settings.data_dir / "jobs"
+    if settings.artifacts_url is None:
+        return LocalStore(folder)
+    patience = WORKER_PATIENCE if is_worker else API_PATIENCE
+    return BucketStore(
+        LocalStore(folder, names_tell_content=True),
+        _client(settings, patience),
+        told=settings.artifacts_url,
+        keeps_copies=is_worker,
+    )
+
+
+def check_bucket(settings: Settings) -> None:
+    """Comes back when the bucket can be written, or there is none.
+
+    Raises:
+        StartupError: it can't; the message says what to change.
+    """
+    if settings.artifacts_url is not None:
+        copies = LocalStore(settings.data_dir / "jobs")
+        BucketStore(copies, _client(settings, CHECK_PATIENCE), told=settings.artifacts_url).check()
+
+
+@dataclass(frozen=True)
+class BucketStore:
+    """A bucket, and copies of its files on this machine."""
+
+    copies: LocalStore
+    client: S3Store
+    told: str
+    """The bucket's URL, for messages to the operator."""
+    keeps_copies: bool = True
+
+    def put(
+        self, job_id: str, name: str, write: Callable[[Path], None], *, is_shared: bool = True
+    ) -> Artifact:
+        """As every store does it; when this returns, a shared file is in the bucket, whole."""
+        import obstore
+
+        artifact = self.copies.put(job_id, name, write)
+        if is_shared:
+            path = self.copies.path(artifact)
+            try:
+                with _translated():
+                    obstore.put(self.client, artifact.uri, path, max_concurrency=UPLOADS_AT_ONCE)
+            except FileNotFoundError as error:
+                raise StoreUnavailable(_UNREACHABLE, retry_after_s=5) from error  # There is no such bucket.
+            finally:
+                if not self.keeps_copies:
+                    _forget(path)
+        return artifact
+
+    def put_bytes(self, job_id: str, name: str, data: bytes, *, is_shared: bool = True) -> Artifact:
+        """As every store does it."""
+
+        def write(path: Path) -> None:
+            path.write_bytes(data)
+
+        return self.put(job_id, name, write, is_shared=is_shared)
+
+    def has(self, artifact: Artifact) -> bool:
+        """As every store does it."""
+        return self.copies.has(artifact) or self._is_in_bucket(artifact)
+
+    def path(self, artifact: Artifact) -> Path:
+        """As every store does it."""
+        if not self.copies.has(artifact):
+            self.copies.adopt(artifact, self.read(artifact))
+        return self.copies.path(artifact)
+
+    def read(self, artifact: Artifact, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """As every store does it."""
+        with suppress(FileNotFoundError):
+            return self.copies.read(artifact, start, stop)
+        if not self._is_in_bucket(artifact):
+            raise FileNotFoundError("the file is not there any more")
+        return self._pieces(artifact.uri, start, artifact.size if stop is None else stop)
+
+    def remove(self, job_id: str) -> None:
+        """As every store does it; the copies go first, for whoever comes back after a crash finds the bucket."""
+        import obstore
+
+        self.copies.remove(job_id)
+        with _translated():
+            for page in obstore.list(self.client, f"{job_id}/", chunk_size=1000):
+                obstore.delete(self.client, [found["path"] for found in page])
+
+    def jobs(self) -> Iterator[tuple[str, float]]:
+        """As every store does it, of the bucket."""
+        import obstore
+
+        latest_s: dict[str, float] = {}
+        with _translated():
+            # One pass over all names: a job's are neighbours, but a listing need not be in order.
+            for page in obstore.list(self.client, chunk_size=1000):
+                for found in page:
+                    job_id, written_s = found["path"].partition("/")[0], found["last_modified"].timestamp()
+                    latest_s[job_id] = max(latest_s.get(job_id, written_s), written_s)
+        yield from ((job_id, written_s) for job_id, written_s in latest_s.items() if is_job_id(job_id))
+
+    def check(self) -> None:
+        """As every store does it."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        name = f"probe-{secrets.token_hex(8)}"
+        try:
+            obstore.put(self.client, name, b"probe")
+            obstore.delete(self.client, name)
+        except (BaseError, OSError) as error:
+            raise StartupError(
+                f"ARTIFACTS_URL {self.told} can't be written: {_reason(error)}. Check the bucket's name, "
+                "ARTIFACTS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            ) from None
+
+    def _is_in_bucket(self, artifact: Artifact) -> bool:
+        import obstore
+
+        with _translated(), suppress(FileNotFoundError):
+            return obstore.head(self.client, artifact.uri)["size"] == artifact.size
+        return False
+
+    def _pieces(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        import obstore
+
+        for begin in range(start, stop, PIECE_BYTES):
+            with _translated():
+                piece = obstore.get_range(
+                    self.client, key, start=begin, end=min(begin + PIECE_BYTES, stop)
+                ).to_bytes()
+            yield piece
+
+
+def _client(settings: Settings, patience: timedelta) -> S3Store:
+    from obstore.store import S3Store
+
+    assert settings.artifacts_url is not None
+    url = urlsplit(settings.artifacts_url)
+    config: S3Config = {}
+    if settings.artifacts_endpoint_url is not None:
+        config["endpoint"] = settings.artifacts_endpoint_url
+    return S3Store(
+        url.netloc,
+        prefix=url.path.strip("/") or None,
+        config=config,
+        client_options={
+            "allow_http": config.get("endpoint", "").startswith("http:"),
+            "connect_timeout": "5s",
+        },
+        retry_config={
+            "max_retries": MAX_RETRIES,
+            "retry_timeout": patience,
+            "backoff": {"max_backoff": timedelta(seconds=5)},
+        },
+    )
+
+
+def _forget(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # Another file of the job is being written there.
+        path.parent.rmdir()
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    """Errors of the client library as ours; what the other side said stays in the log.
+
+    Raises:
+        StoreUnavailable: the bucket can't be reached, or refuses.
+    """
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except BaseError as error:
+        raise StoreUnavailable(_UNREACHABLE, retry_after_s=5) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what the library says: the rest is for its own developers."""
+    lines = str(error).splitlines()
+    return lines[0][:300] if lines else type(error).__name__
