@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# A picture to a mesh file, with bash and curl.
+#
+#     examples/generate.sh PICTURE [MESH]
+#
+# PICTURE is a file (PNG, JPEG, WebP) or a URL, MESH the file that is written (mesh.stl). In the environment:
+#     ENGINE_URL        where AI Engine listens (http://127.0.0.1:8000)
+#     ENGINE_API_KEY    where it asks for keys
+#     FIELDS            more fields of the request: '"quality": "high", "height_mm": 80'
+#     WITHIN_S          seconds to wait for the mesh (1800)
+set -euo pipefail
+
+picture=${1:?"usage: generate.sh PICTURE [MESH]"}
+mesh=${2:-mesh.stl}
+engine=${ENGINE_URL:-http://127.0.0.1:8000}
+
+fail() {
+    echo "$1" >&2
+    exit 1
+}
+
+# What the service answers; its own words when it refuses.
+ask() {
+    local answer
+    answer=$(curl --silent --show-error --fail-with-body \
+        ${ENGINE_API_KEY:+--header "Authorization: Bearer $ENGINE_API_KEY"} "$@") ||
+        fail "refused: $(text_of detail "$answer") $(text_of code "$answer")"
+    printf '%s' "$answer"
+}
+
+# The first text, or the first number, of this name in a JSON document.
+text_of() { [[ $2 =~ \"$1\":\ *\"([^\"]*)\" ]] && printf '%s' "${BASH_REMATCH[1]}" || true; }
+number_of() { [[ $2 =~ \"$1\":\ *([0-9.]+) ]] && printf '%s' "${BASH_REMATCH[1]}" || true; }
+
+picture_url() {
+    if [[ $picture =~ ^https?: ]]; then
+        printf '%s' "$picture"
+        return
+    fi
+    local kind=${picture##*.}
+    printf 'data:image/%s;base64,' "${kind/jpg/jpeg}"
+    base64 <"$picture" | tr -d '\n'
+}
+
+request() {
+    local name=${mesh##*/}
+    printf '{"session_id": "shell", "asset_id": "%s", ' "${name//[^A-Za-z0-9._-]/-}"
+    printf '"image_url": "%s"%s}' "$(picture_url)" "${FIELDS:+, $FIELDS}"
+}
+
+sha256_of() { if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1; }
+
+[[ $picture =~ ^https?: || -r $picture ]] || fail "no such picture: $picture"
+accepted=$(request | ask --header 'Content-Type: application/json' --data-binary @- "$engine/generate-3d")
+job=$engine$(text_of status_url "$accepted")
+
+status=queued
+while [[ $status == queued || $status == running ]]; do
+    ((SECONDS < ${WITHIN_S:-1800})) || fail "not done after $SECONDS s; it goes on: $job"
+    sleep 1
+    seen=$(ask "$job")
+    status=$(text_of status "$seen")
+    echo "$status $(text_of stage "$seen") $(number_of progress "$seen")" >&2
+done
+[[ $status == succeeded ]] || fail "$status: $(text_of detail "$seen") $(text_of code "$seen")"
+
+# The file's ETag is its sha256; what is there under the mesh's name has passed.
+ask --dump-header "$mesh.headers" --output "$mesh.part" "$job/mesh"
+expected=$(sed -n 's/^[Ee][Tt][Aa][Gg]: *"\([0-9a-f]*\)".*/\1/p' "$mesh.headers")
+rm "$mesh.headers"
+[[ $(sha256_of "$mesh.part") == "$expected" ]] || fail "the file is damaged: $mesh.part"
+mv "$mesh.part" "$mesh"
+echo "$mesh"
