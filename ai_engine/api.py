@@ -18,7 +18,7 @@ from ai_engine import __version__
 from ai_engine.artifacts import ArtifactStore
 from ai_engine.bucket import open_store
 from ai_engine.door import Door
-from ai_engine.errors import BodyTooLarge, FileNotReady, NotJson, NotReady
+from ai_engine.errors import BodyTooLarge, FileNotReady, NotJson, NotReady, StartupError
 from ai_engine.file_answer import file_answer
 from ai_engine.job import MEDIA_TYPES, JobRequest
 from ai_engine.job_engine import JobEngine, check_database
@@ -89,6 +89,9 @@ async def _connect(service: Service) -> None:
         try:
             await run_in_threadpool(service.engine.connect)
             service.is_connected = True
+        except StartupError as error:
+            event(logger, f"{error}; trying again", level=logging.WARNING)
+            await asyncio.sleep(CONNECT_RETRY_S)
         except Exception:
             logger.exception("the job database can't be opened, trying again")
             await asyncio.sleep(CONNECT_RETRY_S)

@@ -13,8 +13,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus, error
 
 from ai_engine.errors import JobNotFound, KeyReused, QueueFull, StartupError
@@ -78,6 +80,8 @@ class JobEngine:
             system_database_url=url,
             application_name=APPLICATION,
             use_listen_notify=not url.startswith("sqlite"),
+            # A caller is told that the service is not ready, rather than kept waiting until the database is back.
+            retry_connection_errors=False,
         )
         register_queues(self._client.register_queue, self._settings)
         self._leases = Leases(url)
@@ -266,16 +270,25 @@ def prepare_database(settings: Settings) -> None:
     """Makes the database and its tables, or brings them up to date. Any process may come first.
 
     Raises:
-        StartupError: this Python brings an SQLite that is too old.
+        StartupError: it can't be reached or opened, or this Python brings an SQLite that is too old.
     """
     check_database(settings)
-    path = settings.sqlite_path
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=30)) as connection:
-            # Readers and writers no longer wait for each other; the file remembers it. DBOS does not set it.
-            connection.execute("PRAGMA journal_mode=WAL")
-    DBOS.migrate(settings.jobs_database_url)
+    try:
+        if settings.sqlite_path is not None:
+            _prepare_sqlite(settings.sqlite_path)
+        DBOS.migrate(settings.jobs_database_url)
+    except (sa.exc.DBAPIError, sqlite3.Error, OSError) as failure:
+        reason = str(getattr(failure, "orig", None) or failure).strip().partition("\n")[0]
+        raise StartupError(
+            f"the job database {settings.shown_database_url} can't be opened: {reason}"
+        ) from failure
+
+
+def _prepare_sqlite(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        # Readers and writers no longer wait for each other; the file remembers it. DBOS does not set it.
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def register_queues(register: Callable[..., object], settings: Settings) -> None:

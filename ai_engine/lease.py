@@ -80,7 +80,14 @@ class Leases:
     def __init__(self, database_url: str) -> None:
         self._engine = _engine(database_url)
         self._now_s = _NOW_S[self._engine.dialect.name]
-        _METADATA.create_all(self._engine)
+        self._create_table()
+
+    def _create_table(self) -> None:
+        try:
+            _METADATA.create_all(self._engine)
+        except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
+            # Two processes looked, saw none, and both made one: the slower is refused, and finds it now.
+            _METADATA.create_all(self._engine)
 
     def take(self, executor_id: str, slot: str) -> None:
         """Enters a new worker, loading."""

@@ -10,11 +10,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
-from ai_engine.errors import InvalidField, RequestRefused
+from ai_engine.errors import InvalidField, NotReady, RequestRefused
 
 MEDIA_TYPE = "application/problem+json"
+DATABASE_RETRY_AFTER_S = 5
 _CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal"}
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestRefused, _refused)
     app.add_exception_handler(ValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OperationalError, _no_database)
+    app.add_exception_handler(InterfaceError, _no_database)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -66,6 +70,14 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
         detail=error.detail,
         errors=errors,
         headers=headers,
+    )
+
+
+def _no_database(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OperationalError | InterfaceError)
+    logger.warning("the job database does not answer: %s", str(error.orig).strip().partition("\n")[0])
+    return _refused(
+        request, NotReady("The job database does not answer.", retry_after_s=DATABASE_RETRY_AFTER_S)
     )
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,6 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ai_engine.job import WebhookFormat
 
 Seconds = Annotated[float, Field(gt=0)]
+POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
+DATABASE_CONNECT_TIMEOUT_S = 10
 MattingModel = Literal["tiny", "isnet-general-use", "u2net", "birefnet-general", "none"]
 
 
@@ -52,7 +55,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         default=None,
-        description="Database of the jobs: sqlite:///... or postgresql://...; jobs.sqlite in DATA_DIR unless given.",
+        description="Database of the jobs: sqlite:///path or postgresql://user:password@host:port/database; "
+        "jobs.sqlite in DATA_DIR unless given.",
     )
     max_queued_jobs: int = Field(
         default=1000, ge=1, description="Jobs that may wait; more are refused with 429."
@@ -166,6 +170,11 @@ class Settings(BaseSettings):
             raise ValueError("a device can't have two workers")
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(_usual_database_url(value.get_secret_value()))
+
     @field_validator("webhook_delays_s", mode="before")
     @classmethod
     def _split_delays(cls, value: object) -> object:
@@ -208,6 +217,15 @@ class Settings(BaseSettings):
         return Path(url.removeprefix("sqlite:///")).absolute() if url.startswith("sqlite:") else None
 
     @property
+    def shown_database_url(self) -> str:
+        """The database of the jobs, without the password and all else that may be secret."""
+        if self.sqlite_path is not None:
+            return self.jobs_database_url
+        url = urlsplit(self.jobs_database_url)
+        place = url.netloc.rpartition("@")[2] or ",".join(parse_qs(url.query).get("host", []))
+        return f"postgresql://{place}{url.path}"
+
+    @property
     def jobs_database_url(self) -> str:
         """The database of the jobs as a URL, default applied."""
         if self.sqlite_path is not None:
@@ -219,6 +237,26 @@ class Settings(BaseSettings):
     def webhook_secrets(self) -> tuple[str, ...]:
         """The secrets that deliveries are signed with, none or more."""
         return tuple(self.webhook_secret.get_secret_value().split()) if self.webhook_secret else ()
+
+
+def _usual_database_url(url: str) -> str:
+    """The URL in the one form that all parts of the service read; a connection that hangs is given up."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return url
+    if scheme not in POSTGRES_SCHEMES:
+        raise ValueError("must be sqlite:///path or postgresql://user:password@host:port/database")
+    try:
+        parts = urlsplit(f"postgresql://{rest}")
+        is_complete = len(parts.path) > 1 and parts.port != 0
+    except ValueError:
+        is_complete = False
+    if not is_complete:
+        raise ValueError("must be postgresql://user:password@host:port/database, special characters as %40")
+    if "connect_timeout" in parse_qs(parts.query):
+        return parts.geturl()
+    query = f"{parts.query}&" if parts.query else ""
+    return parts._replace(query=f"{query}connect_timeout={DATABASE_CONNECT_TIMEOUT_S}").geturl()
 
 
 def _check_secret(secret: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from postgres_server import PostgresServer
 from service.house import House, Outside
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -19,9 +20,27 @@ def outside() -> Iterator[Outside]:
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One running service for all tests that do it no harm."""
+    """One running service for all tests that do it no harm, on SQLite."""
+    yield from served(tmp_path_factory.mktemp("house"))
+
+
+@pytest.fixture(scope="session")
+def house_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[House]:
+    """The same service on Postgres."""
+    yield from served(tmp_path_factory.mktemp("house-on-postgres"), DATABASE_URL=postgres.new_database())
+
+
+@pytest.fixture(scope="module", params=["house", "house_on_postgres"])
+def each_house(request: pytest.FixtureRequest) -> House:
+    """The service on each database in turn."""
+    house: House = request.getfixturevalue(request.param)
+    return house
+
+
+def served(folder: Path, **settings: str) -> Iterator[House]:
+    """A running service whose waits are short."""
     service = House(
-        tmp_path_factory.mktemp("house"),
+        folder,
         {
             "WEBHOOK_SECRET": SECRET,
             "WEBHOOK_DELAYS_S": "0,0.1,0.1",
@@ -30,7 +49,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             "DOWNLOAD_TIMEOUT_S": "3",
             "IMAGE_MAX_BYTES": "1000000",
             "STAND_IN_STEP_S": "0.05",
-        },
+        }
+        | settings,
     )
     service.start("serve")
     try:

@@ -213,6 +213,10 @@ class House:
             except subprocess.TimeoutExpired:
                 process.kill()
 
+    @property
+    def database_url(self) -> str:
+        return self.settings.get("DATABASE_URL") or f"sqlite:///{self.folder / 'data' / 'jobs.sqlite'}"
+
     def log_path(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 

@@ -11,22 +11,34 @@ import pytest
 from dbos import DBOSClient
 from PIL import Image
 
+from postgres_server import PostgresServer
 from service.house import House, Outside, wait_for
 from service.test_failures import sends
 
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+"""Where the kind of database makes no difference: one is enough."""
 STAGES = ("download", "cutout", "shape", "finish")
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The setting that chooses a database of each kind in turn."""
+    if request.param == "sqlite":
+        return {}
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return {"DATABASE_URL": server.new_database()}
+
+
 @pytest.fixture(scope="module")
-def world() -> Iterator[Outside]:
+def world(database: dict[str, str]) -> Iterator[Outside]:
     outside = Outside()
     yield outside
     outside.close()
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    settings = {
+def started(tmp_path_factory: pytest.TempPathFactory, database: dict[str, str]) -> Iterator[House]:
+    settings = database | {
         "STAND_IN_STEP_S": "0.1",
         "WEBHOOK_DELAYS_S": "0,0.1,0.1",
         "LEASE_S": "4",
@@ -59,7 +71,7 @@ def large_picture() -> bytes:
 
 def finished_stages(house: House, job_id: str) -> set[str]:
     """The stages that the database knows to be finished."""
-    client = DBOSClient(system_database_url=f"sqlite:///{house.folder / 'data' / 'jobs.sqlite'}")
+    client = DBOSClient(system_database_url=house.database_url)
     try:
         return {str(step["function_name"]) for step in client.list_workflow_steps(job_id)}
     finally:
@@ -112,6 +124,7 @@ def test_a_worker_killed_in_every_stage_at_once_loses_no_job_and_repeats_no_fini
     assert starts(house, delivering) == dict.fromkeys(STAGES, 1)
 
 
+@ON_SQLITE
 def test_a_worker_killed_while_it_writes_the_file_goes_on_from_the_mesh(house: House, world: Outside) -> None:
     job_id = house.submit(image_url=world.url("/a.png"), webhook_url=world.url("/finish"))
     wait_for(lambda: starts(house, job_id)["finish"], "the job is in its last stage")
@@ -124,6 +137,7 @@ def test_a_worker_killed_while_it_writes_the_file_goes_on_from_the_mesh(house: H
     check_each_finished_stage_was_done_once(house, job_id, finished, "finish")
 
 
+@ON_SQLITE
 def test_a_stage_whose_input_file_is_gone_makes_it_again(house: House, world: Outside) -> None:
     job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=60)
     wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
@@ -138,6 +152,7 @@ def test_a_stage_whose_input_file_is_gone_makes_it_again(house: House, world: Ou
     assert len(house.events("file is gone, making it again", job_id)) == 2
 
 
+@ON_SQLITE
 def test_a_job_that_kills_its_worker_each_time_ends_as_worker_lost(house: House, world: Outside) -> None:
     job_id = house.submit(
         image_url=world.url("/a.png"), webhook_url=world.url("/lost"), num_inference_steps=100
@@ -169,6 +184,7 @@ def test_another_worker_takes_over_what_a_lost_one_had(house: House, world: Outs
     assert starts(house, job_id) == {"download": 1, "cutout": 1, "shape": 2, "finish": 1}
 
 
+@ON_SQLITE
 def test_a_worker_told_to_stop_finishes_its_job_first(house: House, world: Outside) -> None:
     job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=20)
     wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
@@ -194,6 +210,7 @@ def test_a_worker_told_to_stop_leaves_a_long_job_to_the_next_one(house: House, w
     assert starts(house, job_id) == {"download": 1, "cutout": 1, "shape": 2, "finish": 1}
 
 
+@ON_SQLITE
 def test_a_second_worker_on_the_same_device_refuses_to_start(house: House) -> None:
     first = house.running["worker"]
     lease_s, house.settings["LEASE_S"] = house.settings["LEASE_S"], "0.5"
@@ -205,6 +222,7 @@ def test_a_second_worker_on_the_same_device_refuses_to_start(house: House) -> No
     house.running["worker"], house.settings["LEASE_S"] = first, lease_s
 
 
+@ON_SQLITE
 def test_a_job_outlives_the_api_that_took_it(house: House, world: Outside) -> None:
     job_id = house.submit(
         image_url=world.url("/a.png"), webhook_url=world.url("/later"), num_inference_steps=20

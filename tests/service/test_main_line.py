@@ -5,12 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Iterator
 
 import pytest
 from standardwebhooks import Webhook
 
 from service.conftest import SECRET
 from service.house import House, Outside, wait_for
+
+
+@pytest.fixture(scope="module")
+def house(each_house: House) -> House:
+    return each_house
+
+
+@pytest.fixture(scope="module")
+def outside(house: House) -> Iterator[Outside]:
+    world = Outside()
+    yield world
+    world.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from dbos import WorkflowStatus
+from postgres_server import PostgresServer
+from service.house import free_port
 
 from ai_engine.errors import JobNotFound, KeyReused, QueueFull, StartupError
 from ai_engine.job import Job, JobOptions, JobStatus
-from ai_engine.job_engine import JobEngine, can_use_sqlite, check_database, delivery_options
+from ai_engine.job_engine import JobEngine, can_use_sqlite, check_database, delivery_options, prepare_database
 from ai_engine.job_record import result_of
 from ai_engine.settings import Settings
 
@@ -38,11 +40,11 @@ def job(**changes: Any) -> Job:
 
 
 @pytest.fixture
-def connected(tmp_path: Path) -> Iterator[Callable[..., JobEngine]]:
+def connected(tmp_path: Path, each_database_url: str) -> Iterator[Callable[..., JobEngine]]:
     engines = []
 
     def connect(**settings: Any) -> JobEngine:
-        engine = JobEngine(Settings(data_dir=tmp_path, **settings))
+        engine = JobEngine(Settings(data_dir=tmp_path, database_url=each_database_url, **settings))
         engine.connect()
         engines.append(engine)
         return engine
@@ -113,12 +115,26 @@ def test_what_is_no_job_is_not_found(connected: Callable[..., JobEngine]) -> Non
             engine.get(job_id)
 
 
-def test_the_database_file_lets_readers_and_writers_work_at_once(
-    connected: Callable[..., JobEngine], tmp_path: Path
-) -> None:
-    connected()
+def test_the_database_file_lets_readers_and_writers_work_at_once(tmp_path: Path) -> None:
+    prepare_database(Settings(data_dir=tmp_path))
 
     assert (tmp_path / "jobs.sqlite").read_bytes()[18:20] == b"\x02\x02", "write-ahead log"
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["wrong password", "no server"])
+def test_a_database_that_cant_be_reached_is_named_with_the_reason_and_without_the_password(
+    postgres: PostgresServer, is_running: bool
+) -> None:
+    port = postgres.port if is_running else free_port()
+    settings = Settings(database_url=f"postgresql://postgres:hunter2@127.0.0.1:{port}/jobs")
+
+    with pytest.raises(StartupError) as refused:
+        prepare_database(settings)
+
+    told = str(refused.value)
+    assert told.startswith(f"the job database postgresql://127.0.0.1:{port}/jobs can't be opened: ")
+    assert ("password authentication failed" if is_running else "Connection refused") in told
+    assert "hunter2" not in told
 
 
 def test_every_attempt_of_a_delivery_has_one_id_and_waits_its_time() -> None:

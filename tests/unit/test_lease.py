@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
 
@@ -11,8 +11,8 @@ SLOT = "machine:cuda"
 
 
 @pytest.fixture
-def leases(tmp_path: Path) -> Iterator[Leases]:
-    table = Leases(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+def leases(each_database_url: str) -> Iterator[Leases]:
+    table = Leases(each_database_url)
     yield table
     table.close()
 
@@ -84,3 +84,21 @@ def test_what_a_worker_says_of_itself_can_be_read_by_others(leases: Leases) -> N
         True,
     )
     assert -1.0 < worker.age_s < 600.0
+
+
+def test_many_processes_may_open_a_new_database_at_once(each_database_url: str) -> None:
+    start, opened = Barrier(6), []
+
+    def open_it() -> None:
+        start.wait()
+        opened.append(Leases(each_database_url))
+
+    threads = [Thread(target=open_it) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(opened) == 6
+    for leases in opened:
+        leases.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+import main
 from ai_engine.settings import Settings
 
 
@@ -83,7 +84,10 @@ def test_the_database_is_a_file_in_the_data_folder_unless_another_is_named(tmp_p
     named = Settings(database_url=f"sqlite:///{tmp_path}/other.sqlite")
 
     assert default.jobs_database_url == f"sqlite:///{tmp_path}/jobs.sqlite"
-    assert (postgres.sqlite_path, postgres.jobs_database_url) == (None, "postgresql://db/jobs")
+    assert (postgres.sqlite_path, postgres.jobs_database_url) == (
+        None,
+        "postgresql://db/jobs?connect_timeout=10",
+    )
     assert named.sqlite_path == tmp_path / "other.sqlite"
 
 
@@ -98,3 +102,37 @@ def test_several_devices_are_one_worker_each_and_none_twice() -> None:
     for wrong in ("cuda:0,cuda:0", "cuda,cuda:1", "cpu,cuda:0", "cuda:0,"):
         with pytest.raises(ValidationError):
             Settings(device=wrong)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_a_postgres_url_may_be_written_in_any_usual_way(scheme: str) -> None:
+    settings = Settings(database_url=f"{scheme}://user:p%40ss@db:5433/jobs?sslmode=require&connect_timeout=3")
+
+    assert settings.jobs_database_url == (
+        "postgresql://user:p%40ss@db:5433/jobs?sslmode=require&connect_timeout=3"
+    )
+    assert settings.shown_database_url == "postgresql://db:5433/jobs"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://user:hunter2@db/jobs",
+        "postgresql+asyncpg://user:hunter2@db/jobs",
+        "postgresql://user:hunter2@db",
+        "postgresql://user:hunter2@db:port/jobs",
+        "postgresql:user:hunter2@db/jobs",
+        "sqlite://",
+        "hunter2",
+    ],
+)
+def test_a_database_url_that_cant_be_used_is_refused_without_showing_its_password(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    assert main.main(["worker"]) == 1
+
+    told = capsys.readouterr().err
+    assert "DATABASE_URL: Value error, must be" in told
+    assert "hunter2" not in told
