@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from dbos import DBOSClient
 from PIL import Image
-
 from postgres_server import PostgresServer
+
 from service.house import House, Outside, wait_for
 from service.test_failures import sends
 
