@@ -30,7 +30,7 @@ UPLOADS_AT_ONCE = 4
 """Parts of one file, of 5 MiB each."""
 WORKER_PATIENCE = timedelta(seconds=180)
 """How long a worker tries again to reach the bucket: a stage's work is worth waiting for."""
-API_PATIENCE = timedelta(seconds=10)
+API_PATIENCE = timedelta(seconds=5)
 """A caller waits meanwhile."""
 CHECK_PATIENCE = timedelta(seconds=5)
 MAX_RETRIES = 50

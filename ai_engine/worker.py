@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -238,7 +239,9 @@ def _slot_lock(settings: Settings) -> Iterator[None]:
         StartupError: another worker has this slot.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.data_dir / f"worker-{settings.device.replace(':', '')}.lock")
+    # With the host's name: several machines may share the folder, and each has a first card.
+    slot = re.sub(r"[^A-Za-z0-9.-]", "-", slot_name(settings.device))
+    lock = FileLock(settings.data_dir / f"worker-{slot}.lock")
     try:
         lock.acquire(timeout=settings.lease_s)
     except Timeout as error:
