@@ -97,11 +97,11 @@ def _shape_model(settings: Settings) -> Iterator[Finding]:
     if settings.is_stand_in:
         yield Finding("shape model: the stand-in, a sphere for every picture")
         return
-    from ai_engine.shape_model import ShapeModel, choose_device
+    from ai_engine.shape_model import ShapeModel
 
     try:
         for device in settings.devices:
-            yield Finding(f"device: {choose_device(device, require_gpu=settings.require_gpu)}")
+            yield _room(settings.model_copy(update={"device": device}))
         begun_at = time.monotonic()
         model = ShapeModel.load(settings.model_copy(update={"device": settings.devices[0]}))
     except StartupError as error:
@@ -111,6 +111,23 @@ def _shape_model(settings: Settings) -> Iterator[Finding]:
         return
     seconds = time.monotonic() - begun_at
     yield Finding(f"shape model: {model.model_id} from {settings.model_path}, loaded in {seconds:.1f} s")
+
+
+def _room(settings: Settings) -> Finding:
+    """Whether the shape model will fit its device, told before it is loaded.
+
+    Raises:
+        StartupError: no such device, or the checkpoint can't be used.
+    """
+    from ai_engine.shape_model import Room, choose_device
+
+    device = choose_device(settings.device, require_gpu=settings.require_gpu)
+    room = Room.on(device, settings)
+    there = "main memory" if room.free is None else f"{room.free / 1e9:.1f} GB free"
+    return Finding(
+        f"device: {device}, {there}; a job takes about {room.needed / 1e9:.1f} GB, memory {room.residence}",
+        None if room.is_enough else "set MEMORY=auto, or free the device of other programs",
+    )
 
 
 def _matting_model(settings: Settings) -> Iterator[Finding]:

@@ -113,6 +113,15 @@ class Settings(BaseSettings):
         description="Numbers the networks compute in. auto: float16 on a GPU, float32 on a CPU.",
     )
     require_gpu: bool = Field(default=False, description="Refuse to start without a GPU.")
+    memory: Literal["auto", "full", "low", "minimal"] = Field(
+        default="auto",
+        description="What lies in the device's memory: full: all networks; low: they take turns; "
+        "minimal: one layer at a time. auto: the first of these that fits.",
+    )
+    compile: Literal["auto", "0", "1"] = Field(
+        default="auto",
+        description="Compile the networks at start, kept in DATA_DIR/compiled. auto: on a GPU that holds them all.",
+    )
 
     matting_model: MattingModel = Field(
         default="tiny", description="What removes backgrounds. none: pictures must bring an alpha channel."

@@ -20,7 +20,10 @@ from ai_engine.job import DecodeFacts, JobOptions, Progress, Stage
 from ai_engine.mesh import Mesh, Shape
 from ai_engine.settings import Settings
 from hy3dgen import errors as shape_errors
+from hy3dgen.checkpoint import weights_of
 from hy3dgen.octree import DecodeProgress
+from hy3dgen.readiness import choose_attention, compile_networks, set_compiler_cache, warm_up
+from hy3dgen.residence import Residence, Weights, choose_residence
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE
 from hy3dgen.sparse_field import DecodeReport
 
@@ -37,6 +40,7 @@ class ShapeModel:
     pipeline: Hunyuan3DDiTFlowMatchingPipeline
     vae: ShapeVAE
     device: torch.device
+    residence: Residence = "full"
 
     @classmethod
     def load(cls, settings: Settings) -> ShapeModel:
@@ -45,22 +49,52 @@ class ShapeModel:
         Raises:
             StartupError: no such device, a GPU is required and absent, or the checkpoint can't be used.
         """
-        device, begun_s = choose_device(settings.device, require_gpu=settings.require_gpu), time.monotonic()
+        begun_s = time.monotonic()
+        device = choose_device(settings.device, require_gpu=settings.require_gpu)
         try:
+            room = Room.on(device, settings)
             pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
                 settings.model_path,
                 device=device,
-                dtype=None if settings.dtype == "auto" else getattr(torch, settings.dtype),
+                dtype=dtype_of(settings, device),
                 variant=settings.model_variant,
+                residence=room.residence,
             )
         except shape_errors.CheckpointError as error:
             raise StartupError(str(error)) from error
         except torch.OutOfMemoryError as error:
             raise StartupError(f"{settings.model_path.name} does not fit the memory of {device}") from error
+        seconds = time.monotonic() - begun_s
         logger.info(
-            "model loaded in %.1f s: %s on %s", time.monotonic() - begun_s, settings.model_path, device
+            "model loaded in %.1f s: %s on %s, memory %s",
+            seconds,
+            settings.model_path,
+            device,
+            room.residence,
         )
-        return cls(pipeline, vae, device)
+        return cls(pipeline, vae, device, room.residence)
+
+    def make_ready(self, settings: Settings) -> None:
+        """Does before the first job what would make it slower than later ones: first calls, and compiling.
+
+        Raises:
+            StartupError: not even one call of each kind fits the device's memory.
+        """
+        begun_s, points = time.monotonic(), JobOptions(seed=0).num_chunks
+        try:
+            if self.has_gpu:
+                choose_attention(self.pipeline)
+            if self._is_compiled(settings.compile):
+                set_compiler_cache(settings.data_dir.absolute() / "compiled")
+                compile_networks(self.pipeline, points)
+            warm_up(self.pipeline, points)
+        except torch.OutOfMemoryError as error:
+            raise StartupError(f"a job does not fit the memory of {self.device}; set MEMORY=low") from error
+        logger.info("model ready for its first job in %.1f s", time.monotonic() - begun_s)
+
+    def _is_compiled(self, wish: Literal["auto", "0", "1"]) -> bool:
+        # A compiled network is bound to the place its weights lie at.
+        return self.residence == "full" and (wish == "1" or (wish == "auto" and self.has_gpu))
 
     @property
     def model_id(self) -> str:
@@ -127,6 +161,48 @@ class ShapeModel:
             on_report=reports.append,
         )
         return Shape(Mesh(mesh.vertices, mesh.faces), _facts(reports[0], options))
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the checkpoint's networks need of a device's memory, and what there is; bytes."""
+
+    weights: Weights
+    residence: Residence
+    free: int | None
+    """None where it is main memory, which the system lends and takes back."""
+
+    @classmethod
+    def on(cls, device: torch.device, settings: Settings) -> Room:
+        """Read off the checkpoint's header; nothing is loaded.
+
+        Raises:
+            StartupError: the checkpoint can't be used.
+        """
+        try:
+            weights = weights_of(settings.model_path, dtype_of(settings, device))
+        except shape_errors.CheckpointError as error:
+            raise StartupError(str(error)) from error
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        chosen: Residence = "full" if free is None else choose_residence(weights, free)
+        return cls(weights, chosen if settings.memory == "auto" else settings.memory, free)
+
+    @property
+    def needed(self) -> int:
+        """What a job takes, about."""
+        return self.weights.needed(self.residence)
+
+    @property
+    def is_enough(self) -> bool:
+        """False when a job will hardly fit."""
+        return self.free is None or self.needed <= self.free
+
+
+def dtype_of(settings: Settings, device: torch.device) -> torch.dtype:
+    """The numbers that the networks compute in."""
+    default = "float32" if device.type == "cpu" else "float16"
+    dtype: torch.dtype = getattr(torch, default if settings.dtype == "auto" else settings.dtype)
+    return dtype
 
 
 def choose_device(name: str | Literal["auto"], *, require_gpu: bool) -> torch.device:

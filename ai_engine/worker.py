@@ -125,7 +125,9 @@ def _load_model(settings: Settings) -> Model:
     # Seconds of imports that a worker with the stand-in does without.
     from ai_engine.shape_model import ShapeModel
 
-    return ShapeModel.load(settings)
+    model = ShapeModel.load(settings)
+    model.make_ready(settings)
+    return model
 
 
 def _launch(settings: Settings, executor_id: str, workshop: Workshop) -> None:

@@ -7,11 +7,14 @@ those of the checkpoint's own jobs. Knows no jobs.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from hy3dgen.attention import fastest_kernel, preferring
 from hy3dgen.compiled import FixedShapes
 from hy3dgen.config import PATCH_PX
 from hy3dgen.field_query import MIN_POINTS_PER_CALL
@@ -51,11 +54,28 @@ def warm_up(pipeline: Hunyuan3DDiTFlowMatchingPipeline, points_per_call: int = 8
     context = _sample_context(pipeline, shapes.num_context)
     latents = pipeline.noise(torch.Generator().manual_seed(0))[:, : shapes.num_latents]
     times = torch.tensor([0.0, 1.0])
+    pipeline.bring(pipeline.dit)
     velocity = velocity_for(pipeline.dit, context, times, 5.0, SamplingOptions(), pipeline.network)
     latents = euler(latents, times, velocity)
     tokens = pipeline.vae(latents / pipeline.vae.scale_factor)
     for num_points in {shapes.points_per_call, min(MIN_POINTS_PER_CALL, shapes.points_per_call)}:
         pipeline.vae.query_geometry(_points(pipeline, num_points), tokens)
+
+
+def choose_attention(pipeline: Hunyuan3DDiTFlowMatchingPipeline) -> None:
+    """Lets the denoiser use the attention kernel that is fastest here for its number of tokens."""
+    shapes, dit = sample_shapes(pipeline, points_per_call=1), pipeline.config.dit
+    num_tokens = shapes.num_latents + shapes.num_context
+    pipeline.attention = fastest_kernel(
+        dit.num_heads, num_tokens, dit.head_width, device=pipeline.device, dtype=pipeline.dtype
+    )
+    logger.info("attention by %s", pipeline.attention)
+
+
+def set_compiler_cache(folder: Path) -> None:
+    """Lets what is compiled in this process be kept in `folder`, unless the environment names another."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
 
 
 def compile_networks(pipeline: Hunyuan3DDiTFlowMatchingPipeline, points_per_call: int = 8000) -> bool:
@@ -64,9 +84,11 @@ def compile_networks(pipeline: Hunyuan3DDiTFlowMatchingPipeline, points_per_call
     network = FixedShapes(pipeline.dit.velocity, "denoiser", has_graphs=has_graphs)
     decoder = FixedShapes(pipeline.vae.geometry.forward, "geometry decoder", has_graphs=has_graphs)
     shapes = sample_shapes(pipeline, points_per_call)
-    all_done = _prepare_denoiser(pipeline, network, shapes) and _prepare_decoder(pipeline, decoder, shapes)
+    with preferring(pipeline.attention):
+        is_denoiser_done = _prepare_denoiser(pipeline, network, shapes)
+    is_decoder_done = _prepare_decoder(pipeline, decoder, shapes)
     pipeline.network, pipeline.vae.ask_geometry = network, decoder
-    return all_done
+    return is_denoiser_done and is_decoder_done
 
 
 @torch.no_grad()
@@ -101,6 +123,7 @@ def _prepare_decoder(
 def _sample_context(pipeline: Hunyuan3DDiTFlowMatchingPipeline, num_tokens: int) -> Tensor:
     """Tokens of a picture of noise; on a CPU the encoder sees as few patches as it takes."""
     side_px = pipeline.config.settings.image_px
+    pipeline.bring(pipeline.conditioner)
     if pipeline.device.type == "cpu":
         patches_px = PATCH_PX * 7
         pipeline.conditioner.dino(_noise(pipeline, 1, 3, patches_px, patches_px))

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from ai_engine import shape_model
 from ai_engine.errors import JobCancelled, NoForeground, StartupError
 from ai_engine.job import JobOptions, Stage
 from ai_engine.settings import Settings
-from ai_engine.shape_model import ShapeModel, choose_device
+from ai_engine.shape_model import Room, ShapeModel, choose_device
 
 OPTIONS = JobOptions(seed=7, num_inference_steps=4, octree_resolution=48)
 
@@ -90,6 +91,47 @@ def test_the_decode_mode_chooses_the_first_lattice_and_tells_what_may_hide(
     assert strict.decode.saturation_distance == pytest.approx(0.0175 * np.arctanh(0.95), rel=0.15)
     assert fast.decode.num_queries < strict.decode.num_queries
     assert np.array_equal(strict.mesh.vertices, fast.mesh.vertices)
+
+
+def test_made_ready_it_gives_the_same_mesh(model: ShapeModel, picture: Image.Image) -> None:
+    ready = ShapeModel.load(Settings(device="cpu"))
+    ready.make_ready(Settings(device="cpu"))
+    first, after = (one.generate(picture, OPTIONS, ignore) for one in (model, ready))
+    assert first.mesh.vertices.tobytes() == after.mesh.vertices.tobytes()
+
+
+@pytest.mark.parametrize("memory", ["low", "minimal"])
+def test_with_little_memory_it_gives_the_same_mesh(
+    model: ShapeModel, picture: Image.Image, memory: str
+) -> None:
+    small = ShapeModel.load(Settings(device="cpu", memory=memory))
+    small.make_ready(Settings(device="cpu", memory=memory))
+    first, same = (one.generate(picture, OPTIONS, ignore) for one in (model, small))
+    assert small.residence == memory
+    assert first.mesh.vertices.tobytes() == same.mesh.vertices.tobytes()
+
+
+def test_the_room_that_is_needed_is_known_before_anything_is_loaded() -> None:
+    room = Room.on(torch.device("cpu"), Settings(device="cpu"))
+    assert room.weights.total == pytest.approx(2 * 7_029_000, rel=0.02)  # the file holds halves
+    assert room.is_enough
+    assert room.residence == "full"
+    assert not replace(room, free=10**8).is_enough
+
+
+@pytest.mark.parametrize(
+    ("wish", "memory", "is_compiled"),
+    [("1", "full", True), ("auto", "full", False), ("0", "full", False), ("1", "low", False)],
+)
+def test_compiling_is_for_networks_that_stay_where_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wish: str, memory: str, is_compiled: bool
+) -> None:
+    compiled: list[int] = []
+    monkeypatch.setattr(shape_model, "compile_networks", lambda pipeline, points: compiled.append(points))
+    monkeypatch.setattr(shape_model, "set_compiler_cache", lambda folder: None)
+    settings = Settings(device="cpu", compile=wish, memory=memory, data_dir=tmp_path)
+    ShapeModel.load(settings).make_ready(settings)
+    assert compiled == ([8000] if is_compiled else [])
 
 
 def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:
