@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -18,12 +18,22 @@ from ai_engine import __version__
 from ai_engine.artifacts import ArtifactStore
 from ai_engine.bucket import open_store
 from ai_engine.door import Door
-from ai_engine.errors import BodyTooLarge, FileNotReady, NotJson, NotReady, StartupError
+from ai_engine.errors import (
+    BodyTooLarge,
+    FileExpired,
+    FileNotReady,
+    JobSucceeded,
+    NotJson,
+    NotReady,
+    StartupError,
+)
 from ai_engine.file_answer import file_answer
-from ai_engine.job import MEDIA_TYPES, JobRequest
+from ai_engine.job import MEDIA_TYPES, CallerId, JobRequest, JobStatus, Stage
 from ai_engine.job_engine import JobEngine, check_database
-from ai_engine.job_view import Accepted, JobView, accepted, view_of
+from ai_engine.job_index import JobFilter
+from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, view_of
 from ai_engine.lease import WorkerLease, WorkerState
+from ai_engine.licences import licences_in_use
 from ai_engine.policies import download_policy, webhook_policy
 from ai_engine.problem import install_problem_handlers
 from ai_engine.settings import Settings
@@ -32,6 +42,7 @@ from ai_engine.telemetry import event
 EVENTS_PAUSE_S = 15.0
 """After this long without an event a comment keeps the connection open."""
 CONNECT_RETRY_S = 2.0
+MAX_LISTED = 200
 LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
 
@@ -178,6 +189,59 @@ def get_job(job_id: str, service: Connected) -> JobView:
     return view_of(service.engine.get(job_id))
 
 
+@router.get("/jobs")
+def list_jobs(
+    service: Connected,
+    session_id: Annotated[CallerId | None, Query(description="Only of this session.")] = None,
+    status: Annotated[JobStatus | None, Query(description="Only those that stand so.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="Most jobs on one page.")] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=256, description="`next_cursor` of the page before.")
+    ] = None,
+) -> JobList:
+    """The jobs that are known, newest first."""
+    wanted = JobFilter(session_id=session_id, status=status)
+    return list_of(service.engine.jobs(wanted, limit, cursor))
+
+
+@router.post("/jobs/{job_id}/retry", status_code=202)
+def retry_job(job_id: str, response: Response, service: Connected) -> Accepted:
+    """Runs the job again, with the same options and seed, as a new job that names the first in `retry_of`.
+
+    For jobs that failed or were cancelled. The id of any attempt may be given: the latest counts, and while that
+    waits or runs it is the answer (200).
+    """
+    latest = service.engine.last_attempt(service.engine.get(job_id).job)
+    if latest.status == JobStatus.SUCCEEDED:
+        raise JobSucceeded(f"Job {latest.job.job_id} has succeeded.")
+    if latest.result is None:
+        job, submitted = latest.job, service.engine.known(latest.job)
+    else:
+        service.engine.check_room()
+        job = service.door.again(latest.job)
+        submitted = service.engine.submit(job)
+        event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
+    answer = accepted(job.job_id, submitted)
+    response.headers["Location"] = answer.status_url
+    response.status_code = 202 if submitted.is_new else 200
+    return answer
+
+
+@router.post("/jobs/{job_id}/redeliver", status_code=202)
+def redeliver_job(job_id: str, service: Connected) -> JobView:
+    """Sends the webhook again, accepted or dead as it may be: the same event under the same `webhook-id`.
+
+    The attempts are counted on, and begin at once; one that was still waiting gives way.
+    """
+    record = service.engine.get(job_id)
+    artifact = record.result.artifact if record.result else None
+    if artifact is not None and not service.store.has(artifact):
+        raise FileExpired("The file is no longer kept.")
+    service.engine.redeliver(record.job)
+    event(logger, "redelivery asked for", job_id=job_id)
+    return view_of(service.engine.get(job_id))
+
+
 @router.delete("/jobs/{job_id}", status_code=202)
 def cancel_job(job_id: str, service: Connected) -> JobView:
     """Stops the job, waiting or running. A job that is over stays as it is."""
@@ -199,6 +263,16 @@ def get_mesh(job_id: str, request: Request, service: Connected) -> Response:
         media_type=MEDIA_TYPES[record.job.format],
         filename=record.job.file_name,
     )
+
+
+@router.get("/jobs/{job_id}/cutout.png", response_class=StreamingResponse)
+def get_cutout(job_id: str, request: Request, service: Connected) -> Response:
+    """The object on transparent ground: what the model saw. There as soon as it is made, while the job runs."""
+    record = service.engine.get(job_id)
+    cutout = service.engine.stage_file(job_id, Stage.CUTOUT)
+    if cutout is None:
+        raise FileNotReady(f"The job is {record.status.value}, and has no cut-out.")
+    return file_answer(request, service.store, cutout, media_type="image/png")
 
 
 @router.get("/jobs/{job_id}/preview.png", response_class=StreamingResponse)
@@ -259,6 +333,12 @@ def readyz(service: AnyService) -> JSONResponse:
     """Ready, or 503 and why not: starting, loading, busy, failed."""
     state = _state(service)
     return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+
+
+@router.get("/licences")
+def licences(service: AnyService) -> dict[str, Any]:
+    """The licences of the code, and of the models in use, which hold for the meshes too."""
+    return licences_in_use(_live_worker(service), service.settings.matting_model)
 
 
 def _state(service: Service) -> str:

@@ -6,14 +6,16 @@ Knows no routes and no job engine.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ai_engine.addresses import AddressForbidden, AddressPolicy
 from ai_engine.artifacts import ArtifactStore
-from ai_engine.errors import BodyTooLarge, ImageUrlForbidden, InvalidField, JobError
+from ai_engine.errors import BodyTooLarge, FileExpired, ImageUrlForbidden, InvalidField, JobError
 from ai_engine.job import MAX_REQUEST_BYTES, Artifact, Job, JobRequest
 from ai_engine.settings import Settings
 
@@ -55,6 +57,25 @@ class Door:
             _check(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
         image = self._embedded_picture(job_id, request.image_url) if is_embedded else None
         return self._job(job_id, request, image)
+
+    def again(self, job: Job) -> Job:
+        """The next attempt at `job`, with its own copy of a picture that came inside the request.
+
+        Raises:
+            FileExpired: that picture is no longer kept.
+        """
+        attempt = job.again(self.clock())
+        if job.image is None:
+            return attempt
+        picture = job.image
+        if not self.store.has(picture):
+            raise FileExpired("The picture is no longer kept; send the request again.")
+        name = picture.uri.rpartition("/")[2]
+
+        def write(path: Path) -> None:
+            shutil.copyfile(self.store.path(picture), path)
+
+        return replace(attempt, image=self.store.put(attempt.job_id, name, write))
 
     def _job(self, job_id: str, request: JobRequest, image: Artifact | None) -> Job:
         return Job(

@@ -19,6 +19,9 @@ RequestRefused             answers a request; travels as problem+json           
 |- JobNotFound             not_found                                             404
 |- FileNotReady            not_ready               the job has no file yet       409
 |- KeyReused               idempotency_key_reused  same key, another body        409
+|- JobSucceeded            job_succeeded           nothing to run again          409
+|- NoWebhook               no_webhook              nobody to deliver to          409
+|- DeliveryUnderWay        delivery_under_way      being sent at this moment     409
 |- FileExpired             expired                                               410
 |- BodyTooLarge            body_too_large                                        413
 |- NotJson                 unsupported_media_type                                415
@@ -201,6 +204,30 @@ class KeyReused(RequestRefused):
 
     code = "idempotency_key_reused"
     title = "This idempotency key was used for another request"
+    status = 409
+
+
+class JobSucceeded(RequestRefused):
+    """The job has its mesh: a retry would make it a second time."""
+
+    code = "job_succeeded"
+    title = "The job has succeeded"
+    status = 409
+
+
+class NoWebhook(RequestRefused):
+    """The job's request named nobody to deliver to."""
+
+    code = "no_webhook"
+    title = "The job has no webhook"
+    status = 409
+
+
+class DeliveryUnderWay(RequestRefused):
+    """An attempt to deliver is being made at this moment, or about to be."""
+
+    code = "delivery_under_way"
+    title = "The delivery is under way"
     status = 409
 
 

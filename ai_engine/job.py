@@ -5,10 +5,11 @@ Values only. Knows no HTTP, no database, no file and no tensor.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -287,6 +288,28 @@ class Job:
     request_sha256: str
     """Of the request as it was checked: tells whether an idempotency key comes with another request."""
     print_options: PrintOptions = PrintOptions()
+    owner: str | None = None
+    """The name of the API key that it came with, the only one that may see it; None where keys were off."""
+    attempt: int = 1
+    """How often the caller had it run: 2 is the first retry."""
+    retry_of: str | None = None
+    """The id of the first attempt; None when this is it."""
+
+    @property
+    def first_id(self) -> str:
+        """The id of the first attempt."""
+        return self.retry_of or self.job_id
+
+    def again(self, accepted_at_s: float) -> Job:
+        """The next attempt: a job of its own, the same in all but its id and its time.
+
+        Its id follows from the first attempt's and its number, so that two who ask at once get one job.
+        """
+        number = self.attempt + 1
+        job_id = hashlib.sha256(f"attempt {number} of {self.first_id}".encode()).hexdigest()[:32]
+        return replace(
+            self, job_id=job_id, attempt=number, retry_of=self.first_id, accepted_at_s=accepted_at_s
+        )
 
     @property
     def file_name(self) -> str:

@@ -19,9 +19,29 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus, error
 
-from ai_engine.errors import JobNotFound, KeyReused, QueueFull, StartupError
-from ai_engine.job import Job, JobResult, JobStatus, Stage, overall_progress
-from ai_engine.job_record import DeliveryAttempt, JobRecord, attempt_of, job_of, result_of, status_of
+from ai_engine.errors import (
+    DeliveryUnderWay,
+    FileNotReady,
+    InvalidField,
+    JobNotFound,
+    KeyReused,
+    NoWebhook,
+    QueueFull,
+    StartupError,
+)
+from ai_engine.job import Artifact, Job, JobResult, JobStatus, Stage, overall_progress
+from ai_engine.job_index import JobFilter, JobIndex, Place
+from ai_engine.job_record import (
+    DeliveryAttempt,
+    JobRecord,
+    JobSummary,
+    attempt_number,
+    attempt_of,
+    job_of,
+    result_of,
+    status_of,
+    summary_of,
+)
 from ai_engine.lease import Leases, WorkerLease
 from ai_engine.settings import Settings
 
@@ -38,6 +58,7 @@ PROGRESS = "progress"
 """The stream of a job that tells how far it is."""
 
 MAX_DELIVERIES_IN_FLIGHT = 32
+DELIVERIES_LOOKED_UP = 16
 QUEUE_COUNT_AGE_S = 0.5
 ETA_AGE_S = 5.0
 ETA_JOBS = 10
@@ -59,6 +80,15 @@ class Submitted:
     """Jobs that wait, this one included; 0 when it does not wait any more."""
     eta_s: int | None
     """Seconds until it is done, from what jobs took lately; None when none was measured."""
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """A piece of the list of jobs."""
+
+    jobs: Sequence[JobSummary]
+    next_cursor: str | None
+    """Where the next piece begins; None when this is the last."""
 
 
 class JobEngine:
@@ -85,11 +115,13 @@ class JobEngine:
         )
         register_queues(self._client.register_queue, self._settings)
         self._leases = Leases(url)
+        self._index = JobIndex(url)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.destroy()
         self._leases.close()
+        self._index.close()
 
     def submit(self, job: Job) -> Submitted:
         """Puts the job into the queue; when this returns, no crash can lose it.
@@ -100,9 +132,10 @@ class JobEngine:
         with self._lock:
             position = self._num_queued() + 1
             try:
-                self._client.enqueue(_generate_options(job), job.to_dict())
+                with self._index.entering(job) as connection:
+                    self._client.enqueue_in_transaction(connection, _generate_options(job), job.to_dict())
             except error.DBOSWorkflowIDInUseError:
-                return self._known(job)
+                return self.known(job)
             self._queued = position
         return Submitted(is_new=True, queue_position=position, eta_s=self._eta_s(position))
 
@@ -113,17 +146,74 @@ class JobEngine:
             JobNotFound: there is no job of this id.
         """
         row = self._row(job_id)
-        job, result = job_of(row), result_of(row)
-        stage, progress = self._how_far(row, result)
+        known = summary_of(row)
+        stage, progress = self._how_far(row, known.result)
         return JobRecord(
-            job=job,
-            status=status_of(row, result),
+            job=known.job,
+            status=known.status,
             stage=stage,
             progress=progress,
-            result=result,
-            deliveries=self._deliveries(job),
-            ended_at_s=row.completed_at / 1000 if row.completed_at and result else None,
+            result=known.result,
+            deliveries=self._deliveries(known.job),
+            ended_at_s=known.ended_at_s,
         )
+
+    def jobs(self, wanted: JobFilter, limit: int, cursor: str | None = None) -> JobPage:
+        """Up to `limit` jobs, newest first; `cursor` is where the page before ended.
+
+        Raises:
+            InvalidField: the cursor is none of ours.
+        """
+        try:
+            after = Place.of_cursor(cursor) if cursor else None
+        except ValueError as error:
+            raise InvalidField(
+                "cursor", "not a next_cursor of this service", code="invalid_cursor"
+            ) from error
+        places = self._index.page(wanted, limit + 1, after)
+        shown = places[:limit]
+        rows = self._client.list_workflows(workflow_ids=[place.job_id for place in shown]) if shown else []
+        found = {row.workflow_id: summary_of(row) for row in rows}
+        jobs = [found[place.job_id] for place in shown if place.job_id in found]
+        return JobPage(jobs, shown[-1].to_cursor() if len(places) > limit else None)
+
+    def last_attempt(self, job: Job) -> JobRecord:
+        """The latest attempt at what `job` asks for: itself unless it was retried.
+
+        Raises:
+            JobNotFound: it is known no more.
+        """
+        return self.get(self._index.last_attempt(job.first_id) or job.job_id)
+
+    def stage_file(self, job_id: str, stage: Stage) -> Artifact | None:
+        """The file that `stage` of the job left behind; None when it is not done."""
+        for step in self._client.list_workflow_steps(job_id):
+            if step["function_name"] == stage and step["output"] is not None:
+                return Artifact(**step["output"]["artifact"])
+        return None
+
+    def redeliver(self, job: Job) -> None:
+        """Queues the job's delivery again, with the same event and webhook-id; its schedule begins anew.
+
+        Raises:
+            NoWebhook: the job has none.
+            FileNotReady: the job is not over.
+            DeliveryUnderWay: an attempt is being made, or about to be.
+        """
+        if job.webhook_url is None:
+            raise NoWebhook("The job's request named no webhook.")
+        if result_of(self._row(job.job_id)) is None:
+            raise FileNotReady("The job is not over.")
+        rows = self._delivery_rows(job.job_id, load_input=True)
+        if not rows or rows[-1].status in ("ENQUEUED", "PENDING"):
+            raise DeliveryUnderWay("The delivery is being made at this moment.")
+        last = rows[-1]
+        if last.status == "DELAYED":
+            self._client.cancel_workflow(last.workflow_id)
+        assert last.input is not None
+        number = attempt_number(last)
+        parcel = last.input["args"][0] | {"attempts_before": number}
+        self._client.enqueue(delivery_options(job.job_id, number + 1, 0.0), parcel, number + 1)
 
     def cancel(self, job_id: str) -> None:
         """Stops the job if it is not over: at once when it waits, else at its next step.
@@ -178,8 +268,12 @@ class JobEngine:
             raise JobNotFound(f"There is no job {job_id}.")
         return rows[0]
 
-    def _known(self, job: Job) -> Submitted:
-        """The answer to a request that came before."""
+    def known(self, job: Job) -> Submitted:
+        """The answer to a request that came before.
+
+        Raises:
+            KeyReused: the job of this id is of another request.
+        """
         row = self._row(job.job_id)
         if job_of(row).request_sha256 != job.request_sha256:
             raise KeyReused("This idempotency key came before with another request.")
@@ -239,10 +333,19 @@ class JobEngine:
     def _deliveries(self, job: Job) -> Sequence[DeliveryAttempt]:
         if job.webhook_url is None:
             return []
-        ids = [delivery_id(job.job_id, n + 1) for n in range(len(self._settings.webhook_delays_s))]
-        rows = self._client.list_workflows(workflow_ids=ids, load_input=False)
-        attempts = [attempt_of(row) for row in rows]
-        return sorted(attempts, key=lambda attempt: attempt.attempt)
+        return [attempt_of(row) for row in self._delivery_rows(job.job_id)]
+
+    def _delivery_rows(self, job_id: str, *, load_input: bool = False) -> list[WorkflowStatus]:
+        """The rows of the attempts to deliver, in their order."""
+        found: list[WorkflowStatus] = []
+        # By their ids, some at a time: by the beginning of their ids SQLite would look through all rows.
+        while len(found) % DELIVERIES_LOOKED_UP == 0:
+            ids = [delivery_id(job_id, len(found) + n + 1) for n in range(DELIVERIES_LOOKED_UP)]
+            rows = self._client.list_workflows(workflow_ids=ids, load_input=load_input)
+            found += sorted(rows, key=attempt_number)
+            if not rows:
+                break
+        return found
 
 
 def check_database(settings: Settings) -> None:

@@ -29,7 +29,7 @@ class DeliveryAttempt:
 
     attempt: int
     state: str
-    """waiting, sending, accepted, failed, or dead: failed, and no attempt comes after it."""
+    """waiting, sending, accepted, failed, dead (failed, and none follows of itself), or replaced by a redelivery."""
     status: int | None
     """The receiver's HTTP status."""
     detail: str | None
@@ -51,6 +51,23 @@ class JobRecord:
     """None while it is not over."""
     deliveries: Sequence[DeliveryAttempt]
     ended_at_s: float | None
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """What the list of jobs tells of one."""
+
+    job: Job
+    status: JobStatus
+    result: JobResult | None
+    ended_at_s: float | None
+
+
+def summary_of(row: WorkflowStatus) -> JobSummary:
+    """What a row of the job engine tells without a second look."""
+    result = result_of(row)
+    ended_at_s = row.completed_at / 1000 if row.completed_at and result else None
+    return JobSummary(job_of(row), status_of(row, result), result, ended_at_s)
 
 
 def job_of(row: WorkflowStatus) -> Job:
@@ -79,14 +96,21 @@ def status_of(row: WorkflowStatus, result: JobResult | None) -> JobStatus:
     return _STATUS[row.status]
 
 
+def attempt_number(row: WorkflowStatus) -> int:
+    """Which attempt of its delivery this row is, counted from 1."""
+    return int(row.workflow_id.rsplit(":", 1)[1])
+
+
 def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
     """How the attempt of this row went, or stands."""
-    number = int(row.workflow_id.rsplit(":", 1)[1])
+    number = attempt_number(row)
     if row.status in ("ENQUEUED", "DELAYED"):
         due_ms = row.delay_until_epoch_ms
         return DeliveryAttempt(number, "waiting", None, None, due_ms / 1000 if due_ms else None)
     if row.status == "PENDING":
         return DeliveryAttempt(number, "sending", None, None, None)
+    if row.status == "CANCELLED":
+        return DeliveryAttempt(number, "replaced", None, "a redelivery was asked for instead", None)
     if row.status != "SUCCESS" or row.output is None:
         return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
     sent = row.output

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from ai_engine.job import JobStatus, described, rfc3339
-from ai_engine.job_engine import Submitted
-from ai_engine.job_record import DeliveryAttempt, JobRecord
+from ai_engine.job import Job, JobResult, JobStatus, described, rfc3339
+from ai_engine.job_engine import JobPage, Submitted
+from ai_engine.job_record import DeliveryAttempt, JobRecord, JobSummary
 
 
 class Accepted(BaseModel):
@@ -29,7 +29,8 @@ class DeliveryView(BaseModel):
 
     attempt: int
     state: str = Field(
-        description="waiting, sending, accepted, failed, or dead: failed, with none to follow."
+        description="waiting, sending, accepted, failed, dead (failed, and none follows of itself), or replaced "
+        "by a redelivery."
     )
     status: int | None = Field(description="The receiver's HTTP status.")
     detail: str | None
@@ -45,6 +46,8 @@ class JobView(BaseModel):
     status: JobStatus
     stage: str
     progress: float = Field(ge=0, le=1)
+    attempt: int = Field(description="2 is the first retry.")
+    retry_of: str | None = Field(description="The job_id of the first attempt.")
     created_at: str
     ended_at: str | None
     timings_s: dict[str, float] = Field(description="Seconds per stage.")
@@ -61,6 +64,30 @@ class JobView(BaseModel):
     deliveries: list[DeliveryView]
 
 
+class JobSummaryView(BaseModel):
+    """What the list of jobs tells of one; `GET /jobs/{id}` tells all."""
+
+    job_id: str
+    session_id: str
+    asset_id: str
+    status: JobStatus
+    attempt: int
+    retry_of: str | None
+    created_at: str
+    ended_at: str | None
+    format: str
+    status_url: str
+    error: dict[str, Any] | None
+    artifact: dict[str, Any] | None
+
+
+class JobList(BaseModel):
+    """Jobs, newest first."""
+
+    jobs: list[JobSummaryView]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
+
+
 def accepted(job_id: str, submitted: Submitted) -> Accepted:
     """The answer to a submission."""
     return Accepted(
@@ -73,14 +100,43 @@ def accepted(job_id: str, submitted: Submitted) -> Accepted:
     )
 
 
-def view_of(record: JobRecord) -> JobView:
-    """The job as its caller sees it."""
-    job, result = record.job, record.result
+def list_of(page: JobPage) -> JobList:
+    """A page of the list of jobs as its caller sees it."""
+    return JobList(jobs=[_summary(job) for job in page.jobs], next_cursor=page.next_cursor)
+
+
+def _summary(known: JobSummary) -> JobSummaryView:
+    job, result = known.job, known.result
+    return JobSummaryView(
+        job_id=job.job_id,
+        session_id=job.session_id,
+        asset_id=job.asset_id,
+        status=known.status,
+        attempt=job.attempt,
+        retry_of=job.retry_of,
+        created_at=rfc3339(job.accepted_at_s),
+        ended_at=rfc3339(known.ended_at_s) if known.ended_at_s else None,
+        format=job.format,
+        status_url=f"/jobs/{job.job_id}",
+        error=asdict(result.failure) if result and result.failure else None,
+        artifact=_facts(job, result).get("artifact"),
+    )
+
+
+def _facts(job: Job, result: JobResult | None) -> dict[str, Any]:
+    """The file and the mesh in it, and where they are had."""
     facts = described(job, result) if result else {}
     if facts:
         facts["artifact"]["url"] = f"/jobs/{job.job_id}/mesh"
         if "preview" in facts["artifact"]:
             facts["artifact"]["preview"]["url"] = f"/jobs/{job.job_id}/preview.png"
+    return facts
+
+
+def view_of(record: JobRecord) -> JobView:
+    """The job as its caller sees it."""
+    job, result = record.job, record.result
+    facts = _facts(job, result)
     return JobView(
         job_id=job.job_id,
         session_id=job.session_id,
@@ -88,6 +144,8 @@ def view_of(record: JobRecord) -> JobView:
         status=record.status,
         stage=record.stage,
         progress=record.progress,
+        attempt=job.attempt,
+        retry_of=job.retry_of,
         created_at=rfc3339(job.accepted_at_s),
         ended_at=rfc3339(record.ended_at_s) if record.ended_at_s else None,
         timings_s=result.timings_s if result else {},

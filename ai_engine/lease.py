@@ -78,7 +78,7 @@ class Leases:
     """The table of leases."""
 
     def __init__(self, database_url: str) -> None:
-        self._engine = _engine(database_url)
+        self._engine = open_engine(database_url)
         self._now_s = _NOW_S[self._engine.dialect.name]
         self._create_table()
 
@@ -173,7 +173,8 @@ class Leases:
             connection.execute(rows.values(is_alive=False, died_s=self._now_s))
 
 
-def _engine(database_url: str) -> sa.Engine:
+def open_engine(database_url: str) -> sa.Engine:
+    """Connections to the job database."""
     if not database_url.startswith("sqlite"):
         url = sa.make_url(database_url).set(drivername="postgresql+psycopg")
         return sa.create_engine(url, pool_size=2, pool_pre_ping=True)

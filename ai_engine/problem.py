@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -18,6 +19,9 @@ from ai_engine.errors import InvalidField, NotReady, RequestRefused
 MEDIA_TYPE = "application/problem+json"
 DATABASE_RETRY_AFTER_S = 5
 _CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal"}
+
+_OUTER = {("query",), ("path",), ("header",)}
+"""Where FastAPI says that a parameter stands; its name alone is enough."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Makes `app` answer all its errors in this form."""
     app.add_exception_handler(RequestRefused, _refused)
     app.add_exception_handler(ValidationError, _invalid)
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _no_database)
     app.add_exception_handler(InterfaceError, _no_database)
@@ -82,16 +87,18 @@ def _no_database(request: Request, error: Exception) -> JSONResponse:
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ValidationError)
-    errors = [_field_error(found) for found in error.errors(include_url=False, include_input=False)]
+    assert isinstance(error, ValidationError | RequestValidationError)
+    found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_url=False)
+    errors = [_field_error(one) for one in found]
     detail = "; ".join(f"{found['field']}: {found['detail']}" for found in errors)
     return problem(
         request, 422, code=InvalidField.code, title=InvalidField.title, detail=detail, errors=errors
     )
 
 
-def _field_error(found: ErrorDetails) -> dict[str, str]:
-    field = ".".join(str(part) for part in found["loc"]) or "body"
+def _field_error(found: ErrorDetails | dict[str, Any]) -> dict[str, str]:
+    place = found["loc"][1:] if found["loc"][:1] in _OUTER else found["loc"]
+    field = ".".join(str(part) for part in place) or "body"
     if found["type"] == "extra_forbidden":
         return {"field": field, "code": "unknown_field", "detail": "there is no field of this name"}
     if found["type"] == "json_invalid":

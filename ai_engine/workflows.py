@@ -22,6 +22,7 @@ from ai_engine.errors import GenerationTimeout, InternalError, JobError, StoreUn
 from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import Artifact, Job, JobEvent, JobResult, Stage
 from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_options
+from ai_engine.job_index import JobIndex
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.policies import webhook_policy
 from ai_engine.settings import Settings
@@ -35,7 +36,11 @@ logger = logging.getLogger(__name__)
 
 def register_workflows(settings: Settings, workshop: Workshop) -> None:
     """Makes the two workflows known to DBOS, before it is launched."""
-    sender = _sender(settings)
+    sender, index = _sender(settings), JobIndex(settings.jobs_database_url)
+
+    def ended(job_id: str, has_failed: bool) -> float:
+        index.note_end(job_id, has_failed=has_failed)
+        return time.time()
 
     @DBOS.workflow(name=GENERATE, max_recovery_attempts=settings.job_max_attempts - 1)
     def generate(fields: dict[str, Any]) -> dict[str, Any]:
@@ -44,7 +49,8 @@ def register_workflows(settings: Settings, workshop: Workshop) -> None:
         result = run_job(job, workshop, _DurableRun(job, began_at_s))
         queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
         result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
-        enqueue_result(job, result, DBOS.run_step({"name": "end"}, time.time))
+        has_failed = result.failure is not None
+        enqueue_result(job, result, DBOS.run_step({"name": "end"}, ended, job.job_id, has_failed))
         return result.to_dict()
 
     @DBOS.workflow(name=DELIVER)
@@ -133,7 +139,8 @@ def _send(sender: Sender, store: ArtifactStore, settings: Settings, parcel: Reco
         outcome = Outcome(False, True, None, "the mesh file is not there any more")
     except StoreUnavailable:
         outcome = Outcome(False, False, None, "the mesh file can't be reached")
-    delay_s = next_delay_s(outcome, attempt, settings.webhook_delays_s, random.uniform)
+    turn = attempt - parcel.get("attempts_before", 0)
+    delay_s = next_delay_s(outcome, turn, settings.webhook_delays_s, random.uniform)
     what = (
         "delivery accepted"
         if outcome.is_accepted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from service.house import cut_out_png
 
 import main
 from ai_engine.api import create_app
@@ -179,3 +182,66 @@ def test_a_setting_that_can_not_be_used_keeps_the_service_from_starting(
     assert status == 1
     assert said in printed
     assert "hunter2" not in printed
+
+
+def test_the_list_of_jobs_shows_its_bounds_by_name(opened: Open) -> None:
+    client = opened()
+
+    for query, field in {"limit=0": "limit", "status=done": "status", "cursor=%3F": "cursor"}.items():
+        answer = client.get(f"/jobs?{query}")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_cancelled_job_is_run_again_as_a_new_one_and_only_once_at_a_time(opened: Open) -> None:
+    client = opened()
+    first = client.post("/generate-3d", json=REQUEST | {"seed": 7}).json()["job_id"]
+    client.delete(f"/jobs/{first}")
+
+    again = client.post(f"/jobs/{first}/retry")
+    twice = client.post(f"/jobs/{first}/retry")
+
+    second = again.json()["job_id"]
+    assert (again.status_code, twice.status_code) == (202, 200)
+    assert second == twice.json()["job_id"] != first
+    job = client.get(again.headers["location"]).json()
+    assert (job["attempt"], job["retry_of"], job["options"]["seed"]) == (2, first, 7)
+    client.delete(f"/jobs/{second}")
+    third = client.post(f"/jobs/{first}/retry").json()["job_id"]
+    assert client.get(f"/jobs/{third}").json()["attempt"] == 3
+    assert [one["job_id"] for one in client.get("/jobs").json()["jobs"]] == [third, second, first]
+
+
+def test_a_retry_brings_its_own_copy_of_an_embedded_picture(opened: Open, tmp_path: Path) -> None:
+    client = opened()
+    request = REQUEST | {"image_url": f"data:image/png;base64,{base64.b64encode(cut_out_png()).decode()}"}
+    first = client.post("/generate-3d", json=request).json()["job_id"]
+    client.delete(f"/jobs/{first}")
+    second = client.post(f"/jobs/{first}/retry").json()["job_id"]
+    shutil.rmtree(tmp_path / "jobs" / first)
+    client.delete(f"/jobs/{second}")
+
+    assert client.post(f"/jobs/{second}/retry").status_code == 202
+    for attempt in (second, client.get("/jobs").json()["jobs"][0]["job_id"]):
+        shutil.rmtree(tmp_path / "jobs" / attempt)
+        client.delete(f"/jobs/{attempt}")
+    assert client.post(f"/jobs/{first}/retry").json()["code"] == "expired"
+
+
+def test_a_waiting_job_has_no_cut_out_and_nothing_to_deliver_again(opened: Open) -> None:
+    client = opened()
+    job_id = client.post("/generate-3d", json=REQUEST).json()["job_id"]
+
+    cutout = client.get(f"/jobs/{job_id}/cutout.png")
+    redelivered = client.post(f"/jobs/{job_id}/redeliver")
+
+    assert (cutout.status_code, cutout.json()["code"]) == (409, "not_ready")
+    assert (redelivered.status_code, redelivered.json()["code"]) == (409, "no_webhook")
+
+
+def test_the_licences_tell_of_code_and_models_and_say_when_no_worker_has_told_yet(opened: Open) -> None:
+    told = opened(matting_model="birefnet-general").get("/licences").json()
+
+    assert told["code"]["licence"] == "Apache License 2.0"
+    assert told["matting_model"]["licence"] == "MIT License"
+    assert told["shape_model"] is None

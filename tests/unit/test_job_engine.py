@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,33 +9,23 @@ from typing import Any
 import pytest
 from dbos import WorkflowStatus
 from postgres_server import PostgresServer
+from sample_job import job
 from service.house import free_port
 
-from ai_engine.errors import JobNotFound, KeyReused, QueueFull, StartupError
-from ai_engine.job import Job, JobOptions, JobStatus
+from ai_engine.errors import (
+    FileNotReady,
+    InvalidField,
+    JobNotFound,
+    KeyReused,
+    NoWebhook,
+    QueueFull,
+    StartupError,
+)
+from ai_engine.job import JobStatus
 from ai_engine.job_engine import JobEngine, can_use_sqlite, check_database, delivery_options, prepare_database
+from ai_engine.job_index import JobFilter
 from ai_engine.job_record import result_of
 from ai_engine.settings import Settings
-
-
-def job(**changes: Any) -> Job:
-    fields: dict[str, Any] = {
-        "job_id": uuid.uuid4().hex,
-        "session_id": "s1",
-        "asset_id": "a1",
-        "image_url": "https://example.com/a.png",
-        "image": None,
-        "webhook_url": None,
-        "webhook_format": "multipart",
-        "options": JobOptions(seed=1),
-        "remove_background": "auto",
-        "format": "stl",
-        "priority": 0,
-        "timeout_s": 900.0,
-        "accepted_at_s": 1.0,
-        "request_sha256": "0" * 64,
-    }
-    return Job(**fields | changes)
 
 
 @pytest.fixture
@@ -173,3 +162,85 @@ def test_an_sqlite_too_old_for_this_python_is_refused_with_what_to_do(
     check_database(Settings(database_url="postgresql://user@db/jobs"))
     with pytest.raises(StartupError, match=r"the job engine needs 3\.42 .*Python 3\.11, or a Postgres"):
         check_database(Settings())
+
+
+def test_a_submission_that_fails_half_way_leaves_nothing_behind(
+    connected: Callable[..., JobEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = connected()
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("the database went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._client, "enqueue_in_transaction", broken)
+        with pytest.raises(RuntimeError):
+            engine.submit(job())
+
+    assert engine.jobs(JobFilter(), 10).jobs == []
+
+
+def test_the_list_is_newest_first_and_comes_in_pages_that_neither_skip_nor_repeat(
+    connected: Callable[..., JobEngine],
+) -> None:
+    engine = connected()
+    jobs = [job(accepted_at_s=float(1000 + n // 2)) for n in range(7)]
+    for one in jobs:
+        engine.submit(one)
+
+    pages, cursor = [], None
+    while cursor is not None or not pages:
+        page = engine.jobs(JobFilter(), 3, cursor)
+        pages.append([known.job for known in page.jobs])
+        cursor = page.next_cursor
+
+    newest_first = sorted(jobs, key=lambda one: (one.accepted_at_s, one.job_id), reverse=True)
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert [one for page in pages for one in page] == newest_first
+
+
+def test_the_list_can_be_of_one_session_one_owner_or_one_status(connected: Callable[..., JobEngine]) -> None:
+    engine = connected()
+    waiting = job(session_id="mine", owner="anna")
+    stopped = job(session_id="yours", owner="anna")
+    for one in (waiting, stopped, job(session_id="yours", owner="bert")):
+        engine.submit(one)
+    engine.cancel(stopped.job_id)
+
+    def listed(**wanted: Any) -> set[str]:
+        return {known.job.job_id for known in engine.jobs(JobFilter(**wanted), 10).jobs}
+
+    assert listed(session_id="mine") == {waiting.job_id}
+    assert listed(owner="anna") == {waiting.job_id, stopped.job_id}
+    assert listed(status=JobStatus.CANCELLED) == {stopped.job_id}
+    assert listed(owner="anna", status=JobStatus.QUEUED) == {waiting.job_id}
+    assert listed(status=JobStatus.SUCCEEDED) == listed(session_id="nobody's") == set()
+
+
+@pytest.mark.parametrize("cursor", ["?", "äöü", "bm9uZQ", "MSAyIDM", "a" * 255])
+def test_a_cursor_that_is_none_of_ours_is_refused(connected: Callable[..., JobEngine], cursor: str) -> None:
+    with pytest.raises(InvalidField):
+        connected().jobs(JobFilter(), 10, cursor)
+
+
+def test_the_latest_attempt_counts_whichever_one_is_named(connected: Callable[..., JobEngine]) -> None:
+    engine, first = connected(), job()
+    second = first.again(2.0)
+    third = second.again(3.0)
+    for attempt in (first, third, second):
+        engine.submit(attempt)
+
+    assert {engine.last_attempt(attempt).job.attempt for attempt in (first, second, third)} == {3}
+
+
+def test_a_job_without_a_webhook_or_without_an_end_is_not_delivered_again(
+    connected: Callable[..., JobEngine],
+) -> None:
+    engine, quiet, queued = connected(), job(), job(webhook_url="https://example.com/hook")
+    engine.submit(quiet)
+    engine.submit(queued)
+
+    with pytest.raises(NoWebhook):
+        engine.redeliver(quiet)
+    with pytest.raises(FileNotReady):
+        engine.redeliver(queued)

@@ -1,0 +1,175 @@
+"""Which jobs there are, newest first: a small row per job beside the job engine's own, to list and filter by.
+
+A row is written in the same transaction that queues the job, so that neither is without the other. How a job
+stands is read from the engine's table; only whether a finished one brought a mesh is noted here, by the worker,
+before the job ends. Knows no queue and no workflow.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ai_engine.job import Job, JobStatus
+from ai_engine.lease import open_engine
+
+_METADATA = sa.MetaData()
+_JOB = sa.Table(
+    "ai_engine_job",
+    _METADATA,
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("accepted_s", sa.Float, nullable=False),
+    sa.Column("session_id", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("first_id", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("has_failed", sa.Boolean),
+    sa.Index("ai_engine_job_by_time", "accepted_s", "job_id"),
+    sa.Index("ai_engine_job_by_session", "session_id", "accepted_s", "job_id"),
+    sa.Index("ai_engine_job_by_owner", "owner", "accepted_s", "job_id"),
+    sa.Index("ai_engine_job_by_attempt", "first_id", "attempt"),
+)
+_STATES = {
+    JobStatus.QUEUED: ("ENQUEUED", "DELAYED"),
+    JobStatus.RUNNING: ("PENDING",),
+    JobStatus.CANCELLED: ("CANCELLED",),
+    JobStatus.FAILED: ("ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"),
+}
+_ENDED = "SUCCESS"
+"""The engine's word for a job that came to its end, with a mesh or with a typed failure."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A job's place in the list."""
+
+    accepted_s: float
+    job_id: str
+
+    def to_cursor(self) -> str:
+        """This place as a caller carries it to the next page."""
+        return base64.urlsafe_b64encode(f"{self.accepted_s!r} {self.job_id}".encode()).decode().rstrip("=")
+
+    @classmethod
+    def of_cursor(cls, cursor: str) -> Place:
+        """The place that `to_cursor` wrote down.
+
+        Raises:
+            ValueError: it did not write this.
+        """
+        try:
+            text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode(
+                "ascii"
+            )
+            moment, job_id = text.split(" ")
+            return cls(float(moment), job_id)
+        except (binascii.Error, UnicodeError) as error:
+            raise ValueError("not a cursor of ours") from error
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs are asked for; None leaves a thing open."""
+
+    session_id: str | None = None
+    status: JobStatus | None = None
+    owner: str | None = None
+    """The name of the API key whose jobs are meant."""
+
+
+class JobIndex:
+    """The table."""
+
+    def __init__(self, database_url: str) -> None:
+        self._engine = open_engine(database_url)
+        schema = None if self._engine.dialect.name == "sqlite" else "dbos"
+        # The one table of the job engine that is read here; two of its columns.
+        self._rows = sa.table(
+            "workflow_status", sa.column("workflow_uuid"), sa.column("status"), schema=schema
+        )
+        _METADATA.create_all(self._engine)
+
+    @contextmanager
+    def entering(self, job: Job) -> Iterator[sa.Connection]:
+        """The open transaction in which `job` has its row; it is written when the block ends well."""
+        with self._engine.begin() as connection:
+            # A row that outlived its job in the engine, when one was deleted and not yet the other, gives way.
+            connection.execute(sa.delete(_JOB).where(_JOB.c.job_id == job.job_id))
+            row = sa.insert(_JOB).values(
+                job_id=job.job_id,
+                accepted_s=job.accepted_at_s,
+                session_id=job.session_id,
+                owner=job.owner,
+                first_id=job.first_id,
+                attempt=job.attempt,
+            )
+            connection.execute(row)
+            yield connection
+
+    def note_end(self, job_id: str, *, has_failed: bool) -> None:
+        """Notes how the job ended; to be called before the engine knows that it did."""
+        row = sa.update(_JOB).where(_JOB.c.job_id == job_id).values(has_failed=has_failed)
+        with self._engine.begin() as connection:
+            connection.execute(row)
+
+    def page(self, wanted: JobFilter, limit: int, after: Place | None = None) -> Sequence[Place]:
+        """Up to `limit` jobs, newest first, of those that were accepted before the one at `after`."""
+        job = _JOB.c
+        query = (
+            sa.select(job.accepted_s, job.job_id)
+            .join(self._rows, self._rows.c.workflow_uuid == job.job_id)
+            .where(*self._conditions(wanted))
+            .order_by(job.accepted_s.desc(), job.job_id.desc())
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(
+                sa.tuple_(job.accepted_s, job.job_id) < sa.tuple_(after.accepted_s, after.job_id)
+            )
+        with self._engine.connect() as connection:
+            return [Place(*row) for row in connection.execute(query)]
+
+    def last_attempt(self, first_id: str) -> str | None:
+        """The id of the latest attempt of the job whose first one is `first_id`; None when none is known."""
+        job = _JOB.c
+        query = (
+            sa.select(job.job_id)
+            .join(self._rows, self._rows.c.workflow_uuid == job.job_id)
+            .where(job.first_id == first_id)
+            .order_by(job.attempt.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """Takes the rows of these jobs out; for whoever deletes them from the job engine."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_JOB).where(_JOB.c.job_id.in_(job_ids)))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._engine.dispose()
+
+    def _conditions(self, wanted: JobFilter) -> list[sa.ColumnElement[bool]]:
+        conditions = []
+        if wanted.session_id is not None:
+            conditions.append(_JOB.c.session_id == wanted.session_id)
+        if wanted.owner is not None:
+            conditions.append(_JOB.c.owner == wanted.owner)
+        if wanted.status is not None:
+            conditions.append(self._stands(wanted.status))
+        return conditions
+
+    def _stands(self, status: JobStatus) -> sa.ColumnElement[bool]:
+        state = self._rows.c.status
+        is_in_state = state.in_(_STATES.get(status, ()))
+        if status not in (JobStatus.SUCCEEDED, JobStatus.FAILED):
+            return is_in_state
+        has_failed = sa.func.coalesce(_JOB.c.has_failed, sa.false())
+        return is_in_state | ((state == _ENDED) & (has_failed == (status == JobStatus.FAILED)))
