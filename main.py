@@ -1,4 +1,4 @@
-"""The front door: `python main.py serve | api | worker | demo | doctor | fetch-weights`.
+"""The front door: `python main.py serve | api | worker | demo | doctor | fetch-weights | new-key`.
 
 Each command imports only what it needs.
 """
@@ -64,12 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     weights_command = commands.add_parser("fetch-weights", help="the published weights, into ./models")
     add_choices(weights_command)
     weights_command.set_defaults(run=fetch_weights)
+    key_command = commands.add_parser("new-key", help="an API key for a caller, and how to configure it")
+    key_command.add_argument("name", metavar="NAME", help="whose it is; their jobs are theirs alone")
+    key_command.set_defaults(run=new_key)
     return parser
 
 
 def serve(options: argparse.Namespace) -> int:
     """The API and a worker for each device, kept running until SIGTERM or Ctrl-C."""
+    from ai_engine.keys import check_access
+
     settings = _settings(options)
+    check_access(settings)  # Here too: an API that can't start would only be started again and again.
     api = _child("api", "api", "--host", settings.host, "--port", str(settings.port))
     return _supervise([api, *_workers(settings)], settings, "serve")
 
@@ -88,29 +94,27 @@ def _child(name: str, command: str, *arguments: str) -> Child:
 def _supervise(children: Sequence[Child], settings: Settings, name: str) -> int:
     from ai_engine.telemetry import set_up_logging
 
-    set_up_logging(settings.log_format, settings.log_level, name)
+    set_up_logging(settings.log_format, settings.log_level, name, settings.secret_texts)
     supervise(children, stop_on_signal(), drain_s=settings.drain_s)
     return 0
 
 
 def api(options: argparse.Namespace) -> int:
     """The HTTP API."""
-    import uvicorn
-
     from ai_engine.api import create_app
+    from ai_engine.http_server import run_server
     from ai_engine.telemetry import set_up_logging
 
     settings = _settings(options)
-    set_up_logging(settings.log_format, settings.log_level, "api")
+    set_up_logging(settings.log_format, settings.log_level, "api", settings.secret_texts)
+    app = create_app(settings)
     if options.supervised:
         when_orphaned(terminate_self)
-    uvicorn.run(
-        create_app(settings),
+    run_server(
+        app,
         host=settings.host,
         port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
+        request_timeout_s=settings.request_timeout_s,
     )
     return 0
 
@@ -123,7 +127,7 @@ def worker(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if len(settings.devices) > 1:
         return _supervise(_workers(settings), settings, "workers")
-    set_up_logging(settings.log_format, settings.log_level, "worker")
+    set_up_logging(settings.log_format, settings.log_level, "worker", settings.secret_texts)
     stop = stop_on_signal()
     if options.supervised:
         when_orphaned(stop.set)
@@ -156,6 +160,22 @@ def fetch_weights(options: argparse.Namespace) -> int:
     from ai_engine.fetch_weights import run
 
     return run(options)
+
+
+def new_key(options: argparse.Namespace) -> int:
+    """A new API key and the line that tells the service of it. Nothing is stored."""
+    from ai_engine import keys
+
+    key = keys.new_key()
+    try:
+        line = keys.configured(options.name, key)
+    except ValueError as error:
+        print(f"can't make a key: {error}", file=sys.stderr)
+        return 1
+    print(f"the key, shown this once:  {key}")
+    print(f"the service's setting:     API_KEYS={line}")
+    print("More keys: comma after comma in API_KEYS, or a line each in the file that API_KEYS_FILE names.")
+    return 0
 
 
 def _may_be_supervised(command: argparse.ArgumentParser) -> None:

@@ -44,6 +44,13 @@ PROJECT = "ai-engine-simulation"
 OLDEST_COMPOSE = (2, 24, 4)
 SESSION_ID, ASSET_ID, SEED = "simulation", "vase-1", 1
 
+ON_THIS_MACHINE_ALONE = {
+    "BIND_ADDRESS": "127.0.0.1",
+    "PUBLISHED_ADDRESS": "",
+    "API_KEYS": "",
+    "API_KEYS_FILE": "",
+}
+"""Whatever .env says: nobody else reaches the service under test, so it needs no keys."""
 READY_WITHIN_S = 600.0
 STOP_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.5
@@ -233,7 +240,7 @@ def local_service(options: argparse.Namespace, receiver_port: int) -> Generator[
     port = options.port or _free_port()
     with tempfile.TemporaryDirectory(prefix="ai-engine-", ignore_cleanup_errors=True) as folder:
         log_path = Path(folder) / "service.log"
-        ours = {"DATA_DIR": str(Path(folder) / "data"), "PROFILE": "development"}
+        ours = {"DATA_DIR": str(Path(folder) / "data"), "PROFILE": "development", "LOG_FORMAT": "text"}
         command = [
             _python(),
             str(REPOSITORY / "main.py"),
@@ -244,7 +251,7 @@ def local_service(options: argparse.Namespace, receiver_port: int) -> Generator[
             str(port),
         ]
         with log_path.open("wb") as log:
-            process = _own_group(command, {**os.environ, **ours}, log)
+            process = _own_group(command, {**os.environ, **ours, **ON_THIS_MACHINE_ALONE}, log)
         try:
             yield Service(
                 f"http://127.0.0.1:{port}",
@@ -342,6 +349,7 @@ def _docker_settings(port: int, receiver_port: int) -> dict[str, str]:
     """What docker-compose.yml is told; the embedded model unless the published one is there."""
     here = f"host.docker.internal:{receiver_port}"
     settings = {
+        **ON_THIS_MACHINE_ALONE,
         "PUBLISHED_PORT": str(port),
         "ALLOWED_PRIVATE_DOWNLOAD_HOSTS": here,
         "ALLOWED_PRIVATE_WEBHOOK_HOSTS": here,

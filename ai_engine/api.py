@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine import __version__
+from ai_engine.access import Access, KnownCaller, known_caller
 from ai_engine.artifacts import ArtifactStore
 from ai_engine.bucket import open_store
-from ai_engine.door import Door
+from ai_engine.door import Door, Sender
+from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import (
     BodyTooLarge,
     FileExpired,
     FileNotReady,
+    JobNotFound,
     JobSucceeded,
     NotJson,
     NotReady,
@@ -31,11 +35,13 @@ from ai_engine.file_answer import file_answer
 from ai_engine.job import MEDIA_TYPES, CallerId, JobRequest, JobStatus, Stage
 from ai_engine.job_engine import JobEngine, check_database
 from ai_engine.job_index import JobFilter
+from ai_engine.job_record import JobRecord
 from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, view_of
+from ai_engine.keys import check_access
 from ai_engine.lease import WorkerLease, WorkerState
 from ai_engine.licences import licences_in_use
 from ai_engine.policies import download_policy, webhook_policy
-from ai_engine.problem import install_problem_handlers
+from ai_engine.problem import broken, crowded, install_problem_handlers
 from ai_engine.settings import Settings
 from ai_engine.telemetry import event
 
@@ -47,7 +53,10 @@ LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
 
 logger = logging.getLogger(__name__)
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(known_caller)])
+"""What a key is needed for, where there are keys: everything but what `open_router` has."""
+open_router = APIRouter()
+"""What anybody may ask: no route of it tells of a job."""
 
 
 @dataclass
@@ -65,8 +74,10 @@ def create_app(settings: Settings) -> FastAPI:
     """The API. Its port opens at once; the job engine is connected to meanwhile.
 
     Raises:
-        StartupError: a setting can't be read, or the database can't be used with this Python.
+        StartupError: a setting can't be read, the database can't be used with this Python, or others can reach the
+            port and there are no keys.
     """
+    keys = check_access(settings)
     check_database(settings)
     store = open_store(settings, is_worker=False)
     door = Door(settings, download_policy(settings), webhook_policy(settings), store)
@@ -83,12 +94,35 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="AI Engine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
+    app.state.access = Access(settings, keys)
     install_problem_handlers(app)
+    _wrap(app, settings)
+    app.include_router(open_router)
     app.include_router(router)
     return app
 
 
+def _wrap(app: FastAPI, settings: Settings) -> None:
+    origins = settings.cors_origins.replace(",", " ").split()
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Idempotency-Key", "Last-Event-ID", REQUEST_ID],
+            expose_headers=["Location", "ETag", "Retry-After", "Content-Disposition", REQUEST_ID],
+        )
+    app.add_middleware(
+        Envelope,
+        refusals=Refusals(broken, crowded),
+        body_timeout_s=settings.request_timeout_s,
+        max_open_requests=settings.max_open_requests,
+    )
+
+
 def _tell_how_open(settings: Settings) -> None:
+    if settings.is_published and not settings.has_keys:
+        event(logger, "OPEN_ACCESS: whoever reaches the port can use the device", level=logging.WARNING)
     if settings.is_development:
         event(logger, "development profile: callers' URLs may lead to this machine")
     if not settings.webhook_secrets:
@@ -127,6 +161,21 @@ def connected_service(service: Annotated[Service, Depends(any_service)]) -> Serv
 
 AnyService = Annotated[Service, Depends(any_service)]
 Connected = Annotated[Service, Depends(connected_service)]
+
+
+def own_job(job_id: str, service: Connected, caller: KnownCaller) -> JobRecord:
+    """The job of the path.
+
+    Raises:
+        JobNotFound: there is no job of this id, or it is another caller's.
+    """
+    record = service.engine.get(job_id)
+    if not caller.may_see(record.job.owner):
+        raise JobNotFound(f"There is no job {job_id}.")
+    return record
+
+
+OwnJob = Annotated[JobRecord, Depends(own_job)]
 _SUBMIT_BODY = {
     "requestBody": {
         "required": True,
@@ -140,20 +189,23 @@ async def generate_3d(
     request: Request,
     response: Response,
     service: Connected,
+    caller: KnownCaller,
     idempotency_key: Annotated[str | None, Header()] = None,
+    traceparent: Annotated[str | None, Header()] = None,
 ) -> Accepted:
     """Queues a job: a picture's URL in, a mesh at the webhook later."""
     body = await _read(request, service.door.max_body_bytes)
-    answer = await run_in_threadpool(_submit, service, body, idempotency_key)
+    sender = Sender(caller.owner, idempotency_key, traceparent)
+    answer = await run_in_threadpool(_submit, service, body, sender)
     response.headers["Location"] = answer.status_url
     if answer.message != "queued":
         response.status_code = 200
     return answer
 
 
-def _submit(service: Service, body: bytes, idempotency_key: str | None) -> Accepted:
-    service.engine.check_room()
-    job = service.door.admit(body, idempotency_key)
+def _submit(service: Service, body: bytes, sender: Sender) -> Accepted:
+    service.engine.check_room(sender.owner)
+    job = service.door.admit(body, sender)
     submitted = service.engine.submit(job)
     event(
         logger,
@@ -184,14 +236,15 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 @router.get("/jobs/{job_id}")
-def get_job(job_id: str, service: Connected) -> JobView:
+def get_job(record: OwnJob) -> JobView:
     """How far the job is, and what came out."""
-    return view_of(service.engine.get(job_id))
+    return view_of(record)
 
 
 @router.get("/jobs")
 def list_jobs(
     service: Connected,
+    caller: KnownCaller,
     session_id: Annotated[CallerId | None, Query(description="Only of this session.")] = None,
     status: Annotated[JobStatus | None, Query(description="Only those that stand so.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="Most jobs on one page.")] = 50,
@@ -200,24 +253,24 @@ def list_jobs(
     ] = None,
 ) -> JobList:
     """The jobs that are known, newest first."""
-    wanted = JobFilter(session_id=session_id, status=status)
+    wanted = JobFilter(session_id=session_id, status=status, owner=caller.owner)
     return list_of(service.engine.jobs(wanted, limit, cursor))
 
 
 @router.post("/jobs/{job_id}/retry", status_code=202)
-def retry_job(job_id: str, response: Response, service: Connected) -> Accepted:
+def retry_job(record: OwnJob, response: Response, service: Connected) -> Accepted:
     """Runs the job again, with the same options and seed, as a new job that names the first in `retry_of`.
 
     For jobs that failed or were cancelled. The id of any attempt may be given: the latest counts, and while that
     waits or runs it is the answer (200).
     """
-    latest = service.engine.last_attempt(service.engine.get(job_id).job)
+    latest = service.engine.last_attempt(record.job)
     if latest.status == JobStatus.SUCCEEDED:
         raise JobSucceeded(f"Job {latest.job.job_id} has succeeded.")
     if latest.result is None:
         job, submitted = latest.job, service.engine.known(latest.job)
     else:
-        service.engine.check_room()
+        service.engine.check_room(record.job.owner)
         job = service.door.again(latest.job)
         submitted = service.engine.submit(job)
         event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
@@ -228,22 +281,21 @@ def retry_job(job_id: str, response: Response, service: Connected) -> Accepted:
 
 
 @router.post("/jobs/{job_id}/redeliver", status_code=202)
-def redeliver_job(job_id: str, service: Connected) -> JobView:
+def redeliver_job(record: OwnJob, service: Connected) -> JobView:
     """Sends the webhook again, accepted or dead as it may be: the same event under the same `webhook-id`.
 
     The attempts are counted on, and begin at once; one that was still waiting gives way.
     """
-    record = service.engine.get(job_id)
     artifact = record.result.artifact if record.result else None
     if artifact is not None and not service.store.has(artifact):
         raise FileExpired("The file is no longer kept.")
     service.engine.redeliver(record.job)
-    event(logger, "redelivery asked for", job_id=job_id)
-    return view_of(service.engine.get(job_id))
+    event(logger, "redelivery asked for", job_id=record.job.job_id)
+    return view_of(service.engine.get(record.job.job_id))
 
 
 @router.delete("/jobs/{job_id}", status_code=202)
-def cancel_job(job_id: str, service: Connected) -> JobView:
+def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
     """Stops the job, waiting or running. A job that is over stays as it is."""
     service.engine.cancel(job_id)
     return view_of(service.engine.get(job_id))
@@ -251,9 +303,8 @@ def cancel_job(job_id: str, service: Connected) -> JobView:
 
 @router.head("/jobs/{job_id}/mesh", include_in_schema=False)
 @router.get("/jobs/{job_id}/mesh", response_class=StreamingResponse)
-def get_mesh(job_id: str, request: Request, service: Connected) -> Response:
+def get_mesh(record: OwnJob, request: Request, service: Connected) -> Response:
     """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
-    record = service.engine.get(job_id)
     if record.result is None or record.result.artifact is None:
         raise FileNotReady(f"The job is {record.status.value}.")
     return file_answer(
@@ -266,19 +317,17 @@ def get_mesh(job_id: str, request: Request, service: Connected) -> Response:
 
 
 @router.get("/jobs/{job_id}/cutout.png", response_class=StreamingResponse)
-def get_cutout(job_id: str, request: Request, service: Connected) -> Response:
+def get_cutout(record: OwnJob, request: Request, service: Connected) -> Response:
     """The object on transparent ground: what the model saw. There as soon as it is made, while the job runs."""
-    record = service.engine.get(job_id)
-    cutout = service.engine.stage_file(job_id, Stage.CUTOUT)
+    cutout = service.engine.stage_file(record.job.job_id, Stage.CUTOUT)
     if cutout is None:
         raise FileNotReady(f"The job is {record.status.value}, and has no cut-out.")
     return file_answer(request, service.store, cutout, media_type="image/png")
 
 
 @router.get("/jobs/{job_id}/preview.png", response_class=StreamingResponse)
-def get_preview(job_id: str, request: Request, service: Connected) -> Response:
+def get_preview(record: OwnJob, request: Request, service: Connected) -> Response:
     """A shaded picture of the mesh, from the front and from behind."""
-    record = service.engine.get(job_id)
     if record.result is None or record.result.preview is None:
         raise FileNotReady(f"The job is {record.status.value}.")
     return file_answer(request, service.store, record.result.preview, media_type="image/png")
@@ -286,10 +335,9 @@ def get_preview(job_id: str, request: Request, service: Connected) -> Response:
 
 @router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
 def get_events(
-    job_id: str, service: Connected, last_event_id: Annotated[str | None, Header()] = None
+    job_id: str, service: Connected, _: OwnJob, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Server-sent events: `progress` with stage, done and total; at the end `done` with the whole job."""
-    service.engine.get(job_id)
     is_number = last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit()
     offset = int(last_event_id or 0) + 1 if is_number else 0
     return StreamingResponse(
@@ -310,7 +358,7 @@ async def _events(service: Service, job_id: str, offset: int) -> AsyncIterator[s
     yield f"event: done\ndata: {view_of(record).model_dump_json()}\n\n"
 
 
-@router.get("/health")
+@open_router.get("/health")
 def health(service: AnyService) -> dict[str, Any]:
     """As callers poll it: answers as soon as the port is open."""
     worker = _live_worker(service)
@@ -322,20 +370,20 @@ def health(service: AnyService) -> dict[str, Any]:
     }
 
 
-@router.get("/livez")
+@open_router.get("/livez")
 def livez() -> dict[str, str]:
     """Alive."""
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@open_router.get("/readyz")
 def readyz(service: AnyService) -> JSONResponse:
     """Ready, or 503 and why not: starting, loading, busy, failed."""
     state = _state(service)
     return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
 
-@router.get("/licences")
+@open_router.get("/licences")
 def licences(service: AnyService) -> dict[str, Any]:
     """The licences of the code, and of the models in use, which hold for the meshes too."""
     return licences_in_use(_live_worker(service), service.settings.matting_model)

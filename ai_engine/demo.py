@@ -135,6 +135,7 @@ def _running_service() -> Generator[_Service]:
         log_path, port = Path(folder) / "service.log", _free_port()
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
         settings = {"HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": folder, "WEBHOOK_SECRET": secret}
+        settings["LOG_FORMAT"] = "text"
         command = [sys.executable, str(REPOSITORY / "main.py"), "serve"]
         print(f"starting the service on http://127.0.0.1:{port}")
         with (

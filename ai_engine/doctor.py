@@ -145,6 +145,20 @@ def _matting_model(settings: Settings) -> Iterator[Finding]:
     yield Finding(f"matting model: {settings.matting_model} from {remover.weights_path}")
 
 
+def _access(settings: Settings) -> Iterator[Finding]:
+    from ai_engine.keys import check_access
+
+    try:
+        keys = check_access(settings)
+    except StartupError as error:
+        yield Finding(f"access: {error}", "see the README on keys")
+        return
+    owners = sorted({key.name for key in keys.keys})
+    yield Finding(
+        f"access: keys of {', '.join(owners)}" if owners else "access: no keys, everybody is let in"
+    )
+
+
 def _data_folder(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir.absolute()
     there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -293,5 +307,6 @@ CHECKS: tuple[Check, ...] = (
     _port,
     _addresses,
     _private_hosts,
+    _access,
     _webhook_secret,
 )

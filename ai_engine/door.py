@@ -6,6 +6,7 @@ Knows no routes and no job engine.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import time
 import uuid
@@ -21,6 +22,17 @@ from ai_engine.settings import Settings
 
 MAX_KEY_CHARS = 255
 _BASE64_GROWTH = 4 / 3
+_TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class Sender:
+    """What a request's headers say besides its body."""
+
+    owner: str | None = None
+    """The name of the caller's key."""
+    idempotency_key: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Door:
         """The largest body that is read: a request with an embedded picture."""
         return MAX_REQUEST_BYTES + int(self.settings.image_max_bytes * _BASE64_GROWTH)
 
-    def admit(self, body: bytes, idempotency_key: str | None) -> Job:
+    def admit(self, body: bytes, sender: Sender) -> Job:
         """The job that the request asks for. An embedded picture is on disk when this returns.
 
         Raises:
@@ -50,13 +62,14 @@ class Door:
         is_embedded = request.image_url[:5].lower() == "data:"
         if len(body) > MAX_REQUEST_BYTES and not is_embedded:
             raise BodyTooLarge(f"A request without a picture in it has {MAX_REQUEST_BYTES} bytes at most.")
-        job_id = _job_id(idempotency_key)
+        job_id = _job_id(sender)
         if request.webhook_url is not None:
             _check(self.webhooks, "webhook_url", request.webhook_url, "webhook_url_forbidden")
         if not is_embedded:
             _check(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
         image = self._embedded_picture(job_id, request.image_url) if is_embedded else None
-        return self._job(job_id, request, image)
+        job = self._job(job_id, request, image)
+        return replace(job, owner=sender.owner, traceparent=sane_traceparent(sender.traceparent))
 
     def again(self, job: Job) -> Job:
         """The next attempt at `job`, with its own copy of a picture that came inside the request.
@@ -110,14 +123,24 @@ class Door:
         return self.store.put_bytes(job_id, f"picture-{hashlib.sha256(data).hexdigest()[:16]}", data)
 
 
-def _job_id(idempotency_key: str | None) -> str:
-    if idempotency_key is None:
+def sane_traceparent(value: str | None) -> str | None:
+    """A W3C trace context header of version 00 as it came; None when it is no such thing."""
+    found = _TRACEPARENT.fullmatch(value) if value else None
+    is_usable = found is not None and int(found["trace"], 16) != 0 and int(found["span"], 16) != 0
+    return value if is_usable else None
+
+
+def _job_id(sender: Sender) -> str:
+    key = sender.idempotency_key
+    if key is None:
         return uuid.uuid4().hex
-    if not (0 < len(idempotency_key) <= MAX_KEY_CHARS and idempotency_key.isprintable()):
+    if not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
         raise InvalidField(
             "Idempotency-Key", f"1 to {MAX_KEY_CHARS} printable characters", code="invalid_key"
         )
-    return _sha256(f"idempotency key {idempotency_key}")[:32]
+    # Each owner has keys of their own: nobody learns, or takes, what another one uses.
+    owner = "" if sender.owner is None else f" of {sender.owner}"
+    return _sha256(f"idempotency key{owner} {key}")[:32]
 
 
 def _check(policy: AddressPolicy, name: str, url: str, code: str) -> None:

@@ -16,7 +16,9 @@ JobError                   ends a job; travels in its status and its webhook    
 '- InternalError           internal                our own bug; the log knows    queue      yes
 
 RequestRefused             answers a request; travels as problem+json            status
+|- KeyWrong                unauthorized            no key, or an unknown one     401
 |- JobNotFound             not_found                                             404
+|- BodyTooSlow             request_timeout         the body took too long        408
 |- FileNotReady            not_ready               the job has no file yet       409
 |- KeyReused               idempotency_key_reused  same key, another body        409
 |- JobSucceeded            job_succeeded           nothing to run again          409
@@ -27,6 +29,8 @@ RequestRefused             answers a request; travels as problem+json           
 |- NotJson                 unsupported_media_type                                415
 |- InvalidField            validation_failed       `errors` name the fields      422
 |- QueueFull               queue_full              with `Retry-After`            429
+|- TooManyJobs             too_many_jobs           of this key; likewise         429
+|- RateExceeded            rate_limited            likewise                      429
 '- NotReady                unavailable             still starting                503
    '- StoreUnavailable     unavailable             files can't be reached        503
 
@@ -183,12 +187,28 @@ class RequestRefused(Exception):
         return str(self) or self.title
 
 
+class KeyWrong(RequestRefused):
+    """The request brings no API key where one is needed, or one that nobody has."""
+
+    code = "unauthorized"
+    title = "A valid API key is needed"
+    status = 401
+
+
 class JobNotFound(RequestRefused):
     """No job has this id."""
 
     code = "not_found"
     title = "There is no such job"
     status = 404
+
+
+class BodyTooSlow(RequestRefused):
+    """The request's body did not come in time."""
+
+    code = "request_timeout"
+    title = "The request body took too long"
+    status = 408
 
 
 class FileNotReady(RequestRefused):
@@ -273,6 +293,22 @@ class QueueFull(RequestRefused):
 
     code = "queue_full"
     title = "The queue is full"
+    status = 429
+
+
+class TooManyJobs(RequestRefused):
+    """As many of the caller's jobs are open as one key may have."""
+
+    code = "too_many_jobs"
+    title = "Too many of your jobs are open"
+    status = 429
+
+
+class RateExceeded(RequestRefused):
+    """The caller has asked more often than is allowed."""
+
+    code = "rate_limited"
+    title = "Too many requests"
     status = 429
 
 

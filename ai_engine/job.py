@@ -290,6 +290,8 @@ class Job:
     print_options: PrintOptions = PrintOptions()
     owner: str | None = None
     """The name of the API key that it came with, the only one that may see it; None where keys were off."""
+    traceparent: str | None = None
+    """The caller's trace, as their request named it (W3C Trace Context)."""
     attempt: int = 1
     """How often the caller had it run: 2 is the first retry."""
     retry_of: str | None = None

@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus, error
 
+from ai_engine.backlog import Backlog
 from ai_engine.errors import (
     DeliveryUnderWay,
     FileNotReady,
@@ -28,6 +29,7 @@ from ai_engine.errors import (
     NoWebhook,
     QueueFull,
     StartupError,
+    TooManyJobs,
 )
 from ai_engine.job import Artifact, Job, JobResult, JobStatus, Stage, overall_progress
 from ai_engine.job_index import JobFilter, JobIndex, Place
@@ -116,12 +118,14 @@ class JobEngine:
         register_queues(self._client.register_queue, self._settings)
         self._leases = Leases(url)
         self._index = JobIndex(url)
+        self._backlog = Backlog(url)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.destroy()
         self._leases.close()
         self._index.close()
+        self._backlog.close()
 
     def submit(self, job: Job) -> Submitted:
         """Puts the job into the queue; when this returns, no crash can lose it.
@@ -245,17 +249,24 @@ class JobEngine:
         """The workers that are there or were lately, the latest sign of life first."""
         return self._leases.workers()
 
-    def check_room(self) -> None:
-        """Comes back when one more job would be taken.
+    def check_room(self, owner: str | None = None) -> None:
+        """Comes back when one more job of `owner` would be taken.
+
+        Requests that are checked at the same moment may together pass the owner's limit by a few.
 
         Raises:
             QueueFull: as many jobs wait as are allowed to.
+            TooManyJobs: as many jobs of this owner wait or run as are allowed to.
         """
         if self.is_full():
             most = self._settings.max_queued_jobs
             raise QueueFull(
                 f"{most} jobs are waiting, no more are taken.", retry_after_s=self._retry_after_s()
             )
+
+        most = self._settings.max_open_jobs_per_key
+        if owner is not None and most and self._backlog.num_open_of(owner, PIPELINE_QUEUE) >= most:
+            raise TooManyJobs(f"{most} of your jobs are open.", retry_after_s=self._retry_after_s())
 
     def is_full(self) -> bool:
         """True when no further job would be taken."""
@@ -426,7 +437,7 @@ def delivery_options(job_id: str, attempt: int, delay_s: float) -> EnqueueOption
 
 
 def _generate_options(job: Job) -> EnqueueOptions:
-    return EnqueueOptions(
+    options = EnqueueOptions(
         workflow_name=GENERATE,
         queue_name=PIPELINE_QUEUE,
         workflow_id=job.job_id,
@@ -435,6 +446,9 @@ def _generate_options(job: Job) -> EnqueueOptions:
         application_name=APPLICATION,
         priority=job.priority + _FIRST_PRIORITY,
     )
+    if job.owner is not None:
+        options["authenticated_user"] = job.owner
+    return options
 
 
 def _usual_seconds(rows: Sequence[WorkflowStatus]) -> tuple[float, float] | None:

@@ -19,6 +19,12 @@ from ai_engine.errors import InvalidField, NotReady, RequestRefused
 MEDIA_TYPE = "application/problem+json"
 DATABASE_RETRY_AFTER_S = 5
 _CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal"}
+_HEADERS = {
+    401: {"WWW-Authenticate": 'Bearer realm="ai-engine"'},
+    # The rest of the body is not read: nothing else can come over this connection.
+    408: {"Connection": "close"},
+    413: {"Connection": "close"},
+}
 
 _OUTER = {("query",), ("path",), ("header",)}
 """Where FastAPI says that a parameter stands; its name alone is enough."""
@@ -58,12 +64,30 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _no_database)
     app.add_exception_handler(InterfaceError, _no_database)
-    app.add_exception_handler(Exception, _unexpected)
+
+
+def broken(request: Request) -> JSONResponse:
+    """The answer to a request that met a bug of ours."""
+    return problem(
+        request,
+        500,
+        code="internal",
+        title="Something went wrong on our side",
+        detail="The log of the service has the details.",
+    )
+
+
+def crowded(request: Request) -> JSONResponse:
+    """The answer to one request too many at once."""
+    error = NotReady("The service answers as many requests at once as it can.", retry_after_s=1)
+    return _refused(request, error)
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestRefused)
-    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    headers = dict(_HEADERS.get(error.status, {}))
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
     errors = None
     if isinstance(error, InvalidField):
         errors = [{"field": error.field, "code": error.field_code, "detail": error.detail}]
@@ -113,15 +137,4 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers) if error.headers else None
     return problem(
         request, error.status_code, code=code, title=title, detail=str(error.detail), headers=headers
-    )
-
-
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    # Starlette raises it once more after this answer, and the server logs it with its stack.
-    return problem(
-        request,
-        500,
-        code="internal",
-        title="Something went wrong on our side",
-        detail="The log of the service has the details.",
     )

@@ -11,7 +11,7 @@ from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -36,7 +36,50 @@ class Settings(BaseSettings):
         description="development lets callers' URLs lead to this machine (loopback, host.docker.internal). "
         "auto: development when HOST is a loopback address.",
     )
-    log_format: Literal["text", "json"] = Field(default="text", description="How log lines are written.")
+    published_address: str | None = Field(
+        default=None,
+        description="In a container: the address that its port is published on. Decides, instead of HOST, whether "
+        "others can reach the service, and so whether it needs keys.",
+    )
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description="name:sha256,... of the keys that callers must send; python main.py new-key NAME makes one. "
+        "None: everybody is let in, which is refused where others can reach the port.",
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="A file of more such keys, one a line; read at start."
+    )
+    open_access: bool = Field(
+        default=False,
+        description="Start without keys though others can reach the port. Whoever does can use the device, read and "
+        "cancel every job, and have this machine fetch public addresses.",
+    )
+    metrics_open: bool = Field(
+        default=False, description="Answer GET /metrics without a key; it holds numbers, no caller's data."
+    )
+    requests_per_minute: int = Field(
+        default=600,
+        ge=0,
+        description="Requests that one key, or without keys one address, may send; more get 429. Each API process "
+        "counts for itself. Not applied where there are no keys and nobody else can reach the port. 0: no limit.",
+    )
+    max_open_jobs_per_key: int = Field(
+        default=100, ge=0, description="Jobs of one key that may wait or run at once. 0: no limit."
+    )
+    max_open_requests: int = Field(
+        default=500, ge=1, description="Requests one API process answers at once, streams included."
+    )
+    request_timeout_s: Seconds = Field(
+        default=60, description="Seconds in which a request's body must have come."
+    )
+    cors_origins: str = Field(
+        default="",
+        description="https://app.example.com,...: pages of these origins may use the API from a browser.",
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto",
+        description="How log lines are written. auto: text for a terminal, else JSON.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important line that is written."
     )
@@ -213,6 +256,21 @@ class Settings(BaseSettings):
         return tuple(self.device.split(","))
 
     @property
+    def reached_at(self) -> str:
+        """The address that callers reach the service at."""
+        return self.published_address or self.host
+
+    @property
+    def has_keys(self) -> bool:
+        """True when callers need keys."""
+        return self.api_keys is not None or self.api_keys_file is not None
+
+    @property
+    def is_published(self) -> bool:
+        """True when others than this machine can reach the service."""
+        return not _is_loopback(self.reached_at)
+
+    @property
     def is_stand_in(self) -> bool:
         """True when a sphere stands in for the shape model."""
         return self.model_variant == "stand-in"
@@ -246,6 +304,13 @@ class Settings(BaseSettings):
     def webhook_secrets(self) -> tuple[str, ...]:
         """The secrets that deliveries are signed with, none or more."""
         return tuple(self.webhook_secret.get_secret_value().split()) if self.webhook_secret else ()
+
+    @property
+    def secret_texts(self) -> tuple[str, ...]:
+        """What must not stand in any log line."""
+        database = self.database_url.get_secret_value() if self.database_url else ""
+        password = urlsplit(database).password if "://" in database else None
+        return (*self.webhook_secrets, *([unquote(password), password] if password else []))
 
 
 def _usual_database_url(url: str) -> str:

@@ -1,24 +1,55 @@
 """Log lines: events with the job's id in front, for a person at a terminal or as JSON for a collector.
 
-`event(logger, "stage finished", job_id=..., stage=...)` is the one way the service logs what happens to jobs.
+`event(logger, "stage finished", job_id=..., stage=...)` is the one way the service logs what happens to jobs. Inside
+`with about(job_id=...)` every line names the job, libraries' lines included. No line holds a secret, or of a URL
+more than where it leads: what comes after `?` may be a permission.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 FIELDS = "event_fields"
 """The attribute of a log record that holds an event's fields."""
+MASK = "***"
+_ABOUT: ContextVar[dict[str, object] | None] = ContextVar("about", default=None)
+_URL = re.compile(r"""(?P<scheme>\b[a-z][a-z0-9+.\-]*://)(?P<user>[^\s/?#"'<>@]*@)?(?P<where>[^\s?#"'<>]*)"""
+                  r"""(?P<rest>[?#][^\s"'<>]*)?""", re.IGNORECASE)  # fmt: skip
+_DATA_URL = re.compile(r"(data:[a-z0-9.+/\-]*;base64,)[A-Za-z0-9+/=%_\-]{16,}", re.IGNORECASE)
 
 
-def set_up_logging(log_format: Literal["text", "json"], level: str, process: str) -> None:
-    """Sends every log line of this process to stderr, in the format asked for."""
+@contextmanager
+def about(**fields: object) -> Iterator[None]:
+    """Every log line of this thread or task carries `fields` while the block runs."""
+    token = _ABOUT.set((_ABOUT.get() or {}) | fields)
+    try:
+        yield
+    finally:
+        _ABOUT.reset(token)
+
+
+def add_about(**fields: object) -> None:
+    """Adds `fields` to what the innermost `about` says."""
+    known = _ABOUT.get()
+    if known is not None:
+        known.update({name: value for name, value in fields.items() if value is not None})
+
+
+def set_up_logging(
+    log_format: Literal["auto", "text", "json"], level: str, process: str, secrets: Sequence[str] = ()
+) -> None:
+    """Sends every log line of this process to stderr, in the format asked for and without `secrets`."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter(process) if log_format == "json" else _TextFormatter(process))
+    is_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    handler.setFormatter(_JsonFormatter(process, secrets) if is_json else _TextFormatter(process, secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -32,22 +63,42 @@ def event(logger: logging.Logger, what: str, /, *, level: int = logging.INFO, **
     logger.log(level, what, extra={FIELDS: known})
 
 
+def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
+    """`text` with its URLs cut short to where they lead, and `secrets` masked."""
+    if "://" in text:
+        text = _URL.sub(_shortened, text)
+    if "base64," in text:
+        text = _DATA_URL.sub(rf"\1{MASK}", text)
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _shortened(found: re.Match[str]) -> str:
+    user = f"{MASK}@" if found["user"] else ""
+    rest = f"{found['rest'][0]}{MASK}" if found["rest"] and len(found["rest"]) > 1 else ""
+    return f"{found['scheme']}{user}{found['where']}{rest}"
+
+
 class _TextFormatter(logging.Formatter):
-    def __init__(self, process: str) -> None:
+    def __init__(self, process: str, secrets: Sequence[str]) -> None:
         super().__init__()
         self._process = process
+        self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()} "
         line = f"{_time(record)} {self._process:<6} {level}{record.getMessage()}{fields}"
-        return line if not record.exc_info else f"{line}\n{self.formatException(record.exc_info)}"
+        whole = line if not record.exc_info else f"{line}\n{self.formatException(record.exc_info)}"
+        return without_secrets(whole, self._secrets)
 
 
 class _JsonFormatter(logging.Formatter):
-    def __init__(self, process: str) -> None:
+    def __init__(self, process: str, secrets: Sequence[str]) -> None:
         super().__init__()
         self._process = process
+        self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -60,11 +111,15 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        told = {name: self._clean(value) for name, value in line.items()}
+        return json.dumps(told, default=lambda value: self._clean(str(value)))
+
+    def _clean(self, value: object) -> object:
+        return without_secrets(value, self._secrets) if isinstance(value, str) else value
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return getattr(record, FIELDS, {})
+    return (_ABOUT.get() or {}) | getattr(record, FIELDS, {})
 
 
 def _time(record: logging.LogRecord) -> str:

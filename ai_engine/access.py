@@ -1,0 +1,99 @@
+"""Who asks, and whether they may: the key of a request, and how often its owner has asked lately.
+
+Routes of the API depend on `known_caller`; what is open to everybody does not. Knows no jobs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from ai_engine.errors import KeyWrong, RateExceeded
+from ai_engine.keys import ApiKeys
+from ai_engine.rate import TokenBuckets
+from ai_engine.settings import Settings
+from ai_engine.telemetry import add_about
+
+_IPV6_HOME_CHARS = len("2001:0db8:0000:0000")
+"""The half of an IPv6 address that a provider gives a customer, who chooses the rest freely."""
+_bearer = HTTPBearer(
+    auto_error=False, description="A key of the service, where it has any: `python main.py new-key NAME`."
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request."""
+
+    owner: str | None
+    """The name of their key. None: keys are off, and everybody is the same caller."""
+
+    def may_see(self, owner: str | None) -> bool:
+        """True when a job of `owner` is theirs to know of."""
+        return self.owner is None or self.owner == owner
+
+
+class Access:
+    """The rules of one service."""
+
+    def __init__(self, settings: Settings, keys: ApiKeys) -> None:
+        self._keys = keys
+        is_limited = settings.requests_per_minute > 0 and (bool(keys) or settings.is_published)
+        self._buckets = TokenBuckets(settings.requests_per_minute) if is_limited else None
+
+    def caller(self, key: str | None, address: str) -> Caller:
+        """Who asks with this key, from this address.
+
+        Raises:
+            KeyWrong: there are keys, and this is none of them.
+            RateExceeded: its owner, or without keys its address, has asked too often.
+        """
+        if not self._keys:
+            self._count(_home_of(address))
+            return Caller(None)
+        owner = self._keys.name_of(key) if key else None
+        # Guessing is counted too, by address: a guess never costs an owner one of their requests.
+        self._count(_home_of(address) if owner is None else f"key {owner}")
+        if owner is None:
+            raise KeyWrong("This key is not known." if key else "A key is needed: Authorization: Bearer ...")
+        return Caller(owner)
+
+    def _count(self, who: str) -> None:
+        wait_s = self._buckets.take(who) if self._buckets else 0.0
+        if wait_s > 0:
+            raise RateExceeded("Too many requests in the last minute.", retry_after_s=math.ceil(wait_s))
+
+
+def _home_of(address: str) -> str:
+    """What of an address counts as one caller."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return parsed.ipv4_mapped.compressed if parsed.ipv4_mapped else parsed.exploded[:_IPV6_HOME_CHARS]
+
+
+async def known_caller(
+    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """Who asks.
+
+    Raises:
+        KeyWrong: they have no key, or a wrong one.
+        RateExceeded: they have asked too often.
+    """
+    access: Access = request.app.state.access
+    address = request.client.host if request.client else "unknown"
+    caller = access.caller(bearer.credentials if bearer else None, address)
+    add_about(caller=caller.owner)
+    return caller
+
+
+KnownCaller = Annotated[Caller, Depends(known_caller)]

@@ -1,0 +1,54 @@
+"""How often each caller may ask: a bucket of tokens per caller, in this process alone.
+
+A request takes a token; tokens come back evenly over a minute. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MINUTE_S = 60.0
+MAX_BUCKETS = 10_000
+"""More callers than this within a minute: those whose buckets are fullest are forgotten first."""
+
+
+@dataclass
+class _Bucket:
+    tokens: float
+    seen_at: float
+
+
+class TokenBuckets:
+    """One bucket per caller, each as large as what it may ask in a minute."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._buckets: dict[str, _Bucket] = {}
+        self._lock = threading.Lock()
+
+    def take(self, caller: str) -> float:
+        """Takes one of the caller's tokens: 0; or, when none is left, the seconds until there is one."""
+        with self._lock:
+            now = self._clock()
+            if len(self._buckets) >= MAX_BUCKETS and caller not in self._buckets:
+                self._forget(now)
+            bucket = self._buckets.setdefault(caller, _Bucket(self._per_minute, now))
+            bucket.tokens, bucket.seen_at = self._filled(bucket, now), now
+            if bucket.tokens < 1:
+                return (1 - bucket.tokens) * MINUTE_S / self._per_minute
+            bucket.tokens -= 1
+            return 0.0
+
+    def _filled(self, bucket: _Bucket, now: float) -> float:
+        gained = (now - bucket.seen_at) * self._per_minute / MINUTE_S
+        return min(float(self._per_minute), bucket.tokens + gained)
+
+    def _forget(self, now: float) -> None:
+        """Drops the fuller half: who has asked little loses nothing by being forgotten."""
+        by_room = sorted(self._buckets, key=lambda name: self._filled(self._buckets[name], now))
+        for name in by_room[len(by_room) // 2 :]:
+            del self._buckets[name]

@@ -1,0 +1,161 @@
+"""The envelope round a small API of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import anyio
+import pytest
+from fastapi import FastAPI, Request, Response
+from fastapi.testclient import TestClient
+
+from ai_engine.envelope import PAGE_ALLOWED, Envelope, Refusals
+from ai_engine.problem import broken, crowded, install_problem_handlers
+from ai_engine.telemetry import event, set_up_logging
+
+logger = logging.getLogger("test")
+
+
+def small_api(**limits: Any) -> FastAPI:
+    app = FastAPI()
+    install_problem_handlers(app)
+    app.state.go_on = threading.Event()
+
+    @app.get("/plain")
+    def plain() -> dict[str, str]:
+        event(logger, "inside")
+        return {}
+
+    @app.get("/page")
+    def page() -> Response:
+        return Response("", headers={"Content-Security-Policy": PAGE_ALLOWED, "Cache-Control": "max-age=60"})
+
+    @app.get("/broken")
+    def breaks() -> None:
+        raise RuntimeError("hunter2")
+
+    @app.get("/slow")
+    def slow() -> None:
+        app.state.go_on.wait(30)
+
+    @app.post("/body")
+    async def body(request: Request) -> int:
+        return len(await request.body())
+
+    wanted: dict[str, Any] = {"body_timeout_s": 30.0, "max_open_requests": 10} | limits
+    app.add_middleware(Envelope, refusals=Refusals(broken, crowded), **wanted)
+    return app
+
+
+@pytest.fixture
+def client() -> TestClient:
+    return TestClient(small_api())
+
+
+@pytest.mark.parametrize("path", ["/plain", "/nothing", "/broken"])
+def test_every_answer_has_a_request_id_and_tells_browsers_to_be_careful(
+    client: TestClient, path: str
+) -> None:
+    answer = client.get(path)
+
+    assert len(answer.headers["x-request-id"]) == 32
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_route_may_say_otherwise(client: TestClient) -> None:
+    answer = client.get("/page")
+
+    assert answer.headers.get_list("content-security-policy") == [PAGE_ALLOWED]
+    assert answer.headers.get_list("cache-control") == ["max-age=60"]
+
+
+def test_the_callers_own_request_id_is_kept_when_it_is_sane(client: TestClient) -> None:
+    assert (
+        client.get("/plain", headers={"X-Request-ID": "order-17.a:b"}).headers["x-request-id"]
+        == "order-17.a:b"
+    )
+
+
+@pytest.mark.parametrize("insane", ["", "a b", "x" * 129, "a=1;b", "ü"])
+def test_a_request_id_that_could_harm_a_log_is_replaced(client: TestClient, insane: str) -> None:
+    answer = client.get("/plain", headers={"X-Request-ID": insane.encode()})
+
+    assert answer.headers["x-request-id"] != insane
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+def test_every_log_line_of_a_request_carries_its_id(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    set_up_logging("text", "info", "api")
+
+    client.get("/plain?token=hunter2", headers={"X-Request-ID": "r-1"})
+
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    lines = [line for line in capsys.readouterr().err.splitlines() if " api " in line and "httpx" not in line]
+    assert [line.count("request_id=r-1") for line in lines if "inside" in line or "request " in line] == [
+        1,
+        1,
+    ]
+    assert "hunter2" not in "".join(lines)
+
+
+def test_a_bug_is_a_problem_with_its_request_id_and_without_its_words(client: TestClient) -> None:
+    answer = client.get("/broken", headers={"X-Request-ID": "r-2"})
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == "r-2"
+    assert "hunter2" not in answer.text
+
+
+def test_one_request_too_many_at_once_is_told_to_come_back() -> None:
+    app = small_api(max_open_requests=1)
+    client = TestClient(app)
+    asking = threading.Thread(target=client.get, args=("/slow",))
+    asking.start()
+    try:
+        while (answer := client.get("/plain")).status_code == 200:
+            pass  # The slow one is not there yet.
+    finally:
+        app.state.go_on.set()
+        asking.join()
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert client.get("/plain").status_code == 200
+
+
+async def ask_with_slow_body(app: FastAPI) -> list[dict[str, Any]]:
+    """What the API sends to a request whose body drips in for ever."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await anyio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    scope = {"type": "http", "method": "POST", "path": "/body", "headers": [], "query_string": b""}
+    await app(
+        {**scope, "http_version": "1.1", "scheme": "http", "server": ("t", 80), "app": app}, receive, send
+    )
+    return sent
+
+
+def test_a_body_that_drips_in_for_ever_ends_in_time() -> None:
+    sent = anyio.run(ask_with_slow_body, small_api(body_timeout_s=0.2))
+
+    assert sent[0]["status"] == 408
+    assert dict(sent[0]["headers"])[b"connection"] == b"close"
+    assert b"request_timeout" in sent[1]["body"]

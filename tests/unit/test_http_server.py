@@ -1,0 +1,109 @@
+"""The server on a real socket, met by senders that are too slow."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from ai_engine.http_server import MAX_HEAD_BYTES, punctual_protocol
+
+
+async def answers_at_once(scope: Any, receive: Any, send: Any) -> None:
+    """Answers without having read the body."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    config = uvicorn.Config(
+        answers_at_once,
+        port=0,
+        http=punctual_protocol(0.5, 0.5),
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=asyncio.run, args=(server.serve(),), daemon=True)
+    thread.start()
+    ends_at = time.monotonic() + 60
+    while not server.started:
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(60)
+
+
+def everything_from(connection: socket.socket) -> bytes:
+    received = b""
+    try:
+        while more := connection.recv(65536):
+            received += more
+    except ConnectionError:
+        pass
+    return received
+
+
+def dripped(connection: socket.socket, byte: bytes) -> bytes:
+    """What came back until the server closed the connection, onto which bytes kept dripping."""
+    connection.settimeout(0.05)
+    received, ends_at = b"", time.monotonic() + 60
+    while time.monotonic() < ends_at:
+        try:
+            connection.sendall(byte)
+            more = connection.recv(65536)
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return received
+        if not more:
+            return received
+        received += more
+    raise AssertionError("the connection was never closed")
+
+
+def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        assert everything_from(connection) == b""
+
+
+def test_headers_that_drip_in_for_ever_end_in_time(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
+        assert dripped(connection, b"x") == b""
+
+
+def test_a_body_that_nobody_reads_does_not_hold_the_connection_open(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        assert dripped(connection, b"x").endswith(b"ok")
+
+
+def test_requests_in_time_share_one_connection_however_long_it_lives(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        for _ in range(3):
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nxx")
+            answer = b""
+            while not answer.endswith(b"ok"):
+                answer += connection.recv(65536)
+            assert b"server:" not in answer.lower()
+            time.sleep(
+                0.7
+            )  # Longer than a request may take: between two requests no clock runs but keep-alive.
+
+
+def test_a_head_that_is_too_large_is_refused(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * (2 * MAX_HEAD_BYTES))
+        assert everything_from(connection).startswith(b"HTTP/1.1 400")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from ai_engine import rate
+from ai_engine.rate import TokenBuckets
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_caller_may_ask_as_often_as_a_minute_allows_and_is_told_when_it_may_again() -> None:
+    clock = Clock()
+    buckets = TokenBuckets(3, clock)
+
+    assert [buckets.take("a") for _ in range(3)] == [0, 0, 0]
+    assert buckets.take("a") == pytest.approx(20)
+
+
+def test_tokens_come_back_evenly_and_never_more_than_a_minutes_worth() -> None:
+    clock = Clock()
+    buckets = TokenBuckets(3, clock)
+    while buckets.take("a") == 0:
+        pass
+
+    clock.now += 20
+    assert (buckets.take("a"), buckets.take("a") > 0) == (0, True)
+    clock.now += 3600
+    assert [buckets.take("a") > 0 for _ in range(4)] == [False, False, False, True]
+
+
+def test_refused_requests_do_not_prolong_the_wait() -> None:
+    clock = Clock()
+    buckets = TokenBuckets(1, clock)
+    buckets.take("a")
+    for _ in range(50):
+        clock.now += 1
+        buckets.take("a")
+
+    clock.now += 10
+    assert buckets.take("a") == 0
+
+
+def test_callers_do_not_share_a_bucket() -> None:
+    buckets = TokenBuckets(1, Clock())
+    buckets.take("a")
+
+    assert buckets.take("b") == 0
+
+
+def test_a_flood_of_callers_is_forgotten_but_not_those_who_asked_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rate, "MAX_BUCKETS", 100)
+    buckets = TokenBuckets(2, Clock())
+    while buckets.take("greedy") == 0:
+        pass
+
+    for n in range(1000):
+        buckets.take(f"caller {n}")
+
+    assert len(buckets._buckets) <= 100
+    assert buckets.take("greedy") > 0
