@@ -81,6 +81,13 @@ def generate(worker: WorkerRuntime, token: str = TOKEN, **fields: Any) -> tuple[
     return post(f"{worker.url}/generate", json.dumps(job).encode(), headers)
 
 
+def accepted(answer: tuple[int, bytes]) -> str:
+    """The id of the job that the Worker submitted."""
+    status, body = answer
+    assert status == 202, body
+    return json.loads(body)["job_id"]
+
+
 def delivered(factory: House, job_id: str) -> list[dict[str, Any]]:
     """The attempts of a delivery that was accepted."""
 
@@ -99,7 +106,7 @@ def kept_event(worker: WorkerRuntime, webhook_id: str) -> dict[str, Any]:
 
 
 def kept(worker: WorkerRuntime, job_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The event and the mesh of a job as they lie in R2."""
+    """The event and the mesh of a job as they lie in R2; the mesh's `version` is another after each write."""
     mesh = worker.get(f"meshes/{job_id}/cup.stl")
     assert mesh is not None
     return kept_event(worker, f"{job_id}:done"), mesh
@@ -119,33 +126,37 @@ def test_it_passes_the_strict_type_checker(example: Installed) -> None:
     assert (checked.returncode, checked.stdout) == (0, "")
 
 
-def test_a_picture_in_r2_becomes_a_mesh_of_34_mb_in_r2_in_binary_form(
-    factory: House, worker: WorkerRuntime
-) -> None:
+@pytest.fixture(scope="module")
+def job_id(factory: House, worker: WorkerRuntime) -> str:
+    """A job that came through the Worker, with a picture from R2, and was delivered to it."""
     worker.put("pictures/cup.png", cut_out_png(), "image/png")
-
-    status, answer = generate(worker, picture="pictures/cup.png")
-
-    assert status == 202, answer
-    job_id = json.loads(answer)["job_id"]
+    job_id = accepted(generate(worker, picture="pictures/cup.png", webhook_format="multipart"))
     delivered(factory, job_id)
-    event, mesh = kept(worker, job_id)
-    assert_is_the_mesh(mesh, event, factory, job_id)
+    return job_id
 
 
-def test_a_pictures_url_becomes_a_mesh_of_34_mb_in_r2_in_multipart_form(
-    factory: House, worker: WorkerRuntime, outside: Outside
+def test_a_picture_in_r2_becomes_a_mesh_of_34_mb_in_r2(
+    factory: House, worker: WorkerRuntime, job_id: str
 ) -> None:
-    status, answer = generate(worker, image_url=outside.url("/cup.png"), webhook_format="multipart")
-
-    assert status == 202, answer
-    job_id = json.loads(answer)["job_id"]
-    delivered(factory, job_id)
     event, mesh = kept(worker, job_id)
+
+    assert event["type"] == "generation.succeeded"
     assert_is_the_mesh(mesh, event, factory, job_id)
 
 
-def test_a_spoiled_mesh_is_refused_by_r2_and_a_lost_answer_stores_nothing_twice(
+def test_a_delivery_that_is_asked_for_again_is_accepted_and_changes_nothing(
+    factory: House, worker: WorkerRuntime, job_id: str
+) -> None:
+    before = kept(worker, job_id)
+
+    assert factory.ask("POST", f"/jobs/{job_id}/redeliver").status == 202
+    attempts = wait_for(lambda: (seen := delivered(factory, job_id))[1:] and seen, "it was delivered again")
+
+    assert [attempt["status"] for attempt in attempts] == [200, 200]
+    assert kept(worker, job_id) == before
+
+
+def test_a_spoiled_stream_of_34_mb_is_refused_by_r2_and_a_lost_answer_writes_nothing_twice(
     factory: House, worker: WorkerRuntime, relay: Relay, outside: Outside
 ) -> None:
     relay.spoiled.append(one_bit_changed)
@@ -187,21 +198,18 @@ def test_the_event_of_a_failed_job_is_kept(failure: Passed, worker: WorkerRuntim
     assert event["data"]["error"]["code"] == "image_download_failed"
 
 
-@pytest.mark.parametrize("form", ["multipart", "binary"])
+@pytest.mark.parametrize("form", [{}, {"webhook_format": "multipart"}], ids=["binary", "multipart"])
 def test_the_event_of_a_cancelled_job_is_kept(
-    factory: House, worker: WorkerRuntime, outside: Outside, form: str
+    factory: House, worker: WorkerRuntime, outside: Outside, form: dict[str, str]
 ) -> None:
     outside.may_answer.clear()
-    job_id = factory.submit(
-        image_url=outside.url("/held.png"), webhook_url=f"{worker.url}/webhook", webhook_format=form
-    )
+    job_id = accepted(generate(worker, image_url=outside.url("/held.png"), **form))
     factory.ask("DELETE", f"/jobs/{job_id}")
     outside.may_answer.set()
 
     delivered(factory, job_id)
 
-    event = kept_event(worker, f"{job_id}:done")
-    assert event["type"] == "generation.cancelled"
+    assert kept_event(worker, f"{job_id}:done")["type"] == "generation.cancelled"
 
 
 def signed(failure: Passed, secret: str, moment_s: float) -> dict[str, str]:
