@@ -45,3 +45,5 @@ class Shape:
     mesh: Mesh
     decode: DecodeFacts | None = None
     """None where no field was searched."""
+    degraded: tuple[str, ...] = ()
+    """What was lowered because the device's memory ran short."""

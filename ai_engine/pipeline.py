@@ -146,7 +146,9 @@ class JobLine:
             seconds |= record["seconds"]
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
-            options=asdict(self.options) | asdict(self.job.print_options) | {"degraded": []},
+            options=asdict(self.options)
+            | asdict(self.job.print_options)
+            | {"degraded": mesh.get("degraded", [])},
             model={"id": self.workshop.model.model_id, "licence": self.workshop.model.licence},
             artifact=Artifact(**file["artifact"]),
             preview=Artifact(**file["preview"]),
@@ -218,7 +220,8 @@ class JobLine:
             decoded_s = clock.seconds - denoised_s
         artifact = self.workshop.store.put(self.job.job_id, "mesh.npz", lambda path: _save(shape.mesh, path))
         record = _record(artifact, {Stage.DENOISE: denoised_s, Stage.DECODE: decoded_s})
-        return record | {"decode": asdict(shape.decode) if shape.decode else None}
+        decode = asdict(shape.decode) if shape.decode else None
+        return record | {"decode": decode, "degraded": list(shape.degraded)}
 
     def finish(self, picture: Record, cutout: Record, mesh: Record) -> Record:
         """The mesh file that the caller gets."""

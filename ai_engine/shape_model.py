@@ -25,6 +25,7 @@ from hy3dgen.octree import DecodeProgress
 from hy3dgen.readiness import choose_attention, compile_networks, set_compiler_cache, warm_up
 from hy3dgen.residence import Residence, Weights, choose_residence
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE
+from hy3dgen.shortage import OnLowered, patient
 from hy3dgen.sparse_field import DecodeReport
 
 TINY_LICENCE = "Apache-2.0"
@@ -126,11 +127,20 @@ class ShapeModel:
             EmptyMesh: the shape has no surface.
             GpuOutOfMemory: not even the smallest call fits the device.
         """
-        with _told_as_job_errors():
-            latents = self._denoise(picture, options, progress)
-            return self._decode(latents, options, progress)
+        lowered: list[str] = []
 
-    def _denoise(self, picture: Image.Image, options: JobOptions, progress: Progress) -> torch.Tensor:
+        def on_lowered(what: str) -> None:
+            logger.warning("lowered, since the memory of %s ran short: %s", self.device, what)
+            lowered.append(what)
+
+        with _told_as_job_errors():
+            latents = self._denoise(picture, options, progress, on_lowered)
+            mesh, report = self._decode(latents, options, progress, on_lowered)
+        return Shape(mesh, _facts(report, options), tuple(lowered))
+
+    def _denoise(
+        self, picture: Image.Image, options: JobOptions, progress: Progress, on_lowered: OnLowered
+    ) -> torch.Tensor:
         latents = self.pipeline(
             picture,
             num_inference_steps=options.num_inference_steps,
@@ -138,18 +148,21 @@ class ShapeModel:
             # Drawn on the CPU: the same seed starts from the same noise on every device.
             generator=torch.Generator("cpu").manual_seed(options.seed),
             callback=lambda done, total: progress(Stage.DENOISE, done, total),
+            on_lowered=on_lowered,
         )
         assert isinstance(latents, torch.Tensor)
         return latents
 
-    def _decode(self, latents: torch.Tensor, options: JobOptions, progress: Progress) -> Shape:
+    def _decode(
+        self, latents: torch.Tensor, options: JobOptions, progress: Progress, on_lowered: OnLowered
+    ) -> tuple[Mesh, DecodeReport]:
         reports: list[DecodeReport] = []
 
         def on_level(level: DecodeProgress) -> None:
             progress(Stage.DECODE, level.level, level.num_levels)
 
         with torch.no_grad():
-            tokens = self.vae(latents / self.vae.scale_factor)
+            tokens = patient(self.vae)(latents / self.vae.scale_factor)
         (mesh,) = self.vae.latents2mesh(
             tokens,
             bounds=options.bounds,
@@ -159,8 +172,9 @@ class ShapeModel:
             decode_mode=options.decode_mode,
             on_level=on_level,
             on_report=reports.append,
+            on_lowered=on_lowered,
         )
-        return Shape(Mesh(mesh.vertices, mesh.faces), _facts(reports[0], options))
+        return Mesh(mesh.vertices, mesh.faces), reports[0]
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ class _DurableRun:
             raise InternalError(
                 f"Something went wrong on our side; the log tells of job {job_id}."
             ) from error
-        event(logger, "stage finished", job_id=job_id, stage=name, seconds=round(time.monotonic() - began, 3))
+        seconds, lowered = round(time.monotonic() - began, 3), record.get("degraded") or None
+        event(logger, "stage finished", job_id=job_id, stage=name, seconds=seconds, lowered=lowered)
         return record
 
 

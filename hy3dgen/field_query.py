@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from hy3dgen.errors import GpuOutOfMemory, ShapeModelError
 from hy3dgen.lattice import Grid, locate
+from hy3dgen.shortage import free_memory
 
 Query = Callable[[Tensor], Tensor]
 """Float32 points [n, 3] in model units -> logits [n], positive inside."""
@@ -74,10 +75,9 @@ class FieldQuery:
             size = self._call_size(len(points))
             batch = points[:size]
             padding = size - len(batch)
-            try:
-                logits = self._query(functional.pad(batch, (0, 0, 0, padding)))
-            except torch.OutOfMemoryError as error:
-                self._halve(error)
+            logits = self._asked(functional.pad(batch, (0, 0, 0, padding)))
+            if logits is None:
+                self._halve()
                 continue
             self.num_calls += 1
             self.num_points += len(batch)
@@ -88,10 +88,17 @@ class FieldQuery:
         is_full = num_left >= self.points_per_call
         return self.points_per_call if is_full else min(self.points_per_call, MIN_POINTS_PER_CALL)
 
-    def _halve(self, error: torch.OutOfMemoryError) -> None:
+    def _asked(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"] | None:
+        """The logits; None when the device has no room for the call."""
+        try:
+            return self._query(points)
+        except torch.OutOfMemoryError:
+            return None
+
+    def _halve(self) -> None:
+        free_memory()
         if self.points_per_call <= MIN_POINTS_PER_CALL:
-            raise GpuOutOfMemory(f"no room for a call of {self.points_per_call} points") from error
-        torch.cuda.empty_cache()
+            raise GpuOutOfMemory(f"no room for a call of {self.points_per_call} points")
         self.points_per_call = max(MIN_POINTS_PER_CALL, self.points_per_call // 2)
         self.num_halvings += 1
 

@@ -127,10 +127,10 @@ class Level:
         """The level of half this stride."""
         return Level(self.grid, self.stride // 2)
 
-    def all_cells(self, device: torch.device) -> Iterator[Keys]:
+    def all_cells(self, device: torch.device, cells_per_block: int = CELLS_PER_BLOCK) -> Iterator[Keys]:
         """Every cell of the level, sorted, slab by slab."""
         x, y, z = (torch.arange(0, count, self.stride, device=device) for count in self.grid.cells)
-        for slab in x.split(max(1, CELLS_PER_BLOCK // (len(y) * len(z)))):
+        for slab in x.split(max(1, cells_per_block // (len(y) * len(z)))):
             yield pack(torch.cartesian_prod(slab, y, z))
 
     def corner_keys(self, cells: Int64[Tensor, " n"]) -> Int64[Tensor, "n 8"]:

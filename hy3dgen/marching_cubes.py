@@ -22,22 +22,24 @@ CELLS_PER_BLOCK = 2**17
 """Cells handled at once: small enough that most of it stays in the processor's cache."""
 
 
-def extract_surface(field: SparseField) -> Mesh:
+def extract_surface(field: SparseField, cells_per_block: int = CELLS_PER_BLOCK) -> Mesh:
     """The surface where the field equals its level, in model units, wound so that normals point outside.
 
     Closed except where it leaves the box. A field without cells gives an empty mesh.
     """
-    edges = triangle_edges(field)
+    edges = triangle_edges(field, cells_per_block)
     crossed, faces = numbered(edges, num_edges=3 * len(field.keys))
     vertices = field.grid.world(edge_crossings(field, crossed))
     return Mesh(vertices.cpu().numpy(), faces.cpu().numpy())
 
 
-def triangle_edges(field: SparseField) -> Int64[Tensor, "triangles 3"]:
+def triangle_edges(
+    field: SparseField, cells_per_block: int = CELLS_PER_BLOCK
+) -> Int64[Tensor, "triangles 3"]:
     """The three lattice edges of each triangle; an edge's number is 3 * its lower point + its axis."""
     table = triangle_table(field.codes.device)
     parts = [torch.empty((0, 3), dtype=torch.int64, device=field.codes.device)]
-    blocks = zip(field.cells.split(CELLS_PER_BLOCK), field.codes.split(CELLS_PER_BLOCK), strict=True)
+    blocks = zip(field.cells.split(cells_per_block), field.codes.split(cells_per_block), strict=True)
     for cells, block_codes in blocks:
         codes = block_codes.long()
         row, nth = table.exists[codes].nonzero(as_tuple=True)

@@ -46,7 +46,8 @@ class DecodeOptions:
 
     `max_points_per_call` bounds a call from above; the memory that is free may bound it further: a call takes
     `memory_share` of it, at `bytes_per_point`. A level of which more than `max_active_share` would be active is read
-    whole. `is_guarded=False` leaves the guard out, to show what it is for.
+    whole. `is_guarded=False` leaves the guard out, to show what it is for. Cells are looked at in blocks of
+    `cells_per_block`: smaller ones take less memory and more time, and give the same.
     """
 
     mode: Mode = "strict"
@@ -55,12 +56,13 @@ class DecodeOptions:
     bytes_per_point: int = 26_000
     max_active_share: float = 0.25
     is_guarded: bool = True
+    cells_per_block: int = CELLS_PER_BLOCK
 
     def __post_init__(self) -> None:
         if self.mode not in COVER_FACTOR:
             raise ValueError(f"mode must be 'strict' or 'fast', got {self.mode!r}")
-        if self.max_points_per_call < 1:
-            raise ValueError(f"max_points_per_call must be at least 1, got {self.max_points_per_call}")
+        if self.max_points_per_call < 1 or self.cells_per_block < 1:
+            raise ValueError("max_points_per_call and cells_per_block must be at least 1")
         if not 0 < self.memory_share <= 1 or not 0 < self.max_active_share <= 1:
             raise ValueError("memory_share and max_active_share must lie in (0, 1]")
 
@@ -169,7 +171,9 @@ class SurfaceSearch:
 
     def read_whole(self, level: Level) -> Surface:
         """Every cell of a level, slab by slab."""
-        parts = [self._active(level, slab) for slab in level.all_cells(self.device)]
+        parts = [
+            self._active(level, slab) for slab in level.all_cells(self.device, self.options.cells_per_block)
+        ]
         surface = replace(self._joined(level, parts), is_whole=True)
         self._calibrate(surface)
         return surface
@@ -225,7 +229,7 @@ class SurfaceSearch:
         if surface.is_whole:
             return keys
         is_explained = torch.zeros_like(keys, dtype=torch.bool)
-        for block in surface.cells.split(CELLS_PER_BLOCK):
+        for block in surface.cells.split(self.options.cells_per_block):
             at, is_there = locate(keys, level.corner_keys(block).flatten())
             is_explained[at[is_there]] = True
         return keys[~is_explained]
@@ -242,10 +246,10 @@ class SurfaceSearch:
     def _seeds(self, surface: Surface) -> Iterator[Keys]:
         """The children that the surface probably crosses, and all children of guarded cells."""
         level = surface.level
-        for block in surface.cells.split(CELLS_PER_BLOCK):
+        for block in surface.cells.split(self.options.cells_per_block):
             chosen = crossed_children(self.memory.read(level.corner_keys(block)), self.iso)
             yield level.children(block, chosen | level.is_cut_off(block)[:, None])
-        for block in surface.guarded.split(CELLS_PER_BLOCK):
+        for block in surface.guarded.split(self.options.cells_per_block):
             yield level.children(block, torch.ones_like(block, dtype=torch.bool)[:, None].expand(-1, 8))
 
     def _flood(self, level: Level, seeds: Keys, start: Surface | None = None) -> Surface:
@@ -257,7 +261,7 @@ class SurfaceSearch:
         while len(frontier) > 0:
             if num_rounds > self._max_rounds:
                 raise AssertionError(f"flooding {level.cells} cells did not end in {num_rounds} rounds")
-            parts = [self._active(level, block) for block in frontier.split(CELLS_PER_BLOCK)]
+            parts = [self._active(level, block) for block in frontier.split(self.options.cells_per_block)]
             visited = torch.cat([visited, frontier]).sort().values
             frontier = without(self._reached(level, parts), visited)
             found += parts
@@ -308,7 +312,7 @@ class SurfaceSearch:
     def _sparse_field(self, surface: Surface, coarse: Level) -> SparseField:
         """Only what the extraction needs: active cells, and the points at their corners."""
         is_corner = torch.zeros_like(self.memory.keys, dtype=torch.bool)
-        for block in surface.cells.split(CELLS_PER_BLOCK):
+        for block in surface.cells.split(self.options.cells_per_block):
             is_corner[locate(self.memory.keys, surface.level.corner_keys(block).flatten())[0]] = True
         keys = self.memory.keys[is_corner]
         return SparseField(

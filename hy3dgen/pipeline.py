@@ -29,6 +29,7 @@ from hy3dgen.image_prep import prepare_image, prepare_views
 from hy3dgen.residence import Bring, Residence, Turns, bring_layers, stay
 from hy3dgen.schedule import euler, times_for
 from hy3dgen.shape_vae import ShapeVAE, check_width
+from hy3dgen.shortage import OnLowered, ignore_lowered, patient
 from hy3dgen.velocity import Network, SamplingOptions, velocity_for
 
 Picture = Image.Image | str | Path
@@ -124,12 +125,14 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         callback: StepCallback | None = None,
         output_type: Literal["latent", "mesh"] = "latent",
         sampling: SamplingOptions | None = None,
+        on_lowered: OnLowered = ignore_lowered,
     ) -> Tensor | list[Mesh]:
         """Latents [1, N, C] of the shape in the picture, or its mesh.
 
         `latents` replaces the noise drawn with `generator` (on the generator's device: a CPU seed gives the same
         shape everywhere). A negative `guidance_scale` turns guidance off where the network does not embed it.
         `callback(done, total)` is called after each step and may raise to stop. `sampling` trades work for exactness.
+        `on_lowered` hears what was lowered where the device ran out of memory.
 
         Raises:
             EmptyImage, ImageError: the picture can't be used.
@@ -146,7 +149,9 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         self.bring(self.dit)
         options = sampling or SamplingOptions()
         with preferring(self.attention):
-            velocity = velocity_for(self.dit, context, times, guidance_scale, options, self.network)
+            velocity = velocity_for(
+                self.dit, context, times, guidance_scale, options, self.network, on_lowered
+            )
             result = euler(start, times, velocity, callback or _ignore)
         if output_type == "latent":
             return result
@@ -159,10 +164,10 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         if self.config.settings.is_multi_view and not isinstance(image, Mapping):
             image = {"front": image}
         if not isinstance(image, Mapping):
-            return self.conditioner(self.prepare_image(image).to(self.device))
+            return patient(self.conditioner)(self.prepare_image(image).to(self.device))
         settings = self.config.settings
         pixels, views = prepare_views(_opened_views(image), settings.image_px, settings.border_ratio)
-        return self.conditioner(pixels.to(self.device), views)
+        return patient(self.conditioner)(pixels.to(self.device), views)
 
     def noise(self, generator: torch.Generator | None = None) -> Float[Tensor, "1 tokens channels"]:
         """Standard normal latents, drawn on the generator's device."""

@@ -7,6 +7,8 @@ units. Formulas: spec f.1 and f.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -14,15 +16,18 @@ from torch import Tensor, nn
 
 from hy3dgen.config import HALF_EXTENT, MC_LEVEL, VAEConfig
 from hy3dgen.errors import EmptyMesh, LatentShapeError
+from hy3dgen.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.geometry import Box, Mesh
 from hy3dgen.layers import LAYER_NORM_EPS, Mlp, attend
 from hy3dgen.marching_cubes import extract_surface
 from hy3dgen.octree import DecodeOptions, Mode, OnLevel, decode_field
 from hy3dgen.residence import Bring, stay
-from hy3dgen.sparse_field import DecodeReport, SparseField
+from hy3dgen.shortage import OnLowered, first_that_fits, ignore_lowered
+from hy3dgen.sparse_field import DecodeReport
 
 OnReport = Callable[[DecodeReport], None]
 
+LEAST_CELLS_PER_BLOCK = 2**12
 POST_NORM_EPS = 1e-5  # Trained so: the one layer norm with another epsilon.
 
 
@@ -177,12 +182,14 @@ class ShapeVAE(nn.Module):
         decode_mode: Mode = "strict",
         on_level: OnLevel | None = None,
         on_report: OnReport | None = None,
+        on_lowered: OnLowered = ignore_lowered,
     ) -> list[Mesh]:
         """One closed mesh per row of `latents`, which came out of `vae(...)`; vertices in model units.
 
         `bounds` is a half extent or the six numbers of a box, `octree_resolution` the number of cells along each
         axis, `num_chunks` (a published name) the most points asked in one call. `on_level` hears of each finished
-        octree level and may raise to stop; `on_report` hears how each shape's decode went.
+        octree level and may raise to stop; `on_report` hears how each shape's decode went, `on_lowered` what was
+        lowered where the device ran out of memory: the mesh stays the same.
 
         Raises:
             LatentShapeError: `latents` skipped `vae(...)`.
@@ -190,11 +197,11 @@ class ShapeVAE(nn.Module):
             GpuOutOfMemory: not even the smallest call fits the device.
         """
         check_width(latents, self.config.width, stage="latents2mesh(latents)")
-        options = DecodeOptions(max_points_per_call=num_chunks, mode=decode_mode)
-        box = Box.from_bounds(bounds)
-        fields = (
-            decode_field(
-                self._query(tokens[None]),
+        box, wished = Box.from_bounds(bounds), DecodeOptions(max_points_per_call=num_chunks, mode=decode_mode)
+
+        def decoded(tokens: Tensor, options: DecodeOptions) -> tuple[DecodeReport, Mesh]:
+            field = decode_field(
+                self._query(tokens),
                 box,
                 octree_resolution,
                 level=mc_level,
@@ -202,9 +209,9 @@ class ShapeVAE(nn.Module):
                 device=latents.device,
                 on_level=on_level,
             )
-            for tokens in latents
-        )
-        return [_surface(field, on_report) for field in fields]
+            return field.report, extract_surface(field, options.cells_per_block)
+
+        return [_mesh(partial(decoded, row[None]), wished, on_report, on_lowered) for row in latents]
 
     def _query(self, tokens: Float[Tensor, "1 tokens width"]) -> Callable[[Tensor], Tensor]:
         """The field of one shape as a function of points [n, 3]; keys and values are made once."""
@@ -214,14 +221,28 @@ class ShapeVAE(nn.Module):
         return lambda points: ask(points[None], key, value)[0]
 
 
-def _surface(field: SparseField, on_report: OnReport | None) -> Mesh:
+def _mesh(
+    decode: Callable[[DecodeOptions], tuple[DecodeReport, Mesh]],
+    wished: DecodeOptions,
+    on_report: OnReport | None,
+    on_lowered: OnLowered,
+) -> Mesh:
+    """The surface, found as wished, or in as little memory as it takes."""
+    least = replace(
+        wished,
+        max_points_per_call=min(wished.max_points_per_call, MIN_POINTS_PER_CALL),
+        cells_per_block=LEAST_CELLS_PER_BLOCK,
+    )
+    lowers = f"octree in blocks of {least.cells_per_block} cells, {least.max_points_per_call} points a call"
+    report, mesh = first_that_fits(
+        [(None, lambda: decode(wished)), (lowers, lambda: decode(least))], on_lowered
+    )
+    if report.num_halvings > 0:
+        on_lowered(f"num_chunks {report.points_per_call}")
     if on_report is not None:
-        on_report(field.report)
-    mesh = extract_surface(field)
+        on_report(report)
     if mesh.is_empty:
-        raise EmptyMesh(
-            f"the field does not cross {field.level:.4g} inside the box: the shape is empty or fills it"
-        )
+        raise EmptyMesh("the field does not cross the level inside the box: the shape is empty or fills it")
     return mesh
 
 

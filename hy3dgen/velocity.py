@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hy3dgen.dit import DiT
 from hy3dgen.schedule import Velocity, guided
+from hy3dgen.shortage import OnLowered, free_memory, ignore_lowered, patient
 
 Pairing = Literal["folded", "batched"]
 Network = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -65,21 +66,24 @@ def velocity_for(
     guidance_scale: float,
     options: SamplingOptions,
     network: Network | None = None,
+    on_lowered: OnLowered = ignore_lowered,
 ) -> Velocity:
     """The velocity at any of `times`, with the guidance this checkpoint was made for.
 
     A negative scale, or 1, turns guidance off where the network does not embed it. `network` stands for
-    `dit.velocity`.
+    `dit.velocity`. A call that the device has no room for is made once more in freed memory; a batched pair then
+    goes on one by one, and `on_lowered` hears of it.
     """
-    network, has_guidance = network or dit.velocity, dit.config.has_guidance
+    network, has_guidance = patient(network or dit.velocity), dit.config.has_guidance
     rows = _rows(dit, times.to(context.device), guidance_scale if has_guidance else None)
     with_picture = Side(network, dit.context_in(context), rows)
     if has_guidance or guidance_scale < 0 or guidance_scale == 1:
         return with_picture
-    if options.pairing == "batched":
-        return _batched(dit, with_picture, guidance_scale)
     without_picture = Side(network, dit.context_in(torch.zeros_like(context[:, :1])), rows, context.shape[1])
-    return GuidedVelocity(with_picture, without_picture, guidance_scale, options)
+    one_by_one = GuidedVelocity(with_picture, without_picture, guidance_scale, options)
+    if options.pairing == "batched":
+        return WhileThereIsRoom(_batched(dit, with_picture, guidance_scale), one_by_one, on_lowered)
+    return one_by_one
 
 
 def _rows(dit: DiT, times: Float[Tensor, " times"], guidance_scale: float | None) -> dict[float, Tensor]:
@@ -99,6 +103,24 @@ def _batched(dit: DiT, with_picture: Side, scale: float) -> Velocity:
         return guided(conditional, unconditional, scale)
 
     return velocity
+
+
+class WhileThereIsRoom:
+    """Both sides in one call as long as the device has room for that, then one by one to the end."""
+
+    def __init__(self, batched: Velocity, one_by_one: Velocity, on_lowered: OnLowered) -> None:
+        self._velocity, self._one_by_one, self._on_lowered = batched, one_by_one, on_lowered
+
+    def __call__(self, latents: Float[Tensor, "1 tokens channels"], time: float) -> Tensor:
+        """The guided velocity at a time of the table."""
+        if self._velocity is not self._one_by_one:
+            try:
+                return self._velocity(latents, time)
+            except torch.OutOfMemoryError:
+                self._velocity = self._one_by_one
+            free_memory()
+            self._on_lowered("guidance pair one by one")
+        return self._one_by_one(latents, time)
 
 
 class GuidedVelocity:

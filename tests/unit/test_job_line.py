@@ -15,7 +15,7 @@ from ai_engine.addresses import AddressPolicy
 from ai_engine.artifacts import LocalStore
 from ai_engine.download import DownloadLimits
 from ai_engine.guarded_http import GuardedClient
-from ai_engine.job import DecodeFacts, Job, JobOptions, JobRequest, Progress, Stage
+from ai_engine.job import DecodeFacts, Job, JobEvent, JobOptions, JobRequest, Progress, Stage
 from ai_engine.job_record import JobRecord, JobStatus
 from ai_engine.job_view import view_of
 from ai_engine.mesh import Shape
@@ -30,7 +30,7 @@ class SearchingModel(StandInModel):
     """The sphere, as if a field had been searched for it."""
 
     def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
-        return Shape(super().generate(picture, options, progress).mesh, FACTS)
+        return Shape(super().generate(picture, options, progress).mesh, FACTS, ("num_chunks 2048",))
 
 
 class PlainRun:
@@ -81,6 +81,8 @@ def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> N
     assert result.failure is None
     view = view_of(JobRecord(job, JobStatus.SUCCEEDED, "finish", 1.0, result, [], 1.0))
     assert view.options["decode_mode"] == "fast"
+    assert view.options["degraded"] == ["num_chunks 2048"]
+    assert JobEvent.of(job, result, 1.0).data["options"]["degraded"] == ["num_chunks 2048"]
     assert json.loads(view.model_dump_json())["decode"] == {
         "mode": "fast",
         "coarse_resolution": [32, 32, 32],

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from torch.utils.hooks import RemovableHandle
 
 from ai_engine import shape_model
-from ai_engine.errors import JobCancelled, NoForeground, StartupError
+from ai_engine.errors import GpuOutOfMemory, JobCancelled, NoForeground, StartupError
 from ai_engine.job import JobOptions, Stage
 from ai_engine.settings import Settings
 from ai_engine.shape_model import Room, ShapeModel, choose_device
@@ -132,6 +133,33 @@ def test_compiling_is_for_networks_that_stay_where_they_are(
     settings = Settings(device="cpu", compile=wish, memory=memory, data_dir=tmp_path)
     ShapeModel.load(settings).make_ready(settings)
     assert compiled == ([8000] if is_compiled else [])
+
+
+def refuse_calls(network: torch.nn.Module, max_points: int) -> RemovableHandle:
+    """From now on the device has no room for calls of more points."""
+
+    def refuse(_: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        if arguments[0].shape[1] > max_points:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    return network.register_forward_pre_hook(refuse)
+
+
+def test_what_memory_made_smaller_is_told_and_the_mesh_is_the_same(
+    model: ShapeModel, picture: Image.Image
+) -> None:
+    expected = model.generate(picture, OPTIONS, ignore)
+
+    with refuse_calls(model.vae.geometry, max_points=2048):
+        found = model.generate(picture, OPTIONS, ignore)
+
+    assert (expected.degraded, found.degraded) == ((), ("num_chunks 2048",))
+    assert np.array_equal(found.mesh.faces, expected.mesh.faces)
+
+
+def test_a_job_that_fits_in_no_form_ends_with_a_code(model: ShapeModel, picture: Image.Image) -> None:
+    with refuse_calls(model.vae.geometry, max_points=0), pytest.raises(GpuOutOfMemory):
+        model.generate(picture, OPTIONS, ignore)
 
 
 def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:

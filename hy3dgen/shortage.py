@@ -1,0 +1,72 @@
+"""When the device runs out of memory: what is kept for reuse is let go, then the work is asked in a smaller form.
+
+Whoever lowers something says so in a few words to `OnLowered`. Knows no networks.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from hy3dgen.errors import GpuOutOfMemory
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OnLowered = Callable[[str], None]
+"""Hears, in a few words, what was lowered so that the work fits."""
+Form = tuple[str | None, Callable[[], T]]
+"""A way to do some work, and what it lowers; None for the first, which lowers nothing."""
+
+
+def free_memory() -> None:
+    """Gives the device back what is kept for reuse. Not while an error is handled: it holds on to its tensors."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def patient(work: Callable[P, T]) -> Callable[P, T]:
+    """`work`, done once more in freed memory where the device had no room for it."""
+
+    def twice(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return work(*arguments, **named)
+        except torch.OutOfMemoryError:
+            pass
+        free_memory()
+        return work(*arguments, **named)
+
+    return twice
+
+
+def first_that_fits(forms: Sequence[Form[T]], on_lowered: OnLowered) -> T:
+    """What the first of `forms` gives that the device has room for.
+
+    Raises:
+        GpuOutOfMemory: not even the last fits.
+    """
+    *larger, (last_lowers, smallest) = forms
+    for lowers, work in larger:
+        try:
+            return _done(work, lowers, on_lowered)
+        except (torch.OutOfMemoryError, GpuOutOfMemory):
+            pass
+        free_memory()
+    try:
+        return _done(smallest, last_lowers, on_lowered)
+    except torch.OutOfMemoryError as error:
+        raise GpuOutOfMemory("no room even for the smallest form of the work") from error
+
+
+def _done(work: Callable[[], T], lowers: str | None, on_lowered: OnLowered) -> T:
+    if lowers is not None:
+        on_lowered(lowers)
+    return work()
+
+
+def ignore_lowered(what: str) -> None:
+    """For callers who do not ask."""
