@@ -37,10 +37,10 @@ ARG PYMESHLAB_VERSION
 LABEL org.opencontainers.image.title="AI Engine" \
       org.opencontainers.image.description="A picture in, a printable mesh at your webhook." \
       org.opencontainers.image.licenses="Apache-2.0"
-# pymeshlab's filters need both libraries: without the second it imports and has no filter.
+# What pymeshlab loads; without libopengl0 it imports and has no filter.
 # hadolint ignore=DL3008
 RUN if [ -n "${PYMESHLAB_VERSION}" ]; then \
-        apt-get update && apt-get install -y --no-install-recommends libgl1 libopengl0 \
+        apt-get update && apt-get install -y --no-install-recommends libcom-err2 libgl1 libopengl0 \
         && rm -rf /var/lib/apt/lists/*; \
     fi; \
     useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin engine \
