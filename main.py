@@ -1,4 +1,4 @@
-"""The front door: `python main.py serve | api | worker | demo | doctor | fetch-weights | new-key`.
+"""The front door: `python main.py serve | api | worker | demo | doctor | fetch-weights | new-key | webhook-test`.
 
 Each command imports only what it needs.
 """
@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     key_command = commands.add_parser("new-key", help="an API key for a caller, and how to configure it")
     key_command.add_argument("name", metavar="NAME", help="whose it is; their jobs are theirs alone")
     key_command.set_defaults(run=new_key)
+    test_command = commands.add_parser("webhook-test", help="a test delivery to your webhook, in plain words")
+    test_command.add_argument("url", metavar="URL", help="where it goes")
+    test_command.add_argument(
+        "--format", choices=("multipart", "binary", "link"), help="its form (WEBHOOK_FORMAT)"
+    )
+    test_command.set_defaults(run=webhook_test)
     return parser
 
 
@@ -176,6 +182,14 @@ def new_key(options: argparse.Namespace) -> int:
     print(f"the service's setting:     API_KEYS={line}")
     print("More keys: comma after comma in API_KEYS, or a line each in the file that API_KEYS_FILE names.")
     return 0
+
+
+def webhook_test(options: argparse.Namespace) -> int:
+    """One test delivery to a URL, and what came back."""
+    from ai_engine.webhook_trial import run_webhook_test
+
+    settings = _settings(options)
+    return run_webhook_test(settings, options.url, options.format or settings.webhook_format)
 
 
 def _may_be_supervised(command: argparse.ArgumentParser) -> None:

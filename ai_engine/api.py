@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from ai_engine.licences import licences_in_use
 from ai_engine.policies import download_policy, webhook_policy
 from ai_engine.problem import broken, crowded, install_problem_handlers
 from ai_engine.settings import Settings
+from ai_engine.signed_link import Links, open_links
 from ai_engine.telemetry import event
 
 EVENTS_PAUSE_S = 15.0
@@ -56,7 +58,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter(dependencies=[Depends(known_caller)])
 """What a key is needed for, where there are keys: everything but what `open_router` has."""
 open_router = APIRouter()
-"""What anybody may ask: no route of it tells of a job."""
+"""What anybody may ask: no route of it tells of a job, unless the link itself is the permission."""
 
 
 @dataclass
@@ -67,6 +69,8 @@ class Service:
     engine: JobEngine
     door: Door
     store: ArtifactStore
+    links: Links | None = None
+    """Known once the database is open."""
     is_connected: bool = False
 
 
@@ -133,6 +137,7 @@ async def _connect(service: Service) -> None:
     while not service.is_connected:
         try:
             await run_in_threadpool(service.engine.connect)
+            service.links = await run_in_threadpool(open_links, service.settings)
             service.is_connected = True
         except StartupError as error:
             event(logger, f"{error}; trying again", level=logging.WARNING)
@@ -305,6 +310,30 @@ def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
 @router.get("/jobs/{job_id}/mesh", response_class=StreamingResponse)
 def get_mesh(record: OwnJob, request: Request, service: Connected) -> Response:
     """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
+    return _mesh_answer(request, service, record)
+
+
+@open_router.head("/files/{job_id}/{file_name}", include_in_schema=False)
+@open_router.get("/files/{job_id}/{file_name}", response_class=StreamingResponse)
+def get_linked_file(
+    job_id: str,
+    file_name: str,
+    request: Request,
+    service: Connected,
+    expires: Annotated[str, Query(description="Seconds since 1970 until which the link holds.")] = "",
+    signature: Annotated[str, Query(description="What makes it one of ours.")] = "",
+) -> Response:
+    """The mesh file by a link that a webhook was sent: no key is needed, the signature is the permission."""
+    assert service.links is not None
+    service.links.check(job_id, file_name, expires, signature, time.time())
+    try:
+        record = service.engine.get(job_id)
+    except JobNotFound as error:
+        raise FileExpired("The file is no longer kept.") from error
+    return _mesh_answer(request, service, record)
+
+
+def _mesh_answer(request: Request, service: Service, record: JobRecord) -> Response:
     if record.result is None or record.result.artifact is None:
         raise FileNotReady(f"The job is {record.status.value}.")
     return file_answer(

@@ -65,6 +65,10 @@ class Door:
         job_id = _job_id(sender)
         if request.webhook_url is not None:
             _check(self.webhooks, "webhook_url", request.webhook_url, "webhook_url_forbidden")
+        if request.upload_url is not None:
+            _check(self.webhooks, "upload_url", request.upload_url, "upload_url_forbidden")
+        if request.webhook_format == "link" and self.settings.public_url is None:
+            raise InvalidField("webhook_format", "this service has no PUBLIC_URL to link to", code="no_links")
         if not is_embedded:
             _check(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
         image = self._embedded_picture(job_id, request.image_url) if is_embedded else None
@@ -98,6 +102,7 @@ class Door:
             image_url=None if image else request.image_url,
             image=image,
             webhook_url=request.webhook_url,
+            upload_url=request.upload_url,
             webhook_format=request.webhook_format or self.settings.webhook_format,
             options=request.options(),
             print_options=request.print_options(),

@@ -24,7 +24,9 @@ RequestRefused             answers a request; travels as problem+json           
 |- JobSucceeded            job_succeeded           nothing to run again          409
 |- NoWebhook               no_webhook              nobody to deliver to          409
 |- DeliveryUnderWay        delivery_under_way      being sent at this moment     409
+|- LinkInvalid             link_invalid            not signed by us              403
 |- FileExpired             expired                                               410
+|- LinkExpired             link_expired                                          410
 |- BodyTooLarge            body_too_large                                        413
 |- NotJson                 unsupported_media_type                                415
 |- InvalidField            validation_failed       `errors` name the fields      422
@@ -249,6 +251,22 @@ class DeliveryUnderWay(RequestRefused):
     code = "delivery_under_way"
     title = "The delivery is under way"
     status = 409
+
+
+class LinkInvalid(RequestRefused):
+    """The link to a file was made by somebody else, or changed."""
+
+    code = "link_invalid"
+    title = "The link is not valid"
+    status = 403
+
+
+class LinkExpired(RequestRefused):
+    """The link to a file held until a moment that is past."""
+
+    code = "link_expired"
+    title = "The link holds no longer"
+    status = 410
 
 
 class FileExpired(RequestRefused):

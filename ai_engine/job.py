@@ -39,7 +39,7 @@ CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$"
 RemoveBackground = Literal["auto", "always", "never"]
 Quality = Literal["draft", "standard", "high", "max"]
 MeshFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
-WebhookFormat = Literal["multipart", "binary"]
+WebhookFormat = Literal["multipart", "binary", "link"]
 DecodeMode = Literal["strict", "fast"]
 
 
@@ -117,7 +117,16 @@ class JobRequest(BaseModel):
         examples=["https://example.com/webhook"],
     )
     webhook_format: WebhookFormat | None = Field(
-        default=None, description="Form of the delivery; the service's setting unless given."
+        default=None,
+        description="Form of the delivery; the service's setting unless given. multipart: a form with the file; "
+        "binary: the file's bytes; link: the event alone, with a link to the file.",
+    )
+    upload_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8192,
+        description="A presigned URL that the file is PUT to; the webhook then carries the event alone.",
+        examples=["https://bucket.example.com/a1.stl?X-Amz-Signature=..."],
     )
     num_inference_steps: int | None = Field(
         default=None,
@@ -296,6 +305,13 @@ class Job:
     """How often the caller had it run: 2 is the first retry."""
     retry_of: str | None = None
     """The id of the first attempt; None when this is it."""
+    upload_url: str | None = None
+    """Where the mesh is PUT."""
+
+    @property
+    def is_delivered(self) -> bool:
+        """True when somebody is told, or given, what comes out."""
+        return self.webhook_url is not None or self.upload_url is not None
 
     @property
     def first_id(self) -> str:
@@ -415,9 +431,14 @@ class JobResult:
         return cls(**fields | values)
 
 
+MAX_EVENT_BYTES = 4096
+MAX_DETAIL_CHARS = 300
+_LEAST_NEEDED = ("print", "timings_s", "options", "model")
+
+
 @dataclass(frozen=True)
 class JobEvent:
-    """What a webhook is told when a job has ended; the same on every attempt."""
+    """What a webhook is told when a job has ended; the same on every attempt until it is asked for again."""
 
     type: str
     """generation.succeeded, generation.failed or generation.cancelled."""
@@ -431,15 +452,33 @@ class JobEvent:
         about = {"job_id": job.job_id, "session_id": job.session_id, "asset_id": job.asset_id}
         if result.failure is not None:
             kind = "cancelled" if result.failure.code == JobCancelled.code else "failed"
-            ending: dict[str, Any] = {"status": kind, "error": asdict(result.failure)}
+            error = asdict(result.failure) | {"detail": result.failure.detail[:MAX_DETAIL_CHARS]}
+            ending: dict[str, Any] = {"status": kind, "error": error}
         else:
             kind, ending = "succeeded", {"status": "completed", **described(job, result)}
         facts = {"timings_s": result.timings_s, "options": result.options, "model": result.model}
         return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | facts)
 
-    def to_json(self) -> str:
-        """Compact ASCII JSON: what is signed."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+    def to_json(self, url: str | None = None) -> str:
+        """Compact ASCII JSON below 4 kB: what is signed. `url` is where the file is had.
+
+        What would not fit is left out, the least needed first, and named in `left_out`.
+        """
+        data = dict(self.data)
+        if url is not None and "artifact" in data:
+            data["artifact"] = data["artifact"] | {"url": url}
+        for name in (None, *_LEAST_NEEDED):
+            if name is not None and data.pop(name, None):
+                data["left_out"] = [*data.get("left_out", []), name]
+            text = json.dumps(asdict(self) | {"data": data}, separators=(",", ":"))
+            if len(text) < MAX_EVENT_BYTES:
+                break
+        return text
+
+    @classmethod
+    def from_json(cls, text: str) -> JobEvent:
+        """The event that `to_json` wrote."""
+        return cls(**json.loads(text))
 
 
 def described(job: Job, result: JobResult) -> dict[str, Any]:

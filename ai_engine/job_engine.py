@@ -204,7 +204,7 @@ class JobEngine:
             FileNotReady: the job is not over.
             DeliveryUnderWay: an attempt is being made, or about to be.
         """
-        if job.webhook_url is None:
+        if not job.is_delivered:
             raise NoWebhook("The job's request named no webhook.")
         if result_of(self._row(job.job_id)) is None:
             raise FileNotReady("The job is not over.")
@@ -216,7 +216,8 @@ class JobEngine:
             self._client.cancel_workflow(last.workflow_id)
         assert last.input is not None
         number = attempt_number(last)
-        parcel = last.input["args"][0] | {"attempts_before": number}
+        learned = (last.output or {}).get("learned", {})
+        parcel = last.input["args"][0] | learned | {"attempts_before": number, "linked_at_s": time.time()}
         self._client.enqueue(delivery_options(job.job_id, number + 1, 0.0), parcel, number + 1)
 
     def cancel(self, job_id: str) -> None:
@@ -342,7 +343,7 @@ class JobEngine:
         return last
 
     def _deliveries(self, job: Job) -> Sequence[DeliveryAttempt]:
-        if job.webhook_url is None:
+        if not job.is_delivered:
             return []
         return [attempt_of(row) for row in self._delivery_rows(job.job_id)]
 

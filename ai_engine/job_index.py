@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ai_engine.job import Job, JobStatus
-from ai_engine.lease import open_engine
+from ai_engine.lease import make_tables, open_engine
 
 _METADATA = sa.MetaData()
 _JOB = sa.Table(
@@ -92,7 +92,7 @@ class JobIndex:
         self._rows = sa.table(
             "workflow_status", sa.column("workflow_uuid"), sa.column("status"), schema=schema
         )
-        _METADATA.create_all(self._engine)
+        make_tables(self._engine, _METADATA)
 
     @contextmanager
     def entering(self, job: Job) -> Iterator[sa.Connection]:

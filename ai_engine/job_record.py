@@ -35,6 +35,8 @@ class DeliveryAttempt:
     detail: str | None
     at_s: float | None
     """When it was made, or will be."""
+    form: str | None = None
+    """How the mesh went, or would have gone: multipart, binary or link."""
 
 
 @dataclass(frozen=True)
@@ -115,4 +117,4 @@ def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
         return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
     sent = row.output
     state = "accepted" if sent["is_accepted"] else "failed" if sent["next_delay_s"] is not None else "dead"
-    return DeliveryAttempt(number, state, sent["status"], sent["detail"], sent["at_s"])
+    return DeliveryAttempt(number, state, sent["status"], sent["detail"], sent["at_s"], sent.get("form"))

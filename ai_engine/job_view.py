@@ -35,6 +35,9 @@ class DeliveryView(BaseModel):
     status: int | None = Field(description="The receiver's HTTP status.")
     detail: str | None
     at: str | None = Field(description="When it was made, or will be.")
+    form: str | None = Field(
+        description="multipart, binary or link; link also where the file was too large for another form."
+    )
 
 
 class JobView(BaseModel):
@@ -166,4 +169,5 @@ def _delivery(attempt: DeliveryAttempt) -> DeliveryView:
         status=attempt.status,
         detail=attempt.detail,
         at=rfc3339(attempt.at_s) if attempt.at_s else None,
+        form=attempt.form,
     )

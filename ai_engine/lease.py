@@ -80,14 +80,7 @@ class Leases:
     def __init__(self, database_url: str) -> None:
         self._engine = open_engine(database_url)
         self._now_s = _NOW_S[self._engine.dialect.name]
-        self._create_table()
-
-    def _create_table(self) -> None:
-        try:
-            _METADATA.create_all(self._engine)
-        except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
-            # Two processes looked, saw none, and both made one: the slower is refused, and finds it now.
-            _METADATA.create_all(self._engine)
+        make_tables(self._engine, _METADATA)
 
     def take(self, executor_id: str, slot: str) -> None:
         """Enters a new worker, loading."""
@@ -179,3 +172,12 @@ def open_engine(database_url: str) -> sa.Engine:
         url = sa.make_url(database_url).set(drivername="postgresql+psycopg")
         return sa.create_engine(url, pool_size=2, pool_pre_ping=True)
     return sa.create_engine(database_url, connect_args={"timeout": 30})
+
+
+def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
+    """Makes the tables that are not there."""
+    try:
+        metadata.create_all(engine)
+    except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
+        # Two processes looked, saw none, and both made one: the slower is refused, and finds it now.
+        metadata.create_all(engine)

@@ -202,6 +202,21 @@ class Settings(BaseSettings):
         default=None,
         description="whsec_...: deliveries are signed with it. Two, space apart, while it rotates.",
     )
+    webhook_max_inline_bytes: int = Field(
+        default=95_000_000,
+        ge=0,
+        description="Larger files are not sent, only a link to them, where PUBLIC_URL is set.",
+    )
+    public_url: Annotated[str, Field(max_length=512)] | None = Field(
+        default=None,
+        description="Where others reach this service, as https://mesh.example.com; the links in webhooks begin so. "
+        "None: no links.",
+    )
+    link_secret: SecretStr | None = Field(
+        default=None,
+        description="Links are signed with it. None: with a key that is made once and kept in the database.",
+    )
+    link_ttl_s: Seconds = Field(default=604_800, description="Seconds for which the link in a webhook holds.")
     webhook_connect_timeout_s: Seconds = Field(default=5, description="Seconds to connect to a webhook.")
     webhook_timeout_s: Seconds = Field(default=30, description="Seconds for one delivery, and then:")
     webhook_timeout_s_per_mb: float = Field(default=1, ge=0, description="Seconds more per megabyte sent.")
@@ -239,10 +254,22 @@ class Settings(BaseSettings):
             raise ValueError("a delay can't be negative")
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be like https://mesh.example.com")
+        return value.rstrip("/")
+
     @model_validator(mode="after")
     def _check_secrets(self) -> Settings:
         for secret in self.webhook_secrets:
             _check_secret(secret)
+        if self.webhook_format == "link" and self.public_url is None:
+            raise ValueError("WEBHOOK_FORMAT link needs PUBLIC_URL")
         return self
 
     @property
@@ -310,7 +337,9 @@ class Settings(BaseSettings):
         """What must not stand in any log line."""
         database = self.database_url.get_secret_value() if self.database_url else ""
         password = urlsplit(database).password if "://" in database else None
-        return (*self.webhook_secrets, *([unquote(password), password] if password else []))
+        link_secrets = [self.link_secret.get_secret_value()] if self.link_secret else []
+        passwords = [unquote(password), password] if password else []
+        return (*self.webhook_secrets, *link_secrets, *passwords)
 
 
 def _usual_database_url(url: str) -> str:

@@ -12,7 +12,7 @@ import secrets
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -23,6 +23,8 @@ from ai_engine.job import MEDIA_TYPES, WebhookFormat
 
 BYTES_PER_MB = 1_000_000
 GONE = 410
+TOO_LARGE = 413
+_AFTER_TOO_LARGE = {True: ", a link follows", False: ", and no PUBLIC_URL is set to send a link instead"}
 _BUSY = frozenset({429, 503})
 
 
@@ -47,12 +49,21 @@ class Delivery:
     job_id: str
     session_id: str
     asset_id: str
-    url: str
+    url: str | None
+    """The webhook's; None when there is only an upload."""
     form: WebhookFormat
     event: str
     """Compact ASCII JSON."""
     mesh: MeshFile | None
     """None when the job has failed."""
+    upload_url: str | None = None
+    """Where the file is PUT before the webhook is told; then that carries the event alone."""
+    is_uploaded: bool = False
+    """True when an earlier attempt has done so."""
+    fallback: str | None = None
+    """Why the form is another one than was asked for."""
+    has_link: bool = False
+    """True when the event says where the file is had."""
 
     @property
     def event_id(self) -> str:
@@ -73,6 +84,10 @@ class Outcome:
     """One sentence; nothing of what the receiver sent but its status."""
     retry_after_s: float = 0.0
     """How long the receiver wants to be left alone."""
+    is_uploaded: bool = False
+    """True when the file lies where it was to be PUT."""
+    wants_link: bool = False
+    """The file is too large for this receiver: a link may pass."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +103,55 @@ class Sender:
     clock: Callable[[], float] = field(default=time.time, repr=False)
 
     def send(self, delivery: Delivery, attempt: int) -> Outcome:
-        """How attempt number `attempt`, counted from 1, went. Raises nothing for what receivers do."""
+        """How attempt number `attempt`, counted from 1, went. Raises nothing for what receivers do.
+
+        Raises:
+            FileNotFoundError: the mesh file is not there any more.
+            StoreUnavailable: it can't be had now.
+        """
+        is_uploaded = delivery.is_uploaded
+        if delivery.upload_url is not None and delivery.mesh is not None and not is_uploaded:
+            uploaded = self._upload(delivery.upload_url, delivery.mesh)
+            if not uploaded.is_accepted or delivery.url is None:
+                return uploaded
+            is_uploaded = True
+        assert delivery.url is not None
         body = _body(delivery)
+        headers = body.headers | self.headers(delivery, attempt)
+        told = self._sent("POST", delivery.url, body, headers, "webhook", "the receiver")
+        is_too_large = told.status == TOO_LARGE and _carries_file(delivery)
+        more = _AFTER_TOO_LARGE[delivery.has_link] if is_too_large else ""
+        return replace(
+            told,
+            detail=told.detail + more,
+            is_uploaded=is_uploaded,
+            wants_link=is_too_large and delivery.has_link,
+        )
+
+    def _upload(self, url: str, mesh: MeshFile) -> Outcome:
+        headers = {"Content-Type": MEDIA_TYPES[mesh.format]}
+        body = _Body(headers, mesh.size, mesh.read())
+        put = self._sent("PUT", url, body, headers, "upload", "the upload's server")
+        detail = "uploaded" if put.is_accepted else f"the file could not be uploaded: {put.detail}"
+        return replace(put, detail=detail, is_uploaded=put.is_accepted)
+
+    def _sent(
+        self, method: str, url: str, body: _Body, headers: dict[str, str], what: str, who: str
+    ) -> Outcome:
         try:
-            answer = self.http.post(
-                delivery.url,
+            answer = self.http.send(
+                method,
+                url,
                 body.chunks,
-                headers=body.headers | self.headers(delivery, attempt),
+                headers=headers,
                 deadline_s=self.timeout_s + self.timeout_s_per_mb * body.length / BYTES_PER_MB,
                 content_length=body.length,
             )
         except AddressForbidden as error:
-            return Outcome(False, True, None, f"the webhook's URL is not allowed: {error}")
+            return Outcome(False, True, None, f"the {what}'s URL is not allowed: {error}")
         except TransferFailed as error:
             return Outcome(False, False, error.status, str(error))
-        return self._judged(answer)
+        return self._judged(answer, who)
 
     def headers(self, delivery: Delivery, attempt: int) -> dict[str, str]:
         """What every form carries besides its body."""
@@ -114,13 +163,15 @@ class Sender:
             # The job is the trace: its id has the 32 hex digits of one.
             "traceparent": f"00-{delivery.job_id}-{secrets.token_hex(8)}-00",
         }
+        if delivery.fallback is not None:
+            headers["X-Delivery-Fallback"] = delivery.fallback
         signatures = [
             signer.sign(msg_id=delivery.event_id, timestamp=now, data=delivery.event)
             for signer in self.signers
         ]
         return headers | ({"webhook-signature": " ".join(signatures)} if signatures else {})
 
-    def _judged(self, answer: Answer) -> Outcome:
+    def _judged(self, answer: Answer, who: str) -> Outcome:
         if answer.is_success:
             return Outcome(True, True, answer.status, "accepted")
         wait_s = 0.0
@@ -128,7 +179,7 @@ class Sender:
             wait_s = min(
                 retry_after_s(answer.headers.get("retry-after"), self.clock()), self.max_retry_after_s
             )
-        detail = f"the receiver answered {answer.status}"
+        detail = f"{who} answered {answer.status}"
         return Outcome(False, answer.status == GONE, answer.status, detail, wait_s)
 
 
@@ -137,8 +188,11 @@ def next_delay_s(
 ) -> float | None:
     """Seconds until the attempt after number `attempt`; None when there is none.
 
-    Never sooner than the receiver asked for. `jitter(low, high)` draws a number between the two.
+    Never sooner than the receiver asked for, but at once when a link is to go where the file was too large.
+    `jitter(low, high)` draws a number between the two.
     """
+    if outcome.wants_link:
+        return 0.0
     if outcome.is_accepted or outcome.is_final or attempt >= len(delays_s):
         return None
     return max(delays_s[attempt] * jitter(0.8, 1.2), outcome.retry_after_s)
@@ -165,12 +219,17 @@ class _Body:
 
 
 def _body(delivery: Delivery) -> _Body:
-    if delivery.form == "multipart":
+    if delivery.form == "multipart" and delivery.upload_url is None:
         return _multipart(delivery)
-    if delivery.mesh is None:
-        data = delivery.event.encode("ascii")
-        return _Body({"Content-Type": "application/json"}, len(data), iter([data]))
-    return _binary(delivery, delivery.mesh)
+    if delivery.mesh is not None and _carries_file(delivery):
+        return _binary(delivery, delivery.mesh)
+    data = delivery.event.encode("ascii")
+    return _Body({"Content-Type": "application/json"}, len(data), iter([data]))
+
+
+def _carries_file(delivery: Delivery) -> bool:
+    """True when a success is told with the file itself."""
+    return delivery.form != "link" and delivery.upload_url is None
 
 
 def _binary(delivery: Delivery, mesh: MeshFile) -> _Body:

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,17 +26,21 @@ from ai_engine.job_index import JobIndex
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.policies import webhook_policy
 from ai_engine.settings import Settings
+from ai_engine.signed_link import Links, open_links
 from ai_engine.telemetry import event
 from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s
 
 PROGRESS_EVERY_S = 0.25
+PAYLOAD_TOO_LARGE = "payload_too_large"
+MAX_INLINE_BYTES = "max_inline_bytes"
 
 logger = logging.getLogger(__name__)
 
 
 def register_workflows(settings: Settings, workshop: Workshop) -> None:
     """Makes the two workflows known to DBOS, before it is launched."""
-    sender, index = _sender(settings), JobIndex(settings.jobs_database_url)
+    mailroom = Mailroom(open_sender(settings), workshop.store, open_links(settings), settings)
+    index = JobIndex(settings.jobs_database_url)
 
     def ended(job_id: str, has_failed: bool) -> float:
         index.note_end(job_id, has_failed=has_failed)
@@ -55,23 +59,24 @@ def register_workflows(settings: Settings, workshop: Workshop) -> None:
 
     @DBOS.workflow(name=DELIVER)
     def deliver(parcel: Record, attempt: int) -> Record:
-        sent = DBOS.run_step({"name": "send"}, _send, sender, workshop.store, settings, parcel, attempt)
+        sent = DBOS.run_step({"name": "send"}, _send, mailroom, parcel, attempt)
         if sent["next_delay_s"] is not None:
             job_id = parcel["job"]["job_id"]
             options = delivery_options(job_id, attempt + 1, sent["next_delay_s"])
-            DBOS.enqueue_workflow_with_options(options, parcel, attempt + 1)
+            DBOS.enqueue_workflow_with_options(options, parcel | sent["learned"], attempt + 1)
         return sent
 
 
 def enqueue_result(job: Job, result: JobResult, ended_at_s: float) -> None:
     """Queues the first attempt to tell the caller; a second call for the same job changes nothing."""
-    if job.webhook_url is None:
+    if job.webhook_url is None and (job.upload_url is None or result.artifact is None):
         return
     told = JobEvent.of(job, result, ended_at_s).to_json()
     parcel = {
         "job": job.to_dict(),
         "event": told,
         "artifact": asdict(result.artifact) if result.artifact else None,
+        "linked_at_s": ended_at_s,
     }
     DBOS.enqueue_workflow_with_options(delivery_options(job.job_id, 1, 0.0), parcel, 1)
 
@@ -119,7 +124,22 @@ class _DurableRun:
         return record
 
 
-def _sender(settings: Settings) -> Sender:
+@dataclass(frozen=True)
+class Mailroom:
+    """What deliveries are made with."""
+
+    sender: Sender
+    store: ArtifactStore
+    links: Links
+    settings: Settings
+
+
+def open_sender(settings: Settings) -> Sender:
+    """What sends, as the settings say.
+
+    Raises:
+        StartupError: the setting with the allowed hosts can't be read.
+    """
     return Sender(
         http=GuardedClient(webhook_policy(settings), connect_timeout_s=settings.webhook_connect_timeout_s),
         signers=[Webhook(secret) for secret in settings.webhook_secrets],
@@ -129,19 +149,19 @@ def _sender(settings: Settings) -> Sender:
     )
 
 
-def _send(sender: Sender, store: ArtifactStore, settings: Settings, parcel: Record, attempt: int) -> Record:
+def _send(mailroom: Mailroom, parcel: Record, attempt: int) -> Record:
     """Makes one attempt, and draws when the next one is due."""
-    delivery = _delivery(parcel, store)
+    delivery = _delivery(parcel, mailroom)
     at_s = time.time()
     event(logger, "delivery started", job_id=delivery.job_id, attempt=attempt)
     try:
-        outcome = sender.send(delivery, attempt)
+        outcome = mailroom.sender.send(delivery, attempt)
     except FileNotFoundError:
         outcome = Outcome(False, True, None, "the mesh file is not there any more")
     except StoreUnavailable:
         outcome = Outcome(False, False, None, "the mesh file can't be reached")
     turn = attempt - parcel.get("attempts_before", 0)
-    delay_s = next_delay_s(outcome, turn, settings.webhook_delays_s, random.uniform)
+    delay_s = next_delay_s(outcome, turn, mailroom.settings.webhook_delays_s, random.uniform)
     what = (
         "delivery accepted"
         if outcome.is_accepted
@@ -164,24 +184,45 @@ def _send(sender: Sender, store: ArtifactStore, settings: Settings, parcel: Reco
         "detail": outcome.detail,
         "at_s": at_s,
         "next_delay_s": delay_s,
+        "form": delivery.form,
+        "learned": _learned(outcome),
     }
 
 
-def _delivery(parcel: Record, store: ArtifactStore) -> Delivery:
+def _learned(outcome: Outcome) -> Record:
+    """What the attempts to come must know of this one."""
+    learned: Record = {"is_uploaded": True} if outcome.is_uploaded else {}
+    return learned | ({"fallback": PAYLOAD_TOO_LARGE} if outcome.wants_link else {})
+
+
+def _delivery(parcel: Record, mailroom: Mailroom) -> Delivery:
     job = Job.from_dict(parcel["job"])
-    assert job.webhook_url is not None
-    mesh = None
+    store, mesh = mailroom.store, None
     if parcel["artifact"] is not None:
         artifact = Artifact(**parcel["artifact"])
         mesh = MeshFile(
             partial(store.read, artifact), job.file_name, job.format, artifact.size, artifact.sha256
         )
+    linked_at_s = parcel.get("linked_at_s", job.accepted_at_s)
+    link = mailroom.links.url(job.job_id, job.file_name, linked_at_s) if mesh else None
+    fallback = _fallback(parcel, mesh, mailroom.settings) if link and job.webhook_format != "link" else None
     return Delivery(
         job_id=job.job_id,
         session_id=job.session_id,
         asset_id=job.asset_id,
         url=job.webhook_url,
-        form=job.webhook_format,
-        event=parcel["event"],
+        form="link" if fallback else job.webhook_format,
+        event=JobEvent.from_json(parcel["event"]).to_json(link),
         mesh=mesh,
+        upload_url=job.upload_url,
+        is_uploaded=parcel.get("is_uploaded", False),
+        fallback=fallback,
+        has_link=link is not None,
     )
+
+
+def _fallback(parcel: Record, mesh: MeshFile | None, settings: Settings) -> str | None:
+    """Why a link goes out instead of the file; None when the file does."""
+    if mesh is not None and mesh.size > settings.webhook_max_inline_bytes:
+        return MAX_INLINE_BYTES
+    return parcel.get("fallback")

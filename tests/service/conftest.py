@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from postgres_server import PostgresServer
 
-from service.house import House, Outside
+from service.house import House, Outside, free_port
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -39,9 +39,11 @@ def each_house(request: pytest.FixtureRequest) -> House:
 
 def served(folder: Path, **settings: str) -> Iterator[House]:
     """A running service whose waits are short."""
+    port = free_port()
     service = House(
         folder,
         {
+            "PUBLIC_URL": f"http://127.0.0.1:{port}",
             "WEBHOOK_SECRET": SECRET,
             "WEBHOOK_DELAYS_S": "0,0.1,0.1",
             "WEBHOOK_TIMEOUT_S": "1.5",
@@ -51,6 +53,7 @@ def served(folder: Path, **settings: str) -> Iterator[House]:
             "STAND_IN_STEP_S": "0.05",
         }
         | settings,
+        port,
     )
     service.start("serve")
     try:

@@ -56,11 +56,12 @@ def free_port() -> int:
 
 @dataclass
 class Delivered:
-    """One POST that the receiver got."""
+    """One POST or PUT that the receiver got."""
 
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def parts(self) -> dict[str, bytes]:
@@ -104,12 +105,15 @@ class Outside:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                outside.received.append(Delivered(self.path, headers, body))
+                outside.received.append(Delivered(self.path, headers, body, self.command))
                 if self.path.startswith("/held"):
                     outside.may_answer.wait(60)
                 turns = outside.answers.get(self.path)
                 status, more = turns.pop(0) if turns else (200, {})
                 self._answer(status, more)
+
+            def do_PUT(self) -> None:
+                self.do_POST()
 
             def _answer(self, status: int, more: dict[str, str]) -> None:
                 self.send_response(status)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from service.house import House, Outside, wait_for
+from service.house import Delivered, House, Outside, wait_for
 from service.test_deliveries import wait_for_last
 
 
@@ -57,6 +57,13 @@ def test_a_failed_job_is_run_again_and_a_succeeded_one_is_not(house: House, outs
     assert [post.headers["webhook-id"] for post in posts] == [f"{first}:done", f"{second}:done"]
 
 
+def without_link(delivered: Delivered) -> dict[str, Any]:
+    """The event, but for the link: one that is asked for again has to hold anew."""
+    event = delivered.event
+    del event["data"]["artifact"]["url"]
+    return event
+
+
 @pytest.mark.parametrize(
     ("path", "answers", "state"), [("/again", [], "accepted"), ("/again-dead", [(410, {})], "dead")]
 )
@@ -76,7 +83,8 @@ def test_a_delivery_accepted_or_dead_is_sent_again_the_very_same(
     )
     assert [one["attempt"] for one in seen] == [1, 2]
     first, second = outside.posts(path)
-    assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert without_link(first) == without_link(second)
     assert second.headers["x-delivery-attempt"] == "2"
 
 

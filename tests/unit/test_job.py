@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,3 +141,53 @@ def test_an_event_is_compact_ascii() -> None:
 
 def test_times_are_written_in_utc_with_a_z() -> None:
     assert rfc3339(1_790_000_000.9) == "2026-09-21T14:13:20Z"
+
+
+def test_an_event_stays_below_4_kb_and_says_what_it_left_out() -> None:
+    much = {"warnings": ["a sentence of some length about what a slicer will find"] * 100}
+    crowded = result()
+    assert crowded.mesh is not None
+    crowded = replace(crowded, mesh=replace(crowded.mesh, print=much), timings_s={"denoise": 1.0})
+    longest = job(session_id="s" * 128, asset_id="a" * 128)
+    url = f"https://{'h' * 500}/files/{'0' * 32}/{'a' * 128}.stl?expires=1790000000&signature={'s' * 43}"
+
+    text = JobEvent.of(longest, crowded, 0.0).to_json(url)
+
+    assert len(text) < 4096
+    data = json.loads(text)["data"]
+    assert (data["left_out"], data["timings_s"]) == (["print"], {"denoise": 1.0})
+    assert data["artifact"]["url"] == url
+    assert "left_out" not in json.loads(JobEvent.of(longest, result(), 0.0).to_json(url))["data"]
+
+
+def test_an_event_of_a_failure_with_much_to_say_is_cut_short() -> None:
+    failure = JobFailure.of(UnreadableImage("ü" * 5000))
+
+    text = JobEvent.of(job(), JobResult(failure=failure), 0.0).to_json()
+
+    assert len(text) < 4096
+    assert json.loads(text)["data"]["error"]["code"] == "image_invalid"
+
+
+def test_an_event_read_back_is_the_same() -> None:
+    text = JobEvent.of(job(), result(), 0.0).to_json()
+
+    assert JobEvent.from_json(text).to_json() == text
+
+
+def test_a_job_written_before_there_were_retries_uploads_and_owners_can_be_read() -> None:
+    fields = job().to_dict()
+    for name in ("owner", "attempt", "retry_of", "upload_url", "print_options"):
+        del fields[name]
+
+    assert Job.from_dict(fields) == job()
+
+
+def test_a_retry_is_the_same_job_under_an_id_that_all_who_ask_agree_on() -> None:
+    first = job()
+    second, third = first.again(5.0), first.again(5.0).again(6.0)
+
+    assert second == first.again(5.0)
+    assert len({first.job_id, second.job_id, third.job_id}) == 3
+    assert (third.attempt, third.retry_of, third.options) == (3, first.job_id, first.options)
+    assert len(second.job_id) == 32

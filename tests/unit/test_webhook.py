@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import json
+import queue
+import subprocess
+import sys
+import threading
 import tracemalloc
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from email.parser import BytesParser
 from email.policy import HTTP
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,7 @@ from ai_engine.artifacts import LocalStore
 from ai_engine.guarded_http import AddressForbidden, Answer, TransferFailed
 from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s, retry_after_s
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI="]
 EVENT = json.dumps({"type": "generation.succeeded", "data": {"status": "completed"}}, separators=(",", ":"))
 FAILED = json.dumps({"data": {"status": "failed", "error": {"code": "internal", "detail": "It\r\nbröke"}}})
@@ -28,8 +35,9 @@ class Receiver:
         self.answer = answer
         self.sent: dict[str, Any] = {}
 
-    def post(
+    def send(
         self,
+        method: str,
         url: str,
         content: Iterable[bytes],
         *,
@@ -38,7 +46,7 @@ class Receiver:
         content_length: int,
     ) -> Answer:
         body = b"".join(content)
-        self.sent = {"url": url, "body": body, "headers": headers, "deadline_s": deadline_s}
+        self.sent = {"method": method, "url": url, "body": body, "headers": headers, "deadline_s": deadline_s}
         assert len(body) == content_length
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -211,7 +219,7 @@ def test_a_large_file_is_sent_without_ever_being_in_memory_whole(tmp_path: Path)
     sent = []
 
     class Counting(Receiver):
-        def post(self, url: str, content: Iterable[bytes], **rest: Any) -> Answer:
+        def send(self, method: str, url: str, content: Iterable[bytes], **rest: Any) -> Answer:
             sent.append(sum(len(chunk) for chunk in content))
             assert sent == [rest["content_length"]]
             return answer(200)
@@ -223,3 +231,149 @@ def test_a_large_file_is_sent_without_ever_being_in_memory_whole(tmp_path: Path)
 
     assert sent[0] > 64_000_000
     assert peak < 4_000_000
+
+
+def test_the_link_form_is_the_event_alone(tmp_path: Path) -> None:
+    _, sent = send(delivery(tmp_path, "link"), answer(200))
+
+    assert (sent["headers"]["Content-Type"], sent["body"].decode()) == ("application/json", EVENT)
+
+
+class Post(Receiver):
+    """Answers one request after the other."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.all_sent: list[dict[str, Any]] = []
+
+    def send(self, method: str, url: str, content: Iterable[bytes], **rest: Any) -> Answer:
+        self.answer = self.answers.pop(0)
+        super().send(method, url, content, **rest)
+        self.all_sent.append(self.sent)
+        return self.answer
+
+
+def uploading(tmp_path: Path, **changes: Any) -> Delivery:
+    return replace(delivery(tmp_path), upload_url="https://bucket.example.com/a1.stl?sign=1", **changes)
+
+
+def test_an_upload_is_put_with_its_type_and_then_the_webhook_carries_the_event_alone(tmp_path: Path) -> None:
+    post = Post(answer(200), answer(204))
+
+    outcome = Sender(http=post).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
+
+    put, told = post.all_sent
+    assert (put["method"], put["body"]) == ("PUT", b"--mesh\r\n" * 3)
+    assert put["headers"] == {"Content-Type": "model/stl"}, "nothing more: it would break the URL's signature"
+    assert (told["method"], told["body"].decode()) == ("POST", EVENT)
+    assert (outcome.is_accepted, outcome.is_uploaded) == (True, True)
+
+
+def test_an_upload_that_fails_is_told_as_such_and_the_webhook_waits(tmp_path: Path) -> None:
+    post = Post(answer(403))
+
+    outcome = Sender(http=post).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
+
+    assert (outcome.is_accepted, outcome.is_final, outcome.is_uploaded) == (False, False, False)
+    assert outcome.detail == "the file could not be uploaded: the upload's server answered 403"
+
+
+def test_what_is_uploaded_already_is_not_uploaded_again(tmp_path: Path) -> None:
+    post = Post(answer(500))
+
+    outcome = Sender(http=post).send(uploading(tmp_path, is_uploaded=True), 2)  # type: ignore[arg-type]
+
+    assert [sent["method"] for sent in post.all_sent] == ["POST"]
+    assert (outcome.is_accepted, outcome.is_uploaded) == (False, True)
+
+
+def test_an_upload_without_a_webhook_is_the_whole_delivery(tmp_path: Path) -> None:
+    post = Post(answer(200))
+
+    outcome = Sender(http=post).send(uploading(tmp_path, url=None), 1)  # type: ignore[arg-type]
+
+    assert (outcome.is_accepted, outcome.detail) == (True, "uploaded")
+
+
+def test_a_body_too_large_is_followed_by_a_link_at_once_where_there_is_one(tmp_path: Path) -> None:
+    refused, _ = send(replace(delivery(tmp_path), has_link=True), answer(413))
+    nothing_to_link, _ = send(delivery(tmp_path), answer(413))
+    link_refused, _ = send(replace(delivery(tmp_path, "link"), has_link=True), answer(413))
+
+    assert refused.detail == "the receiver answered 413, a link follows"
+    assert next_delay_s(refused, 1, (0.0,), longest) == 0.0
+    assert (nothing_to_link.wants_link, link_refused.wants_link) == (False, False)
+    assert "PUBLIC_URL" in nothing_to_link.detail
+
+
+def test_a_delivery_in_another_form_than_asked_for_says_why(tmp_path: Path) -> None:
+    _, sent = send(replace(delivery(tmp_path, "link"), fallback="payload_too_large"), answer(200))
+
+    assert sent["headers"]["X-Delivery-Fallback"] == "payload_too_large"
+
+
+def test_200_mb_are_sent_in_flat_memory(tmp_path: Path) -> None:
+    """A process of its own sends them over real HTTP; the most it ever held is measured from outside its heap."""
+    port, received = listening()
+    file = tmp_path / "mesh.stl"
+    with file.open("wb") as handle:
+        handle.truncate(200_000_000)
+
+    grown_kb = subprocess.run(
+        [sys.executable, "-c", SEND_AND_MEASURE, str(port), str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+
+    assert received.get(timeout=60) == 200_000_000
+    assert int(grown_kb.stdout) < 30_000
+
+
+SEND_AND_MEASURE = """
+import resource, sys
+from functools import partial
+from pathlib import Path
+from ai_engine.addresses import AddressPolicy
+from ai_engine.artifacts import LocalStore
+from ai_engine.guarded_http import GuardedClient
+from ai_engine.job import Artifact
+from ai_engine.webhook import Delivery, MeshFile, Sender
+
+port, file = sys.argv[1], Path(sys.argv[2])
+artifact = Artifact(file.name, "00" * 32, file.stat().st_size)
+mesh = MeshFile(partial(LocalStore(file.parent).read, artifact), "a.stl", "stl", artifact.size, artifact.sha256)
+sender = Sender(http=GuardedClient(AddressPolicy(is_development=True)))
+url = f"http://127.0.0.1:{port}/"
+small = Delivery("f" * 32, "s", "a", url, "binary", "{}", None)
+assert sender.send(small, 1).is_accepted
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert sender.send(Delivery("f" * 32, "s", "a", url, "binary", "{}", mesh), 1).is_accepted
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def listening() -> tuple[int, queue.Queue[int]]:
+    """The port of a receiver that throws away what it reads, and where it counts the bytes of large bodies."""
+    received: queue.Queue[int] = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            length = left = int(self.headers["content-length"])
+            while left and (piece := self.rfile.read(min(left, 1 << 20))):
+                left -= len(piece)
+            if length > 1_000_000:
+                received.put(length - left)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port, received
