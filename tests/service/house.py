@@ -171,6 +171,8 @@ class House:
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    key: str | None = None
+    """The API key that questions are asked with."""
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Starts `serve`, `api` or `worker`."""
@@ -237,10 +239,11 @@ class House:
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """What the service answers. `body` is JSON unless it is bytes."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        key = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             data,
-            {"Content-Type": "application/json"} | (headers or {}),
+            {"Content-Type": "application/json"} | key | (headers or {}),
             method=method,
         )
         try:

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from ai_engine.keys import configured, new_key
 from service.conftest import SECRET
 from service.house import House, Outside, cut_out_png, wait_for
 from service.relay import Passed, Relay, one_bit_changed
 from service.worker_runtime import Installed, WorkerRuntime, installed
 
-TOKEN = "a caller's own"
+TOKEN, KEY = "a caller's own", new_key()
 OLD_SECRET = "whsec_" + "b2xk" * 8
 MESH_BYTES = 34_000_000
 
@@ -32,11 +33,15 @@ def example(node_packages: Path) -> Installed:
 
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory: pytest.TempPathFactory, example: Installed) -> Iterator[House]:
-    """A service whose meshes are as large as those of the real model."""
-    service = House(
-        tmp_path_factory.mktemp("factory"),
-        {"WEBHOOK_SECRET": SECRET, "WEBHOOK_DELAYS_S": "0,0.1,0.1,0.1", "STAND_IN_FACES": "680000"},
-    )
+    """A service with API keys, whose meshes are as large as those of the real model."""
+    settings = {
+        "WEBHOOK_SECRET": SECRET,
+        "WEBHOOK_DELAYS_S": "0,0.1,0.1,0.1",
+        "STAND_IN_FACES": "680000",
+        "API_KEYS": configured("worker", KEY),
+        "REQUESTS_PER_MINUTE": "0",
+    }
+    service = House(tmp_path_factory.mktemp("factory"), settings, key=KEY)
     service.start("serve")
     try:
         service.wait_until_ready()
@@ -51,6 +56,7 @@ def worker(example: Installed, factory: House) -> Iterator[WorkerRuntime]:
         "ENGINE_URL": f"http://127.0.0.1:{factory.port}",
         "WEBHOOK_SECRET": f"{OLD_SECRET} {SECRET}",
         "CALLER_TOKEN": TOKEN,
+        "ENGINE_API_KEY": KEY,
     }
     runtime = WorkerRuntime(example, example.bundle(), bindings)
     yield runtime

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ai_engine.keys import configured, new_key
 from service.conftest import SECRET
 from service.house import ROOT, House, Outside, cut_out_png, free_port, wait_for
 from service.relay import Relay, one_bit_changed
@@ -101,6 +102,27 @@ def test_what_the_service_refuses_or_fails_at_is_said_in_its_words(
     assert failed.returncode != 0
     assert "image_download_failed" in failed.stdout + failed.stderr
     assert list(tmp_path.iterdir()) == [picture]
+
+
+def test_the_shell_script_brings_its_api_key_and_gives_up_in_time(tmp_path: Path, picture: Path) -> None:
+    key = new_key()
+    without_worker = House(tmp_path / "house", {"API_KEYS": configured("shell", key)}, key=key)
+    without_worker.folder.mkdir()
+    call = [str(EXAMPLES / "generate.sh"), str(picture), str(tmp_path / "cup.stl")]
+    engine = {"ENGINE_URL": f"http://127.0.0.1:{without_worker.port}", "WITHIN_S": "2"}
+    without_worker.start("api")
+    try:
+        wait_for(without_worker.is_open, "the port is open")
+        wait_for(lambda: without_worker.ask("GET", "/jobs/none").status == 404, "it is connected")
+        stranger = run(call, engine | {"ENGINE_API_KEY": "guessed"})
+        known = run(call, engine | {"ENGINE_API_KEY": key})
+    finally:
+        without_worker.close()
+
+    assert (stranger.returncode, known.returncode) == (1, 1)
+    assert "unauthorized" in stranger.stderr
+    assert "queued" in known.stderr
+    assert "it goes on: http" in known.stderr
 
 
 @contextmanager
