@@ -1,0 +1,72 @@
+"""One command, one page of tables: `python -m benchmarks [section ...]`.
+
+denoise      a step of the denoiser, today's pattern against ours, at a published size
+decode       points asked, extraction, memory and time of sparse decoding (benchmarks.decode)
+finish       making a mesh ready for print (benchmarks.finish)
+job          picture to STL: today's pattern against ours
+options      what is saved, and how far from the exact shape, by options that are off by default
+compile      what compiling brings
+start        imports, port, reading a checkpoint, the first job against a warm one
+memory       the most memory while loading and working, on small cards too
+throughput   jobs an hour of the whole service against its device stages alone
+cpu          the embedded model on one core: where the time goes
+
+Without names all but `decode` and `finish`, which take long. What needs a GPU says so where there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from benchmarks.measuring import Asked, Table, machine
+from benchmarks.predictions import PREDICTIONS
+
+OWN = ("denoise", "job", "options", "compile", "start", "memory", "throughput", "cpu")
+MODULES = {name: name for name in OWN} | {"compile": "compiling"}
+DELEGATED = ("decode", "finish")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="*", metavar="section", choices=[*OWN, *DELEGATED, []], default=[])
+    parser.add_argument(
+        "--variant", help="a published name, e.g. v2-0, v2-0-turbo, v2-mini; tiny where it can"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--steps", type=int, help="of a job")
+    parser.add_argument("--resolution", type=int, help="octree cells a side")
+    parser.add_argument("--json", type=Path, help="write all tables there too")
+    options = parser.parse_args()
+    asked = Asked(torch.device(options.device), options.variant, options.steps, options.resolution)
+    if not asked.is_gpu:
+        torch.set_num_threads(1)
+    print(f"{machine(asked.device)}\n", flush=True)
+    told = [_section(name, asked) for name in options.sections or OWN]
+    if options.json:
+        options.json.write_text(json.dumps({"machine": machine(asked.device), "sections": told}, indent=1))
+
+
+def _section(name: str, asked: Asked) -> dict[str, object]:
+    print(f"## {name}\n\nExpected: {PREDICTIONS.get(name, '-')}.\n", flush=True)
+    if name in DELEGATED:
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
+        return {"name": name}
+    made: list[Table] = []
+    for table in import_module(f"benchmarks.{MODULES[name]}").tables(asked):
+        print(table, flush=True)
+        made.append(table)
+    return {"name": name, "expected": PREDICTIONS.get(name), "tables": [asdict(one) for one in made]}
+
+
+if __name__ == "__main__":
+    main()
