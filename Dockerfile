@@ -6,6 +6,7 @@
 # Behind a proxy with its own certificate: --secret id=ca,src=ca.pem.
 # With wheels of your own, or a mirror:    --build-arg PIP_FIND_LINKS=<URL>, --build-arg PIP_INDEX_URL=<URL>.
 # With pymeshlab (GPL-3):                  --build-arg PYMESHLAB_VERSION=2025.7.post1
+# With a C compiler, which COMPILE needs:  --build-arg COMPILER_PACKAGES="gcc libc6-dev"
 
 # Not bookworm: from Python 3.12 on the job engine needs SQLite 3.42, and Debian 12 has 3.40.
 ARG PYTHON_IMAGE=python:3.12-slim-trixie
@@ -34,13 +35,15 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca \
 
 FROM ${PYTHON_IMAGE}
 ARG PYMESHLAB_VERSION
+ARG COMPILER_PACKAGES
 LABEL org.opencontainers.image.title="AI Engine" \
       org.opencontainers.image.description="A picture in, a printable mesh at your webhook." \
       org.opencontainers.image.licenses="Apache-2.0"
 # What pymeshlab loads; without libopengl0 it imports and has no filter.
-# hadolint ignore=DL3008
-RUN if [ -n "${PYMESHLAB_VERSION}" ]; then \
-        apt-get update && apt-get install -y --no-install-recommends libcom-err2 libgl1 libopengl0 \
+# hadolint ignore=DL3008,SC2086
+RUN if [ -n "${PYMESHLAB_VERSION}${COMPILER_PACKAGES}" ]; then \
+        apt-get update && apt-get install -y --no-install-recommends \
+            ${PYMESHLAB_VERSION:+libcom-err2 libgl1 libopengl0} ${COMPILER_PACKAGES} \
         && rm -rf /var/lib/apt/lists/*; \
     fi; \
     useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin engine \

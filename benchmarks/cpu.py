@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
 from ai_engine.background import cut_out, open_remover
 from ai_engine.job import JobOptions, Stage
@@ -77,13 +78,32 @@ def tables(asked: Asked) -> Iterator[Table]:
         (stage, f"{(cost := median(run[stage] for run in runs)):.3f}", f"{100 * cost / total:.0f} %")
         for stage in STAGES
     ]
+    in_network = _network_share(line, pictures[1], resolution, asked.steps)
     steps = asked.steps or line.model.default_steps
     yield Table(
         f"The embedded model on one core: {steps} steps, octree {resolution}",
         ("stage", "CPU s", "share"),
         (*rows, ("all", f"{total:.3f}", "")),
-        f"Medians over {NUM_PICTURES} held-out pictures, after one warm job. Load and warm-up: {ready_s:.2f} CPU s.",
+        f"Medians over {NUM_PICTURES} held-out pictures, after one warm job. Load and warm-up: {ready_s:.2f} CPU s. Of "
+        f"decoding and extraction {100 * in_network:.0f} % are spent in the network.",
     )
+
+
+def _network_share(line: Line, picture: Image.Image, resolution: int, steps: int | None) -> float:
+    """The share of decoding and extraction in which the network is asked."""
+    vae, spent_s = line.model.vae, 0.0
+
+    def ask(*arguments: Tensor) -> Tensor:
+        nonlocal spent_s
+        begun_s = time.process_time()
+        logits = vae.geometry(*arguments)
+        spent_s += time.process_time() - begun_s
+        return logits
+
+    vae.ask_geometry = ask
+    seconds = line.run(picture, resolution, steps)
+    vae.ask_geometry = None
+    return spent_s / seconds["decode, extract"]
 
 
 def _lap_after_denoising(lap: Callable[[], None]) -> Callable[[Stage, int, int], None]:

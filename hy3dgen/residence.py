@@ -17,7 +17,7 @@ Residence = Literal["full", "low", "minimal"]
 """full: all networks on the device; low: they take turns; minimal: each layer comes when it is needed."""
 
 NOWHERE = torch.device("meta")
-ACTIVATION_BYTES = 700_000_000
+ACTIVATION_BYTES = 1_000_000_000
 """Beside the weights, generously: 210 MB for a call of 8000 points, about as much for a step of v2-0, libraries."""
 MINIMAL_BYTES = 100_000_000
 """The largest layer and the one before it."""

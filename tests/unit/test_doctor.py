@@ -59,7 +59,7 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_it_says_before_loading_whether_the_model_will_fit(tmp_path: Path) -> None:
     found = findings(doctor._shape_model, settings(tmp_path, model_variant=None, device="cpu"))
-    assert found[0].text.startswith("device: cpu, main memory; a job takes about 0.7 GB, memory full")
+    assert found[0].text.startswith("device: cpu, main memory; a job takes about 1.0 GB, memory full")
     assert found[0].remedy is None
 
 
@@ -67,7 +67,7 @@ def test_a_device_that_is_too_small_is_named(tmp_path: Path, monkeypatch: pytest
     room = Room(Weights(2 * 10**9, 2 * 10**9, 10**9), "full", free=3 * 10**9)
     monkeypatch.setattr(Room, "on", lambda device, settings: room)
     wrong = doctor._room(settings(tmp_path, model_variant=None, device="cpu"))
-    assert "3.0 GB free; a job takes about 5.7 GB" in wrong.text
+    assert "3.0 GB free; a job takes about 6.0 GB" in wrong.text
     assert wrong.remedy is not None
 
 

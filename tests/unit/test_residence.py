@@ -87,7 +87,7 @@ def test_what_waits_is_not_changed_by_what_was_on_the_device() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free_gb", "residence"), [(24, "full"), (8, "full"), (6, "full"), (5, "low"), (3, "low"), (2, "minimal")]
+    ("free_gb", "residence"), [(24, "full"), (8, "full"), (6, "full"), (5, "low"), (4, "low"), (3, "minimal")]
 )
 def test_the_fastest_residence_that_fits_is_chosen(free_gb: int, residence: str) -> None:
     assert choose_residence(V2_0, free_gb * 10**9) == residence

@@ -1,0 +1,76 @@
+"""What is measured is what is claimed: both sides compute the same thing, at the published sizes."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+import torch
+from parity_case import Case, close, load_case
+
+from benchmarks import today
+from benchmarks.__main__ import DELEGATED, MODULES
+from benchmarks.denoise import pair_flops
+from benchmarks.measuring import Asked, Table, in_turns, ratio
+from benchmarks.predictions import PREDICTIONS
+from benchmarks.published import config_of, networks_of, shapes_of, write_random_file
+from hy3dgen.checkpoint import published_shapes, weights_of
+from hy3dgen.config import VARIANTS
+
+
+@pytest.fixture(scope="module", params=[("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo")])
+def case(request: pytest.FixtureRequest) -> Case:
+    return load_case(*request.param)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_section_has_tables_and_a_prediction(name: str) -> None:
+    assert callable(import_module(f"benchmarks.{MODULES[name]}").tables)
+    assert name in PREDICTIONS
+    assert not set(PREDICTIONS) - set(MODULES) - set(DELEGATED)
+
+
+def test_todays_latents_are_ours(case: Case) -> None:
+    noise, steps = case.stages["sample.noise"], 5
+    context = case.pipeline.encode(case.image)
+    theirs = today.denoise(case.pipeline, context, noise, steps)
+    ours = case.pipeline(case.image, num_inference_steps=steps, latents=noise)
+    assert close(theirs, ours)
+
+
+def test_todays_surface_is_ours(case: Case) -> None:
+    tokens = case.stages["vae.out"]
+    vertices, faces = today.surface(today.dense_logits(case.vae.geometry, tokens, 24))
+    (ours,) = case.vae.latents2mesh(tokens, octree_resolution=24)
+    nearest = torch.cdist(torch.from_numpy(ours.vertices), torch.from_numpy(vertices.copy())).amin(dim=1)
+    assert nearest.median() < 1e-5
+    assert len(ours.faces) == pytest.approx(len(faces), rel=0.02)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_random_networks_have_the_published_shapes(variant: str) -> None:
+    assert published_shapes(networks_of(variant)) == shapes_of(variant)
+
+
+def test_a_random_file_is_a_file_of_the_published_layout(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: (2,) * len(shape) for name, shape in shapes_of("v2-mini").items()}
+    monkeypatch.setattr("benchmarks.published.shapes_of", lambda variant: few)
+    size = write_random_file(tmp_path / "few.safetensors", "v2-mini")
+    assert weights_of(tmp_path / "few.safetensors", torch.float16).total < size < 300_000
+
+
+def test_the_work_of_a_step_is_that_of_the_specification() -> None:
+    # 279 CPU seconds at 68 GFLOP/s (reference-cost): within a tenth.
+    assert pair_flops(config_of("v2-0")) == pytest.approx(279 * 68e9, rel=0.1)
+
+
+def test_tasks_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+    in_turns(Asked(torch.device("cpu")), lambda: order.append("a"), lambda: order.append("b"), rounds=2)
+    assert order == ["a", "b"] * 3
+
+
+def test_a_table_is_markdown() -> None:
+    table = Table("Title", ("a", "b"), (("1", "2"),), "Note.")
+    assert str(table) == "### Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nNote.\n"
+    assert (ratio(3.0, 2.0), ratio(30.0, 2.0)) == ("1.50x", "15.0x")
