@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,12 +20,12 @@ from standardwebhooks import Webhook
 
 from ai_engine.keys import configured, new_key
 from service.conftest import SECRET
-from service.house import House, Outside, cut_out_png, wait_for
+from service.house import ROOT, House, Outside, cut_out_png, wait_for
 from service.relay import Passed, Relay, one_bit_changed
 from service.worker_runtime import Installed, WorkerRuntime, installed
 
 TOKEN, KEY = "a caller's own", new_key()
-OLD_SECRET = "whsec_" + "b2xk" * 8
+OLD_SECRET, FORGED = "whsec_" + "b2xk" * 8, "whsec_" + "Zm9yZ2Vk" * 4
 MESH_BYTES = 34_000_000
 
 
@@ -218,6 +221,48 @@ def test_the_event_of_a_cancelled_job_is_kept(
     assert kept_event(worker, f"{job_id}:done")["type"] == "generation.cancelled"
 
 
+def test_a_mesh_that_comes_as_a_link_is_fetched_into_r2(
+    house: House, worker: WorkerRuntime, outside: Outside
+) -> None:
+    job_id = house.submit(
+        asset_id="cup",
+        image_url=outside.url("/a.png"),
+        webhook_url=f"{worker.url}/webhook",
+        webhook_format="link",
+    )
+    wait_for(lambda: worker.get(f"events/{job_id}:done.json"), "the delivery is kept")
+
+    _, mesh = kept(worker, job_id)
+    assert mesh["sha256"] == house.job(job_id)["artifact"]["sha256"]
+    assert mesh["size"] > 84
+
+
+@pytest.mark.parametrize("form", ["multipart", "binary", "link"])
+def test_the_services_own_webhook_test_is_accepted(worker: WorkerRuntime, form: str) -> None:
+    done = webhook_test(worker, SECRET, form)
+
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "Accepted: the receiver answered 200." in done.stdout
+
+
+def test_the_services_own_webhook_test_tells_that_the_secret_is_another_one(worker: WorkerRuntime) -> None:
+    done = webhook_test(worker, FORGED, "binary")
+
+    assert done.returncode == 1
+    assert "does it hold the same secret" in done.stdout
+
+
+def webhook_test(worker: WorkerRuntime, secret: str, form: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "main.py", "webhook-test", f"{worker.url}/webhook", "--format", form],
+        cwd=ROOT,
+        env=os.environ | {"WEBHOOK_SECRET": secret},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
 def signed(failure: Passed, secret: str, moment_s: float) -> dict[str, str]:
     """Headers of the same delivery, signed with `secret` at another time."""
     moment = datetime.fromtimestamp(int(moment_s), UTC)
@@ -237,12 +282,11 @@ def test_a_signature_of_any_secret_in_use_is_taken(failure: Passed, relay: Relay
 def test_a_delivery_that_was_changed_aged_or_made_by_others_is_refused(failure: Passed, relay: Relay) -> None:
     headers, body, now_s = failure.headers, failure.body, time.time()
     unsigned = {name: value for name, value in headers.items() if name != "webhook-signature"}
-    forged = "whsec_" + "Zm9yZ2Vk" * 4
     attempts = {
         "another event": (headers, body.replace(b"generation.failed", b"generation.succeeded")),
         "another id": (headers | {"webhook-id": "another"}, body),
         "another time": (headers | {"webhook-timestamp": str(int(now_s) + 1)}, body),
-        "another secret": (signed(failure, forged, now_s), body),
+        "another secret": (signed(failure, FORGED, now_s), body),
         "no signature": (unsigned, body),
         "no readable signature": (headers | {"webhook-signature": "v1,### v2,AAAA v1, ###"}, body),
         "no readable time": (headers | {"webhook-timestamp": "now"}, body),

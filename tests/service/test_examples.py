@@ -155,8 +155,11 @@ def wait_for_delivery(house: House, job_id: str, state: str) -> None:
     )
 
 
-@pytest.mark.parametrize("secret", [SECRET, ""], ids=["signed", "unsigned"])
-@pytest.mark.parametrize("form", ["multipart", "binary"])
+@pytest.mark.parametrize(
+    ("form", "secret"),
+    [("multipart", SECRET), ("binary", SECRET), ("link", SECRET), ("multipart", ""), ("binary", "")],
+    ids=["multipart", "binary", "link", "multipart, unsigned", "binary, unsigned"],
+)
 def test_the_receiver_keeps_the_mesh_and_its_event(
     house: House, outside: Outside, tmp_path: Path, form: str, secret: str
 ) -> None:

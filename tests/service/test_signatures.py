@@ -15,7 +15,7 @@ from service.house import Delivered, House, Outside, wait_for
 from service.worker_runtime import installed
 
 VERIFIER = Path(__file__).with_name("verify_webhook.mjs")
-FORMS = ("multipart", "binary")
+FORMS = ("multipart", "binary", "link")
 ENDINGS = {"succeeded": "/a.png", "failed": "/none.txt", "cancelled": "/held.png"}
 
 Verify = Callable[[str, dict[str, str]], str]

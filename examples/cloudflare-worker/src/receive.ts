@@ -8,7 +8,7 @@
  * and whoever dies half-way writes the same mesh once more.
  */
 import type { Env } from "./env";
-import type { GenerationEvent } from "./event";
+import type { Generation, GenerationEvent } from "./event";
 import { BadSignature, verify } from "./signature";
 
 interface Delivery {
@@ -50,20 +50,31 @@ async function keep(id: string, { event, mesh }: Delivery, bucket: R2Bucket): Pr
   const record = `events/${id}.json`;
   if (await bucket.head(record)) return "known";
   const { type, data } = JSON.parse(event) as GenerationEvent;
-  if (type === "generation.succeeded" && data.artifact && mesh) {
-    const { filename, media_type, sha256 } = data.artifact;
-    await bucket.put(`meshes/${data.job_id}/${filename}`, mesh, {
-      sha256, // R2 refuses a file that is another one
-      httpMetadata: { contentType: media_type },
-      customMetadata: { session_id: data.session_id, asset_id: data.asset_id },
-    });
-  }
+  if (type === "generation.succeeded") await keepMesh(data, mesh, bucket);
   // Failed and cancelled jobs leave their event too: its data.error says why.
   await bucket.put(record, event, {
     onlyIf: new Headers({ "If-None-Match": "*" }),
     httpMetadata: { contentType: "application/json" },
   });
   return "kept";
+}
+
+/** Keeps the mesh that came with the event, or else what its link leads to: it was signed, so it is to be trusted. */
+async function keepMesh(data: Generation, mesh: Delivery["mesh"], bucket: R2Bucket): Promise<void> {
+  const { artifact } = data;
+  const file = mesh ?? (artifact?.url ? await linked(artifact.url) : null);
+  if (!artifact || !file) return; // PUT to the job's upload_url
+  await bucket.put(`meshes/${data.job_id}/${artifact.filename}`, file, {
+    sha256: artifact.sha256, // R2 refuses a file that is another one
+    httpMetadata: { contentType: artifact.media_type },
+    customMetadata: { session_id: data.session_id, asset_id: data.asset_id },
+  });
+}
+
+async function linked(url: string): Promise<ReadableStream | null> {
+  const reply = await fetch(url);
+  if (!reply.ok) throw new Error(`the service answered ${reply.status} where the mesh should be`);
+  return reply.body;
 }
 
 function answer(status: number, sentence: string): Response {
