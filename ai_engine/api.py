@@ -23,12 +23,10 @@ from ai_engine.bucket import open_store
 from ai_engine.door import Door, Sender
 from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import (
-    BodyTooLarge,
     FileExpired,
     FileNotReady,
     JobNotFound,
     JobSucceeded,
-    NotJson,
     NotReady,
     StartupError,
 )
@@ -45,6 +43,7 @@ from ai_engine.policies import download_policy, webhook_policy
 from ai_engine.problem import broken, crowded, install_problem_handlers
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
+from ai_engine.submission import Submission, read_submission
 from ai_engine.telemetry import event
 
 EVENTS_PAUSE_S = 15.0
@@ -199,18 +198,22 @@ async def generate_3d(
     traceparent: Annotated[str | None, Header()] = None,
 ) -> Accepted:
     """Queues a job: a picture's URL in, a mesh at the webhook later."""
-    body = await _read(request, service.door.max_body_bytes)
     sender = Sender(caller.owner, idempotency_key, traceparent)
-    answer = await run_in_threadpool(_submit, service, body, sender)
+    async with read_submission(request, service.settings) as submission:
+        answer = await run_in_threadpool(_submit, service, submission, sender)
     response.headers["Location"] = answer.status_url
     if answer.message != "queued":
         response.status_code = 200
     return answer
 
 
-def _submit(service: Service, body: bytes, sender: Sender) -> Accepted:
-    service.engine.check_room(sender.owner)
-    job = service.door.admit(body, sender)
+def _submit(service: Service, submission: Submission, sender: Sender) -> Accepted:
+    # Who comes with a key may come again, and has a place already.
+    if sender.idempotency_key is None:
+        service.engine.check_room(sender.owner)
+    job = service.door.admit(submission, sender)
+    if sender.idempotency_key is not None and not service.engine.has(job.job_id):
+        service.engine.check_room(sender.owner)
     submitted = service.engine.submit(job)
     event(
         logger,
@@ -220,24 +223,6 @@ def _submit(service: Service, body: bytes, sender: Sender) -> Accepted:
         asset_id=job.asset_id,
     )
     return accepted(job.job_id, submitted)
-
-
-async def _read(request: Request, max_bytes: int) -> bytes:
-    """The body of the request.
-
-    Raises:
-        NotJson: its type is another one.
-        BodyTooLarge: it has more than `max_bytes`; the rest is not read.
-    """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise NotJson("The body must be JSON, with the header Content-Type: application/json.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
-    return bytes(body)
 
 
 @router.get("/jobs/{job_id}")

@@ -1,4 +1,4 @@
-"""The door: the bytes of a request become a Job, or are refused. All that can be refused is refused here.
+"""The door: a submission becomes a Job, or is refused. All that can be refused is refused here.
 
 Knows no routes and no job engine.
 """
@@ -13,15 +13,16 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from ai_engine.addresses import AddressForbidden, AddressPolicy
-from ai_engine.artifacts import ArtifactStore
-from ai_engine.errors import BodyTooLarge, FileExpired, ImageUrlForbidden, InvalidField, JobError
-from ai_engine.job import MAX_REQUEST_BYTES, Artifact, Job, JobRequest
+from ai_engine.artifacts import READ_BYTES, ArtifactStore
+from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, JobError, UnreadableImage
+from ai_engine.job import Artifact, Job, JobRequest, JobWishes
 from ai_engine.settings import Settings
+from ai_engine.submission import Submission
 
 MAX_KEY_CHARS = 255
-_BASE64_GROWTH = 4 / 3
 _TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
 
 
@@ -45,35 +46,42 @@ class Door:
     store: ArtifactStore
     clock: Callable[[], float] = field(default=time.time, repr=False)
 
-    @property
-    def max_body_bytes(self) -> int:
-        """The largest body that is read: a request with an embedded picture."""
-        return MAX_REQUEST_BYTES + int(self.settings.image_max_bytes * _BASE64_GROWTH)
-
-    def admit(self, body: bytes, sender: Sender) -> Job:
-        """The job that the request asks for. An embedded picture is on disk when this returns.
+    def admit(self, submission: Submission, sender: Sender) -> Job:
+        """The job that is asked for. A picture that came with the request is in the store when this returns.
 
         Raises:
-            pydantic.ValidationError: fields are missing, unknown or out of bounds.
-            InvalidField: an address may not be used, or the embedded picture is none.
-            BodyTooLarge: more than 64 kB, and it is not an embedded picture that takes the room.
+            InvalidField: an address may not be used, or the picture is none.
+            StoreUnavailable: the picture can't be kept now.
         """
-        request = JobRequest.model_validate_json(body)
-        is_embedded = request.image_url[:5].lower() == "data:"
-        if len(body) > MAX_REQUEST_BYTES and not is_embedded:
-            raise BodyTooLarge(f"A request without a picture in it has {MAX_REQUEST_BYTES} bytes at most.")
+        wishes = submission.wishes
         job_id = _job_id(sender)
-        if request.webhook_url is not None:
-            _check(self.webhooks, "webhook_url", request.webhook_url, "webhook_url_forbidden")
-        if request.upload_url is not None:
-            _check(self.webhooks, "upload_url", request.upload_url, "upload_url_forbidden")
-        if request.webhook_format == "link" and self.settings.public_url is None:
+        self._check_addresses(wishes)
+        if submission.picture is not None:
+            image: Artifact | None = self._uploaded_picture(job_id, submission.picture)
+            image_url = None
+        else:
+            assert isinstance(wishes, JobRequest)
+            image = self._embedded_picture(job_id, wishes.image_url) if wishes.has_embedded_picture else None
+            image_url = None if image else wishes.image_url
+        asked = f"{wishes.model_dump_json(exclude_defaults=True)} {image.sha256 if image else ''}"
+        return replace(
+            self._job(job_id, wishes),
+            image=image,
+            image_url=image_url,
+            request_sha256=_sha256(asked),
+            owner=sender.owner,
+            traceparent=sane_traceparent(sender.traceparent),
+        )
+
+    def _check_addresses(self, wishes: JobWishes) -> None:
+        if wishes.webhook_url is not None:
+            _check(self.webhooks, "webhook_url", wishes.webhook_url, "webhook_url_forbidden")
+        if wishes.upload_url is not None:
+            _check(self.webhooks, "upload_url", wishes.upload_url, "upload_url_forbidden")
+        if wishes.webhook_format == "link" and self.settings.public_url is None:
             raise InvalidField("webhook_format", "this service has no PUBLIC_URL to link to", code="no_links")
-        if not is_embedded:
-            _check(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
-        image = self._embedded_picture(job_id, request.image_url) if is_embedded else None
-        job = self._job(job_id, request, image)
-        return replace(job, owner=sender.owner, traceparent=sane_traceparent(sender.traceparent))
+        if isinstance(wishes, JobRequest) and not wishes.has_embedded_picture:
+            _check(self.downloads, "image_url", wishes.image_url, ImageUrlForbidden.code)
 
     def again(self, job: Job) -> Job:
         """The next attempt at `job`, with its own copy of a picture that came inside the request.
@@ -94,24 +102,25 @@ class Door:
 
         return replace(attempt, image=self.store.put(attempt.job_id, name, write))
 
-    def _job(self, job_id: str, request: JobRequest, image: Artifact | None) -> Job:
+    def _job(self, job_id: str, wishes: JobWishes) -> Job:
+        """The job without its picture."""
         return Job(
             job_id=job_id,
-            session_id=request.session_id,
-            asset_id=request.asset_id,
-            image_url=None if image else request.image_url,
-            image=image,
-            webhook_url=request.webhook_url,
-            upload_url=request.upload_url,
-            webhook_format=request.webhook_format or self.settings.webhook_format,
-            options=request.options(),
-            print_options=request.print_options(),
-            remove_background=request.remove_background,
-            format=request.format,
-            priority=request.priority,
-            timeout_s=request.timeout_s or self.settings.job_timeout_s,
+            session_id=wishes.session_id,
+            asset_id=wishes.asset_id,
+            image_url=None,
+            image=None,
+            webhook_url=wishes.webhook_url,
+            upload_url=wishes.upload_url,
+            webhook_format=wishes.webhook_format or self.settings.webhook_format,
+            options=wishes.options(),
+            print_options=wishes.print_options(),
+            remove_background=wishes.remove_background,
+            format=wishes.format,
+            priority=wishes.priority,
+            timeout_s=wishes.timeout_s or self.settings.job_timeout_s,
             accepted_at_s=self.clock(),
-            request_sha256=_sha256(request.model_dump_json()),
+            request_sha256="",
         )
 
     def _embedded_picture(self, job_id: str, url: str) -> Artifact:
@@ -124,8 +133,34 @@ class Door:
             data = fetch_image(url, http=GuardedClient(self.downloads), limits=limits)
         except JobError as error:
             raise InvalidField("image_url", error.detail, code=error.code) from error
-        # Named by its content: the same key with another picture is refused, and must not harm the first.
-        return self.store.put_bytes(job_id, f"picture-{hashlib.sha256(data).hexdigest()[:16]}", data)
+        return self.store.put_bytes(job_id, _picture_name(hashlib.sha256(data).hexdigest()), data)
+
+    def _uploaded_picture(self, job_id: str, picture: BinaryIO) -> Artifact:
+        from ai_engine.picture import MAGIC_BYTES, NO_PICTURE, picture_format
+
+        if picture_format(picture.read(MAGIC_BYTES)) is None:
+            raise InvalidField("image", NO_PICTURE, code=UnreadableImage.code)
+        name = _picture_name(_file_sha256(picture))
+        picture.seek(0)
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                shutil.copyfileobj(picture, file)
+
+        return self.store.put(job_id, name, write)
+
+
+def _picture_name(sha256: str) -> str:
+    # By its content: the same key with another picture is refused, and must not harm the first.
+    return f"picture-{sha256[:16]}"
+
+
+def _file_sha256(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(READ_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def sane_traceparent(value: str | None) -> str | None:

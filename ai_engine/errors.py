@@ -24,11 +24,12 @@ RequestRefused             answers a request; travels as problem+json           
 |- JobSucceeded            job_succeeded           nothing to run again          409
 |- NoWebhook               no_webhook              nobody to deliver to          409
 |- DeliveryUnderWay        delivery_under_way      being sent at this moment     409
+|- CrossOrigin             cross_origin            a page's form, from elsewhere  403
 |- LinkInvalid             link_invalid            not signed by us              403
 |- FileExpired             expired                                               410
 |- LinkExpired             link_expired                                          410
 |- BodyTooLarge            body_too_large                                        413
-|- NotJson                 unsupported_media_type                                415
+|- BodyTypeUnknown         unsupported_media_type                                415
 |- InvalidField            validation_failed       `errors` name the fields      422
 |- QueueFull               queue_full              with `Retry-After`            429
 |- TooManyJobs             too_many_jobs           of this key; likewise         429
@@ -253,6 +254,14 @@ class DeliveryUnderWay(RequestRefused):
     status = 409
 
 
+class CrossOrigin(RequestRefused):
+    """A browser sent a form because a page of another origin told it to."""
+
+    code = "cross_origin"
+    title = "Pages of other origins may not send forms"
+    status = 403
+
+
 class LinkInvalid(RequestRefused):
     """The link to a file was made by somebody else, or changed."""
 
@@ -285,11 +294,11 @@ class BodyTooLarge(RequestRefused):
     status = 413
 
 
-class NotJson(RequestRefused):
-    """The request's body is not JSON."""
+class BodyTypeUnknown(RequestRefused):
+    """The request's body is neither JSON nor a form."""
 
     code = "unsupported_media_type"
-    title = "The request body must be JSON"
+    title = "The request body must be JSON or a form"
     status = 415
 
 

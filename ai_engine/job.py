@@ -95,19 +95,14 @@ Progress = Callable[[Stage, int, int], None]
 """Called as `progress(stage, done, total)` between two steps of a stage; raises a JobError to stop there."""
 
 
-class JobRequest(BaseModel):
-    """What a caller asks for, checked. Unknown fields are refused by name."""
+class JobWishes(BaseModel):
+    """What a caller asks for, but for the picture. Checked; unknown fields are refused by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     session_id: CallerId = Field(description="The caller's own name for the session.", examples=["s1"])
     asset_id: CallerId = Field(
         description="The caller's own name for the result; becomes the file's name.", examples=["a1"]
-    )
-    image_url: str = Field(
-        min_length=1,
-        description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
-        examples=["https://example.com/chair.png"],
     )
     webhook_url: str | None = Field(
         default=None,
@@ -224,6 +219,21 @@ class JobRequest(BaseModel):
             max_bytes=self.max_bytes,
             require_printable=self.require_printable,
         )
+
+
+class JobRequest(JobWishes):
+    """What a caller asks for, with the picture's URL."""
+
+    image_url: str = Field(
+        min_length=1,
+        description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
+        examples=["https://example.com/chair.png"],
+    )
+
+    @property
+    def has_embedded_picture(self) -> bool:
+        """True when the URL is the picture."""
+        return self.image_url[:5].lower() == "data:"
 
 
 @dataclass(frozen=True)

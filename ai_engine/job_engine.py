@@ -162,6 +162,13 @@ class JobEngine:
             ended_at_s=known.ended_at_s,
         )
 
+    def has(self, job_id: str) -> bool:
+        """True when there is a job of this id."""
+        rows = self._client.list_workflows(
+            workflow_ids=[job_id], name=GENERATE, load_input=False, load_output=False
+        )
+        return bool(rows)
+
     def jobs(self, wanted: JobFilter, limit: int, cursor: str | None = None) -> JobPage:
         """Up to `limit` jobs, newest first; `cursor` is where the page before ended.
 

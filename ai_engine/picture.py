@@ -20,6 +20,8 @@ WORKING_SIDE_PX = 2048
 
 NO_PICTURE = "The file is not a PNG, JPEG or WebP picture."
 
+MAGIC_BYTES = 12
+"""Of a file's beginning, which tell what it is."""
 _MAGIC = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff", "WEBP": b"RIFF"}
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {

@@ -245,3 +245,15 @@ def test_the_licences_tell_of_code_and_models_and_say_when_no_worker_has_told_ye
     assert told["code"]["licence"] == "Apache License 2.0"
     assert told["matting_model"]["licence"] == "MIT License"
     assert told["shape_model"] is None
+
+
+def test_whoever_comes_again_with_a_key_is_answered_though_the_queue_is_full(opened: Open) -> None:
+    client = opened(max_queued_jobs=1)
+    mine, other = {"Idempotency-Key": "mine"}, {"Idempotency-Key": "other"}
+
+    first = client.post("/generate-3d", json=REQUEST, headers=mine)
+    again = client.post("/generate-3d", json=REQUEST, headers=mine)
+    new = client.post("/generate-3d", json=REQUEST, headers=other)
+
+    assert (first.status_code, again.status_code, new.status_code) == (202, 200, 429)
+    assert first.json()["job_id"] == again.json()["job_id"]
