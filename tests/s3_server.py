@@ -56,6 +56,16 @@ class S3Server:
         listing = self._client.list_objects_v2(Bucket=bucket)
         return [str(found["Key"]) for found in listing.get("Contents", [])]
 
+    def presigned_put(self, bucket: str, key: str, content_type: str) -> str:
+        """A URL that whoever has it may PUT one object to."""
+        wanted = {"Bucket": bucket, "Key": key, "ContentType": content_type}
+        return str(self._client.generate_presigned_url("put_object", Params=wanted, ExpiresIn=3600))
+
+    def get(self, bucket: str, key: str) -> tuple[str, bytes]:
+        """The content type and the content of an object."""
+        found = self._client.get_object(Bucket=bucket, Key=key)
+        return str(found["ContentType"]), bytes(found["Body"].read())
+
     def delete(self, bucket: str, key: str) -> None:
         self._client.delete_object(Bucket=bucket, Key=key)
 
