@@ -23,6 +23,7 @@ from ai_engine.bucket import open_store
 from ai_engine.door import Door, Sender
 from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import (
+    DiskFull,
     FileExpired,
     FileNotReady,
     JobNotFound,
@@ -41,6 +42,7 @@ from ai_engine.lease import WorkerLease, WorkerState
 from ai_engine.licences import licences_in_use
 from ai_engine.policies import download_policy, webhook_policy
 from ai_engine.problem import broken, crowded, install_problem_handlers
+from ai_engine.room import has_room
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
 from ai_engine.submission import Submission, read_submission
@@ -50,6 +52,7 @@ EVENTS_PAUSE_S = 15.0
 """After this long without an event a comment keeps the connection open."""
 CONNECT_RETRY_S = 2.0
 MAX_LISTED = 200
+DISK_FULL_RETRY_S = 60
 LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
 
@@ -207,13 +210,26 @@ async def generate_3d(
     return answer
 
 
+def _check_room(service: Service, owner: str | None) -> None:
+    """Comes back when one more job of `owner` would be taken.
+
+    Raises:
+        QueueFull: as many jobs wait as are allowed to.
+        TooManyJobs: as many jobs of this owner are open as are allowed to.
+        DiskFull: there is no room for its files.
+    """
+    service.engine.check_room(owner)
+    if not _has_disk(service):
+        raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)
+
+
 def _submit(service: Service, submission: Submission, sender: Sender) -> Accepted:
     # Who comes with a key may come again, and has a place already.
     if sender.idempotency_key is None:
-        service.engine.check_room(sender.owner)
+        _check_room(service, sender.owner)
     job = service.door.admit(submission, sender)
     if sender.idempotency_key is not None and not service.engine.has(job.job_id):
-        service.engine.check_room(sender.owner)
+        _check_room(service, sender.owner)
     submitted = service.engine.submit(job)
     event(
         logger,
@@ -260,7 +276,7 @@ def retry_job(record: OwnJob, response: Response, service: Connected) -> Accepte
     if latest.result is None:
         job, submitted = latest.job, service.engine.known(latest.job)
     else:
-        service.engine.check_room(record.job.owner)
+        _check_room(service, record.job.owner)
         job = service.door.again(latest.job)
         submitted = service.engine.submit(job)
         event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
@@ -412,7 +428,11 @@ def _state(service: Service) -> str:
         return "failed" if lately and lately[0].state == WorkerState.FAILED else "starting"
     if worker.state != WorkerState.READY:
         return str(worker.state)
-    return "busy" if service.engine.is_full() else "ready"
+    return "ready" if _has_disk(service) and not service.engine.is_full() else "busy"
+
+
+def _has_disk(service: Service) -> bool:
+    return has_room(service.settings.data_dir, service.settings.min_free_disk_bytes)
 
 
 def _live_worker(service: Service) -> WorkerLease | None:

@@ -140,6 +140,13 @@ class BucketStore:
                     latest_s[job_id] = max(latest_s.get(job_id, written_s), written_s)
         yield from ((job_id, written_s) for job_id, written_s in latest_s.items() if is_job_id(job_id))
 
+    def drop_old_copies(self, before_s: float) -> int:
+        """As every store does it; what only this machine needed goes too, a stage makes it again."""
+        old = [job_id for job_id, written_s in self.copies.jobs() if written_s < before_s]
+        for job_id in old:
+            self.copies.remove(job_id)
+        return len(old)
+
     def check(self) -> None:
         """As every store does it."""
         import obstore

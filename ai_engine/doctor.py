@@ -26,7 +26,6 @@ from ai_engine.settings import Settings
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
 MIN_PYTHON = (3, 11)
-MIN_FREE_BYTES = 2_000_000_000
 CONNECT_S = 3.0
 LOOK_UP_S = 5.0
 
@@ -172,9 +171,10 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding(f"data folder {folder} is writable")
     free = shutil.disk_usage(there).free
-    is_enough = free >= MIN_FREE_BYTES
+    is_enough = free >= settings.min_free_disk_bytes
     yield Finding(
-        f"{free / 1e9:.1f} GB free there", None if is_enough else "make room: a job takes up to 0.3 GB"
+        f"{free / 1e9:.1f} GB free there",
+        None if is_enough else "make room: below MIN_FREE_DISK_BYTES no job is taken",
     )
 
 

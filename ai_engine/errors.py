@@ -34,6 +34,7 @@ RequestRefused             answers a request; travels as problem+json           
 |- QueueFull               queue_full              with `Retry-After`            429
 |- TooManyJobs             too_many_jobs           of this key; likewise         429
 |- RateExceeded            rate_limited            likewise                      429
+|- DiskFull                disk_full               with `Retry-After`            429
 '- NotReady                unavailable             still starting                503
    '- StoreUnavailable     unavailable             files can't be reached        503
 
@@ -336,6 +337,14 @@ class RateExceeded(RequestRefused):
 
     code = "rate_limited"
     title = "Too many requests"
+    status = 429
+
+
+class DiskFull(RequestRefused):
+    """There is less disk left than new work may need."""
+
+    code = "disk_full"
+    title = "The disk is full"
     status = 429
 
 

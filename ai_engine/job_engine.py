@@ -31,7 +31,7 @@ from ai_engine.errors import (
     StartupError,
     TooManyJobs,
 )
-from ai_engine.job import Artifact, Job, JobResult, JobStatus, Stage, overall_progress
+from ai_engine.job import Artifact, Job, JobResult, Stage, overall_progress
 from ai_engine.job_index import JobFilter, JobIndex, Place
 from ai_engine.job_record import (
     DeliveryAttempt,
@@ -41,9 +41,9 @@ from ai_engine.job_record import (
     attempt_of,
     job_of,
     result_of,
-    status_of,
     summary_of,
 )
+from ai_engine.job_rows import JobRows
 from ai_engine.lease import Leases, WorkerLease
 from ai_engine.settings import Settings
 
@@ -119,6 +119,7 @@ class JobEngine:
         self._leases = Leases(url)
         self._index = JobIndex(url)
         self._backlog = Backlog(url)
+        self._rows = JobRows(url)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -126,6 +127,7 @@ class JobEngine:
         self._leases.close()
         self._index.close()
         self._backlog.close()
+        self._rows.close()
 
     def submit(self, job: Job) -> Submitted:
         """Puts the job into the queue; when this returns, no crash can lose it.
@@ -296,19 +298,15 @@ class JobEngine:
         row = self._row(job.job_id)
         if job_of(row).request_sha256 != job.request_sha256:
             raise KeyReused("This idempotency key came before with another request.")
-        position = self._num_queued() if status_of(row, None) == JobStatus.QUEUED else 0
+        position = self._rows.place(job.job_id, PIPELINE_QUEUE)
         return Submitted(is_new=False, queue_position=position, eta_s=self._eta_s(position))
 
     def _num_queued(self) -> int:
         if time.monotonic() - self._queue_counted_at > QUEUE_COUNT_AGE_S:
-            rows = self._client.list_workflows(
-                queue_name=PIPELINE_QUEUE,
-                status="ENQUEUED",
-                limit=self._settings.max_queued_jobs,
-                load_input=False,
-                load_output=False,
+            self._queued, self._queue_counted_at = (
+                self._rows.num_waiting(PIPELINE_QUEUE),
+                time.monotonic(),
             )
-            self._queued, self._queue_counted_at = len(rows), time.monotonic()
         return self._queued
 
     def _eta_s(self, position: int) -> int | None:
@@ -325,17 +323,16 @@ class JobEngine:
     def _usual(self) -> tuple[float, float] | None:
         """The seconds that the latest jobs took on the device, and besides."""
         if time.monotonic() - self._usual_seen_at > ETA_AGE_S:
-            rows = self._client.list_workflows(
-                name=GENERATE, status="SUCCESS", limit=ETA_JOBS, sort_desc=True, load_input=False
-            )
+            ids = self._rows.latest_successes(GENERATE, ETA_JOBS)
+            rows = self._client.list_workflows(workflow_ids=list(ids), load_input=False) if ids else []
             self._usual_s, self._usual_seen_at = _usual_seconds(rows), time.monotonic()
         return self._usual_s
 
     def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[str, float]:
         if result is not None and result.failure is None:
             return Stage.FINISH, 1.0
-        last = self._last_progress(row.workflow_id)
-        if last is None or row.status == "ENQUEUED":
+        last = None if row.status == "ENQUEUED" else self._last_progress(row.workflow_id)
+        if last is None:
             return Stage.QUEUE, 0.0
         progress = overall_progress(Stage(last["stage"]), last["done"], last["total"])
         return (last["stage"] if result is None or result.failure is None else result.failure.stage), progress

@@ -101,6 +101,17 @@ class Settings(BaseSettings):
         description="Database of the jobs: sqlite:///path or postgresql://user:password@host:port/database; "
         "jobs.sqlite in DATA_DIR unless given.",
     )
+    retention_hours: float = Field(
+        default=168,
+        gt=0,
+        description="Hours after its end that a job's files are kept, longer while a delivery waits; the job itself, "
+        "and its Idempotency-Key, go a day later.",
+    )
+    min_free_disk_bytes: int = Field(
+        default=2_000_000_000,
+        ge=0,
+        description="With less free where DATA_DIR lies, new jobs are refused with 429, and waiting ones not begun.",
+    )
     max_queued_jobs: int = Field(
         default=1000, ge=1, description="Jobs that may wait; more are refused with 429."
     )

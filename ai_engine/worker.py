@@ -24,6 +24,7 @@ from ai_engine.bucket import check_bucket, open_store
 from ai_engine.download import DownloadLimits
 from ai_engine.errors import StartupError
 from ai_engine.guarded_http import GuardedClient
+from ai_engine.housekeeper import Housekeeper
 from ai_engine.job_engine import (
     APPLICATION,
     APPLICATION_VERSION,
@@ -86,7 +87,10 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             has_gpu=model.has_gpu,
         )
         event(logger, "worker ready", executor=executor_id, model=model.model_id, pid=os.getpid())
+        housekeeper = Housekeeper(settings, workshop.store, leases, executor_id, DBOS.delete_workflows)
+        housekeeper.start()
         stop.wait()
+        housekeeper.stop()
         _drain(leases, executor_id, keeper, settings.drain_s)
 
 

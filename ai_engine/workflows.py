@@ -25,6 +25,7 @@ from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_options
 from ai_engine.job_index import JobIndex
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.policies import webhook_policy
+from ai_engine.room import has_room
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
 from ai_engine.telemetry import event
@@ -33,6 +34,8 @@ from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s
 PROGRESS_EVERY_S = 0.25
 PAYLOAD_TOO_LARGE = "payload_too_large"
 MAX_INLINE_BYTES = "max_inline_bytes"
+ROOM_PAUSE_S = 5.0
+"""Between two looks for room on a full disk."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ def register_workflows(settings: Settings, workshop: Workshop) -> None:
     @DBOS.workflow(name=GENERATE, max_recovery_attempts=settings.job_max_attempts - 1)
     def generate(fields: dict[str, Any]) -> dict[str, Any]:
         job = Job.from_dict(fields)
-        began_at_s = DBOS.run_step({"name": "begin"}, time.time)
+        began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, settings)
         result = run_job(job, workshop, _DurableRun(job, began_at_s))
         queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
         result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
@@ -65,6 +68,15 @@ def register_workflows(settings: Settings, workshop: Workshop) -> None:
             options = delivery_options(job_id, attempt + 1, sent["next_delay_s"])
             DBOS.enqueue_workflow_with_options(options, parcel | sent["learned"], attempt + 1)
         return sent
+
+
+def _begin(job_id: str, settings: Settings) -> float:
+    """When the work on the job begins: at once, or as soon as there is room for it on the disk."""
+    while not has_room(settings.data_dir, settings.min_free_disk_bytes):
+        event(logger, "disk full, the job waits", level=logging.WARNING, job_id=job_id)
+        _tell(Stage.QUEUE, 0, 1)  # The engine answers a cancelled job by stopping it here.
+        time.sleep(ROOM_PAUSE_S)
+    return time.time()
 
 
 def enqueue_result(job: Job, result: JobResult, ended_at_s: float) -> None:
@@ -104,8 +116,7 @@ class _DurableRun:
         now = time.monotonic()
         if done in (0, total) or now - self._told_at >= PROGRESS_EVERY_S:
             self._told_at = now
-            told = {"stage": str(stage), "done": done, "total": total}
-            DBOS.write_stream(PROGRESS, told, serialization_type=WorkflowSerializationFormat.PORTABLE)
+            _tell(stage, done, total)
 
     def _worked(self, name: str, work: Callable[[], Record]) -> Record:
         job_id, began = self._job.job_id, time.monotonic()
@@ -124,6 +135,11 @@ class _DurableRun:
         return record
 
 
+def _tell(stage: Stage, done: int, total: int) -> None:
+    told = {"stage": str(stage), "done": done, "total": total}
+    DBOS.write_stream(PROGRESS, told, serialization_type=WorkflowSerializationFormat.PORTABLE)
+
+
 @dataclass(frozen=True)
 class Mailroom:
     """What deliveries are made with."""
@@ -140,6 +156,7 @@ def open_sender(settings: Settings) -> Sender:
     Raises:
         StartupError: the setting with the allowed hosts can't be read.
     """
+
     return Sender(
         http=GuardedClient(webhook_policy(settings), connect_timeout_s=settings.webhook_connect_timeout_s),
         signers=[Webhook(secret) for secret in settings.webhook_secrets],

@@ -77,9 +77,9 @@ def test_a_data_folder_that_is_a_file_is_found(tmp_path: Path) -> None:
     assert wrong.remedy is not None
 
 
-def test_little_room_on_the_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 10**18)
-    assert findings(doctor._data_folder, settings(tmp_path))[1].remedy is not None
+def test_little_room_on_the_disk_is_found(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, min_free_disk_bytes=10**18)
+    assert findings(doctor._data_folder, chosen)[1].remedy is not None
 
 
 def test_a_damaged_database_is_found(tmp_path: Path) -> None:

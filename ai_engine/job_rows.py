@@ -1,0 +1,125 @@
+"""What is asked of the job engine's own table in SQL, where its interface would read every row.
+
+Counts, places in the queue, and which rows are old. Reads the engine's table and writes one of its own; knows no
+job's content and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ai_engine.lease import open_engine
+
+_METADATA = sa.MetaData()
+_FILES_GONE = sa.Table("ai_engine_files_gone", _METADATA, sa.Column("job_id", sa.Text, primary_key=True))
+"""The jobs whose files were taken away while their rows are kept."""
+_COLUMNS = ("workflow_uuid", "name", "queue_name", "status", "priority", "created_at", "completed_at")
+_WAITS = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'ENQUEUED'")
+"""With the words of the engine's partial index, and no parameters: SQLite would look through all rows otherwise."""
+_ACTIVE = ("ENQUEUED", "PENDING", "DELAYED")
+
+
+@dataclass(frozen=True)
+class EndedRow:
+    """A workflow that is over."""
+
+    workflow_id: str
+    ended_at_ms: int
+    """Since 1970."""
+
+
+class JobRows:
+    """The engine's table of workflows; `prepare_database` comes first."""
+
+    def __init__(self, database_url: str) -> None:
+        self._engine = open_engine(database_url)
+        schema = None if self._engine.dialect.name == "sqlite" else "dbos"
+        self._table = sa.table("workflow_status", *map(sa.column, _COLUMNS), schema=schema)
+        _METADATA.create_all(self._engine)
+
+    def num_waiting(self, queue: str) -> int:
+        """How many wait in the queue."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(self._count(queue)).scalar_one())
+
+    def place(self, workflow_id: str, queue: str) -> int:
+        """The number of workflows that come first in the queue, this one included; 0 when it does not wait."""
+        row = self._table.c
+        # The id last: of two that came in the same millisecond, one comes first.
+        mine = sa.select(row.priority, row.created_at, row.workflow_uuid).where(
+            row.workflow_uuid == workflow_id, *self._waiting(queue)
+        )
+        with self._engine.connect() as connection:
+            found = connection.execute(mine).first()
+            if found is None:
+                return 0
+            order = sa.tuple_(row.priority, row.created_at, row.workflow_uuid)
+            return int(connection.execute(self._count(queue).where(order <= sa.tuple_(*found))).scalar_one())
+
+    def latest_successes(self, name: str, most: int) -> Sequence[str]:
+        """The ids of the workflows of this name that came to their end last, the latest first."""
+        row = self._table.c
+        query = sa.select(row.workflow_uuid).where(
+            row.completed_at.is_not(None), row.name == name, row.status == "SUCCESS"
+        )
+        with self._engine.connect() as connection:
+            ordered = query.order_by(row.completed_at.desc()).limit(most)
+            return list(connection.execute(ordered).scalars())
+
+    def active(self, name: str) -> set[str]:
+        """The ids of the workflows of this name that wait or are worked on."""
+        row = self._table.c
+        query = sa.select(row.workflow_uuid).where(row.status.in_(_ACTIVE), row.name == name)
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def ended_before(
+        self, moment_ms: int, most: int, *, after: EndedRow | None = None, with_files: str | None = None
+    ) -> Sequence[EndedRow]:
+        """Up to `most` workflows that ended before the moment, the earliest first, from behind `after` on.
+
+        `with_files`: only those of this name whose files were not taken away.
+        """
+        row = self._table.c
+        order = sa.tuple_(row.completed_at, row.workflow_uuid)
+        query = sa.select(row.workflow_uuid, row.completed_at).where(
+            row.completed_at < moment_ms, row.status.not_in(_ACTIVE)
+        )
+        if after is not None:
+            query = query.where(order > sa.tuple_(after.ended_at_ms, after.workflow_id))
+        if with_files is not None:
+            gone = sa.select(_FILES_GONE.c.job_id).where(_FILES_GONE.c.job_id == row.workflow_uuid)
+            query = query.where(row.name == with_files, sa.not_(gone.exists()))
+        with self._engine.connect() as connection:
+            found = connection.execute(query.order_by(row.completed_at, row.workflow_uuid).limit(most))
+            return [EndedRow(*values) for values in found]
+
+    def known(self, workflow_ids: Collection[str]) -> set[str]:
+        """Those of the ids that there are rows of."""
+        query = sa.select(self._table.c.workflow_uuid).where(self._table.c.workflow_uuid.in_(workflow_ids))
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def note_files_gone(self, job_id: str) -> None:
+        """Notes that the job's files were taken away."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_FILES_GONE).where(_FILES_GONE.c.job_id == job_id))
+            connection.execute(sa.insert(_FILES_GONE).values(job_id=job_id))
+
+    def forget(self, job_ids: Collection[str]) -> None:
+        """Drops the notes about jobs whose rows are gone."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_FILES_GONE).where(_FILES_GONE.c.job_id.in_(job_ids)))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._engine.dispose()
+
+    def _count(self, queue: str) -> sa.Select[int]:
+        return sa.select(sa.func.count()).select_from(self._table).where(*self._waiting(queue))
+
+    def _waiting(self, queue: str) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+        return [self._table.c.queue_name == queue, _WAITS]
