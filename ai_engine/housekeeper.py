@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from ai_engine.artifacts import ArtifactStore
 from ai_engine.errors import StoreUnavailable
+from ai_engine.job_index import JobIndex
 from ai_engine.job_rows import JobRows
 from ai_engine.lease import Leases
 from ai_engine.retention import Retention
@@ -47,7 +48,14 @@ class Housekeeper(threading.Thread):
         retention_s = settings.retention_hours * SECONDS_PER_HOUR
         self._pause_s = min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, retention_s / ROUNDS_PER_RETENTION))
         rows = JobRows(settings.jobs_database_url)
-        self._retention = Retention(rows, store, retention_s, delete_rows)
+        index = JobIndex(settings.jobs_database_url)
+
+        def delete_everywhere(workflow_ids: list[str]) -> None:
+            # The engine last: what is still in it is found again if this breaks off.
+            index.forget(workflow_ids)
+            delete_rows(workflow_ids)
+
+        self._retention = Retention(rows, store, retention_s, delete_everywhere)
         self._is_over = threading.Event()
 
     def run(self) -> None:

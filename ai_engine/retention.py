@@ -73,8 +73,8 @@ class Retention:
         for batch in self._ended(before_s):
             ids = [row.workflow_id for row in batch if row.workflow_id.partition(":")[0] not in busy]
             if ids:
-                self.delete_rows(ids)
                 self.rows.forget(ids)
+                self.delete_rows(ids)
                 num_deleted += len(ids)
         return num_deleted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,4 +71,5 @@ class S3Server:
         self._client.delete_object(Bucket=bucket, Key=key)
 
     def close(self) -> None:
-        self._server.stop()
+        # Not waited for: it waits for clients that keep their connection.
+        threading.Thread(target=self._server.stop, daemon=True).start()
