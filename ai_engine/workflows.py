@@ -156,7 +156,6 @@ def open_sender(settings: Settings) -> Sender:
     Raises:
         StartupError: the setting with the allowed hosts can't be read.
     """
-
     return Sender(
         http=GuardedClient(webhook_policy(settings), connect_timeout_s=settings.webhook_connect_timeout_s),
         signers=[Webhook(secret) for secret in settings.webhook_secrets],
