@@ -38,6 +38,7 @@ RequestRefused             answers a request; travels as problem+json           
 '- NotReady                unavailable             still starting                503
    '- StoreUnavailable     unavailable             files can't be reached        503
 
+DeviceFault                the device broke; the process leaves and is started again; nobody is told
 StartupError               keeps a process from starting; travels in the log and in /readyz
 
 A message is one sentence for the caller: never a path, a stack, or bytes that another server sent.
@@ -360,6 +361,10 @@ class StoreUnavailable(NotReady):
     """The store of the jobs' files can't be reached, or refuses; in a job this becomes an InternalError."""
 
     title = "The files of jobs can't be reached"
+
+
+class DeviceFault(Exception):
+    """The device is in a state that only a new process gets out of. Never told to callers."""
 
 
 class StartupError(Exception):

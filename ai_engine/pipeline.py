@@ -14,7 +14,8 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,6 +48,8 @@ from ai_engine.mesh_file import FileNotes, most_faces_in, through_stl, write_mes
 from ai_engine.mesh_preview import preview_png
 from ai_engine.print_ready import PrintReport, finish
 from ai_engine.telemetry import event
+
+TURN_LOOK_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +88,9 @@ class Run(Protocol):
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
         """Tells how far the stage is. Raises to stop the job there."""
+
+    def waits(self) -> None:
+        """Tells that the stage waits for its turn. Raises to stop the job there."""
 
 
 @dataclass(frozen=True)
@@ -164,9 +170,19 @@ class JobLine:
             wished, num_inference_steps=wished.num_inference_steps or self.workshop.model.default_steps
         )
 
+    @contextmanager
+    def _turn(self, lane: threading.Semaphore) -> Iterator[None]:
+        """This job's turn in a lane; while it waits it is asked now and then whether it should still go on."""
+        while not lane.acquire(timeout=TURN_LOOK_S):
+            self.run.waits()
+        try:
+            yield
+        finally:
+            lane.release()
+
     def download(self) -> Record:
         """The picture's file, as the caller's URL gives it."""
-        with self.workshop.lanes.download, _Clock() as clock:
+        with self._turn(self.workshop.lanes.download), _Clock() as clock:
             self.run.progress(Stage.DOWNLOAD, 0, 1)
             if self.job.image is not None:
                 return _record(self.job.image, {Stage.DOWNLOAD: 0.0})
@@ -191,7 +207,7 @@ class JobLine:
     def cut_out(self, picture: Record) -> Record:
         """The object on transparent ground, a PNG file."""
         source = self._present(picture, self.download)
-        with self.workshop.lanes.cutout, _Clock() as clock:
+        with self._turn(self.workshop.lanes.cutout), _Clock() as clock:
             self.run.progress(Stage.CUTOUT, 0, 1)
             cutout = cut_out(
                 source.read_bytes(),
@@ -206,7 +222,7 @@ class JobLine:
         """The mesh as the shape model gives it, an NPZ file."""
         source = self._present(cutout, lambda: self.cut_out(picture))
         image = Cutout.from_png(source.read_bytes()).to_image()
-        with self.workshop.lanes.device, _Clock() as clock:
+        with self._turn(self.workshop.lanes.device), _Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
             denoised_s = 0.0
 
@@ -226,7 +242,11 @@ class JobLine:
     def finish(self, picture: Record, cutout: Record, mesh: Record) -> Record:
         """The mesh file that the caller gets."""
         source = self._present(mesh, lambda: self.shape(picture, cutout))
-        with self.workshop.lanes.finish, _Clock() as clock, TemporaryDirectory(prefix="mesh-") as folder:
+        with (
+            self._turn(self.workshop.lanes.finish),
+            _Clock() as clock,
+            TemporaryDirectory(prefix="mesh-") as folder,
+        ):
             self.run.progress(Stage.FINISH, 0, 1)
             stl = Path(folder) / "mesh.stl"
             finished, report = finish(

@@ -136,6 +136,16 @@ class Settings(BaseSettings):
         default=15,
         description="Seconds without a sign of life after which another worker takes a worker's jobs.",
     )
+    stage_grace_s: Seconds = Field(
+        default=60,
+        description="Seconds that a stage may stay silent after its job was cancelled or its time was over; "
+        "then the worker is restarted to end it.",
+    )
+    device_silence_s: Seconds = Field(
+        default=300,
+        description="Seconds that work on a GPU may take between two steps before it counts as hung; "
+        "then the worker is restarted. On a CPU only the job's time counts.",
+    )
     drain_s: Seconds = Field(
         default=30, description="Seconds that jobs in flight get to finish when told to stop."
     )
@@ -156,6 +166,11 @@ class Settings(BaseSettings):
         ge=24,
         le=5_000_000,
         description="About as many faces the stand-in's sphere has; 680,000 make an STL of 34 MB.",
+    )
+    stand_in_trouble: Literal["none", "hang", "fault"] = Field(
+        default="none",
+        description="What the stand-in does on a job of seed 13: nothing, it hangs, or its device breaks; "
+        "to see how the service gets over it.",
     )
     device: str = Field(
         default="auto",

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from PIL import Image
 
-from ai_engine.errors import EmptyMesh, GpuOutOfMemory, NoForeground, StartupError
+from ai_engine.errors import DeviceFault, EmptyMesh, GpuOutOfMemory, NoForeground, StartupError
 from ai_engine.job import DecodeFacts, JobOptions, Progress, Stage
 from ai_engine.mesh import Mesh, Shape
 from ai_engine.settings import Settings
@@ -30,6 +30,9 @@ from hy3dgen.sparse_field import DecodeReport
 
 TINY_LICENCE = "Apache-2.0"
 PUBLISHED_LICENCE = "Tencent Hunyuan 3D 2.0 Community License (not for the EU, the UK and South Korea)"
+
+DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
+"""How errors of the GPU begin that have no class of their own: from cuBLAS, cuDNN, the driver, compiled kernels."""
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +129,7 @@ class ShapeModel:
             NoForeground: nothing of the picture is visible.
             EmptyMesh: the shape has no surface.
             GpuOutOfMemory: not even the smallest call fits the device.
+            DeviceFault: the device broke.
         """
         lowered: list[str] = []
 
@@ -261,3 +265,12 @@ def _told_as_job_errors() -> Iterator[None]:
         raise GpuOutOfMemory(
             "The job does not fit the device's memory, not even in its smallest form"
         ) from error
+    except RuntimeError as error:
+        if is_device_fault(error):
+            raise DeviceFault(str(error).strip().partition("\n")[0]) from error
+        raise
+
+
+def is_device_fault(error: RuntimeError) -> bool:
+    """True when the GPU, and not the work, went wrong: all later calls of this process would fail too."""
+    return isinstance(error, torch.AcceleratorError) or str(error).startswith(DEVICE_FAULT_MESSAGES)

@@ -6,19 +6,25 @@ For trying the service, for its tests, and for measuring everything but the mode
 from __future__ import annotations
 
 import math
+import threading
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ai_engine.errors import DeviceFault
 from ai_engine.job import JobOptions, Progress, Stage
 from ai_engine.mesh import Mesh, Shape
 
 RADIUS = 0.8
 """In model units."""
 NUM_FACES = 2208
+TROUBLE_SEED = 13
+"""Of the jobs on which trouble comes, where it is asked for."""
+Trouble = Literal["none", "hang", "fault"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,21 @@ class StandInModel:
     step_s: float = 0.0
     num_faces: int = NUM_FACES
     """About as many faces the sphere has: 50 bytes each as STL."""
+    trouble: Trouble = "none"
+    """What happens on a job of seed 13: it hangs for ever, or its device breaks."""
     model_id: str = "stand-in"
     licence: str = "Apache-2.0"
     has_gpu: bool = False
     default_steps: int = 5
 
     def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
-        """A closed sphere in model units, Y up."""
+        """A closed sphere in model units, Y up.
+
+        Raises:
+            DeviceFault: where that is asked for.
+        """
+        if options.seed == TROUBLE_SEED:
+            self._get_into_trouble()
         steps = options.num_inference_steps or self.default_steps
         for done in range(1, steps + 1):
             time.sleep(self.step_s)
@@ -42,6 +56,12 @@ class StandInModel:
         progress(Stage.DECODE, 1, 1)
         num_rings = rings_for(self.num_faces)
         return Shape(sphere(RADIUS, num_rings=num_rings, num_spokes=2 * num_rings))
+
+    def _get_into_trouble(self) -> None:
+        if self.trouble == "hang":
+            threading.Event().wait()
+        if self.trouble == "fault":
+            raise DeviceFault("the stand-in's device breaks on this seed")
 
 
 def rings_for(num_faces: int) -> int:

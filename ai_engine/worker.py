@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from ai_engine.artifacts import LocalStore
 from ai_engine.background import MattingModelUnusable, open_remover
 from ai_engine.bucket import check_bucket, open_store
+from ai_engine.departure import Departure
 from ai_engine.download import DownloadLimits
 from ai_engine.errors import StartupError
 from ai_engine.guarded_http import GuardedClient
@@ -41,6 +42,7 @@ from ai_engine.policies import download_policy
 from ai_engine.settings import Settings
 from ai_engine.stand_in_model import StandInModel
 from ai_engine.telemetry import event
+from ai_engine.watchdog import Watchdog
 from ai_engine.workflows import enqueue_result, register_workflows
 
 BEATS_PER_LEASE = 5
@@ -75,7 +77,8 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             leases.describe(executor_id, WorkerState.FAILED)
             leases.give_up(executor_id)
             raise
-        _launch(settings, executor_id, workshop)
+        departure = Departure(leases, executor_id)
+        _launch(settings, executor_id, workshop, _watchdog(settings, workshop.model, departure))
         leases.bury_earlier(executor_id, slot)
         keeper.may_take_over.set()
         model = workshop.model
@@ -91,7 +94,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         housekeeper.start()
         stop.wait()
         housekeeper.stop()
-        _drain(leases, executor_id, keeper, settings.drain_s)
+        _drain(leases, executor_id, keeper, departure, settings.drain_s)
 
 
 def open_workshop(settings: Settings) -> Workshop:
@@ -125,7 +128,11 @@ def open_workshop(settings: Settings) -> Workshop:
 
 def _load_model(settings: Settings) -> Model:
     if settings.is_stand_in:
-        return StandInModel(step_s=settings.stand_in_step_s, num_faces=settings.stand_in_faces)
+        return StandInModel(
+            step_s=settings.stand_in_step_s,
+            num_faces=settings.stand_in_faces,
+            trouble=settings.stand_in_trouble,
+        )
     # Seconds of imports that a worker with the stand-in does without.
     from ai_engine.shape_model import ShapeModel
 
@@ -134,7 +141,14 @@ def _load_model(settings: Settings) -> Model:
     return model
 
 
-def _launch(settings: Settings, executor_id: str, workshop: Workshop) -> None:
+def _watchdog(settings: Settings, model: Model, departure: Departure) -> Watchdog:
+    silence_s = settings.device_silence_s if model.has_gpu else None
+    watchdog = Watchdog(departure, grace_s=settings.stage_grace_s, silence_s=silence_s)
+    watchdog.start()
+    return watchdog
+
+
+def _launch(settings: Settings, executor_id: str, workshop: Workshop, watchdog: Watchdog) -> None:
     """Starts to take jobs."""
     config = DBOSConfig(
         name=APPLICATION,
@@ -148,7 +162,7 @@ def _launch(settings: Settings, executor_id: str, workshop: Workshop) -> None:
     DBOS(config=config)
     _log_like_the_rest()
     DBOS.listen_queues([PIPELINE_QUEUE, WEBHOOK_QUEUE])
-    register_workflows(settings, workshop)
+    register_workflows(settings, workshop, watchdog)
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)
 
@@ -214,7 +228,9 @@ class _LeaseKeeper(threading.Thread):
         self._look_back_s = ENDED_JUST_NOW_S
 
 
-def _drain(leases: Leases, executor_id: str, keeper: _LeaseKeeper, drain_s: float) -> None:
+def _drain(
+    leases: Leases, executor_id: str, keeper: _LeaseKeeper, departure: Departure, drain_s: float
+) -> None:
     """Takes nothing new, and comes back when the jobs in flight are done; when time is over, leaves them behind."""
     event(logger, "worker draining", executor=executor_id)
     leases.describe(executor_id, WorkerState.DRAINING)
@@ -226,8 +242,11 @@ def _drain(leases: Leases, executor_id: str, keeper: _LeaseKeeper, drain_s: floa
 
     def leave_behind() -> None:
         # While DBOS still stands: a stage that saw it torn down would take that for its own failure.
-        leave()
-        os._exit(0)
+        try:
+            departure.hand_back()
+            leave()
+        finally:
+            os._exit(0)
 
     timer = threading.Timer(drain_s, leave_behind)
     timer.daemon = True

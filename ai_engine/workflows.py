@@ -18,7 +18,15 @@ from dbos import DBOS, WorkflowSerializationFormat
 from standardwebhooks import Webhook
 
 from ai_engine.artifacts import ArtifactStore
-from ai_engine.errors import GenerationTimeout, InternalError, JobError, StoreUnavailable
+from ai_engine.departure import check_ending
+from ai_engine.errors import (
+    DeviceFault,
+    GenerationTimeout,
+    InternalError,
+    JobCancelled,
+    JobError,
+    StoreUnavailable,
+)
 from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import Artifact, Job, JobEvent, JobResult, Stage
 from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_options
@@ -29,6 +37,7 @@ from ai_engine.room import has_room
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
 from ai_engine.telemetry import event
+from ai_engine.watchdog import Watchdog
 from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s
 
 PROGRESS_EVERY_S = 0.25
@@ -40,7 +49,7 @@ ROOM_PAUSE_S = 5.0
 logger = logging.getLogger(__name__)
 
 
-def register_workflows(settings: Settings, workshop: Workshop) -> None:
+def register_workflows(settings: Settings, workshop: Workshop, watchdog: Watchdog) -> None:
     """Makes the two workflows known to DBOS, before it is launched."""
     mailroom = Mailroom(open_sender(settings), workshop.store, open_links(settings), settings)
     index = JobIndex(settings.jobs_database_url)
@@ -53,7 +62,7 @@ def register_workflows(settings: Settings, workshop: Workshop) -> None:
     def generate(fields: dict[str, Any]) -> dict[str, Any]:
         job = Job.from_dict(fields)
         began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, settings)
-        result = run_job(job, workshop, _DurableRun(job, began_at_s))
+        result = run_job(job, workshop, _DurableRun(job, began_at_s, watchdog))
         queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
         result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
         has_failed = result.failure is not None
@@ -96,9 +105,10 @@ def enqueue_result(job: Job, result: JobResult, ended_at_s: float) -> None:
 class _DurableRun:
     """One execution of a job: finished steps are remembered, progress goes to the job's stream."""
 
-    def __init__(self, job: Job, began_at_s: float) -> None:
-        self._job = job
+    def __init__(self, job: Job, began_at_s: float, watchdog: Watchdog) -> None:
+        self._job, self._watchdog = job, watchdog
         self._ends_at_s = began_at_s + job.timeout_s
+        self._stage = Stage.QUEUE
         self._told_at = float("-inf")
 
     def step(self, name: str, work: Callable[[], Record]) -> Record:
@@ -111,19 +121,45 @@ class _DurableRun:
         Raises:
             GenerationTimeout: the job's time is over.
         """
-        if time.time() > self._ends_at_s:
-            raise GenerationTimeout(f"The job took longer than {self._job.timeout_s:g} s.", stage=stage)
+        is_new_stage, self._stage = stage != self._stage, stage
+        self._watchdog.sign(self._job.job_id, stage)
+        self._check_time()
         now = time.monotonic()
-        if done in (0, total) or now - self._told_at >= PROGRESS_EVERY_S:
+        if is_new_stage or now - self._told_at >= PROGRESS_EVERY_S:
             self._told_at = now
             _tell(stage, done, total)
 
+    def waits(self) -> None:
+        """Tells that the stage waits for its turn.
+
+        Raises:
+            GenerationTimeout: the job's time is over.
+            JobCancelled: it was cancelled.
+        """
+        job_id = self._job.job_id
+        self._watchdog.sign(job_id, Stage.QUEUE)
+        self._check_time()
+        if DBOS.list_workflows(
+            workflow_ids=[job_id], status="CANCELLED", load_input=False, load_output=False
+        ):
+            raise JobCancelled("The job was cancelled.", stage=self._stage)
+
+    def _check_time(self) -> None:
+        if time.time() > self._ends_at_s:
+            raise GenerationTimeout(f"The job took longer than {self._job.timeout_s:g} s.", stage=self._stage)
+
     def _worked(self, name: str, work: Callable[[], Record]) -> Record:
         job_id, began = self._job.job_id, time.monotonic()
+        check_ending(job_id)
         event(logger, "stage started", job_id=job_id, stage=name)
         try:
-            record = work()
-        except JobError:
+            with self._watchdog.watching(job_id, self._ends_at_s):
+                record = work()
+        except JobError as error:
+            event(logger, "stage stopped", job_id=job_id, stage=name, code=error.code)
+            raise
+        except DeviceFault as fault:
+            self._watchdog.device_broke(job_id, str(fault))
             raise
         except Exception as error:
             logger.exception("stage broke", extra={"event_fields": {"job_id": job_id, "stage": name}})

@@ -8,6 +8,8 @@ from postgres_server import PostgresServer
 
 from service.house import House, Outside, free_port
 
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+"""Where the kind of database makes no difference: one is enough."""
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -35,6 +37,15 @@ def each_house(request: pytest.FixtureRequest) -> House:
     """The service on each database in turn."""
     house: House = request.getfixturevalue(request.param)
     return house
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The setting that chooses a database of each kind in turn."""
+    if request.param == "sqlite":
+        return {}
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return {"DATABASE_URL": server.new_database()}
 
 
 def served(folder: Path, **settings: str) -> Iterator[House]:

@@ -10,23 +10,12 @@ import numpy as np
 import pytest
 from dbos import DBOSClient
 from PIL import Image
-from postgres_server import PostgresServer
 
+from service.conftest import ON_SQLITE
 from service.house import House, Outside, wait_for
 from service.test_failures import sends
 
-ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-"""Where the kind of database makes no difference: one is enough."""
 STAGES = ("download", "cutout", "shape", "finish")
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The setting that chooses a database of each kind in turn."""
-    if request.param == "sqlite":
-        return {}
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return {"DATABASE_URL": server.new_database()}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch.utils.hooks import RemovableHandle
 
 from ai_engine import shape_model
-from ai_engine.errors import GpuOutOfMemory, JobCancelled, NoForeground, StartupError
+from ai_engine.errors import DeviceFault, GpuOutOfMemory, JobCancelled, NoForeground, StartupError
 from ai_engine.job import JobOptions, Stage
 from ai_engine.settings import Settings
 from ai_engine.shape_model import Room, ShapeModel, choose_device
@@ -160,6 +160,29 @@ def test_what_memory_made_smaller_is_told_and_the_mesh_is_the_same(
 def test_a_job_that_fits_in_no_form_ends_with_a_code(model: ShapeModel, picture: Image.Image) -> None:
     with refuse_calls(model.vae.geometry, max_points=0), pytest.raises(GpuOutOfMemory):
         model.generate(picture, OPTIONS, ignore)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_fault"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (RuntimeError("shape '[2, 3]' is invalid for input of size 5"), False),
+    ],
+)
+def test_a_device_that_broke_is_told_from_a_bug(
+    model: ShapeModel, picture: Image.Image, error: RuntimeError, is_fault: bool
+) -> None:
+    def break_down(*_: object) -> None:
+        raise error
+
+    with (
+        model.vae.geometry.register_forward_pre_hook(break_down),
+        pytest.raises(DeviceFault if is_fault else RuntimeError) as raised,
+    ):
+        model.generate(picture, OPTIONS, ignore)
+    assert str(raised.value) == str(error)
 
 
 def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:

@@ -1,0 +1,99 @@
+"""How a worker leaves in the middle of its work: what it has is free for others at once, and pays no attempt for it.
+
+Knows the job engine, and which job is to blame; not how that was found out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dbos import DBOS
+
+from ai_engine.errors import GenerationTimeout, JobError, WorkerLost
+from ai_engine.job_engine import GENERATE, PIPELINE_QUEUE
+from ai_engine.lease import Leases
+from ai_engine.telemetry import event
+from ai_engine.watchdog import DEVICE_FAULT_STATUS
+
+ENDING = "ending"
+DEVICE_FAULTS = "device_faults"
+"""Attributes of a job's row in the job engine."""
+LEAVE_WITHIN_S = 20.0
+"""A database that does not answer keeps nobody: the lease runs out and all is taken over."""
+_ENDINGS: dict[str, type[JobError]] = {kind.code: kind for kind in (GenerationTimeout, WorkerLost)}
+
+logger = logging.getLogger(__name__)
+
+
+class Departure:
+    """The way out of one worker's process."""
+
+    def __init__(self, leases: Leases, executor_id: str) -> None:
+        self._leases, self._executor_id = leases, executor_id
+
+    def cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
+        """Those of the jobs that were cancelled, and when, in seconds since 1970."""
+        rows = DBOS.list_workflows(
+            workflow_ids=list(job_ids), status="CANCELLED", load_input=False, load_output=False
+        )
+        return {row.workflow_id: (row.completed_at or 0) / 1000 for row in rows}
+
+    def count_device_fault(self, job_id: str) -> int:
+        """Notes that the device broke while it had this job; how often that happened by now."""
+        _leave_anyway_after(LEAVE_WITHIN_S, DEVICE_FAULT_STATUS)
+        count = int(_attributes(job_id).get(DEVICE_FAULTS, 0)) + 1
+        DBOS.update_workflow_attributes(job_id, {DEVICE_FAULTS: count}, merge=True)
+        return count
+
+    def leave(self, status: int, job_id: str, ending: JobError | None) -> None:
+        """Ends this process. `job_id` ends with `ending` if there is one; all other jobs go on elsewhere."""
+        _leave_anyway_after(LEAVE_WITHIN_S, status)
+        try:
+            if ending is not None:
+                told = {"code": ending.code, "detail": ending.detail, "stage": str(ending.stage)}
+                DBOS.update_workflow_attributes(job_id, {ENDING: told}, merge=True)
+            self.hand_back()
+            self._leases.give_up(self._executor_id)
+        except Exception:
+            logger.exception("could not hand all jobs back; they are taken over when the lease has run out")
+        finally:
+            os._exit(status)
+
+    def hand_back(self) -> None:
+        """Gives all jobs of this worker back to the queue, with all their attempts: they are not to blame."""
+        rows = DBOS.list_workflows(
+            name=GENERATE,
+            status="PENDING",
+            executor_id=self._executor_id,
+            load_input=False,
+            load_output=False,
+        )
+        for row in rows:
+            DBOS.resume_workflow(row.workflow_id, queue_name=PIPELINE_QUEUE)
+            event(logger, "job handed back", job_id=row.workflow_id)
+
+
+def check_ending(job_id: str) -> None:
+    """Comes back when the job may go on.
+
+    Raises:
+        JobError: a worker that left over this job said how it ends.
+    """
+    told = _attributes(job_id).get(ENDING)
+    if told is not None:
+        raise _ENDINGS[told["code"]](told["detail"], stage=told["stage"])
+
+
+def _attributes(job_id: str) -> dict[str, Any]:
+    rows = DBOS.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
+    return (rows[0].attributes or {}) if rows else {}
+
+
+def _leave_anyway_after(seconds: float, status: int) -> None:
+    timer = threading.Timer(seconds, os._exit, (status,))
+    timer.daemon = True
+    timer.start()
