@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # A picture to a mesh file, with bash and curl.
 #
-#     examples/generate.sh PICTURE [MESH]
+#     examples/generate.sh PICTURE [MESH [FIELD=VALUE...]]
+#     examples/generate.sh chair.png chair.stl quality=high height_mm=80
 #
 # PICTURE is a file (PNG, JPEG, WebP) or a URL, MESH the file that is written (mesh.stl). In the environment:
 #     ENGINE_URL        where AI Engine listens (http://127.0.0.1:8000)
 #     ENGINE_API_KEY    where it asks for keys
-#     FIELDS            more fields of the request: '"quality": "high", "height_mm": 80'
 #     WITHIN_S          seconds to wait for the mesh (1800)
 set -euo pipefail
 
-picture=${1:?"usage: generate.sh PICTURE [MESH]"}
+picture=${1:?"usage: generate.sh PICTURE [MESH [FIELD=VALUE...]]"}
 mesh=${2:-mesh.stl}
 engine=${ENGINE_URL:-http://127.0.0.1:8000}
 
@@ -32,26 +32,18 @@ ask() {
 text_of() { [[ $2 =~ \"$1\":\ *\"([^\"]*)\" ]] && printf '%s' "${BASH_REMATCH[1]}" || true; }
 number_of() { [[ $2 =~ \"$1\":\ *([0-9.]+) ]] && printf '%s' "${BASH_REMATCH[1]}" || true; }
 
-picture_url() {
-    if [[ $picture =~ ^https?: ]]; then
-        printf '%s' "$picture"
-        return
-    fi
-    local kind=${picture##*.}
-    printf 'data:image/%s;base64,' "${kind/jpg/jpeg}"
-    base64 <"$picture" | tr -d '\n'
-}
-
-request() {
-    local name=${mesh##*/}
-    printf '{"session_id": "shell", "asset_id": "%s", ' "${name//[^A-Za-z0-9._-]/-}"
-    printf '"image_url": "%s"%s}' "$(picture_url)" "${FIELDS:+, $FIELDS}"
-}
-
 sha256_of() { if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1; }
 
-[[ $picture =~ ^https?: || -r $picture ]] || fail "no such picture: $picture"
-accepted=$(request | ask --header 'Content-Type: application/json' --data-binary @- "$engine/generate-3d")
+name=${mesh##*/}
+form=(--form-string session_id=shell --form-string "asset_id=${name//[^A-Za-z0-9._-]/-}")
+if [[ $picture =~ ^https?: ]]; then
+    form+=(--form-string "image_url=$picture")
+else
+    [[ -r $picture ]] || fail "no such picture: $picture"
+    form+=(--form "image=@\"$picture\"")
+fi
+for field in "${@:3}"; do form+=(--form-string "$field"); done
+accepted=$(ask "${form[@]}" "$engine/generate-3d")
 job=$engine$(text_of status_url "$accepted")
 
 status=queued

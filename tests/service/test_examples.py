@@ -46,8 +46,8 @@ def script(request: pytest.FixtureRequest, house: House) -> Script:
     engine = f"http://127.0.0.1:{house.port}"
 
     def by_bash(picture: str, mesh: str, **fields: str | int) -> subprocess.CompletedProcess[str]:
-        members = json.dumps(fields)[1:-1]
-        return run([str(EXAMPLES / "generate.sh"), picture, mesh], {"ENGINE_URL": engine, "FIELDS": members})
+        members = [f"{name}={value}" for name, value in fields.items()]
+        return run([str(EXAMPLES / "generate.sh"), picture, mesh, *members], {"ENGINE_URL": engine})
 
     def by_powershell(picture: str, mesh: str, **fields: str | int) -> subprocess.CompletedProcess[str]:
         members = "; ".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())

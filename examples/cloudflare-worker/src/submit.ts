@@ -5,7 +5,6 @@ import type { Env } from "./env";
 interface Submission {
   /** Key of a picture in the bucket, in place of `image_url`. */
   picture?: string;
-  image_url?: string;
   [field: string]: unknown;
 }
 
@@ -15,37 +14,32 @@ export async function submit(request: Request, env: Env): Promise<Response> {
   const submission = await request.json<Submission>().catch(() => null);
   if (submission === null) return new Response("the body must be JSON\n", { status: 400 });
   const { picture, ...job } = submission;
+  // The form that streams into R2; a job may ask for another.
+  const form = formOf({ webhook_format: "binary", ...job, webhook_url: new URL("/webhook", request.url).href });
   if (picture !== undefined) {
     const stored = await env.BUCKET.get(picture);
     if (stored === null) return new Response("no such picture\n", { status: 404 });
-    job.image_url = await dataUrl(stored);
+    form.set("image", await stored.blob(), "image");
   }
-  const answer = await fetch(new URL("/generate-3d", env.ENGINE_URL), {
-    method: "POST",
-    headers: headers(request, env),
-    body: JSON.stringify({
-      // The form that streams into R2; a job may ask for another.
-      webhook_format: "binary",
-      ...job,
-      webhook_url: new URL("/webhook", request.url).href,
-    }),
-  });
+  const engine = new URL("/generate-3d", env.ENGINE_URL);
+  const answer = await fetch(engine, { method: "POST", headers: headers(request, env), body: form });
   const reply = new Response(answer.body, answer);
   reply.headers.delete("Location"); // leads to the service's own routes, not to ours
   return reply;
 }
 
+function formOf(fields: Record<string, unknown>): FormData {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.set(name, String(value));
+  return form;
+}
+
 function headers(request: Request, env: Env): Headers {
-  const sent = new Headers({ "Content-Type": "application/json" });
+  const sent = new Headers();
   if (env.ENGINE_API_KEY) sent.set("Authorization", `Bearer ${env.ENGINE_API_KEY}`);
   const key = request.headers.get("Idempotency-Key");
   if (key) sent.set("Idempotency-Key", key);
   return sent;
-}
-
-async function dataUrl(picture: R2ObjectBody): Promise<string> {
-  const bytes = new Uint8Array(await picture.arrayBuffer());
-  return `data:${picture.httpMetadata?.contentType ?? "image/png"};base64,${bytes.toBase64()}`;
 }
 
 /** Compared by digest, in the same time whatever is wrong with it. */
