@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
@@ -23,16 +23,30 @@ from ai_engine.bucket import open_store
 from ai_engine.door import Door, Sender
 from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    BodyTypeUnknown,
+    CrossOrigin,
+    DeliveryUnderWay,
     DiskFull,
     FileExpired,
     FileNotReady,
+    InvalidField,
     JobNotFound,
     JobSucceeded,
+    KeyReused,
+    KeyWrong,
+    LinkExpired,
+    LinkInvalid,
     NotReady,
+    NoWebhook,
+    QueueFull,
+    RateExceeded,
     StartupError,
+    TooManyJobs,
 )
 from ai_engine.file_answer import file_answer
-from ai_engine.job import MEDIA_TYPES, CallerId, JobRequest, JobStatus, Stage
+from ai_engine.job import MEDIA_TYPES, CallerId, JobStatus, Stage
 from ai_engine.job_engine import JobEngine, check_database
 from ai_engine.job_index import JobFilter
 from ai_engine.job_record import JobRecord
@@ -40,9 +54,11 @@ from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, vi
 from ai_engine.keys import check_access
 from ai_engine.lease import WorkerLease, WorkerState
 from ai_engine.licences import licences_in_use
+from ai_engine.openapi import event_stream, file_answers, install_document, submission_body
 from ai_engine.policies import download_policy, webhook_policy
-from ai_engine.problem import broken, crowded, install_problem_handlers
+from ai_engine.problem import broken, crowded, install_problem_handlers, problems
 from ai_engine.room import has_room
+from ai_engine.service_view import Alive, Health, Licences, Readiness
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
 from ai_engine.submission import Submission, read_submission
@@ -98,7 +114,15 @@ def create_app(settings: Settings) -> FastAPI:
         if service.is_connected:
             service.engine.close()
 
-    app = FastAPI(title="AI Engine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="AI Engine",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    install_document(app)
     app.state.service = service
     app.state.access = Access(settings, keys)
     install_problem_handlers(app)
@@ -183,15 +207,32 @@ def own_job(job_id: str, service: Connected, caller: KnownCaller) -> JobRecord:
 
 
 OwnJob = Annotated[JobRecord, Depends(own_job)]
-_SUBMIT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": JobRequest.model_json_schema()}},
-    }
+_KEYED = (KeyWrong, RateExceeded, NotReady)
+_OF_JOB = (*_KEYED, JobNotFound)
+_OF_FILE = (FileNotReady, FileExpired)
+_OF_ROOM = (QueueFull, TooManyJobs, DiskFull)
+_OF_SUBMISSION = (
+    BodyTooSlow,
+    KeyReused,
+    CrossOrigin,
+    BodyTooLarge,
+    BodyTypeUnknown,
+    InvalidField,
+    *_OF_ROOM,
+)
+_KNOWN: dict[int | str, dict[str, Any]] = {
+    200: {"model": Accepted, "description": "No new job: this one is known, and waits, runs or is over."}
 }
+_MESH = file_answers(*sorted(set(MEDIA_TYPES.values())))
+_PNG = file_answers("image/png")
 
 
-@router.post("/generate-3d", status_code=202, openapi_extra=_SUBMIT_BODY)
+@router.post(
+    "/generate-3d",
+    status_code=202,
+    openapi_extra=submission_body(),
+    responses=_KNOWN | problems(*_KEYED, *_OF_SUBMISSION),
+)
 async def generate_3d(
     request: Request,
     response: Response,
@@ -241,13 +282,13 @@ def _submit(service: Service, submission: Submission, sender: Sender) -> Accepte
     return accepted(job.job_id, submitted)
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}", responses=problems(*_OF_JOB))
 def get_job(record: OwnJob) -> JobView:
     """How far the job is, and what came out."""
     return view_of(record)
 
 
-@router.get("/jobs")
+@router.get("/jobs", responses=problems(*_KEYED, InvalidField))
 def list_jobs(
     service: Connected,
     caller: KnownCaller,
@@ -263,7 +304,11 @@ def list_jobs(
     return list_of(service.engine.jobs(wanted, limit, cursor))
 
 
-@router.post("/jobs/{job_id}/retry", status_code=202)
+@router.post(
+    "/jobs/{job_id}/retry",
+    status_code=202,
+    responses=_KNOWN | problems(*_OF_JOB, JobSucceeded, FileExpired, *_OF_ROOM),
+)
 def retry_job(record: OwnJob, response: Response, service: Connected) -> Accepted:
     """Runs the job again, with the same options and seed, as a new job that names the first in `retry_of`.
 
@@ -286,7 +331,11 @@ def retry_job(record: OwnJob, response: Response, service: Connected) -> Accepte
     return answer
 
 
-@router.post("/jobs/{job_id}/redeliver", status_code=202)
+@router.post(
+    "/jobs/{job_id}/redeliver",
+    status_code=202,
+    responses=problems(*_OF_JOB, *_OF_FILE, NoWebhook, DeliveryUnderWay),
+)
 def redeliver_job(record: OwnJob, service: Connected) -> JobView:
     """Sends the webhook again, accepted or dead as it may be: the same event under the same `webhook-id`.
 
@@ -300,7 +349,7 @@ def redeliver_job(record: OwnJob, service: Connected) -> JobView:
     return view_of(service.engine.get(record.job.job_id))
 
 
-@router.delete("/jobs/{job_id}", status_code=202)
+@router.delete("/jobs/{job_id}", status_code=202, responses=problems(*_OF_JOB))
 def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
     """Stops the job, waiting or running. A job that is over stays as it is."""
     service.engine.cancel(job_id)
@@ -308,14 +357,20 @@ def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
 
 
 @router.head("/jobs/{job_id}/mesh", include_in_schema=False)
-@router.get("/jobs/{job_id}/mesh", response_class=StreamingResponse)
+@router.get(
+    "/jobs/{job_id}/mesh", response_class=StreamingResponse, responses=_MESH | problems(*_OF_JOB, *_OF_FILE)
+)
 def get_mesh(record: OwnJob, request: Request, service: Connected) -> Response:
     """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
     return _mesh_answer(request, service, record)
 
 
 @open_router.head("/files/{job_id}/{file_name}", include_in_schema=False)
-@open_router.get("/files/{job_id}/{file_name}", response_class=StreamingResponse)
+@open_router.get(
+    "/files/{job_id}/{file_name}",
+    response_class=StreamingResponse,
+    responses=_MESH | problems(NotReady, LinkInvalid, LinkExpired, *_OF_FILE),
+)
 def get_linked_file(
     job_id: str,
     file_name: str,
@@ -346,7 +401,11 @@ def _mesh_answer(request: Request, service: Service, record: JobRecord) -> Respo
     )
 
 
-@router.get("/jobs/{job_id}/cutout.png", response_class=StreamingResponse)
+@router.get(
+    "/jobs/{job_id}/cutout.png",
+    response_class=StreamingResponse,
+    responses=_PNG | problems(*_OF_JOB, *_OF_FILE),
+)
 def get_cutout(record: OwnJob, request: Request, service: Connected) -> Response:
     """The object on transparent ground: what the model saw. There as soon as it is made, while the job runs."""
     cutout = service.engine.stage_file(record.job.job_id, Stage.CUTOUT)
@@ -355,7 +414,11 @@ def get_cutout(record: OwnJob, request: Request, service: Connected) -> Response
     return file_answer(request, service.store, cutout, media_type="image/png")
 
 
-@router.get("/jobs/{job_id}/preview.png", response_class=StreamingResponse)
+@router.get(
+    "/jobs/{job_id}/preview.png",
+    response_class=StreamingResponse,
+    responses=_PNG | problems(*_OF_JOB, *_OF_FILE),
+)
 def get_preview(record: OwnJob, request: Request, service: Connected) -> Response:
     """A shaded picture of the mesh, from the front and from behind."""
     if record.result is None or record.result.preview is None:
@@ -363,7 +426,11 @@ def get_preview(record: OwnJob, request: Request, service: Connected) -> Respons
     return file_answer(request, service.store, record.result.preview, media_type="image/png")
 
 
-@router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=StreamingResponse,
+    responses=event_stream() | problems(*_OF_JOB),
+)
 def get_events(
     job_id: str, service: Connected, _: OwnJob, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
@@ -388,33 +455,35 @@ async def _events(service: Service, job_id: str, offset: int) -> AsyncIterator[s
     yield f"event: done\ndata: {view_of(record).model_dump_json()}\n\n"
 
 
-@open_router.get("/health")
-def health(service: AnyService) -> dict[str, Any]:
+@open_router.get("/health", responses=problems(NotReady))
+def health(service: AnyService) -> Health:
     """As callers poll it: answers as soon as the port is open."""
     worker = _live_worker(service)
     is_known = worker is not None and worker.model_id is not None
-    return {
-        "status": "ok",
-        "gpu": worker.has_gpu if worker and is_known else False,
-        "model": worker.model_id if worker else None,
-    }
+    return Health(
+        gpu=worker.has_gpu if worker and is_known else False, model=worker.model_id if worker else None
+    )
 
 
-@open_router.get("/livez")
-def livez() -> dict[str, str]:
+@open_router.get("/livez", responses=problems(NotReady))
+def livez() -> Alive:
     """Alive."""
-    return {"status": "alive"}
+    return Alive()
 
 
-@open_router.get("/readyz")
+@open_router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses=problems() | {503: {"model": Readiness, "description": "Not ready, and why."}},
+)
 def readyz(service: AnyService) -> JSONResponse:
     """Ready, or 503 and why not: starting, loading, busy, failed."""
     state = _state(service)
-    return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+    return JSONResponse(Readiness(status=state).model_dump(), 200 if state == "ready" else 503)
 
 
-@open_router.get("/licences")
-def licences(service: AnyService) -> dict[str, Any]:
+@open_router.get("/licences", responses=problems(NotReady))
+def licences(service: AnyService) -> Licences:
     """The licences of the code, and of the models in use, which hold for the meshes too."""
     return licences_in_use(_live_worker(service), service.settings.matting_model)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from ai_engine.job import Job, JobResult, JobStatus, described, rfc3339
 from ai_engine.job_engine import JobPage, Submitted
 from ai_engine.job_record import DeliveryAttempt, JobRecord, JobSummary
+from ai_engine.webhook_view import ArtifactFacts, ErrorFacts
 
 
 class Accepted(BaseModel):
@@ -56,8 +57,8 @@ class JobView(BaseModel):
     timings_s: dict[str, float] = Field(description="Seconds per stage.")
     options: dict[str, Any] = Field(description="As used.")
     model: dict[str, str]
-    error: dict[str, Any] | None
-    artifact: dict[str, Any] | None
+    error: ErrorFacts | None
+    artifact: ArtifactFacts | None
     print: dict[str, Any] | None = Field(description="What a slicer will find.")
     decode: dict[str, Any] | None = Field(
         description="How the field was searched: mode, the lattice it began on (coarse_resolution), how far from the "
@@ -80,8 +81,8 @@ class JobSummaryView(BaseModel):
     ended_at: str | None
     format: str
     status_url: str
-    error: dict[str, Any] | None
-    artifact: dict[str, Any] | None
+    error: ErrorFacts | None
+    artifact: ArtifactFacts | None
 
 
 class JobList(BaseModel):
@@ -121,8 +122,8 @@ def _summary(known: JobSummary) -> JobSummaryView:
         ended_at=rfc3339(known.ended_at_s) if known.ended_at_s else None,
         format=job.format,
         status_url=f"/jobs/{job.job_id}",
-        error=asdict(result.failure) if result and result.failure else None,
-        artifact=_facts(job, result).get("artifact"),
+        error=_error(result),
+        artifact=_artifact(_facts(job, result)),
     )
 
 
@@ -134,6 +135,14 @@ def _facts(job: Job, result: JobResult | None) -> dict[str, Any]:
         if "preview" in facts["artifact"]:
             facts["artifact"]["preview"]["url"] = f"/jobs/{job.job_id}/preview.png"
     return facts
+
+
+def _artifact(facts: dict[str, Any]) -> ArtifactFacts | None:
+    return ArtifactFacts(**facts["artifact"]) if facts else None
+
+
+def _error(result: JobResult | None) -> ErrorFacts | None:
+    return ErrorFacts(**asdict(result.failure)) if result and result.failure else None
 
 
 def view_of(record: JobRecord) -> JobView:
@@ -154,8 +163,8 @@ def view_of(record: JobRecord) -> JobView:
         timings_s=result.timings_s if result else {},
         options=(result.options if result else None) or asdict(job.options),
         model=result.model if result else {},
-        error=asdict(result.failure) if result and result.failure else None,
-        artifact=facts.get("artifact"),
+        error=_error(result),
+        artifact=_artifact(facts),
         print=facts.get("print"),
         decode=asdict(result.decode) if result and result.decode else None,
         deliveries=[_delivery(attempt) for attempt in record.deliveries],

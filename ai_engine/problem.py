@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
@@ -29,7 +29,61 @@ _HEADERS = {
 _OUTER = {("query",), ("path",), ("header",)}
 """Where FastAPI says that a parameter stands; its name alone is enough."""
 
+_RETRY_LATER = {429, 503}
+
 logger = logging.getLogger(__name__)
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An answer that is not a success, by RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[FieldProblem] | None = None
+
+
+def problems(*kinds: type[RequestRefused]) -> dict[int | str, dict[str, Any]]:
+    """What the API document says of a route that may refuse in these ways."""
+    answers: dict[int | str, dict[str, Any]] = {500: _described("Our own bug.", {"internal": _example()})}
+    for status in sorted({kind.status for kind in kinds}):
+        found = [kind for kind in kinds if kind.status == status]
+        words = "; ".join(f"`{kind.code}`: {(kind.__doc__ or '').partition(chr(10))[0]}" for kind in found)
+        answers[status] = _described(words, {kind.code: _example(kind) for kind in found})
+        if status in _RETRY_LATER:
+            answers[status]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
+    return answers
+
+
+def _described(words: str, examples: dict[str, Any]) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    told = {code: {"value": example} for code, example in examples.items()}
+    return {"description": words, "content": {MEDIA_TYPE: {"schema": schema, "examples": told}}}
+
+
+def _example(kind: type[RequestRefused] = RequestRefused) -> dict[str, Any]:
+    title = "Something went wrong on our side" if kind is RequestRefused else kind.title
+    told = Problem(
+        type=f"urn:ai-engine:problem:{kind.code}",
+        title=title,
+        status=kind.status,
+        detail=f"{title}.",
+        instance="/jobs/5f2b7c0e9d1a4b3c8e6f7a8b9c0d1e2f",
+        code=kind.code,
+    ).model_dump(exclude_none=True)
+    field = {"field": "quality", "code": "literal_error", "detail": "Input should be 'draft', ..."}
+    return told | ({"errors": [field]} if kind is InvalidField else {})
 
 
 def problem(

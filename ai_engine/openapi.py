@@ -1,0 +1,190 @@
+"""The API document, OpenAPI 3.1: what FastAPI knows of the routes, and what it can't: bodies, problems, webhooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from ai_engine.job import MEDIA_TYPES, JobRequest, JobWishes
+from ai_engine.problem import MEDIA_TYPE as PROBLEM_TYPE
+from ai_engine.problem import Problem
+from ai_engine.submission import PICTURE_PART
+from ai_engine.webhook_view import WebhookEvent
+
+DESCRIPTION = (
+    "A picture in, a printable mesh at your webhook. Errors are `application/problem+json` (RFC 9457), whatever the "
+    "route; `code` is stable."
+)
+_REF = "#/components/schemas/"
+_BINARY = {"type": "string", "format": "binary"}
+_EXAMPLE = {
+    "session_id": "s1",
+    "asset_id": "a1",
+    "image_url": "https://example.com/chair.png",
+    "webhook_url": "https://example.com/webhook",
+}
+Json = dict[str, Any]
+
+
+def install_document(app: FastAPI) -> None:
+    """Makes `app` serve this document at /openapi.json."""
+
+    def document() -> Json:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # as FastAPI says to do it
+
+
+def submission_body() -> Json:
+    """The two bodies that `POST /generate-3d` takes."""
+    form = {
+        "allOf": [{"$ref": f"{_REF}{JobWishes.__name__}Form"}],
+        "description": "The same fields as parts, and the picture itself as a file.",
+    }
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"{_REF}{JobRequest.__name__}"},
+                    "examples": {
+                        "the least": {"value": {**_EXAMPLE, "webhook_url": None}},
+                        "for a printer": {"value": {**_EXAMPLE, "height_mm": 100, "format": "3mf"}},
+                    },
+                },
+                "multipart/form-data": {
+                    "schema": form,
+                    "encoding": {PICTURE_PART: {"contentType": "image/*"}},
+                },
+            },
+        }
+    }
+
+
+def file_answers(*media_types: str) -> dict[int | str, Json]:
+    """What a route that answers with a file of one of these types says besides its problems."""
+    content = {kind: {"schema": _BINARY} for kind in media_types}
+    etag = {"ETag": {"schema": {"type": "string"}, "description": "The file's sha256."}}
+    return {
+        200: {"description": "The file.", "content": content, "headers": etag},
+        206: {"description": "The part that Range names.", "content": content, "headers": etag},
+        304: {"description": "If-None-Match names the file."},
+        416: {
+            "description": "The file has no such part.",
+            "content": {PROBLEM_TYPE: {"schema": {"$ref": f"{_REF}{Problem.__name__}"}}},
+        },
+    }
+
+
+def event_stream() -> dict[int | str, Json]:
+    """What a route says that answers with server-sent events."""
+    example = 'id: 3\nevent: progress\ndata: {"stage": "denoise", "done": 2, "total": 10}\n\n'
+    content = {"text/event-stream": {"schema": {"type": "string"}, "example": example}}
+    return {200: {"description": "Events until the job has ended; then one called done.", "content": content}}
+
+
+def _document(app: FastAPI) -> Json:
+    document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+    schemas = document["components"]["schemas"]
+    for path in document["paths"].values():
+        for operation in path.values():
+            _drop_fastapi_errors(operation)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas |= _schemas(JobRequest, JobWishes, Problem, WebhookEvent)
+    schemas["JobWishesForm"] = _form_schema(schemas.pop("JobWishes"))
+    document["webhooks"] = {kind: _webhook(kind, words) for kind, words in _WEBHOOKS.items()}
+    return document
+
+
+def _drop_fastapi_errors(operation: Json) -> None:
+    """Takes the answer out that FastAPI would give to bad parameters: ours are problems."""
+    if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+        del operation["responses"]["422"]
+
+
+def _schemas(*models: type[BaseModel]) -> Json:
+    _, found = models_json_schema([(model, "validation") for model in models], ref_template=_REF + "{model}")
+    defs: Json = found["$defs"]
+    return defs
+
+
+def _form_schema(wishes: Json) -> Json:
+    """The fields as a form has them: one of the picture's two ways is needed."""
+    picture = {**_BINARY, "description": "The picture: PNG, JPEG or WebP."}
+    url = JobRequest.model_json_schema()["properties"]["image_url"]
+    return {
+        **wishes,
+        "description": "What a caller asks for, as the parts of a form.",
+        "properties": {**wishes["properties"], PICTURE_PART: picture, "image_url": url},
+        "oneOf": [{"required": [PICTURE_PART]}, {"required": ["image_url"]}],
+    }
+
+
+_WEBHOOKS = {
+    "generation.succeeded": "The mesh is there.",
+    "generation.failed": "The job ended without a mesh; `error` says why.",
+    "generation.cancelled": "The job was stopped.",
+    "webhook.test": "Sent by `python main.py webhook-test URL`.",
+}
+_HEADERS = {
+    "webhook-id": "The same on every attempt: what was seen before can be dropped.",
+    "webhook-timestamp": "Of this attempt, in seconds since 1970.",
+    "webhook-signature": "By Standard Webhooks: `v1,` and the HMAC-SHA256 of `id.timestamp.event`; two, space apart, "
+    "while a secret rotates. Absent where no secret is set.",
+    "X-Delivery-Attempt": "Counted from 1.",
+    "X-Delivery-Fallback": "payload_too_large or max_inline_bytes: why a link comes in place of the file.",
+    "traceparent": "W3C trace context.",
+}
+_BINARY_HEADERS = {
+    "X-Generation-Event": "In the binary form: the event, which is what is signed.",
+    "Content-Digest": "In the binary form: the file's sha256, RFC 9530.",
+}
+_ANSWERS = {
+    "2XX": "Accepted.",
+    "410": "Never again.",
+    "413": "Too large: a link follows where PUBLIC_URL is set.",
+    "429": "Busy; Retry-After is obeyed, up to an hour. So with 503.",
+    "default": "Tried again: after 5 s, 30 s, 5 min, 30 min, 2 h, 5 h, 10 h. Redirects are not followed.",
+}
+
+
+def _webhook(kind: str, words: str) -> Json:
+    has_file = kind in ("generation.succeeded", "webhook.test")
+    headers = _HEADERS | (_BINARY_HEADERS if has_file else {})
+    event = {"schema": {"$ref": f"{_REF}{WebhookEvent.__name__}"}}
+    content = {"multipart/form-data": {"schema": _parts(kind, has_file=has_file)}, "application/json": event}
+    files = sorted(set(MEDIA_TYPES.values())) if has_file else []
+    return {
+        "post": {
+            "summary": kind,
+            "description": words,
+            "operationId": kind.replace(".", "_"),
+            "parameters": [
+                {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
+                for name, about in headers.items()
+            ],
+            "requestBody": {
+                "required": True,
+                "content": content | {kind: {"schema": _BINARY} for kind in files},
+            },
+            "responses": {status: {"description": about} for status, about in _ANSWERS.items()},
+        }
+    }
+
+
+def _parts(kind: str, *, has_file: bool) -> Json:
+    """The parts of the multipart form."""
+    text = {"type": "string"}
+    names = ["session_id", "asset_id", "status", *(["job_id"] if has_file else ["error", "code"])]
+    parts = dict.fromkeys(names, text)
+    parts["event"] = {**text, "description": "The JSON of a WebhookEvent, which is what is signed."}
+    if has_file:
+        parts["file"] = {**_BINARY, "description": "Called <asset_id>.stl, or as the format is."}
+    return {"type": "object", "properties": parts, "required": list(parts), "title": f"{kind} as a form"}
