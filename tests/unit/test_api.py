@@ -131,7 +131,7 @@ def test_the_description_of_the_api_names_every_route_and_field(opened: Open) ->
     assert {"/generate-3d", "/jobs/{job_id}", "/jobs/{job_id}/mesh", "/health", "/readyz"} <= set(
         described["paths"]
     )
-    body = described["paths"]["/generate-3d"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    body = described["components"]["schemas"]["JobRequest"]
     assert all("description" in field for field in body["properties"].values())
 
 
