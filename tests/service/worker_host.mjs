@@ -1,6 +1,6 @@
 // Runs one bundled Worker on the real Workers runtime, with an R2 bucket of its own, and lets a test look into it.
 //
-//     node worker_host.mjs FOLDER SCRIPT BINDINGS_JSON
+//     node worker_host.mjs FOLDER SCRIPT COMPATIBILITY_DATE BINDINGS_JSON
 //
 // FOLDER has node_modules. Writes {"url"} when the Worker listens, then one line for each line of standard input:
 // {"put": key, "base64", "contentType"} or {"get": key}. Ends with its standard input.
@@ -8,13 +8,13 @@ import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
-const [folder, scriptPath, bindings] = process.argv.slice(2);
+const [folder, scriptPath, compatibilityDate, bindings] = process.argv.slice(2);
 const { Log, LogLevel, Miniflare } = createRequire(`${folder}/package.json`)("miniflare");
 
 const runtime = new Miniflare({
   modules: true,
   scriptPath,
-  compatibilityDate: "2026-04-01",
+  compatibilityDate,
   bindings: JSON.parse(bindings),
   r2Buckets: ["BUCKET"],
   host: "127.0.0.1",

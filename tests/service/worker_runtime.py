@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from base64 import b64encode
@@ -100,8 +101,9 @@ class WorkerRuntime:
     """One running Worker and its bucket."""
 
     def __init__(self, example: Installed, script: Path, bindings: dict[str, str]) -> None:
+        (date,) = re.findall(r'"compatibility_date": "([0-9-]+)"', (EXAMPLE / "wrangler.jsonc").read_text())
         self._process = subprocess.Popen(
-            ["node", str(HOST), str(example.folder), str(script), json.dumps(bindings)],
+            ["node", str(HOST), str(example.folder), str(script), date, json.dumps(bindings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

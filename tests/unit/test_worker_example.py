@@ -1,0 +1,24 @@
+"""The example Worker installs the same everywhere; tests/service/test_cloudflare_worker.py runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cloudflare-worker"
+WANTED = json.loads((EXAMPLE / "package.json").read_text())["devDependencies"]
+LOCKED = json.loads((EXAMPLE / "package-lock.json").read_text())["packages"]
+
+
+def test_every_package_is_wanted_in_one_exact_version_and_locked_to_it() -> None:
+    assert all(re.fullmatch(r"[0-9][0-9A-Za-z.-]*", version) for version in WANTED.values())
+    assert {name: LOCKED[f"node_modules/{name}"]["version"] for name in WANTED} == WANTED
+    assert LOCKED[""]["devDependencies"] == WANTED
+
+
+def test_the_lock_file_checks_every_package_and_names_no_registry() -> None:
+    packages = {name: package for name, package in LOCKED.items() if name}
+
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert not [name for name, package in packages.items() if "resolved" in package]
