@@ -54,14 +54,19 @@ def factory(tmp_path_factory: pytest.TempPathFactory, example: Installed) -> Ite
 
 
 @pytest.fixture(scope="module")
-def worker(example: Installed, factory: House) -> Iterator[WorkerRuntime]:
+def script(example: Installed) -> Path:
+    return example.bundle()
+
+
+@pytest.fixture(scope="module")
+def worker(example: Installed, script: Path, factory: House) -> Iterator[WorkerRuntime]:
     bindings = {
         "ENGINE_URL": f"http://127.0.0.1:{factory.port}",
         "WEBHOOK_SECRET": f"{OLD_SECRET} {SECRET}",
         "CALLER_TOKEN": TOKEN,
         "ENGINE_API_KEY": KEY,
     }
-    runtime = WorkerRuntime(example, example.bundle(), bindings)
+    runtime = WorkerRuntime(example, script, bindings)
     yield runtime
     runtime.close()
 
@@ -311,6 +316,17 @@ def test_only_callers_with_the_token_submit_and_the_services_own_refusal_reaches
 
     assert status == 422
     assert json.loads(problem)["errors"][0]["field"] == "quality", problem
+
+
+def test_without_its_secrets_it_lets_nobody_in(example: Installed, script: Path, failure: Passed) -> None:
+    bare = WorkerRuntime(example, script, {"ENGINE_URL": "http://127.0.0.1:9"})
+    try:
+        submitted = generate(bare, token="undefined", image_url="https://example.com/a.png")
+        delivered = post(f"{bare.url}/webhook", failure.body, failure.headers)
+    finally:
+        bare.close()
+
+    assert (submitted[0], delivered[0]) == (401, 503)
 
 
 def test_what_it_does_not_know_it_refuses(worker: WorkerRuntime) -> None:
