@@ -21,7 +21,7 @@ from ai_engine.telemetry import add_about
 
 _IPV6_HOME_CHARS = len("2001:0db8:0000:0000")
 """The half of an IPv6 address that a provider gives a customer, who chooses the rest freely."""
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False, description="A key of the service, where it has any: `python main.py new-key NAME`."
 )
 
@@ -81,7 +81,7 @@ def _home_of(address: str) -> str:
 
 
 async def known_caller(
-    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
     """Who asks.
 
@@ -91,7 +91,7 @@ async def known_caller(
     """
     access: Access = request.app.state.access
     address = request.client.host if request.client else "unknown"
-    caller = access.caller(bearer.credentials if bearer else None, address)
+    caller = access.caller(sent.credentials if sent else None, address)
     add_about(caller=caller.owner)
     return caller
 

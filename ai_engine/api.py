@@ -9,15 +9,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine import __version__
-from ai_engine.access import Access, KnownCaller, known_caller
+from ai_engine.access import Access, KnownCaller, bearer, known_caller
 from ai_engine.artifacts import ArtifactStore
 from ai_engine.bucket import open_store
 from ai_engine.door import Door, Sender
@@ -54,6 +55,7 @@ from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, vi
 from ai_engine.keys import check_access
 from ai_engine.lease import WorkerLease, WorkerState
 from ai_engine.licences import licences_in_use
+from ai_engine.metrics import Metrics
 from ai_engine.openapi import event_stream, file_answers, install_document, submission_body
 from ai_engine.policies import download_policy, webhook_policy
 from ai_engine.problem import broken, crowded, install_problem_handlers, problems
@@ -91,6 +93,11 @@ class Service:
     """Known once the database is open."""
     is_connected: bool = False
 
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The numbers of the whole service; the job engine is connected."""
+        return Metrics(self.settings.jobs_database_url)
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The API. Its port opens at once; the job engine is connected to meanwhile.
@@ -113,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
         connecting.cancel()
         if service.is_connected:
             service.engine.close()
+            service.metrics.close()
 
     app = FastAPI(
         title="AI Engine",
@@ -480,6 +488,19 @@ def readyz(service: AnyService) -> JSONResponse:
     """Ready, or 503 and why not: starting, loading, busy, failed."""
     state = _state(service)
     return JSONResponse(Readiness(status=state).model_dump(), 200 if state == "ready" else 503)
+
+
+@open_router.get(
+    "/metrics", response_class=PlainTextResponse, responses=problems(KeyWrong, RateExceeded, NotReady)
+)
+async def get_metrics(request: Request, service: Connected) -> Response:
+    """The numbers of the whole service, workers on other machines included, for Prometheus. Needs a key, unless
+    METRICS_OPEN is set.
+    """
+    if not service.settings.metrics_open:
+        await known_caller(request, await bearer(request))
+    told, media_type = await run_in_threadpool(service.metrics.exposition, request.headers.get("accept", ""))
+    return Response(told, headers={"Content-Type": media_type})
 
 
 @open_router.get("/licences", responses=problems(NotReady))

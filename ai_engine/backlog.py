@@ -15,7 +15,8 @@ from ai_engine.lease import open_engine
 WAITING = "ENQUEUED"
 RUNNING = "PENDING"
 _IS_OPEN = sa.text(f"status IN ('{WAITING}', '{RUNNING}')")
-"""Written out, as the condition of the engine's partial index is: with parameters SQLite would scan the table."""
+_IS_DELAYED = sa.text("status = 'DELAYED'")
+"""Written out, as the conditions of the engine's partial indexes are: with parameters SQLite would scan the table."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class Backlog:
         )
         with self._engine.connect() as connection:
             return [QueueDepth(one[0], one[1], one[2], one[3] / 1000) for one in connection.execute(query)]
+
+    def num_delayed(self, queue: str) -> int:
+        """How many entries of `queue` are to begin later."""
+        row = self._rows.c
+        query = sa.select(sa.func.count()).select_from(self._rows).where(_IS_DELAYED, row.queue_name == queue)
+        with self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def num_open_of(self, owner: str, queue: str) -> int:
         """How many of this owner's entries wait or run in `queue`."""

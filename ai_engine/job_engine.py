@@ -427,6 +427,11 @@ def delivery_id(job_id: str, attempt: int) -> str:
     return f"{job_id}:deliver:{attempt}"
 
 
+def is_delivery(entry_id: str) -> bool:
+    """True for the id of an attempt of a delivery, False for that of a job."""
+    return f":{DELIVER}:" in entry_id
+
+
 def delivery_options(job_id: str, attempt: int, delay_s: float) -> EnqueueOptions:
     """How an attempt of a delivery is queued. Twice the same attempt is one."""
     options = EnqueueOptions(

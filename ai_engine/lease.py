@@ -79,7 +79,7 @@ class Leases:
 
     def __init__(self, database_url: str) -> None:
         self._engine = open_engine(database_url)
-        self._now_s = _NOW_S[self._engine.dialect.name]
+        self._now_s = clock_of(self._engine)
         make_tables(self._engine, _METADATA)
 
     def take(self, executor_id: str, slot: str) -> None:
@@ -181,3 +181,8 @@ def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
     except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
         # Two processes looked, saw none, and both made one: the slower is refused, and finds it now.
         metadata.create_all(engine)
+
+
+def clock_of(engine: sa.Engine) -> sa.ColumnElement[float]:
+    """The database's own clock, in seconds since 1970."""
+    return _NOW_S[engine.dialect.name]

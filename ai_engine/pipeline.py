@@ -26,6 +26,7 @@ from PIL import Image
 
 from ai_engine.artifacts import ArtifactStore
 from ai_engine.background import Remover, cut_out
+from ai_engine.busy import BusyClock
 from ai_engine.cutout import Cutout
 from ai_engine.download import DownloadLimits, fetch_image
 from ai_engine.errors import DownloadError, JobError, ResultTooLarge
@@ -76,6 +77,10 @@ class Model(Protocol):
     def has_gpu(self) -> bool:
         """True when it computes on a GPU."""
 
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most of the device's own memory in use so far; None where it has none."""
+
     def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
         """The shape of the object in `picture` (RGBA)."""
 
@@ -115,6 +120,8 @@ class Workshop:
     max_image_pixels: int
     download_attempts: int = 3
     lanes: Lanes = field(default_factory=Lanes)
+    device_clock: BusyClock = field(default_factory=BusyClock)
+    """Runs while a job has the device."""
 
 
 def run_job(job: Job, workshop: Workshop, run: Run) -> JobResult:
@@ -222,7 +229,7 @@ class JobLine:
         """The mesh as the shape model gives it, an NPZ file."""
         source = self._present(cutout, lambda: self.cut_out(picture))
         image = Cutout.from_png(source.read_bytes()).to_image()
-        with self._turn(self.workshop.lanes.device), _Clock() as clock:
+        with self._turn(self.workshop.lanes.device), self.workshop.device_clock, _Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
             denoised_s = 0.0
 

@@ -80,6 +80,11 @@ class Settings(BaseSettings):
         default="auto",
         description="How log lines are written. auto: text for a terminal, else JSON.",
     )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None,
+        description="Where traces go, by OTLP over HTTP: http://collector:4318. Needs requirements-otel.txt. None: no "
+        "traces.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important line that is written."
     )
@@ -360,12 +365,16 @@ class Settings(BaseSettings):
 
     @property
     def secret_texts(self) -> tuple[str, ...]:
-        """What must not stand in any log line."""
+        """What must not stand in any log line: all secrets, of the database's address its password alone."""
         database = self.database_url.get_secret_value() if self.database_url else ""
-        password = urlsplit(database).password if "://" in database else None
-        link_secrets = [self.link_secret.get_secret_value()] if self.link_secret else []
-        passwords = [unquote(password), password] if password else []
-        return (*self.webhook_secrets, *link_secrets, *passwords)
+        password = urlsplit(database).password or ""
+        others = [
+            word
+            for name, value in self
+            if isinstance(value, SecretStr) and name != "database_url"
+            for word in value.get_secret_value().split()
+        ]
+        return tuple({word for word in (*others, password, unquote(password)) if word})
 
 
 def _usual_database_url(url: str) -> str:

@@ -116,6 +116,11 @@ class ShapeModel:
         return self.device.type == "cuda"
 
     @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most of the GPU's memory that PyTorch had in use so far; None on a CPU."""
+        return torch.cuda.max_memory_allocated(self.device) if self.has_gpu else None
+
+    @property
     def default_steps(self) -> int:
         """The number of steps this checkpoint is sampled with unless a job asks for another."""
         return self.pipeline.config.settings.default_steps

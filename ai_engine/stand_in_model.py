@@ -39,6 +39,7 @@ class StandInModel:
     model_id: str = "stand-in"
     licence: str = "Apache-2.0"
     has_gpu: bool = False
+    peak_memory_bytes: int | None = None
     default_steps: int = 5
 
     def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:

@@ -64,6 +64,8 @@ class Delivery:
     """Why the form is another one than was asked for."""
     has_link: bool = False
     """True when the event says where the file is had."""
+    traceparent: str | None = None
+    """The span of this attempt."""
 
     @property
     def event_id(self) -> str:
@@ -160,8 +162,8 @@ class Sender:
             "webhook-id": delivery.event_id,
             "webhook-timestamp": str(int(now.timestamp())),
             "X-Delivery-Attempt": str(attempt),
-            # The job is the trace: its id has the 32 hex digits of one.
-            "traceparent": f"00-{delivery.job_id}-{secrets.token_hex(8)}-00",
+            # Unless it says otherwise the job is the trace: its id has the 32 hex digits of one.
+            "traceparent": delivery.traceparent or f"00-{delivery.job_id}-{secrets.token_hex(8)}-00",
         }
         if delivery.fallback is not None:
             headers["X-Delivery-Fallback"] = delivery.fallback

@@ -11,19 +11,22 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
-from dbos import DBOS, DBOSConfig
+from dbos import DBOS, DBOSConfig, WorkflowHandle
 from filelock import FileLock, Timeout
 
 from ai_engine.artifacts import LocalStore
 from ai_engine.background import MattingModelUnusable, open_remover
+from ai_engine.books import Books, open_books
 from ai_engine.bucket import check_bucket, open_store
 from ai_engine.departure import Departure
 from ai_engine.download import DownloadLimits
 from ai_engine.errors import StartupError
+from ai_engine.figures import WorkerFigures
 from ai_engine.guarded_http import GuardedClient
 from ai_engine.housekeeper import Housekeeper
 from ai_engine.job_engine import (
@@ -32,10 +35,11 @@ from ai_engine.job_engine import (
     GENERATE,
     PIPELINE_QUEUE,
     WEBHOOK_QUEUE,
+    is_delivery,
     prepare_database,
     register_queues,
 )
-from ai_engine.job_record import job_of, result_of
+from ai_engine.job_record import job_of, result_of, status_of
 from ai_engine.lease import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.pipeline import Model, Workshop
 from ai_engine.policies import download_policy
@@ -68,7 +72,8 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         prepare_database(settings)
         leases, executor_id = Leases(settings.jobs_database_url), new_executor_id(slot)
         leases.take(executor_id, slot)
-        keeper = _LeaseKeeper(leases, executor_id, settings)
+        books = open_books(settings)
+        keeper = _LeaseKeeper(leases, executor_id, settings, books)
         keeper.start()
         try:
             workshop = open_workshop(settings)
@@ -78,7 +83,9 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             leases.give_up(executor_id)
             raise
         departure = Departure(leases, executor_id)
-        _launch(settings, executor_id, workshop, _watchdog(settings, workshop.model, departure))
+        watchdog = _watchdog(settings, workshop.model, departure)
+        _launch(settings, executor_id, workshop, watchdog, books)
+        keeper.workshop = workshop
         leases.bury_earlier(executor_id, slot)
         keeper.may_take_over.set()
         model = workshop.model
@@ -95,6 +102,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         stop.wait()
         housekeeper.stop()
         _drain(leases, executor_id, keeper, departure, settings.drain_s)
+        books.tracer.close()
 
 
 def open_workshop(settings: Settings) -> Workshop:
@@ -148,7 +156,9 @@ def _watchdog(settings: Settings, model: Model, departure: Departure) -> Watchdo
     return watchdog
 
 
-def _launch(settings: Settings, executor_id: str, workshop: Workshop, watchdog: Watchdog) -> None:
+def _launch(
+    settings: Settings, executor_id: str, workshop: Workshop, watchdog: Watchdog, books: Books
+) -> None:
     """Starts to take jobs."""
     config = DBOSConfig(
         name=APPLICATION,
@@ -162,7 +172,7 @@ def _launch(settings: Settings, executor_id: str, workshop: Workshop, watchdog: 
     DBOS(config=config)
     _log_like_the_rest()
     DBOS.listen_queues([PIPELINE_QUEUE, WEBHOOK_QUEUE])
-    register_workflows(settings, workshop, watchdog)
+    register_workflows(settings, workshop, watchdog, books)
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)
 
@@ -177,11 +187,14 @@ def _log_like_the_rest() -> None:
 class _LeaseKeeper(threading.Thread):
     """Renews this worker's lease, takes the jobs of dead workers over, and tells of jobs that ended out of sight."""
 
-    def __init__(self, leases: Leases, executor_id: str, settings: Settings) -> None:
+    def __init__(self, leases: Leases, executor_id: str, settings: Settings, books: Books) -> None:
         super().__init__(name="lease-keeper", daemon=True)
         self._leases = leases
         self._executor_id = executor_id
         self._settings = settings
+        self._books = books
+        self.workshop: Workshop | None = None
+        """What this worker works with, once its models are loaded."""
         self._told: set[str] = set()
         self._look_back_s = ENDED_LATELY_S
         self._is_over = threading.Event()
@@ -208,8 +221,16 @@ class _LeaseKeeper(threading.Thread):
         self._leases.bury_stale(self._executor_id, self._settings.lease_s)
         if self.may_take_over.is_set():
             # Again and again for the recently dead: it touches only what they still own, and heals a failed try.
-            DBOS._recover_pending_workflows(self._leases.dead())
+            self._note_taken_over(DBOS._recover_pending_workflows(self._leases.dead()))
             self._tell_of_ended()
+        if self.workshop is not None:
+            self._books.tally.worker(_figures_of(self._executor_id, self.workshop))
+
+    def _note_taken_over(self, entries: Sequence[WorkflowHandle[Any]]) -> None:
+        ids = [entry.workflow_id for entry in entries if not is_delivery(entry.workflow_id)]
+        for job_id in ids:
+            event(logger, "job taken over", job_id=job_id, executor=self._executor_id)
+        self._books.tally.taken_over(len(ids))
 
     def _tell_of_ended(self) -> None:
         """Queues the webhooks of jobs that were cancelled, or gave up by the engine: nobody was there to do it."""
@@ -223,9 +244,16 @@ class _LeaseKeeper(threading.Thread):
         for row in rows:
             result = result_of(row)
             if row.workflow_id not in self._told and result is not None and row.completed_at is not None:
-                enqueue_result(job_of(row), result, row.completed_at / 1000)
+                job, ended_at_s = job_of(row), row.completed_at / 1000
+                self._books.close_job(job, status_of(row, result), result, ended_at_s)
+                enqueue_result(job, result, ended_at_s)
         self._told = {row.workflow_id for row in rows}
         self._look_back_s = ENDED_JUST_NOW_S
+
+
+def _figures_of(executor_id: str, workshop: Workshop) -> WorkerFigures:
+    busy_s, busy_share = workshop.device_clock.read()
+    return WorkerFigures(executor_id, busy_s, busy_share, workshop.model.peak_memory_bytes)
 
 
 def _drain(

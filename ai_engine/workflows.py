@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from dbos import DBOS, WorkflowSerializationFormat
 from standardwebhooks import Webhook
 
 from ai_engine.artifacts import ArtifactStore
+from ai_engine.books import Books
 from ai_engine.departure import check_ending
 from ai_engine.errors import (
     DeviceFault,
@@ -28,15 +30,15 @@ from ai_engine.errors import (
     StoreUnavailable,
 )
 from ai_engine.guarded_http import GuardedClient
-from ai_engine.job import Artifact, Job, JobEvent, JobResult, Stage
+from ai_engine.job import Artifact, Job, JobEvent, JobResult, JobStatus, Stage
 from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_options
-from ai_engine.job_index import JobIndex
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.policies import webhook_policy
 from ai_engine.room import has_room
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
-from ai_engine.telemetry import event
+from ai_engine.telemetry import about, event
+from ai_engine.tracing import Trace, Tracer
 from ai_engine.watchdog import Watchdog
 from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s
 
@@ -49,34 +51,44 @@ ROOM_PAUSE_S = 5.0
 logger = logging.getLogger(__name__)
 
 
-def register_workflows(settings: Settings, workshop: Workshop, watchdog: Watchdog) -> None:
+def register_workflows(settings: Settings, workshop: Workshop, watchdog: Watchdog, books: Books) -> None:
     """Makes the two workflows known to DBOS, before it is launched."""
     mailroom = Mailroom(open_sender(settings), workshop.store, open_links(settings), settings)
-    index = JobIndex(settings.jobs_database_url)
 
-    def ended(job_id: str, has_failed: bool) -> float:
-        index.note_end(job_id, has_failed=has_failed)
-        return time.time()
+    def ended(job: Job, result: JobResult) -> float:
+        has_failed, ended_at_s = result.failure is not None, time.time()
+        books.index.note_end(job.job_id, has_failed=has_failed)
+        status = JobStatus.FAILED if has_failed else JobStatus.SUCCEEDED
+        books.close_job(job, status, result, ended_at_s)
+        return ended_at_s
+
+    def sending(parcel: Record, attempt: int) -> Record:
+        job = Job.from_dict(parcel["job"])
+        with _attempt_span(books.tracer, job, attempt) as traceparent:
+            sent = _send(mailroom, parcel, attempt, traceparent)
+        books.tally.delivery_attempted(_result_of(sent))
+        return sent
 
     @DBOS.workflow(name=GENERATE, max_recovery_attempts=settings.job_max_attempts - 1)
     def generate(fields: dict[str, Any]) -> dict[str, Any]:
         job = Job.from_dict(fields)
-        began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, settings)
-        result = run_job(job, workshop, _DurableRun(job, began_at_s, watchdog))
-        queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
-        result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
-        has_failed = result.failure is not None
-        enqueue_result(job, result, DBOS.run_step({"name": "end"}, ended, job.job_id, has_failed))
-        return result.to_dict()
+        with about(job_id=job.job_id):
+            began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, settings)
+            result = run_job(job, workshop, _DurableRun(job, began_at_s, watchdog, books.tracer))
+            queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
+            result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
+            enqueue_result(job, result, DBOS.run_step({"name": "end"}, ended, job, result))
+            return result.to_dict()
 
     @DBOS.workflow(name=DELIVER)
     def deliver(parcel: Record, attempt: int) -> Record:
-        sent = DBOS.run_step({"name": "send"}, _send, mailroom, parcel, attempt)
-        if sent["next_delay_s"] is not None:
-            job_id = parcel["job"]["job_id"]
-            options = delivery_options(job_id, attempt + 1, sent["next_delay_s"])
-            DBOS.enqueue_workflow_with_options(options, parcel | sent["learned"], attempt + 1)
-        return sent
+        job_id = parcel["job"]["job_id"]
+        with about(job_id=job_id):
+            sent = DBOS.run_step({"name": "send"}, sending, parcel, attempt)
+            if sent["next_delay_s"] is not None:
+                options = delivery_options(job_id, attempt + 1, sent["next_delay_s"])
+                DBOS.enqueue_workflow_with_options(options, parcel | sent["learned"], attempt + 1)
+            return sent
 
 
 def _begin(job_id: str, settings: Settings) -> float:
@@ -105,8 +117,8 @@ def enqueue_result(job: Job, result: JobResult, ended_at_s: float) -> None:
 class _DurableRun:
     """One execution of a job: finished steps are remembered, progress goes to the job's stream."""
 
-    def __init__(self, job: Job, began_at_s: float, watchdog: Watchdog) -> None:
-        self._job, self._watchdog = job, watchdog
+    def __init__(self, job: Job, began_at_s: float, watchdog: Watchdog, tracer: Tracer) -> None:
+        self._job, self._watchdog, self._tracer = job, watchdog, tracer
         self._ends_at_s = began_at_s + job.timeout_s
         self._stage = Stage.QUEUE
         self._told_at = float("-inf")
@@ -153,7 +165,10 @@ class _DurableRun:
         check_ending(job_id)
         event(logger, "stage started", job_id=job_id, stage=name)
         try:
-            with self._watchdog.watching(job_id, self._ends_at_s):
+            with (
+                self._watchdog.watching(job_id, self._ends_at_s),
+                self._tracer.span(name, Trace.of(self._job)),
+            ):
                 record = work()
         except JobError as error:
             event(logger, "stage stopped", job_id=job_id, stage=name, code=error.code)
@@ -201,9 +216,23 @@ def open_sender(settings: Settings) -> Sender:
     )
 
 
-def _send(mailroom: Mailroom, parcel: Record, attempt: int) -> Record:
+@contextmanager
+def _attempt_span(tracer: Tracer, job: Job, attempt: int) -> Iterator[str]:
+    """A span as long as one attempt; gives the `traceparent` that goes with it."""
+    trace = Trace.of(job)
+    with tracer.span("deliver", trace, attempt=attempt) as span_id:
+        yield trace.header(span_id, is_recorded=tracer.is_recording)
+
+
+def _result_of(sent: Record) -> str:
+    if sent["is_accepted"]:
+        return "accepted"
+    return "failed" if sent["next_delay_s"] is not None else "dead"
+
+
+def _send(mailroom: Mailroom, parcel: Record, attempt: int, traceparent: str) -> Record:
     """Makes one attempt, and draws when the next one is due."""
-    delivery = _delivery(parcel, mailroom)
+    delivery = replace(_delivery(parcel, mailroom), traceparent=traceparent)
     at_s = time.time()
     event(logger, "delivery started", job_id=delivery.job_id, attempt=attempt)
     try:
@@ -214,23 +243,7 @@ def _send(mailroom: Mailroom, parcel: Record, attempt: int) -> Record:
         outcome = Outcome(False, False, None, "the mesh file can't be reached")
     turn = attempt - parcel.get("attempts_before", 0)
     delay_s = next_delay_s(outcome, turn, mailroom.settings.webhook_delays_s, random.uniform)
-    what = (
-        "delivery accepted"
-        if outcome.is_accepted
-        else "delivery failed"
-        if delay_s is not None
-        else "delivery dead"
-    )
-    event(
-        logger,
-        what,
-        job_id=delivery.job_id,
-        attempt=attempt,
-        status=outcome.status,
-        detail=outcome.detail,
-        next_delay_s=delay_s,
-    )
-    return {
+    sent = {
         "is_accepted": outcome.is_accepted,
         "status": outcome.status,
         "detail": outcome.detail,
@@ -239,6 +252,16 @@ def _send(mailroom: Mailroom, parcel: Record, attempt: int) -> Record:
         "form": delivery.form,
         "learned": _learned(outcome),
     }
+    event(
+        logger,
+        f"delivery {_result_of(sent)}",
+        job_id=delivery.job_id,
+        attempt=attempt,
+        status=outcome.status,
+        detail=outcome.detail,
+        next_delay_s=delay_s,
+    )
+    return sent
 
 
 def _learned(outcome: Outcome) -> Record:

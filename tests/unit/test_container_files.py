@@ -13,10 +13,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from ai_engine.job_engine import prepare_database
+from ai_engine.metrics import Metrics
 from ai_engine.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -254,6 +257,46 @@ def test_every_resource_fits_the_schema_of_its_kind() -> None:
     for resource in resources():
         if "k8s.io" in resource["apiVersion"] or "." not in resource["apiVersion"]:
             kubernetes_validate.validate(resource, "1.31", strict=True)
+
+
+def keda(kind: str) -> dict[str, Any]:
+    (found,) = (one for one in resources() if one["kind"] == kind)
+    assert found["apiVersion"] == "keda.sh/v1alpha1"
+    return dict(found)
+
+
+def test_workers_are_scaled_by_numbers_that_the_service_tells(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    prepare_database(settings)
+    metrics = Metrics(settings.jobs_database_url)
+    told = {metric.name for metric in metrics.collect()}
+    metrics.close()
+
+    asked = [trigger["metadata"] for trigger in keda("ScaledObject")["spec"]["triggers"]]
+    assert {one["valueLocation"] for one in asked} == {"ai_engine_jobs_queued", "ai_engine_jobs_running"}
+    assert {one["valueLocation"] for one in asked} <= told
+    assert {one["format"] for one in asked} == {"prometheus"}
+    in_flight = Settings.model_fields["jobs_in_flight"].default
+    assert {one["valueLocation"]: one["targetValue"] for one in asked}["ai_engine_jobs_running"] == str(
+        in_flight
+    )
+
+
+def test_what_is_scaled_where_it_is_asked_and_with_which_key_are_there() -> None:
+    spec = keda("ScaledObject")["spec"]
+    found = {(one["kind"], one["metadata"]["name"]) for one in resources()}
+    target = spec["scaleTargetRef"]
+    assert (target["kind"], target["name"]) in found
+    for trigger in spec["triggers"]:
+        assert trigger["type"] == "metrics-api"
+        host = urlsplit(trigger["metadata"]["url"])
+        name, namespace, _ = str(host.hostname).split(".")
+        assert (("Service", name) in found, namespace, host.path) == (True, "ai-engine", "/metrics")
+        assert trigger["metadata"]["authMode"] == "bearer"
+        assert trigger["authenticationRef"]["name"] == keda("TriggerAuthentication")["metadata"]["name"]
+    (secret,) = keda("TriggerAuthentication")["spec"]["secretTargetRef"]
+    readme = (REPOSITORY / "deploy" / "kubernetes" / "README.md").read_text()
+    assert f"generic {secret['name']} --from-literal={secret['key']}=" in readme
 
 
 def test_a_pod_of_each_kind_may_do_as_little_as_can_be(pod: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 import main
 from ai_engine.settings import Settings
@@ -136,3 +136,21 @@ def test_a_database_url_that_cant_be_used_is_refused_without_showing_its_passwor
     told = capsys.readouterr().err
     assert "DATABASE_URL: Value error, must be" in told
     assert "hunter2" not in told
+
+
+def test_every_secret_is_known_to_the_log_and_shows_in_no_dump() -> None:
+    secrets = {
+        name: SecretStr(f"hunter2-{name}")
+        for name, field in Settings.model_fields.items()
+        if "SecretStr" in str(field.annotation) and name not in ("database_url", "webhook_secret")
+    }
+    settings = Settings(
+        **secrets,
+        database_url="postgresql://u:p%40ss@db/jobs",
+        webhook_secret="whsec_c2VjcmV0 whsec_b3RoZXI=",
+    )
+    known = {secret.get_secret_value() for secret in secrets.values()}
+
+    assert set(settings.secret_texts) == known | {"p%40ss", "p@ss", "whsec_c2VjcmV0", "whsec_b3RoZXI="}
+    for dump in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert not [text for text in settings.secret_texts if text in dump]

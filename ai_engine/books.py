@@ -1,0 +1,48 @@
+"""Where a worker writes down what happened: the index of jobs, the numbers, the traces."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from ai_engine.figures import Figures
+from ai_engine.job import Job, JobResult, JobStatus
+from ai_engine.job_index import JobIndex
+from ai_engine.settings import Settings
+from ai_engine.tally import Tally
+from ai_engine.tracing import NoTracer, Tracer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Books:
+    """The books of one worker."""
+
+    index: JobIndex
+    tally: Tally
+    tracer: Tracer
+
+    def close_job(self, job: Job, status: JobStatus, result: JobResult, ended_at_s: float) -> None:
+        """Counts and traces the end of a job; a second call for the same job changes nothing."""
+        if self.tally.job_ended(job.job_id, status, result):
+            self.tracer.job(job, status, result, ended_at_s)
+
+
+def open_books(settings: Settings) -> Books:
+    """The books, in the job database."""
+    url = settings.jobs_database_url
+    return Books(JobIndex(url), Tally(Figures(url)), open_tracer(settings))
+
+
+def open_tracer(settings: Settings) -> Tracer:
+    """What records the spans of this process, as the settings say."""
+    endpoint = settings.otel_exporter_otlp_endpoint
+    if endpoint is None:
+        return NoTracer()
+    try:
+        from ai_engine.otel_tracer import otlp_tracer
+    except ImportError:
+        logger.warning("no traces are sent: pip install -r requirements-otel.txt")
+        return NoTracer()
+    return otlp_tracer(f"{endpoint.rstrip('/')}/v1/traces")

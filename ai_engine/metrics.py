@@ -1,0 +1,159 @@
+"""`GET /metrics`: the numbers of the whole service in Prometheus' form, from the job database alone.
+
+Any API process answers the same, whichever machine the workers are on. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from ai_engine import __version__, tally
+from ai_engine.backlog import RUNNING, WAITING, Backlog, QueueDepth
+from ai_engine.figures import Figure, Figures, WorkerFigures
+from ai_engine.job_engine import PIPELINE_QUEUE, WEBHOOK_QUEUE
+from ai_engine.lease import Leases, WorkerLease, WorkerState
+
+Numbers = Mapping[Figure, float]
+
+
+class Metrics(Collector):
+    """Everything that is measured, read anew for each scrape."""
+
+    def __init__(self, database_url: str) -> None:
+        self._backlog = Backlog(database_url)
+        self._figures = Figures(database_url)
+        self._leases = Leases(database_url)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The text and its media type, in the form that the scraper prefers."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: the registry need not read the database once more just to learn the names."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The numbers as they are now."""
+        numbers = self._figures.all()
+        yield InfoMetricFamily("ai_engine_build", "The service's version.", {"version": __version__})
+        yield from _queues(self._backlog.depths(), self._backlog.num_delayed(WEBHOOK_QUEUE))
+        yield from _jobs(numbers)
+        yield _stages(numbers)
+        yield from _workers(self._leases.workers(), self._figures.workers())
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for table in (self._backlog, self._figures, self._leases):
+            table.close()
+
+
+def _queues(depths: Sequence[QueueDepth], num_delayed: int) -> Iterator[Metric]:
+    found = {(depth.queue, depth.state): depth for depth in depths}
+
+    def num(queue: str, state: str) -> int:
+        depth = found.get((queue, state))
+        return depth.num_entries if depth else 0
+
+    yield _gauge("jobs_queued", "Jobs that wait for a worker.", num(PIPELINE_QUEUE, WAITING))
+    yield _gauge("jobs_running", "Jobs that a worker has.", num(PIPELINE_QUEUE, RUNNING))
+    oldest = found.get((PIPELINE_QUEUE, WAITING))
+    age_s = max(0.0, time.time() - oldest.oldest_at_s) if oldest else 0.0
+    yield _gauge(
+        "oldest_queued_job_age_seconds", "How long the oldest of the waiting jobs has waited.", age_s
+    )
+    waiting = num(WEBHOOK_QUEUE, WAITING) + num_delayed
+    yield _gauge("deliveries_waiting", "Attempts at a delivery that are due now or later.", waiting)
+
+
+def _jobs(numbers: Numbers) -> Iterator[Metric]:
+    yield _counter(
+        numbers, tally.JOBS, "jobs_ended", "Jobs by how they ended; code: the error's.", ("outcome", "code")
+    )
+    yield _counter(numbers, tally.OUT_OF_MEMORY, "out_of_memory", "Times that a device had not room enough.")
+    yield _counter(
+        numbers,
+        tally.DELIVERIES,
+        "delivery_attempts",
+        "Attempts at deliveries: accepted; failed, with another to follow; dead, with none.",
+        ("result",),
+    )
+    dead = numbers.get(Figure.of(tally.DELIVERIES, result="dead"), 0)
+    yield CounterMetricFamily("ai_engine_dead_deliveries", "Deliveries that were given up.", value=dead)
+    yield _counter(numbers, tally.TAKEOVERS, "takeovers", "Jobs that a worker took from a dead one.")
+
+
+def _stages(numbers: Numbers) -> Metric:
+    family = HistogramMetricFamily(
+        "ai_engine_stage_seconds", "Seconds per stage of finished jobs.", labels=["stage"]
+    )
+    bounds = [*map(str, tally.BUCKETS_S), tally.NO_BOUND]
+    sums = {dict(figure.labels)["stage"]: value for figure, value in numbers.items()
+            if figure.name == tally.STAGE_SECONDS_SUM}  # fmt: skip
+    for stage, total_s in sorted(sums.items()):
+        so_far, buckets = 0.0, []
+        for bound in bounds:
+            so_far += numbers.get(Figure.of(tally.STAGE_SECONDS_BUCKET, stage=stage, le=bound), 0)
+            buckets.append((bound, so_far))
+        family.add_metric([stage], buckets, sum_value=total_s)
+    return family
+
+
+def _workers(leases: Sequence[WorkerLease], told: Sequence[WorkerFigures]) -> Iterator[Metric]:
+    alive = {lease.executor_id: lease for lease in leases if lease.is_alive}
+    states = GaugeMetricFamily("ai_engine_workers", "Workers by state.", labels=["state"])
+    for state in WorkerState:
+        states.add_metric([state.value], sum(lease.state == state for lease in alive.values()))
+    yield states
+    busy_s = CounterMetricFamily(
+        "ai_engine_worker_device_busy_seconds",
+        "Seconds that jobs had the worker's device.",
+        labels=["worker"],
+    )
+    share = GaugeMetricFamily(
+        "ai_engine_worker_device_busy_share", "The same, as a share of the last minute.", labels=["worker"]
+    )
+    peak = GaugeMetricFamily(
+        "ai_engine_worker_device_memory_peak_bytes",
+        "The most device memory in use so far.",
+        labels=["worker"],
+    )
+    for figures in told:
+        lease = alive.get(figures.executor_id)
+        if lease is None:
+            continue
+        busy_s.add_metric([lease.slot], figures.busy_s)
+        share.add_metric([lease.slot], figures.busy_share)
+        if figures.memory_peak_bytes is not None:
+            peak.add_metric([lease.slot], figures.memory_peak_bytes)
+    yield from (busy_s, share, peak)
+
+
+def _gauge(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"ai_engine_{name}", about, value=value)
+
+
+def _counter(numbers: Numbers, figure: str, name: str, about: str, labels: Sequence[str] = ()) -> Metric:
+    """The counter of all numbers called `figure`; one without labels is there from the start, as 0."""
+    family = CounterMetricFamily(f"ai_engine_{name}", about, labels=list(labels))
+    for found, value in sorted(numbers.items()):
+        if found.name == figure:
+            kinds = dict(found.labels)
+            family.add_metric([kinds[label] for label in labels], value)
+    if not labels and not family.samples:
+        family.add_metric([], 0)
+    return family

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ai_engine.backlog import Backlog, QueueDepth
+from ai_engine.job_engine import prepare_database
+from ai_engine.settings import Settings
+
+ROW = "INSERT INTO workflow_status (workflow_uuid, status, queue_name, created_at, updated_at, authenticated_user) "
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    settings = Settings(data_dir=tmp_path)
+    prepare_database(settings)
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
+        for n in range(30):
+            status = ("ENQUEUED", "PENDING", "SUCCESS")[n % 3]
+            owner = "shop" if n < 15 else None
+            database.execute(f"{ROW} VALUES (?, ?, 'pipeline', ?, 0, ?)", (f"j{n}", status, 1000 * n, owner))
+        database.execute(f"{ROW} VALUES ('d', 'DELAYED', 'webhook', 0, 0, NULL)")
+    return tmp_path / "jobs.sqlite"
+
+
+@pytest.fixture
+def backlog(path: Path) -> Iterator[Backlog]:
+    opened = Backlog(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+def test_open_entries_are_counted_by_queue_and_state_with_their_oldest(backlog: Backlog) -> None:
+    depths = sorted(backlog.depths(), key=lambda depth: depth.state)
+
+    assert depths == [
+        QueueDepth("pipeline", "ENQUEUED", 10, 0.0),
+        QueueDepth("pipeline", "PENDING", 10, 1.0),
+    ]
+    assert (backlog.num_delayed("webhook"), backlog.num_delayed("pipeline")) == (1, 0)
+
+
+def test_an_owner_has_the_open_entries_that_are_theirs(backlog: Backlog) -> None:
+    assert backlog.num_open_of("shop", "pipeline") == 10
+    assert backlog.num_open_of("press", "pipeline") == 0
+
+
+def test_counting_goes_by_the_index_of_open_entries_and_never_through_the_whole_table(
+    backlog: Backlog, path: Path
+) -> None:
+    asked: list[str] = []
+    database = sqlite3.connect(path)
+    from sqlalchemy import event
+
+    event.listen(backlog._engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    backlog.depths()
+    backlog.num_open_of("shop", "pipeline")
+    backlog.num_delayed("webhook")
+
+    for statement in asked:
+        values = ("x",) * statement.count("?")
+        plan = " ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+        assert "idx_workflow_status_in_flight" in plan or "idx_workflow_status_delayed" in plan, plan
+    assert len(asked) == 3
+    database.close()
