@@ -253,11 +253,11 @@ def _dense_call_seconds(decoder: GeometryDecoder, tokens: Tensor, clock: Callabl
 @torch.no_grad()
 def _decode_through(decoder: GeometryDecoder, tokens: Tensor, resolution: int, mode: Mode) -> SparseField:
     key, value = decoder.keys_values(tokens)
-    body = field_of("solid")
+    body = field_of("solid").to(tokens.device)
 
     def query(points: Tensor) -> Tensor:
         cost = decoder(points[None], key, value)[0]
-        return body(points.cpu()).to(points.device) + 0.0 * cost
+        return body(points) + 0.0 * cost
 
     options = DecodeOptions(mode, max_points_per_call=DENSE_POINTS_PER_CALL if tokens.is_cpu else 2**17)
     return decode_field(query, BOX, resolution, level=LEVEL, device=tokens.device, options=options)

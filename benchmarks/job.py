@@ -22,7 +22,7 @@ from ai_engine.mesh import Mesh
 from ai_engine.mesh_distance import hausdorff
 from ai_engine.mesh_file import write_stl
 from benchmarks import today
-from benchmarks.measuring import Asked, Row, Table, ratio, timed
+from benchmarks.measuring import Asked, Row, Table, forget_peak, peak_bytes, ratio, timed
 from benchmarks.pictures import ellipse, held_out
 from benchmarks.published import EMBEDDED, random_pipeline
 from hy3dgen.config import HALF_EXTENT
@@ -40,6 +40,7 @@ class Seconds:
 
     asked: Asked
     stages: dict[str, float] = field(default_factory=dict)
+    peak: int = 0
 
     def of(self, stage: str, work: Callable[[], Any]) -> Any:
         self.stages[stage], result = timed(self.asked, work)
@@ -67,7 +68,7 @@ def tables(asked: Asked) -> Iterator[Table]:
     far = hausdorff(our_mesh, their_mesh) / (2 * HALF_EXTENT / resolution)
     yield Table(
         f"A job: {variant}, {steps} steps, octree {resolution}, {asked.device.type}, {asked.dtype}",
-        ("", *ours.stages, f"{asked.unit} in all", "ratio"),
+        ("", *ours.stages, f"{asked.unit} in all", "ratio", "peak, GB"),
         (_row("today", theirs, theirs), _row("ours, warm", ours, theirs)),
         f"{len(our_mesh.faces):,} faces ours, {len(their_mesh.faces):,} today's; surfaces {far:.3f} voxels apart "
         "at most (Hausdorff). "
@@ -92,8 +93,10 @@ def _one_way(
 ) -> tuple[Seconds, Mesh]:
     seconds = Seconds(asked)
     picture = ellipse() if pipeline.config.settings.model_id.startswith("hunyuan") else held_out(1)[0]
+    forget_peak(asked.device)
     with torch.no_grad():
         mesh = way(pipeline, picture, few_steps or steps, resolution, folder / "mesh.stl", seconds)
+    seconds.peak = peak_bytes(asked.device)
     return seconds, mesh
 
 
@@ -147,7 +150,7 @@ class _KnownBody(AbstractContextManager[None]):
     """The decoder is asked for its cost, a body for the logits."""
 
     def __init__(self, pipeline: Hunyuan3DDiTFlowMatchingPipeline) -> None:
-        self.vae, self.body = pipeline.vae, field_of("solid")
+        self.vae, self.body = pipeline.vae, field_of("solid").to(pipeline.device)
         self.inner = self.vae.ask_geometry or self.vae.geometry
 
     def __enter__(self) -> None:
@@ -162,8 +165,7 @@ class _KnownBody(AbstractContextManager[None]):
         self.hook.remove()
 
     def _answer(self, cost: Tensor, points: Tensor) -> Tensor:
-        body = self.body(points[0].float().cpu()).to(points.device)
-        return body[None] + 0.0 * cost.nan_to_num()
+        return self.body(points[0].float())[None] + 0.0 * cost.nan_to_num()
 
 
 def _row(name: str, one: Seconds, base: Seconds) -> Row:
@@ -172,4 +174,5 @@ def _row(name: str, one: Seconds, base: Seconds) -> Row:
         *(f"{seconds:.3f}" for seconds in one.stages.values()),
         f"{one.total:.2f}",
         ratio(base.total, one.total),
+        f"{one.peak / 1e9:.2f}",
     )

@@ -7,7 +7,7 @@ turned at random, so that nothing lines up with the lattice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -140,6 +140,10 @@ class Field:
     offset: tuple[float, float, float]
     tau: float = 0.03
     ripple: float = 0.01
+
+    def to(self, device: torch.device) -> Field:
+        """The same logits, computed there."""
+        return replace(self, rotation=self.rotation.to(device))
 
     def __call__(self, points: Tensor) -> Tensor:
         signed = self.distance((points - points.new_tensor(self.offset)) @ self.rotation.T)
