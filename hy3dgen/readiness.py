@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from hy3dgen.attention import fastest_kernel, preferring
@@ -46,11 +47,12 @@ def sample_shapes(pipeline: Hunyuan3DDiTFlowMatchingPipeline, points_per_call: i
 
 @torch.no_grad()
 def warm_up(pipeline: Hunyuan3DDiTFlowMatchingPipeline, points_per_call: int = 8000) -> None:
-    """Goes through a job once, with noise for a picture: encode, one step, tokens, one call of each fixed size."""
+    """Goes through a job once: a plain picture, noise for its tokens, one step, one call of each fixed size."""
     shapes = sample_shapes(pipeline, points_per_call)
     if pipeline.device.type == "cpu":
         few = min(CPU_TOKENS, shapes.num_latents)
         shapes = SampleShapes(few, min(CPU_TOKENS, shapes.num_context), min(2048, points_per_call))
+    pipeline.prepare_image(Image.new("RGBA", (64, 64), "grey"))
     context = _sample_context(pipeline, shapes.num_context)
     latents = pipeline.noise(torch.Generator().manual_seed(0))[:, : shapes.num_latents]
     times = torch.tensor([0.0, 1.0])
