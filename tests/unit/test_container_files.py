@@ -29,6 +29,7 @@ BASE, CPU, SCALE = "docker-compose.yml", "docker-compose.cpu.yml", "docker-compo
 NOT_OURS = {
     # Of Python, the dynamic linker's world and libraries.
     *("PATH", "HOME", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "NVIDIA_DRIVER_CAPABILITIES"),
+    *("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),  # read by the client of the bucket
     *("HF_HUB_OFFLINE", "ORT_DISABLE_TELEMETRY", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION"),
 }
 SETTINGS = {name.upper() for name in Settings.model_fields}
@@ -193,7 +194,7 @@ needs_compose = pytest.mark.skipif(
 def merged(*files: str, profiles: tuple[str, ...] = ()) -> dict[str, Any]:
     command = ["docker", "compose", *(word for file in files for word in ("-f", file))]
     chosen = [word for profile in profiles for word in ("--profile", profile)]
-    environment = {**os.environ, "POSTGRES_PASSWORD": "made-up"}
+    environment = {**os.environ, "POSTGRES_PASSWORD": "made-up", "STORE_PASSWORD": "made-up"}
     done = subprocess.run(
         [*command, *chosen, "config", "--format", "json"],
         cwd=REPOSITORY,
@@ -239,8 +240,24 @@ def test_scaled_out_api_and_workers_share_the_database_and_the_files() -> None:
     services = merged(BASE, SCALE)["services"]
     for name in ("engine", "worker"):
         assert services[name]["environment"]["DATABASE_URL"].startswith("postgresql://")
-        assert "data" in [volume["source"] for volume in services[name]["volumes"]]
+        assert services[name]["environment"]["ARTIFACTS_URL"].startswith("s3://")
     assert services["worker"]["healthcheck"] == {"disable": True}
+
+
+def test_the_bucket_of_scaled_out_services_is_the_one_that_the_store_has() -> None:
+    file = compose(SCALE)
+    settings, store = file["x-jobs"], file["services"]["store"]
+    assert settings["ARTIFACTS_URL"] == "${ARTIFACTS_URL:-s3://jobs/files}"
+    assert settings["ARTIFACTS_ENDPOINT_URL"].endswith(":-http://store:7070}")
+    assert store["volumes"] == ["store:/data/jobs"]
+    assert store["environment"]["ROOT_ACCESS_KEY"] == settings["AWS_ACCESS_KEY_ID"]
+    assert store["environment"]["ROOT_SECRET_KEY"] == settings["AWS_SECRET_ACCESS_KEY"]
+
+
+def test_scaled_out_services_share_no_disk_for_files() -> None:
+    services = compose(SCALE)["services"]
+    assert "worker-data:/data" in services["worker"]["volumes"]
+    assert "volumes" not in services["engine"], "the one of docker-compose.yml"
 
 
 # Kubernetes.
@@ -325,4 +342,16 @@ def test_pods_get_more_time_to_stop_than_jobs_get_to_drain() -> None:
 
 def test_the_settings_are_settings() -> None:
     (settings,) = (r["data"] for r in resources() if r["kind"] == "ConfigMap")
-    assert set(settings) <= SETTINGS
+    assert set(settings) <= SETTINGS | NOT_OURS
+
+
+def test_pods_share_no_disk_but_the_weights() -> None:
+    claims = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for _, spec in pods()
+        for volume in spec["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    (settings,) = (r["data"] for r in resources() if r["kind"] == "ConfigMap")
+    assert claims == {"models"}
+    assert settings["ARTIFACTS_URL"].startswith("s3://")
