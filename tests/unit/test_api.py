@@ -115,7 +115,7 @@ def test_a_bug_is_answered_as_a_problem_without_its_stack(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = opened()
-    monkeypatch.setattr("ai_engine.api.view_of", lambda record: 1 / 0)
+    monkeypatch.setattr("ai_engine.job_routes.view_of", lambda record: 1 / 0)
     job_id = client.post("/generate-3d", json=REQUEST).json()["job_id"]
 
     answer = client.get(f"/jobs/{job_id}")

@@ -1,0 +1,210 @@
+"""The routes of jobs: submit, follow, stop, run again, deliver again. Thin: the door checks, the engine works."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from ai_engine.access import KnownCaller
+from ai_engine.door import Sender
+from ai_engine.errors import (
+    DeliveryUnderWay,
+    DiskFull,
+    FileExpired,
+    InvalidField,
+    JobSucceeded,
+    NoWebhook,
+)
+from ai_engine.job import CallerId, JobStatus
+from ai_engine.job_index import JobFilter
+from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, view_of
+from ai_engine.openapi import event_stream, submission_body
+from ai_engine.problem import problems
+from ai_engine.service import (
+    OF_FILE,
+    OF_JOB,
+    OF_KEY,
+    OF_ROOM,
+    OF_SUBMISSION,
+    Connected,
+    OwnJob,
+    Service,
+    keyed_router,
+)
+from ai_engine.submission import Submission, read_submission
+from ai_engine.telemetry import event
+
+EVENTS_PAUSE_S = 15.0
+"""After this long without an event a comment keeps the connection open."""
+MAX_LISTED = 200
+DISK_FULL_RETRY_S = 60
+
+logger = logging.getLogger(__name__)
+router = keyed_router()
+_KNOWN: dict[int | str, dict[str, Any]] = {
+    200: {"model": Accepted, "description": "No new job: this one is known, and waits, runs or is over."}
+}
+
+
+@router.post(
+    "/generate-3d",
+    status_code=202,
+    openapi_extra=submission_body(),
+    responses=_KNOWN | problems(*OF_KEY, *OF_SUBMISSION),
+)
+async def generate_3d(
+    request: Request,
+    response: Response,
+    service: Connected,
+    caller: KnownCaller,
+    idempotency_key: Annotated[str | None, Header()] = None,
+    traceparent: Annotated[str | None, Header()] = None,
+) -> Accepted:
+    """Queues a job: a picture's URL in, a mesh at the webhook later."""
+    sender = Sender(caller.owner, idempotency_key, traceparent)
+    async with read_submission(request, service.settings) as submission:
+        answer = await run_in_threadpool(_submit, service, submission, sender)
+    response.headers["Location"] = answer.status_url
+    if answer.message != "queued":
+        response.status_code = 200
+    return answer
+
+
+def _check_room(service: Service, owner: str | None) -> None:
+    """Comes back when one more job of `owner` would be taken.
+
+    Raises:
+        QueueFull: as many jobs wait as are allowed to.
+        TooManyJobs: as many jobs of this owner are open as are allowed to.
+        DiskFull: there is no room for its files.
+    """
+    service.engine.check_room(owner)
+    if not service.has_disk():
+        raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)
+
+
+def _submit(service: Service, submission: Submission, sender: Sender) -> Accepted:
+    # Who comes with a key may come again, and has a place already.
+    if sender.idempotency_key is None:
+        _check_room(service, sender.owner)
+    job = service.door.admit(submission, sender)
+    if sender.idempotency_key is not None and not service.engine.has(job.job_id):
+        _check_room(service, sender.owner)
+    submitted = service.engine.submit(job)
+    event(
+        logger,
+        "job accepted" if submitted.is_new else "job known",
+        job_id=job.job_id,
+        session_id=job.session_id,
+        asset_id=job.asset_id,
+    )
+    return accepted(job.job_id, submitted)
+
+
+@router.get("/jobs/{job_id}", responses=problems(*OF_JOB))
+def get_job(record: OwnJob) -> JobView:
+    """How far the job is, and what came out."""
+    return view_of(record)
+
+
+@router.get("/jobs", responses=problems(*OF_KEY, InvalidField))
+def list_jobs(
+    service: Connected,
+    caller: KnownCaller,
+    session_id: Annotated[CallerId | None, Query(description="Only of this session.")] = None,
+    status: Annotated[JobStatus | None, Query(description="Only those that stand so.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="Most jobs on one page.")] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=256, description="`next_cursor` of the page before.")
+    ] = None,
+) -> JobList:
+    """The jobs that are known, newest first."""
+    wanted = JobFilter(session_id=session_id, status=status, owner=caller.owner)
+    return list_of(service.engine.jobs(wanted, limit, cursor))
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    status_code=202,
+    responses=_KNOWN | problems(*OF_JOB, JobSucceeded, FileExpired, *OF_ROOM),
+)
+def retry_job(record: OwnJob, response: Response, service: Connected) -> Accepted:
+    """Runs the job again, with the same options and seed, as a new job that names the first in `retry_of`.
+
+    For jobs that failed or were cancelled. The id of any attempt may be given: the latest counts, and while that
+    waits or runs it is the answer (200).
+    """
+    latest = service.engine.last_attempt(record.job)
+    if latest.status == JobStatus.SUCCEEDED:
+        raise JobSucceeded(f"Job {latest.job.job_id} has succeeded.")
+    if latest.result is None:
+        job, submitted = latest.job, service.engine.known(latest.job)
+    else:
+        _check_room(service, record.job.owner)
+        job = service.door.again(latest.job)
+        submitted = service.engine.submit(job)
+        event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
+    answer = accepted(job.job_id, submitted)
+    response.headers["Location"] = answer.status_url
+    response.status_code = 202 if submitted.is_new else 200
+    return answer
+
+
+@router.post(
+    "/jobs/{job_id}/redeliver",
+    status_code=202,
+    responses=problems(*OF_JOB, *OF_FILE, NoWebhook, DeliveryUnderWay),
+)
+def redeliver_job(record: OwnJob, service: Connected) -> JobView:
+    """Sends the webhook again, accepted or dead as it may be: the same event under the same `webhook-id`.
+
+    The attempts are counted on, and begin at once; one that was still waiting gives way.
+    """
+    artifact = record.result.artifact if record.result else None
+    if artifact is not None and not service.store.has(artifact):
+        raise FileExpired("The file is no longer kept.")
+    service.engine.redeliver(record.job)
+    event(logger, "redelivery asked for", job_id=record.job.job_id)
+    return view_of(service.engine.get(record.job.job_id))
+
+
+@router.delete("/jobs/{job_id}", status_code=202, responses=problems(*OF_JOB))
+def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
+    """Stops the job, waiting or running. A job that is over stays as it is."""
+    service.engine.cancel(job_id)
+    return view_of(service.engine.get(job_id))
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=StreamingResponse,
+    responses=event_stream() | problems(*OF_JOB),
+)
+def get_events(
+    job_id: str, service: Connected, _: OwnJob, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Server-sent events: `progress` with stage, done and total; at the end `done` with the whole job."""
+    is_number = last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit()
+    offset = int(last_event_id or 0) + 1 if is_number else 0
+    return StreamingResponse(
+        _events(service, job_id, offset),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache"},
+    )
+
+
+async def _events(service: Service, job_id: str, offset: int) -> AsyncIterator[str]:
+    async for told in service.engine.events(job_id, offset, EVENTS_PAUSE_S):
+        if told is None:
+            yield ": still here\n\n"
+            continue
+        yield f"id: {offset}\nevent: progress\ndata: {json.dumps(told)}\n\n"
+        offset += 1
+    record = await run_in_threadpool(service.engine.get, job_id)
+    yield f"event: done\ndata: {view_of(record).model_dump_json()}\n\n"

@@ -1,0 +1,122 @@
+"""What the routes of the API have in common: what they work with, whose job is meant, how each may refuse.
+
+Knows no route.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from ai_engine.access import KnownCaller, known_caller
+from ai_engine.artifacts import ArtifactStore
+from ai_engine.door import Door
+from ai_engine.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    BodyTypeUnknown,
+    CrossOrigin,
+    DiskFull,
+    FileExpired,
+    FileNotReady,
+    InvalidField,
+    JobNotFound,
+    KeyReused,
+    KeyWrong,
+    NotReady,
+    QueueFull,
+    RateExceeded,
+    TooManyJobs,
+)
+from ai_engine.job_engine import JobEngine
+from ai_engine.job_record import JobRecord
+from ai_engine.metrics import Metrics
+from ai_engine.room import has_room
+from ai_engine.settings import Settings
+from ai_engine.signed_link import Links
+
+
+@dataclass
+class Service:
+    """What the routes work with."""
+
+    settings: Settings
+    engine: JobEngine
+    door: Door
+    store: ArtifactStore
+    links: Links | None = None
+    """Known once the database is open."""
+    is_connected: bool = False
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The numbers of the whole service; the job engine is connected."""
+        return Metrics(self.settings.jobs_database_url)
+
+    def has_disk(self) -> bool:
+        """True when there is room for the files of new jobs."""
+        return has_room(self.settings.data_dir, self.settings.min_free_disk_bytes)
+
+
+def any_service(request: Request) -> Service:
+    """What the routes work with, connected to the job engine or not."""
+    service: Service = request.app.state.service
+    return service
+
+
+def connected_service(service: Annotated[Service, Depends(any_service)]) -> Service:
+    """What the routes work with.
+
+    Raises:
+        NotReady: the job engine is not connected yet.
+    """
+    if not service.is_connected:
+        raise NotReady("The service is starting.", retry_after_s=1)
+    return service
+
+
+AnyService = Annotated[Service, Depends(any_service)]
+Connected = Annotated[Service, Depends(connected_service)]
+
+
+def own_job(job_id: str, service: Connected, caller: KnownCaller) -> JobRecord:
+    """The job of the path.
+
+    Raises:
+        JobNotFound: there is no job of this id, or it is another caller's.
+    """
+    record = service.engine.get(job_id)
+    if not caller.may_see(record.job.owner):
+        raise JobNotFound(f"There is no job {job_id}.")
+    return record
+
+
+OwnJob = Annotated[JobRecord, Depends(own_job)]
+"""The job of the path, if it is the caller's."""
+
+OF_KEY = (KeyWrong, RateExceeded, NotReady)
+OF_JOB = (*OF_KEY, JobNotFound)
+OF_FILE = (FileNotReady, FileExpired)
+OF_ROOM = (QueueFull, TooManyJobs, DiskFull)
+OF_SUBMISSION = (
+    BodyTooSlow,
+    KeyReused,
+    CrossOrigin,
+    BodyTooLarge,
+    BodyTypeUnknown,
+    InvalidField,
+    *OF_ROOM,
+)
+
+
+def keyed_router() -> APIRouter:
+    """Routes that a key is needed for, where there are keys."""
+    return APIRouter(dependencies=[Depends(known_caller)])
+
+
+def open_router() -> APIRouter:
+    """Routes that anybody may ask: none tells of a job, unless the link itself is the permission."""
+    return APIRouter()

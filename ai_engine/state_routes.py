@@ -1,0 +1,89 @@
+"""The routes that tell of the service itself: alive, ready, its numbers, its licences. No key but for the numbers."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
+
+from ai_engine.access import bearer, known_caller
+from ai_engine.errors import NotReady
+from ai_engine.lease import WorkerLease, WorkerState
+from ai_engine.licences import licences_in_use
+from ai_engine.problem import problems
+from ai_engine.service import OF_KEY, AnyService, Connected, Service, open_router
+from ai_engine.service_view import Alive, Health, Licences, Readiness
+
+LEASES_UNTIL_SILENT = 2.0
+"""A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
+
+router = open_router()
+
+
+@router.get("/health", responses=problems(NotReady))
+def health(service: AnyService) -> Health:
+    """As callers poll it: answers as soon as the port is open."""
+    worker = _live_worker(service)
+    is_known = worker is not None and worker.model_id is not None
+    return Health(
+        gpu=worker.has_gpu if worker and is_known else False, model=worker.model_id if worker else None
+    )
+
+
+@router.get("/livez", responses=problems(NotReady))
+def livez() -> Alive:
+    """Alive."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses=problems() | {503: {"model": Readiness, "description": "Not ready, and why."}},
+)
+def readyz(service: AnyService) -> JSONResponse:
+    """Ready, or 503 and why not: starting, loading, busy, failed."""
+    state = _state(service)
+    return JSONResponse(Readiness(status=state).model_dump(), 200 if state == "ready" else 503)
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=problems(*OF_KEY))
+async def get_metrics(request: Request, service: Connected) -> Response:
+    """The numbers of the whole service, workers on other machines included, for Prometheus. Needs a key, unless
+    METRICS_OPEN is set.
+    """
+    if not service.settings.metrics_open:
+        await known_caller(request, await bearer(request))
+    told, media_type = await run_in_threadpool(service.metrics.exposition, request.headers.get("accept", ""))
+    return Response(told, headers={"Content-Type": media_type})
+
+
+@router.get("/licences", responses=problems(NotReady))
+def licences(service: AnyService) -> Licences:
+    """The licences of the code, and of the models in use, which hold for the meshes too."""
+    return licences_in_use(_live_worker(service), service.settings.matting_model)
+
+
+def _state(service: Service) -> str:
+    if not service.is_connected:
+        return "starting"
+    worker = _live_worker(service)
+    if worker is None:
+        lately = service.engine.workers()
+        return "failed" if lately and lately[0].state == WorkerState.FAILED else "starting"
+    if worker.state != WorkerState.READY:
+        return str(worker.state)
+    return "ready" if service.has_disk() and not service.engine.is_full() else "busy"
+
+
+def _live_worker(service: Service) -> WorkerLease | None:
+    """The worker that is furthest, of those that gave a sign of life lately."""
+    if not service.is_connected:
+        return None
+    alive = [
+        worker
+        for worker in service.engine.workers()
+        if worker.is_alive and worker.age_s < LEASES_UNTIL_SILENT * service.settings.lease_s
+    ]
+    alive.sort(key=lambda worker: worker.state != WorkerState.READY)
+    return alive[0] if alive else None
