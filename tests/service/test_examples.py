@@ -128,8 +128,16 @@ def test_the_shell_script_brings_its_api_key_and_gives_up_in_time(tmp_path: Path
 def receiver(folder: Path, secret: str) -> Iterator[str]:
     """The URL of a running examples/receiver.py that writes into `folder`."""
     port = free_port()
+    with listening([str(EXAMPLES / "receiver.py"), str(port), str(folder)], port, secret) as url:
+        yield url
+
+
+@contextmanager
+def listening(words: list[str], port: int, secret: str, folder: Path | None = None) -> Iterator[str]:
+    """The URL of a receiver that Python runs by these words, in `folder`."""
     process = subprocess.Popen(
-        [sys.executable, str(EXAMPLES / "receiver.py"), str(port), str(folder)],
+        [sys.executable, *words],
+        cwd=folder,
         env=os.environ | {"WEBHOOK_SECRET": secret},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -169,6 +177,17 @@ def test_the_receiver_keeps_the_mesh_and_its_event(
     event = json.loads((tmp_path / "received" / f"{job_id}-done.json").read_text())
     mesh = (tmp_path / "received" / f"{job_id}-a1.stl").read_bytes()
     assert event["data"]["artifact"]["sha256"] == hashlib.sha256(mesh).hexdigest()
+
+
+def test_the_least_receiver_keeps_the_mesh(house: House, outside: Outside, tmp_path: Path) -> None:
+    port = free_port()
+    words = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--port", str(port), "receiver_app:app"]
+    with listening(words, port, SECRET, tmp_path) as url:
+        job_id = house.submit(image_url=outside.url("/a.png"), webhook_url=url)
+        wait_for_delivery(house, job_id, "accepted")
+
+    mesh = (tmp_path / f"{job_id}.stl").read_bytes()
+    assert house.job(job_id)["artifact"]["sha256"] == hashlib.sha256(mesh).hexdigest()
 
 
 @pytest.mark.parametrize("form", ["multipart", "binary"])
