@@ -1,5 +1,6 @@
 # make demo    a picture to a mesh at a webhook, everything on this machine
 # make test    all that runs without a GPU or the network
+# make studio  the page at / from its source in studio/; needs npm
 # make check   format, lint, types, import contracts, tests
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +9,7 @@ IMAGE ?=
 # Tools that come with the packages are found before those of the system.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check lint format serve doctor evaluate clean
+.PHONY: studio demo test check lint format serve doctor evaluate clean
 
 .venv/serve: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -28,6 +29,11 @@ serve: .venv/serve
 
 doctor: .venv/serve
 	$(RUN) main.py doctor
+
+studio:
+	npm --prefix studio ci --no-audit --no-fund
+	npm --prefix studio run check
+	npm --prefix studio run build
 
 test: .venv/dev
 	$(RUN) -m pytest

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine import __version__, file_routes, job_routes, state_routes
+from ai_engine import __version__, file_routes, job_routes, state_routes, studio_routes
 from ai_engine.access import Access
 from ai_engine.bucket import open_store
 from ai_engine.door import Door
@@ -73,6 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
     _wrap(app, settings)
     for router in (job_routes.router, file_routes.router, file_routes.link_router, state_routes.router):
         app.include_router(router)
+    if settings.studio:
+        app.include_router(studio_routes.router)
     return app
 
 

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
         description="Where traces go, by OTLP over HTTP: http://collector:4318. Needs requirements-otel.txt. None: no "
         "traces.",
     )
+    studio: bool = Field(
+        default=True, description="Serve the studio, a page to try the service and look at its jobs, at /."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important line that is written."
     )

@@ -1,0 +1,156 @@
+// The service over HTTP: the key goes along as a header, refusals come back as Problem, silence as Unreachable.
+
+import type { Accepted, JobView, Status } from "./job";
+import type { Picture } from "./picture";
+
+export interface FieldProblem {
+  field: string;
+  detail: string;
+}
+
+/** The service refused, and said why (problem+json). */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly title: string,
+    readonly detail: string,
+    readonly fields: FieldProblem[] = [],
+    readonly retryAfterS: number | null = null,
+  ) {
+    super(detail || title);
+  }
+}
+
+/** Nobody answered. */
+export class Unreachable extends Error {
+  constructor() {
+    super("The service can't be reached.");
+  }
+}
+
+export interface Health {
+  status: string;
+  gpu: boolean;
+  model: string | null;
+}
+
+export interface JobPage {
+  jobs: JobView[];
+  next_cursor: string | null;
+}
+
+export interface JobFilter {
+  session_id?: string;
+  status?: Status;
+  limit?: number;
+  cursor?: string;
+}
+
+export class Client {
+  /** Called when a key is missing or wrong. */
+  onKeyNeeded: (problem: Problem) => void = () => {};
+
+  constructor(private readonly key: () => string | null) {}
+
+  /** Sends a job: the picture goes along as a file, or the service fetches it from its URL. */
+  async submit(options: Record<string, unknown>, picture: Picture): Promise<Accepted> {
+    if (picture.kind === "url") return this.json("POST", "/generate-3d", { ...options, image_url: picture.url });
+    const form = new FormData();
+    for (const [name, value] of Object.entries(options)) form.append(name, String(value));
+    form.append("image", picture.file, picture.name);
+    const answer = await this.checked(await this.send("POST", "/generate-3d", { body: form }));
+    return (await answer.json()) as Accepted;
+  }
+
+  job(id: string): Promise<JobView> {
+    return this.json("GET", `/jobs/${encodeURIComponent(id)}`);
+  }
+
+  jobs(filter: JobFilter): Promise<JobPage> {
+    const wanted = Object.entries(filter).filter(([, value]) => value !== undefined && value !== "");
+    return this.json("GET", `/jobs?${new URLSearchParams(wanted.map(([name, value]) => [name, String(value)]))}`);
+  }
+
+  cancel(id: string): Promise<JobView> {
+    return this.json("DELETE", `/jobs/${encodeURIComponent(id)}`);
+  }
+
+  retry(id: string): Promise<Accepted> {
+    return this.json("POST", `/jobs/${encodeURIComponent(id)}/retry`);
+  }
+
+  async redeliver(id: string): Promise<void> {
+    await this.json("POST", `/jobs/${encodeURIComponent(id)}/redeliver`);
+  }
+
+  health(): Promise<Health> {
+    return this.json("GET", "/health");
+  }
+
+  /** `ready`, or why not. */
+  async readiness(): Promise<string> {
+    const answer = await this.send("GET", "/readyz");
+    return ((await answer.json()) as { status: string }).status;
+  }
+
+  openapi(): Promise<unknown> {
+    return this.json("GET", "/openapi.json");
+  }
+
+  /** A file of a job: `mesh`, `cutout.png`, `preview.png`. */
+  async file(id: string, name: string, signal?: AbortSignal): Promise<Blob> {
+    const path = `/jobs/${encodeURIComponent(id)}/${name}`;
+    const answer = await this.checked(await this.send("GET", path, signal ? { signal } : {}));
+    try {
+      return await answer.blob();
+    } catch {
+      throw new Unreachable();
+    }
+  }
+
+  /** The open stream of a job's events, from the one after `lastEventId` on. */
+  async events(id: string, lastEventId: string | null, signal: AbortSignal): Promise<Response> {
+    const headers: Record<string, string> = { Accept: "text/event-stream" };
+    if (lastEventId !== null) headers["Last-Event-ID"] = lastEventId;
+    return this.checked(await this.send("GET", `/jobs/${encodeURIComponent(id)}/events`, { headers, signal }));
+  }
+
+  private async json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const init: RequestInit =
+      body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+    const answer = await this.checked(await this.send(method, path, init));
+    return (answer.status === 204 ? null : await answer.json()) as T;
+  }
+
+  private async send(method: string, path: string, init: RequestInit = {}): Promise<Response> {
+    const headers = new Headers(init.headers);
+    const key = this.key();
+    if (key) headers.set("Authorization", `Bearer ${key}`);
+    try {
+      return await fetch(path, { ...init, method, headers, credentials: "same-origin" });
+    } catch (error) {
+      if (init.signal?.aborted) throw error;
+      throw new Unreachable();
+    }
+  }
+
+  private async checked(answer: Response): Promise<Response> {
+    if (answer.ok) return answer;
+    const problem = await problemOf(answer);
+    if (problem.status === 401) this.onKeyNeeded(problem);
+    throw problem;
+  }
+}
+
+async function problemOf(answer: Response): Promise<Problem> {
+  const told = (await answer.json().catch(() => ({}))) as {
+    code?: string;
+    title?: string;
+    detail?: string;
+    errors?: FieldProblem[];
+  };
+  const retryAfterS = Number(answer.headers.get("Retry-After")) || null;
+  const title = told.title ?? `The service answered ${answer.status}`;
+  return new Problem(answer.status, told.code ?? "unknown", title, told.detail ?? "", told.errors ?? [], retryAfterS);
+}

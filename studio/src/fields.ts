@@ -1,0 +1,59 @@
+// The fields of a request, read from the service's own OpenAPI document: names, limits, defaults and words have one
+// source, and a field that the service learns appears here by itself.
+
+export interface Field {
+  name: string;
+  kind: "choice" | "boolean" | "integer" | "number" | "text";
+  choices: string[];
+  default: unknown;
+  minimum: number | null;
+  maximum: number | null;
+  description: string;
+}
+
+type Schema = {
+  $ref?: string;
+  type?: string;
+  enum?: unknown[];
+  anyOf?: Schema[];
+  default?: unknown;
+  minimum?: number;
+  maximum?: number;
+  description?: string;
+  properties?: Record<string, Schema>;
+};
+
+interface Document {
+  paths: Record<string, { post?: { requestBody?: { content: Record<string, { schema: Schema }> } } }>;
+}
+
+/** The fields of `POST /generate-3d`, in the order of the document. */
+export function fieldsOf(document: unknown): Field[] {
+  const body = (document as Document).paths["/generate-3d"]?.post?.requestBody?.content["application/json"];
+  const schema = resolved(document, body?.schema ?? {});
+  return Object.entries(schema.properties ?? {}).map(([name, one]) => fieldOf(document, name, one));
+}
+
+function fieldOf(document: unknown, name: string, schema: Schema): Field {
+  const all = [schema, ...(schema.anyOf ?? [])].map((one) => resolved(document, one));
+  const found = <K extends keyof Schema>(key: K): Schema[K] | undefined => all.find((one) => one[key] !== undefined)?.[key];
+  const choices = (found("enum") ?? []).map(String);
+  const type = all.find((one) => one.type && one.type !== "null")?.type;
+  const kind = choices.length ? "choice" : type === "boolean" || type === "integer" || type === "number" ? type : "text";
+  return {
+    name,
+    kind,
+    choices,
+    default: schema.default ?? null,
+    minimum: found("minimum") ?? null,
+    maximum: found("maximum") ?? null,
+    description: schema.description ?? "",
+  };
+}
+
+function resolved(document: unknown, schema: Schema): Schema {
+  if (!schema.$ref?.startsWith("#/")) return schema;
+  const path = schema.$ref.slice(2).split("/");
+  const target = path.reduce<unknown>((at, name) => (at as Record<string, unknown>)?.[name], document);
+  return { ...(target as Schema), ...schema };
+}

@@ -1,0 +1,260 @@
+// Puts the page together: what is composed on the left, one or two jobs in the middle, what is known of them on the
+// right, the jobs of late below.
+
+import { Keyring, ServiceState } from "./access";
+import { Client } from "./api";
+import { Composer, type Sent, type Shared } from "./composer";
+import { Deliveries } from "./deliveries";
+import { byId, copyText, el, saveFile, setText } from "./dom";
+import { type Accepted, type Format, isOver, STATUS_WORDS } from "./job";
+import { JobTrack } from "./job_track";
+import { Pane } from "./pane";
+import type { Picture } from "./picture";
+import { Recent } from "./recent";
+import { Report } from "./report";
+import { spoken, Stages } from "./stages";
+import { watchTheme } from "./theme";
+import { Toolbar } from "./toolbar";
+import type { Pose } from "./viewer";
+
+const CLOCK_MS = 250;
+const TITLE = "AI Engine Studio";
+
+class Studio {
+  private readonly keys = new Keyring();
+  private readonly client = new Client(() => this.keys.key);
+  private readonly service = new ServiceState(this.client);
+  private readonly composer = new Composer(this.client, () => this.keys.key !== null);
+  private readonly panes = [this.makePane("A"), this.makePane("B")] as const;
+  private readonly toolbar = new Toolbar(byId("toolbar"), () => this.panes.forEach((pane) => pane.viewer?.home()));
+  private readonly stages = new Stages();
+  private readonly report = new Report();
+  private readonly deliveries = new Deliveries(() => void this.redeliver());
+  private readonly recent: Recent;
+  /** What the jobs that were sent from here were asked with. */
+  private readonly sent = new Map<string, Sent>();
+  private focused: Pane = this.panes[0];
+
+  constructor() {
+    this.recent = new Recent(this.client, { open: (id) => this.open(id, this.panes[0]), openBeside: (id) => this.openBeside(id) });
+    this.client.onKeyNeeded = (problem) => this.keys.ask(problem);
+    this.keys.onChange = () => this.reload();
+    this.composer.onAccepted = (accepted, picture, isBeside) => this.accepted(accepted, picture, isBeside);
+    this.composer.shared = () => this.shared();
+    this.toolbar.onChange = (look) => this.panes.forEach((pane) => pane.apply(look));
+    byId("panes").append(...this.panes.map((pane) => pane.element));
+    byId("inspector").append(this.stages.element, this.report.element, this.deliveries.element);
+  }
+
+  start(): void {
+    watchTheme(() => this.panes.forEach((pane) => pane.viewer?.paint()));
+    for (const button of document.querySelectorAll<HTMLElement>("[data-close]")) {
+      button.addEventListener("click", () => button.closest("dialog")!.close());
+    }
+    byId("help-button").addEventListener("click", () => byId<HTMLDialogElement>("help-dialog").showModal());
+    document.addEventListener("keydown", (event) => this.key(event));
+    window.addEventListener("hashchange", () => this.openLinked());
+    setInterval(() => this.stages.tick(this.focused.track), CLOCK_MS);
+    this.openLinked();
+    this.render();
+    this.reload();
+  }
+
+  private reload(): void {
+    void this.service.look();
+    void this.composer.load();
+    void this.recent.refresh();
+    for (const pane of this.panes) if (pane.track?.connection.kind === "refused") this.open(pane.track.id, pane);
+  }
+
+  private makePane(name: "A" | "B"): Pane {
+    const pane: Pane = new Pane(name, {
+      close: () => this.close(pane),
+      focus: () => this.focus(pane),
+      turned: (pose) => this.turned(pane, pose),
+      download: (button) => void this.download(pane, button),
+      copyLink: (button) => void this.copyLink(pane, button),
+      cancel: () => void this.attempt(() => pane.track!.cancel()),
+      remake: (format) => void this.remake(pane, format),
+      retry: () => void this.attempt(async () => this.open((await this.client.retry(pane.track!.id)).job_id, pane)),
+    });
+    return pane;
+  }
+
+  private accepted(accepted: Accepted, sent: Sent, isBeside: boolean): void {
+    this.sent.set(accepted.job_id, sent);
+    const [a, b] = this.panes;
+    if (!isBeside) this.close(b);
+    this.open(accepted.job_id, isBeside ? b : a, accepted);
+    void this.recent.refresh();
+    if (window.matchMedia("(max-width: 760px)").matches) byId("panes").scrollIntoView({ block: "start" });
+  }
+
+  /** Opens a job in a pane, in place of what is there. */
+  private open(id: string, pane: Pane, accepted: Accepted | null = null): void {
+    const track = new JobTrack(this.client, id, accepted);
+    let wasOver: boolean | null = null;
+    track.onChange = () => {
+      const over = track.view !== null && isOver(track.view.status);
+      if (wasOver === false && over) void this.recent.refresh();
+      wasOver = over;
+      this.changed(pane);
+    };
+    pane.open(track);
+    this.focus(pane);
+    void track.start();
+    this.remember();
+    this.changed(pane);
+  }
+
+  private openBeside(id: string): void {
+    const [a, b] = this.panes;
+    this.open(id, a.track ? b : a);
+  }
+
+  /** Closes a pane; what was beside it moves up. */
+  private close(pane: Pane): void {
+    const [a, b] = this.panes;
+    const moved = pane === a ? (b.track?.id ?? null) : null;
+    if (pane === a) b.open(null);
+    pane.open(null);
+    this.focused = a;
+    if (moved) this.open(moved, a);
+    this.remember();
+    this.render();
+  }
+
+  private focus(pane: Pane): void {
+    if (this.focused === pane || !pane.track) return;
+    this.focused = pane;
+    this.render();
+  }
+
+  private changed(pane: Pane): void {
+    const hadMesh = pane.viewer !== null;
+    pane.render();
+    if (!hadMesh && pane.viewer) {
+      const other = this.panes.find((one) => one !== pane)?.viewer;
+      if (other) pane.viewer.setPose(other.pose());
+    }
+    this.render();
+    if (pane.track) setText(byId("spoken"), spoken(pane.track));
+    const view = this.panes[0].track?.view;
+    document.title = view ? `${view.asset_id}, ${STATUS_WORDS[view.status].toLowerCase()} · ${TITLE}` : TITLE;
+  }
+
+  private render(): void {
+    const [a, b] = this.panes;
+    const { track } = this.focused;
+    b.element.hidden = b.track === null;
+    byId("panes").classList.toggle("is-two", b.track !== null);
+    for (const pane of this.panes) pane.element.classList.toggle("is-focused", b.track !== null && pane === this.focused);
+    this.stages.render(track);
+    this.report.render(this.panes.flatMap(({ name, track: one }) => (one?.view ? [{ name, job: one.view }] : [])));
+    this.deliveries.render(track?.view ?? null);
+    this.toolbar.render(this.panes.filter((pane) => pane.viewer).map((pane) => pane.track!.view!.artifact!.units));
+    this.composer.refresh();
+    this.recent.mark([a, b].flatMap((pane) => pane.track?.id ?? []));
+  }
+
+  private turned(turnedPane: Pane, pose: Pose): void {
+    for (const pane of this.panes) if (pane !== turnedPane) pane.viewer?.setPose(pose);
+  }
+
+  /** What a job beside A has in common with it. */
+  private shared(): Shared | null {
+    const track = this.panes[0].track;
+    const picture = track && this.pictureOf(track);
+    const seed = track?.view?.options["seed"];
+    return picture && seed !== undefined ? { picture, seed, asset_id: track.view!.asset_id } : null;
+  }
+
+  /** The picture that was sent from here; of other jobs the cut-out, which the service still has. */
+  private pictureOf(track: JobTrack): Picture | null {
+    const sent = this.sent.get(track.id)?.picture;
+    return sent ?? (track.cutout && { kind: "file", file: track.cutout, name: `${track.view!.asset_id}.png` });
+  }
+
+  /** A new job that differs in its format alone, as far as is known what the first was asked with. */
+  private async remake({ track }: Pane, format: Format): Promise<void> {
+    const picture = track && this.pictureOf(track);
+    const view = track?.view;
+    if (!picture || !view) return;
+    const asUsed = Object.entries(view.options).filter(([name, value]) => this.composer.knows(name) && value !== null);
+    const options = this.sent.get(track.id)?.options ?? Object.fromEntries(asUsed);
+    const names = { session_id: view.session_id, asset_id: view.asset_id };
+    await this.composer.send({ ...options, ...names, seed: view.options["seed"], format }, picture, true);
+  }
+
+  private async download({ track }: Pane, button: HTMLElement): Promise<void> {
+    const artifact = track?.view?.artifact;
+    if (!track || !artifact) return;
+    await this.attempt(async () => {
+      const bytes = track.mesh ? new Blob([track.mesh], { type: artifact.media_type }) : await this.client.file(track.id, "mesh");
+      const isSame = await hasSha256(bytes, artifact.sha256);
+      if (isSame === false) throw new Error("The file that came is not the one that was made: its sha256 is another.");
+      saveFile(bytes, artifact.filename);
+      button.title = isSame ? `sha256 ${artifact.sha256}, checked` : "";
+    });
+  }
+
+  private async copyLink({ track }: Pane, button: HTMLElement): Promise<void> {
+    const link = `${location.origin}/#job=${track!.id}`;
+    if (await copyText(link)) setText(button, "Copied");
+    else window.prompt("Link to the job", link);
+    setTimeout(() => setText(button, "Copy link"), 1500);
+  }
+
+  private async redeliver(): Promise<void> {
+    const { track } = this.focused;
+    if (!track) return;
+    await this.attempt(async () => {
+      await this.client.redeliver(track.id);
+      await track.watchDelivery();
+    });
+  }
+
+  /** Does it; what goes wrong is said in words. */
+  private async attempt(act: () => Promise<unknown> | unknown): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      const toast = el("p", { class: "toast", role: "alert" }, (error as Error).message);
+      byId("toasts").replaceChildren(toast);
+      setTimeout(() => toast.remove(), 8000);
+    }
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      void this.composer.submit(event.shiftKey);
+    }
+    const isViewer = event.target instanceof HTMLCanvasElement;
+    if (isViewer && !event.ctrlKey && !event.metaKey && !event.altKey) this.toolbar.key(event.key.toLowerCase());
+  }
+
+  private remember(): void {
+    const open = this.panes.flatMap((pane) => pane.track?.id ?? []);
+    const hash = open.map((id, at) => `${at === 0 ? "job" : "with"}=${id}`).join("&");
+    history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
+  }
+
+  private openLinked(): void {
+    const linked = new URLSearchParams(location.hash.slice(1));
+    const [a, b] = this.panes;
+    for (const [name, pane] of [["job", a], ["with", b]] as const) {
+      const id = linked.get(name);
+      if (id && pane.track?.id !== id) this.open(id, pane);
+    }
+  }
+}
+
+/** Null where the page may not compute it (plain http from another machine). */
+async function hasSha256(bytes: Blob, sha256: string): Promise<boolean | null> {
+  if (!globalThis.crypto?.subtle) return null;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await bytes.arrayBuffer()));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("") === sha256;
+}
+
+new Studio().start();
