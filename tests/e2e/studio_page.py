@@ -1,0 +1,120 @@
+"""The studio in a real browser, as the tests use it: Debian's Chromium, watched for what it must not do."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+Picture = NDArray[np.uint8]
+CHROMIUM = shutil.which("chromium")
+DEADLINE_MS = 240_000
+"""Long, since it only passes where something is broken."""
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@dataclass
+class Studio:
+    """One open page of the studio."""
+
+    page: Page
+    origin: str
+    errors: list[str] = field(default_factory=list)
+    """What the console said went wrong."""
+    outside: list[str] = field(default_factory=list)
+    """Addresses of others that were asked for something."""
+
+    @classmethod
+    def open(cls, browser: Browser, origin: str, *, fragment: str = "", **context: Any) -> Studio:
+        """The page, loaded, with its options laid out."""
+        page = browser.new_context(**{"viewport": {"width": 1120, "height": 680}} | context).new_page()
+        page.set_default_timeout(DEADLINE_MS)
+        studio = cls(page, origin)
+        page.on("console", studio._heard)
+        page.on("pageerror", lambda error: studio.errors.append(str(error)))
+        page.on("request", studio._asked)
+        page.goto(f"{origin}/{fragment}")
+        page.locator("#service-state[data-state=ready]").wait_for()
+        page.locator(".option").first.wait_for()
+        return studio
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((self.origin, "blob:", "data:")):
+            self.outside.append(request.url)
+
+    def drop(self, picture: bytes, name: str = "chair.png") -> None:
+        """Drops a file on the page."""
+        files = self.page.evaluate_handle(
+            """([bytes, name]) => {
+                const files = new DataTransfer();
+                files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+                return files;
+            }""",
+            [list(picture), name],
+        )
+        self.page.dispatch_event("#drop", "drop", {"dataTransfer": files})
+        self.page.locator("#drop img").wait_for()
+
+    def fill(self, **options: object) -> None:
+        """Sets options by the API's names."""
+        for name, value in options.items():
+            control = self.page.locator(f"#options [name={name}]").first
+            self.page.locator(f"details:not([open]):has([name={name}]) > summary").evaluate_all(
+                "all => all.forEach(one => one.click())"
+            )
+            if control.get_attribute("type") == "radio":
+                self.page.locator(f"#options label:has([name={name}][value='{value}'])").click()
+            elif control.get_attribute("type") == "checkbox":
+                control.set_checked(bool(value))
+            else:
+                control.fill(str(value))
+
+    def generate(self) -> str:
+        """Sends the job; its id."""
+        with self.page.expect_response(lambda answer: answer.url.endswith("/generate-3d")) as sent:
+            self.page.get_by_role("button", name="Generate", exact=True).click()
+        answer = sent.value
+        assert answer.status == 202, answer.text()
+        return str(answer.json()["job_id"])
+
+    def shape(self, which: int = 0) -> Any:
+        """The canvas of pane A (0) or B (1), once there is a mesh on it."""
+        canvas = self.page.locator(".pane").nth(which).locator("canvas")
+        canvas.wait_for()
+        return canvas
+
+    def picture_of(self, locator: Any) -> Picture:
+        """What is seen there (height, width, RGB), once two looks at it are the same."""
+        before = b""
+        for _ in range(60):
+            after = locator.screenshot()
+            if after == before:
+                break
+            before = after
+            self.page.wait_for_timeout(100)
+        return np.asarray(Image.open(io.BytesIO(before)).convert("RGB"))
+
+    def save(self, path: Path) -> None:
+        """A screenshot of the window."""
+        path.write_bytes(self.page.screenshot())
+
+
+def difference(one: Picture, other: Picture) -> float:
+    """Share of the pixels that are not the same in both."""
+    return float((one != other).any(axis=-1).mean())
+
+
+def num_colours(picture: Picture) -> int:
+    """How many different colours there are."""
+    return len(np.unique(picture.reshape(-1, 3), axis=0))
