@@ -135,14 +135,13 @@ class JobEngine:
         Raises:
             KeyReused: a job of this id exists, and its request was another one.
         """
-        with self._lock:
-            position = self._num_queued() + 1
-            try:
-                with self._index.entering(job) as connection:
-                    self._client.enqueue_in_transaction(connection, _generate_options(job), job.to_dict())
-            except error.DBOSWorkflowIDInUseError:
-                return self.known(job)
-            self._queued = position
+        with self._lock:  # Not round what follows: Postgres writes many at once.
+            position = self._queued = self._num_queued() + 1
+        try:
+            with self._index.entering(job) as connection:
+                self._client.enqueue_in_transaction(connection, _generate_options(job), job.to_dict())
+        except error.DBOSWorkflowIDInUseError:
+            return self.known(job)
         return Submitted(is_new=True, queue_position=position, eta_s=self._eta_s(position))
 
     def get(self, job_id: str) -> JobRecord:
