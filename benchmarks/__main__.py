@@ -9,9 +9,10 @@ compile      what compiling brings
 start        imports, port, reading a checkpoint, the first job against a warm one
 memory       the most memory while loading and working, on small cards too
 throughput   jobs an hour of the whole service against its device stages alone
+service      the device's share, a submission, a long queue, memory (benchmarks.service)
 cpu          the embedded model on one core: where the time goes
 
-Without names all but `decode` and `finish`, which take long. What needs a GPU says so where there is none.
+Without names all but `decode`, `finish` and `service`, which take long. What needs a GPU says so where there is none.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from benchmarks.predictions import PREDICTIONS
 
 OWN = ("denoise", "job", "options", "compile", "start", "memory", "throughput", "cpu")
 MODULES = {name: name for name in OWN} | {"compile": "compiling"}
-DELEGATED = ("decode", "finish")
+DELEGATED = ("decode", "finish", "service")
 
 
 def main() -> None:
