@@ -19,6 +19,7 @@ from service.house import cut_out_png
 import main
 from ai_engine.api import create_app
 from ai_engine.errors import StartupError
+from ai_engine.keys import configured, new_key
 from ai_engine.settings import Settings
 from ai_engine.worker import run_worker
 
@@ -40,8 +41,9 @@ def opened(tmp_path: Path) -> Iterator[Open]:
         client.__enter__()
         clients.append(client)
         ends_at = time.monotonic() + 60
-        while client.get("/jobs/none").status_code == 503:
+        while not client.app.state.service.is_connected:  # type: ignore[attr-defined]
             assert time.monotonic() < ends_at, "the database did not open"
+            time.sleep(0.01)
         return client
 
     yield open_api
@@ -257,3 +259,45 @@ def test_whoever_comes_again_with_a_key_is_answered_though_the_queue_is_full(ope
 
     assert (first.status_code, again.status_code, new.status_code) == (202, 200, 429)
     assert first.json()["job_id"] == again.json()["job_id"]
+
+
+def test_a_link_needs_no_key_and_everything_else_of_a_job_does(opened: Open) -> None:
+    key = new_key()
+    client = opened(api_keys=configured("shop", key), link_secret="mine", public_url="http://mesh.test")
+    mine = {"Authorization": f"Bearer {key}"}
+    job_id = client.post("/generate-3d", json=REQUEST, headers=mine).json()["job_id"]
+    links = client.app.state.service.links  # type: ignore[attr-defined]
+
+    def asked(job: str) -> str:
+        path = links.url(job, "a.stl", time.time()).removeprefix("http://mesh.test")
+        return client.get(path).json()["code"]
+
+    assert asked(job_id) == "not_ready", "the link is let in, and there is no mesh yet"
+    assert asked("0" * 32) == "expired"
+    assert (
+        client.get(f"/files/{job_id}/a.stl?expires=9999999999&signature=x").json()["code"] == "link_invalid"
+    )
+    for method, route in [
+        ("GET", f"/jobs/{job_id}"),
+        ("GET", "/jobs"),
+        ("GET", f"/jobs/{job_id}/mesh"),
+        ("GET", f"/jobs/{job_id}/cutout.png"),
+        ("POST", f"/jobs/{job_id}/retry"),
+        ("POST", f"/jobs/{job_id}/redeliver"),
+    ]:
+        assert client.request(method, route).status_code == 401
+        assert client.request(method, route, headers=mine).status_code != 401
+
+
+def test_the_list_and_retries_are_of_ones_own_jobs_alone(opened: Open) -> None:
+    shop, press = new_key(), new_key()
+    client = opened(api_keys=f"{configured('shop', shop)},{configured('press', press)}")
+    mine, other = ({"Authorization": f"Bearer {key}"} for key in (shop, press))
+    job_id = client.post("/generate-3d", json=REQUEST, headers=mine).json()["job_id"]
+    client.delete(f"/jobs/{job_id}", headers=mine)
+
+    assert client.post(f"/jobs/{job_id}/retry", headers=other).status_code == 404
+    again = client.post(f"/jobs/{job_id}/retry", headers=mine).json()["job_id"]
+
+    assert client.get("/jobs", headers=other).json()["jobs"] == []
+    assert [job["job_id"] for job in client.get("/jobs", headers=mine).json()["jobs"]] == [again, job_id]
