@@ -18,7 +18,8 @@ from typing import BinaryIO
 from ai_engine.addresses import AddressForbidden, AddressPolicy
 from ai_engine.artifacts import READ_BYTES, ArtifactStore
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, JobError, UnreadableImage
-from ai_engine.job import Artifact, Job, JobRequest, JobWishes
+from ai_engine.job import Artifact, Job
+from ai_engine.job_request import JobRequest, JobWishes
 from ai_engine.settings import Settings
 from ai_engine.submission import Submission
 

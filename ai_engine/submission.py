@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, CrossOrigin, InvalidField
-from ai_engine.job import MAX_REQUEST_BYTES, JobRequest, JobWishes
+from ai_engine.job_request import MAX_REQUEST_BYTES, JobRequest, JobWishes
 from ai_engine.settings import Settings
 
 PICTURE_PART = "image"

@@ -12,7 +12,8 @@ import uuid
 from hashlib import sha256
 from typing import Any
 
-from ai_engine.job import MEDIA_TYPES, JobEvent, WebhookFormat, rfc3339
+from ai_engine.job import MEDIA_TYPES, WebhookFormat, rfc3339
+from ai_engine.job_event import JobEvent
 from ai_engine.settings import Settings
 from ai_engine.webhook import Delivery, MeshFile, Outcome
 from ai_engine.workflows import open_sender

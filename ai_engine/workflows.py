@@ -30,8 +30,9 @@ from ai_engine.errors import (
     StoreUnavailable,
 )
 from ai_engine.guarded_http import GuardedClient
-from ai_engine.job import Artifact, Job, JobEvent, JobResult, JobStatus, Stage
+from ai_engine.job import Artifact, Job, JobResult, JobStatus, Stage
 from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_options
+from ai_engine.job_event import JobEvent
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.policies import webhook_policy
 from ai_engine.room import has_room

@@ -9,7 +9,7 @@ from typing import Any
 from sample_job import job
 
 from ai_engine.artifacts import LocalStore
-from ai_engine.job import JobEvent
+from ai_engine.job_event import JobEvent
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links
 from ai_engine.workflows import Mailroom, _delivery, open_sender

@@ -1,0 +1,80 @@
+"""What a webhook is told when a job has ended: one event, small and the same on every attempt. Sends nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ai_engine.errors import JobCancelled
+from ai_engine.job import MEDIA_TYPES, Job, JobResult, rfc3339
+
+MAX_EVENT_BYTES = 4096
+MAX_DETAIL_CHARS = 300
+_LEAST_NEEDED = ("print", "timings_s", "options", "model")
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """What a webhook is told when a job has ended; the same on every attempt until it is asked for again."""
+
+    type: str
+    """generation.succeeded, generation.failed or generation.cancelled."""
+    timestamp: str
+    """When the job ended, RFC 3339 in UTC."""
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, job: Job, result: JobResult, ended_at_s: float) -> JobEvent:
+        """The event that tells of `result`."""
+        about = {"job_id": job.job_id, "session_id": job.session_id, "asset_id": job.asset_id}
+        if result.failure is not None:
+            kind = "cancelled" if result.failure.code == JobCancelled.code else "failed"
+            error = asdict(result.failure) | {"detail": result.failure.detail[:MAX_DETAIL_CHARS]}
+            ending: dict[str, Any] = {"status": kind, "error": error}
+        else:
+            kind, ending = "succeeded", {"status": "completed", **described(job, result)}
+        facts = {"timings_s": result.timings_s, "options": result.options, "model": result.model}
+        return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | facts)
+
+    def to_json(self, url: str | None = None) -> str:
+        """Compact ASCII JSON below 4 kB: what is signed. `url` is where the file is had.
+
+        What would not fit is left out, the least needed first, and named in `left_out`.
+        """
+        data = dict(self.data)
+        if url is not None and "artifact" in data:
+            data["artifact"] = data["artifact"] | {"url": url}
+        for name in (None, *_LEAST_NEEDED):
+            if name is not None and data.pop(name, None):
+                data["left_out"] = [*data.get("left_out", []), name]
+            text = json.dumps(asdict(self) | {"data": data}, separators=(",", ":"))
+            if len(text) < MAX_EVENT_BYTES:
+                break
+        return text
+
+    @classmethod
+    def from_json(cls, text: str) -> JobEvent:
+        """The event that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def described(job: Job, result: JobResult) -> dict[str, Any]:
+    """The file and the mesh in it, as the caller is told; nothing when there is none."""
+    if result.artifact is None or result.mesh is None:
+        return {}
+    mesh = result.mesh
+    artifact = {
+        "format": mesh.format,
+        "media_type": MEDIA_TYPES[mesh.format],
+        "size": result.artifact.size,
+        "sha256": result.artifact.sha256,
+        "filename": job.file_name,
+        "faces": mesh.faces,
+        "units": mesh.units,
+        "bbox": [round(side, 4) for side in mesh.bbox],
+    }
+    if result.preview is not None:
+        preview = {"media_type": "image/png", "size": result.preview.size, "sha256": result.preview.sha256}
+        artifact["preview"] = preview
+    return {"artifact": artifact, "print": mesh.print}

@@ -1,0 +1,170 @@
+"""What a caller may ask for, field by field with its bounds: the one place where they stand. Knows no HTTP."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ai_engine.job import (
+    CallerId,
+    DecodeMode,
+    JobOptions,
+    MeshFormat,
+    PrintOptions,
+    RemoveBackground,
+    WebhookFormat,
+)
+
+MAX_SEED = 2**63 - 1
+MAX_DRAWN_SEED = 2**53 - 1
+"""JavaScript reads it back unharmed."""
+MAX_REQUEST_BYTES = 64 * 1024
+"""A request without an embedded picture."""
+
+OCTREE_RESOLUTION = {"draft": 128, "standard": 256, "high": 384, "max": 512}
+"""Cells per side that each quality asks for."""
+
+Quality = Literal["draft", "standard", "high", "max"]
+
+
+class JobWishes(BaseModel):
+    """What a caller asks for, but for the picture. Checked; unknown fields are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session_id: CallerId = Field(description="The caller's own name for the session.", examples=["s1"])
+    asset_id: CallerId = Field(
+        description="The caller's own name for the result; becomes the file's name.", examples=["a1"]
+    )
+    webhook_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8192,
+        description="Where the mesh goes. None: poll the job instead.",
+        examples=["https://example.com/webhook"],
+    )
+    webhook_format: WebhookFormat | None = Field(
+        default=None,
+        description="Form of the delivery; the service's setting unless given. multipart: a form with the file; "
+        "binary: the file's bytes; link: the event alone, with a link to the file.",
+    )
+    upload_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8192,
+        description="A presigned URL that the file is PUT to; the webhook then carries the event alone.",
+        examples=["https://bucket.example.com/a1.stl?X-Amz-Signature=..."],
+    )
+    num_inference_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Steps from noise to shape; the model's own number unless given.",
+    )
+    guidance_scale: float = Field(
+        default=5.0, ge=0, le=20, description="How closely the picture is followed."
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_SEED,
+        description="Same seed, model and options: same mesh. Drawn unless given.",
+    )
+    quality: Quality = Field(
+        default="standard",
+        description="Cells per side: 128, 256, 384 or 512. A compact shape then has some 90,000, 360,000, 820,000 "
+        "or 1,450,000 faces; as STL 4.5, 18, 41 or 72 MB.",
+    )
+    octree_resolution: int | None = Field(
+        default=None, ge=32, le=1024, description="Cells per side; wins over quality."
+    )
+    mc_level: float = Field(
+        default=-1 / 512, ge=-10, le=10, description="The value of the field at the surface."
+    )
+    num_chunks: int = Field(
+        default=8000, ge=100, le=1_000_000, description="Points asked of the field in one call."
+    )
+    bounds: float = Field(
+        default=1.01, ge=0.1, le=4, description="Half the side of the cube that is searched."
+    )
+    decode_mode: DecodeMode = Field(
+        default="strict",
+        description="Both give the dense surface wherever they touch it. strict begins on a lattice so fine that no "
+        "separate part can hide between its points, as far as the field tells; fast begins coarser, asks half as "
+        "much, and may overlook separate parts smaller than the distance at which the field saturates.",
+    )
+    remove_background: RemoveBackground = Field(
+        default="auto", description="auto: not where the picture brings a useful alpha channel."
+    )
+    format: MeshFormat = Field(
+        default="stl",
+        description="Format of the mesh file. glb is in metres with Y up, as that format wants it.",
+    )
+    target_faces: int | None = Field(
+        default=None,
+        ge=100,
+        le=5_000_000,
+        description="Most faces wanted. Faces are taken away where they matter least; the surface stays closed.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=10_000,
+        le=1_000_000_000,
+        description="Largest file wanted; faces are taken away until it fits.",
+    )
+    height_mm: float | None = Field(
+        default=None,
+        ge=1,
+        le=2000,
+        description="Given: millimetres, Z up, standing on z = 0, this tall. Else raw model units, Y up.",
+    )
+    flat_base: bool = Field(
+        default=False, description="Cut off a little at the bottom, so that it stands flat."
+    )
+    require_printable: bool = Field(
+        default=False, description="Rather fail with not_printable than deliver a mesh that can't be printed."
+    )
+    priority: int = Field(default=0, ge=-10, le=10, description="Lower first.")
+    timeout_s: int | None = Field(
+        default=None, ge=1, le=3600, description="Seconds for the whole job, from the start of work."
+    )
+
+    def options(self) -> JobOptions:
+        """The request's wishes for the shape, with a seed drawn where none was given."""
+        return JobOptions(
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            seed=secrets.randbelow(MAX_DRAWN_SEED + 1) if self.seed is None else self.seed,
+            octree_resolution=self.octree_resolution or OCTREE_RESOLUTION[self.quality],
+            mc_level=self.mc_level,
+            num_chunks=self.num_chunks,
+            bounds=self.bounds,
+            decode_mode=self.decode_mode,
+        )
+
+    def print_options(self) -> PrintOptions:
+        """The request's wishes for the finished mesh."""
+        return PrintOptions(
+            height_mm=self.height_mm,
+            flat_base=self.flat_base,
+            target_faces=self.target_faces,
+            max_bytes=self.max_bytes,
+            require_printable=self.require_printable,
+        )
+
+
+class JobRequest(JobWishes):
+    """What a caller asks for, with the picture's URL."""
+
+    image_url: str = Field(
+        min_length=1,
+        description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
+        examples=["https://example.com/chair.png"],
+    )
+
+    @property
+    def has_embedded_picture(self) -> bool:
+        """True when the URL is the picture."""
+        return self.image_url[:5].lower() == "data:"
