@@ -1,6 +1,7 @@
 # make demo    a picture to a mesh at a webhook, everything on this machine
 # make test    all that runs without a GPU or the network
 # make studio  the page at / from its source in studio/; needs npm
+# make fuzz    odd inputs for the API and the parsers, for as long as it takes (in `make test` for seconds)
 # make check   format, lint, types, import contracts, tests
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ IMAGE ?=
 # Tools that come with the packages are found before those of the system.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: studio demo test check lint format serve doctor evaluate clean
+.PHONY: studio demo test fuzz check lint format serve doctor evaluate clean
 
 .venv/serve: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -37,6 +38,9 @@ studio:
 
 test: .venv/dev
 	$(RUN) -m pytest
+
+fuzz: .venv/dev
+	FUZZ=long $(RUN) -m pytest tests/fuzz
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
