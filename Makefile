@@ -2,15 +2,18 @@
 # make test    all that runs without a GPU or the network
 # make studio  the page at / from its source in studio/; needs npm
 # make fuzz    odd inputs for the API and the parsers, for as long as it takes (in `make test` for seconds)
+# make chaos   half an hour of kills, freezes and restarts; KILLS=20 for less
 # make check   format, lint, types, import contracts, tests
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 IMAGE ?=
+KILLS ?= 200
+SEED ?=
 # Tools that come with the packages are found before those of the system.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: studio demo test fuzz check lint format serve doctor evaluate clean
+.PHONY: studio demo test chaos fuzz check lint format serve doctor evaluate clean
 
 .venv/serve: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -41,6 +44,9 @@ test: .venv/dev
 
 fuzz: .venv/dev
 	FUZZ=long $(RUN) -m pytest tests/fuzz
+
+chaos: .venv/dev
+	cd tests && PYTHONPATH=..:. ../$(RUN) -m service.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

@@ -62,6 +62,7 @@ class Delivered:
     headers: dict[str, str]
     body: bytes
     method: str = "POST"
+    is_refused: bool = False
 
     @property
     def parts(self) -> dict[str, bytes]:
@@ -89,6 +90,8 @@ class Outside:
     asked: list[str] = field(default_factory=list)
     may_answer: threading.Event = field(default_factory=threading.Event)
     """Cleared: a POST to /held hangs, and so does a GET of /held.png."""
+    refuses: Callable[[], bool] = lambda: False
+    """Asked on each POST: whether the receiver answers 503 this time."""
 
     def __post_init__(self) -> None:
         self.may_answer.set()
@@ -104,12 +107,15 @@ class Outside:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                if len(body) < int(self.headers["content-length"]):
+                    return  # The sender died.
+                is_refused = outside.refuses()
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                outside.received.append(Delivered(self.path, headers, body, self.command))
+                outside.received.append(Delivered(self.path, headers, body, self.command, is_refused))
                 if self.path.startswith("/held"):
                     outside.may_answer.wait(60)
                 turns = outside.answers.get(self.path)
-                status, more = turns.pop(0) if turns else (200, {})
+                status, more = turns.pop(0) if turns else (503 if is_refused else 200, {})
                 self._answer(status, more)
 
             def do_PUT(self) -> None:
@@ -175,7 +181,8 @@ class House:
     """The API key that questions are asked with."""
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
-        """Starts `serve`, `api` or `worker`."""
+        """Starts `serve`, `api` or `worker`; `worker-cuda:1` is the worker of that device."""
+        command, _, device = name.partition("-")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
         environment |= {
             "PORT": str(self.port),
@@ -190,7 +197,11 @@ class House:
         }
         with self.log_path(name).open("ab") as log:
             self.running[name] = subprocess.Popen(
-                [sys.executable, "main.py", name, *(["--supervised"] if name != "serve" else [])],
+                [
+                    *(sys.executable, "main.py", command),
+                    *(["--supervised"] if command != "serve" else []),
+                    *(["--device", device] if device else []),
+                ],
                 cwd=ROOT,
                 env=environment | self.settings,
                 stdin=subprocess.PIPE,  # children end when this process does, however it does
