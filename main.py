@@ -142,6 +142,10 @@ def worker(options: argparse.Namespace) -> int:
     except StartupError as error:
         logger.critical("the worker can't start: %s", error)
         os._exit(1)
+    except Exception:
+        # Not by the usual way out: a thread that waits for the end of the supervisor would be in it.
+        logger.exception("the worker broke")
+        os._exit(1)
     # Threads of stages that did not finish in time would keep the process; their jobs are safe.
     sys.stderr.flush()
     os._exit(0)

@@ -31,12 +31,13 @@ from ai_engine.errors import (
     StartupError,
     TooManyJobs,
 )
-from ai_engine.job import Artifact, Job, JobResult, Stage, overall_progress
+from ai_engine.job import Artifact, Job, JobResult, JobStatus, Stage, overall_progress
 from ai_engine.job_index import JobFilter, JobIndex, Place
 from ai_engine.job_record import (
     DeliveryAttempt,
     JobRecord,
     JobSummary,
+    QueuePlace,
     attempt_number,
     attempt_of,
     job_of,
@@ -161,7 +162,13 @@ class JobEngine:
             result=known.result,
             deliveries=self._deliveries(known.job),
             ended_at_s=known.ended_at_s,
+            place=self.place(job_id) if known.status == JobStatus.QUEUED else None,
         )
+
+    def place(self, job_id: str) -> QueuePlace | None:
+        """Where the job stands in the queue; None when it does not wait, or is none."""
+        position = self._rows.place(job_id, PIPELINE_QUEUE)
+        return QueuePlace(position, self._eta_s(position)) if position else None
 
     def has(self, job_id: str) -> bool:
         """True when there is a job of this id."""

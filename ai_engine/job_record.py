@@ -40,6 +40,16 @@ class DeliveryAttempt:
 
 
 @dataclass(frozen=True)
+class QueuePlace:
+    """Where a job that waits stands."""
+
+    position: int
+    """Jobs that come first, this one included."""
+    eta_s: int | None
+    """Seconds until it is done, from what jobs took lately; None when none was measured."""
+
+
+@dataclass(frozen=True)
 class JobRecord:
     """What is known of a job."""
 
@@ -53,6 +63,8 @@ class JobRecord:
     """None while it is not over."""
     deliveries: Sequence[DeliveryAttempt]
     ended_at_s: float | None
+    place: QueuePlace | None = None
+    """None once it does not wait any more."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request, Response
@@ -42,6 +44,8 @@ from ai_engine.telemetry import event
 
 EVENTS_PAUSE_S = 15.0
 """After this long without an event a comment keeps the connection open."""
+QUEUE_LOOK_S = 2.0
+"""Between two looks at the place in the queue of a job that is quiet."""
 MAX_LISTED = 200
 DISK_FULL_RETRY_S = 60
 
@@ -189,7 +193,9 @@ def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
 def get_events(
     job_id: str, service: Connected, _: OwnJob, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
-    """Server-sent events: `progress` with stage, done and total; at the end `done` with the whole job."""
+    """Server-sent events: `queue` with position and eta_s whenever they change while the job waits; `progress` with
+    stage, done and total, at most four a second; at the end `done` with the whole job. `queue` is not told again.
+    """
     is_number = last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit()
     offset = int(last_event_id or 0) + 1 if is_number else 0
     return StreamingResponse(
@@ -200,10 +206,19 @@ def get_events(
 
 
 async def _events(service: Service, job_id: str, offset: int) -> AsyncIterator[str]:
-    async for told in service.engine.events(job_id, offset, EVENTS_PAUSE_S):
+    place, told_at = None, time.monotonic()
+    async for told in service.engine.events(job_id, offset, QUEUE_LOOK_S):
         if told is None:
-            yield ": still here\n\n"
+            before, place = place, await run_in_threadpool(service.engine.place, job_id)
+            if place is not None and place != before:
+                yield f"event: queue\ndata: {json.dumps(asdict(place))}\n\n"
+            elif time.monotonic() - told_at > EVENTS_PAUSE_S:
+                yield ": still here\n\n"
+            else:
+                continue
+            told_at = time.monotonic()
             continue
+        told_at = time.monotonic()
         yield f"id: {offset}\nevent: progress\ndata: {json.dumps(told)}\n\n"
         offset += 1
     record = await run_in_threadpool(service.engine.get, job_id)

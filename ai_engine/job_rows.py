@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ai_engine.lease import open_engine
+from ai_engine.lease import make_tables, open_engine
 
 _METADATA = sa.MetaData()
 _FILES_GONE = sa.Table("ai_engine_files_gone", _METADATA, sa.Column("job_id", sa.Text, primary_key=True))
@@ -38,7 +38,7 @@ class JobRows:
         self._engine = open_engine(database_url)
         schema = None if self._engine.dialect.name == "sqlite" else "dbos"
         self._table = sa.table("workflow_status", *map(sa.column, _COLUMNS), schema=schema)
-        _METADATA.create_all(self._engine)
+        make_tables(self._engine, _METADATA)
 
     def num_waiting(self, queue: str) -> int:
         """How many wait in the queue."""

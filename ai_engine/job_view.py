@@ -51,6 +51,12 @@ class JobView(BaseModel):
     status: JobStatus
     stage: str
     progress: float = Field(ge=0, le=1)
+    queue_position: int | None = Field(
+        description="Jobs that come first, this one included; null when it does not wait."
+    )
+    eta_s: int | None = Field(
+        description="Seconds until it is done, from what jobs took lately, while it waits."
+    )
     attempt: int = Field(description="2 is the first retry.")
     retry_of: str | None = Field(description="The job_id of the first attempt.")
     created_at: str
@@ -157,6 +163,8 @@ def view_of(record: JobRecord) -> JobView:
         status=record.status,
         stage=record.stage,
         progress=record.progress,
+        queue_position=record.place.position if record.place else None,
+        eta_s=record.place.eta_s if record.place else None,
         attempt=job.attempt,
         retry_of=job.retry_of,
         created_at=rfc3339(job.accepted_at_s),

@@ -187,6 +187,16 @@ class JobLine:
         finally:
             lane.release()
 
+    @contextmanager
+    def _device(self) -> Iterator[None]:
+        """This job's turn on the device; the log tells from when to when."""
+        with self._turn(self.workshop.lanes.device):
+            event(logger, "device taken", job_id=self.job.job_id)
+            try:
+                yield
+            finally:
+                event(logger, "device free", job_id=self.job.job_id)
+
     def download(self) -> Record:
         """The picture's file, as the caller's URL gives it."""
         with self._turn(self.workshop.lanes.download), _Clock() as clock:
@@ -229,7 +239,7 @@ class JobLine:
         """The mesh as the shape model gives it, an NPZ file."""
         source = self._present(cutout, lambda: self.cut_out(picture))
         image = Cutout.from_png(source.read_bytes()).to_image()
-        with self._turn(self.workshop.lanes.device), self.workshop.device_clock, _Clock() as clock:
+        with self._device(), self.workshop.device_clock, _Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
             denoised_s = 0.0
 
