@@ -107,21 +107,19 @@ def _supervise(children: Sequence[Child], settings: Settings, name: str) -> int:
 
 def api(options: argparse.Namespace) -> int:
     """The HTTP API."""
-    from ai_engine.api import create_app
-    from ai_engine.http_server import run_server
-    from ai_engine.telemetry import set_up_logging
+    from ai_engine.http_server import open_port, run_server
 
     settings = _settings(options)
+    # Before the rest is imported: callers wait a moment, and are not turned away.
+    port = open_port(settings.host, settings.port)
+    from ai_engine.api import create_app
+    from ai_engine.telemetry import set_up_logging
+
     set_up_logging(settings.log_format, settings.log_level, "api", settings.secret_texts)
     app = create_app(settings)
     if options.supervised:
         when_orphaned(terminate_self)
-    run_server(
-        app,
-        host=settings.host,
-        port=settings.port,
-        request_timeout_s=settings.request_timeout_s,
-    )
+    run_server(app, port, request_timeout_s=settings.request_timeout_s)
     return 0
 
 

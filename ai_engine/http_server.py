@@ -7,6 +7,7 @@ open for nothing. Knows no routes.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import h11
@@ -14,6 +15,10 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ai_engine.errors import StartupError
+
+BACKLOG = 2048
+"""Connections that may wait for the server, at its start for instance."""
 HEAD_WITHIN_S = 15.0
 MAX_HEAD_BYTES = 32 * 1024
 """Of the request line and all headers together; more is answered 400."""
@@ -23,12 +28,23 @@ LATE_S = 5.0
 """The API answers 408 first; a request that is still not whole this much later loses its connection."""
 
 
-def run_server(app: ASGIApp, *, host: str, port: int, request_timeout_s: float) -> None:
+def open_port(host: str, port: int) -> socket.socket:
+    """The open port: who connects from now on waits until `run_server` answers.
+
+    Raises:
+        StartupError: the address is not this machine's, or somebody has the port.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise StartupError(f"HOST {host}, PORT {port}: {error.strerror}") from error
+
+
+def run_server(app: ASGIApp, port: socket.socket, *, request_timeout_s: float) -> None:
     """Serves until SIGTERM or Ctrl-C."""
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=punctual_protocol(HEAD_WITHIN_S, request_timeout_s + LATE_S),
         ws="none",
         log_config=None,
@@ -38,6 +54,7 @@ def run_server(app: ASGIApp, *, host: str, port: int, request_timeout_s: float) 
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=5,
     )
+    uvicorn.Server(config).run(sockets=[port])
 
 
 def punctual_protocol(head_within_s: float, whole_within_s: float) -> type[H11Protocol]:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from ai_engine.http_server import MAX_HEAD_BYTES, punctual_protocol
+from ai_engine.errors import StartupError
+from ai_engine.http_server import MAX_HEAD_BYTES, open_port, punctual_protocol, run_server
 
 
 async def answers_at_once(scope: Any, receive: Any, send: Any) -> None:
@@ -107,3 +108,22 @@ def test_a_head_that_is_too_large_is_refused(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * (2 * MAX_HEAD_BYTES))
         assert everything_from(connection).startswith(b"HTTP/1.1 400")
+
+
+def test_who_connects_before_the_server_runs_waits_and_is_answered() -> None:
+    with open_port("127.0.0.1", 0) as port, socket.create_connection(port.getsockname()) as early:
+        early.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        threading.Thread(
+            target=run_server, args=(answers_at_once, port), kwargs={"request_timeout_s": 5}, daemon=True
+        ).start()
+        early.settimeout(60)
+        assert early.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_port_that_is_taken_or_elsewhere_is_refused_by_name() -> None:
+    with open_port("127.0.0.1", 0) as port:
+        number = port.getsockname()[1]
+        with pytest.raises(StartupError, match=rf"HOST 127\.0\.0\.1, PORT {number}: Address already in use"):
+            open_port("127.0.0.1", number)
+    with pytest.raises(StartupError, match=r"HOST no\.such"):
+        open_port("no.such.host.invalid", 0)
