@@ -83,7 +83,8 @@ def _turned(vertices: Floats, view: View) -> Floats:
         [0, np.cos(elevation), -np.sin(elevation)],
         [0, np.sin(elevation), np.cos(elevation)],
     ]
-    return (vertices @ (np.asarray(about_x) @ np.asarray(about_y)).T).astype(np.float32)
+    turn = (np.asarray(about_x) @ np.asarray(about_y)).astype(np.float32)
+    return vertices @ turn.T
 
 
 def _on_screen(turned: Floats, side: int) -> Floats:
@@ -226,7 +227,8 @@ def _backdrop(side: int) -> Floats:
 
 def _finished(linear: Floats) -> Image.Image:
     """Averaged down in linear light, then coded for the screen."""
-    side = len(linear) // OVERSAMPLING
-    mean = linear.reshape(side, OVERSAMPLING, side, OVERSAMPLING, 3).mean(axis=(1, 3))
+    places = range(OVERSAMPLING)
+    parts = [linear[row::OVERSAMPLING, column::OVERSAMPLING] for row in places for column in places]
+    mean = np.add.reduce(parts) / len(parts)
     toned = np.clip(mean, 0, 1) ** (1 / 2.2)
     return Image.fromarray((toned * 255 + 0.5).astype(np.uint8), "RGB")

@@ -18,7 +18,8 @@ from sample_job import job as sample_job
 
 from ai_engine.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.door import sane_traceparent
-from ai_engine.job import Artifact, Job, JobEvent, JobFailure, JobResult, MeshFacts
+from ai_engine.job import Artifact, Job, JobFailure, JobResult, MeshFacts
+from ai_engine.job_event import JobEvent
 from ai_engine.keys import parse_keys
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_file import FileNotes, write_mesh
