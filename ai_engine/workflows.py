@@ -19,6 +19,7 @@ from dbos import DBOS, WorkflowSerializationFormat
 from standardwebhooks import Webhook
 
 from ai_engine.artifacts import ArtifactStore
+from ai_engine.at_work import AtWork
 from ai_engine.books import Books
 from ai_engine.departure import check_ending
 from ai_engine.errors import (
@@ -31,7 +32,7 @@ from ai_engine.errors import (
 )
 from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import Artifact, Job, JobResult, JobStatus, Stage
-from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_options
+from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_id, delivery_options
 from ai_engine.job_event import JobEvent
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.policies import webhook_policy
@@ -52,7 +53,9 @@ ROOM_PAUSE_S = 5.0
 logger = logging.getLogger(__name__)
 
 
-def register_workflows(settings: Settings, workshop: Workshop, watchdog: Watchdog, books: Books) -> None:
+def register_workflows(
+    settings: Settings, workshop: Workshop, watchdog: Watchdog, books: Books, at_work: AtWork
+) -> None:
     """Makes the two workflows known to DBOS, before it is launched."""
     mailroom = Mailroom(open_sender(settings), workshop.store, open_links(settings), settings)
 
@@ -73,7 +76,7 @@ def register_workflows(settings: Settings, workshop: Workshop, watchdog: Watchdo
     @DBOS.workflow(name=GENERATE, max_recovery_attempts=settings.job_max_attempts - 1)
     def generate(fields: dict[str, Any]) -> dict[str, Any]:
         job = Job.from_dict(fields)
-        with about(job_id=job.job_id):
+        with about(job_id=job.job_id), at_work.running(job.job_id):
             began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, settings)
             result = run_job(job, workshop, _DurableRun(job, began_at_s, watchdog, books.tracer))
             queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
@@ -84,7 +87,7 @@ def register_workflows(settings: Settings, workshop: Workshop, watchdog: Watchdo
     @DBOS.workflow(name=DELIVER)
     def deliver(parcel: Record, attempt: int) -> Record:
         job_id = parcel["job"]["job_id"]
-        with about(job_id=job_id):
+        with about(job_id=job_id), at_work.running(delivery_id(job_id, attempt)):
             sent = DBOS.run_step({"name": "send"}, sending, parcel, attempt)
             if sent["next_delay_s"] is not None:
                 options = delivery_options(job_id, attempt + 1, sent["next_delay_s"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from dbos import DBOSClient
 from PIL import Image
 
@@ -212,6 +213,34 @@ def test_a_second_worker_on_the_same_device_refuses_to_start(house: House) -> No
 
 
 @ON_SQLITE
+def test_a_job_whose_end_could_not_be_written_down_is_done_again_by_the_worker_that_lives(
+    house: House, world: Outside
+) -> None:
+    job_id = house.submit(image_url=world.url("/a.png"), webhook_url=world.url("/forgotten"))
+    house.wait_until(job_id, "succeeded")
+    wait_for(lambda: world.posts("/forgotten"), "the webhook came")
+
+    as_if_the_disk_had_been_full(house, job_id)
+    assert house.job(job_id)["status"] == "running"
+
+    house.wait_until(job_id, "succeeded")
+    assert starts(house, job_id) == dict.fromkeys(STAGES, 1)
+    assert len(world.posts("/forgotten")) == 1
+
+
+def as_if_the_disk_had_been_full(house: House, job_id: str) -> None:
+    """The job's row as it is when the engine did all the work and could not write down that it is done."""
+    url = sa.make_url(house.database_url)
+    if url.drivername.startswith("postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url)
+    rows = sa.table("workflow_status", schema="dbos" if url.drivername.startswith("postgres") else None)
+    forget = f"UPDATE {rows.fullname} SET status = 'PENDING', output = NULL, completed_at = NULL"
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"{forget} WHERE workflow_uuid = :job_id"), {"job_id": job_id})
+    engine.dispose()
+
+
 def test_a_job_outlives_the_api_that_took_it(house: House, world: Outside) -> None:
     job_id = house.submit(
         image_url=world.url("/a.png"), webhook_url=world.url("/later"), num_inference_steps=20

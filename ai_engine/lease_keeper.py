@@ -1,0 +1,135 @@
+"""A worker's steady round: renews its lease, takes over what dead workers had, and picks up what was forgotten.
+
+Takes no jobs itself; the engine does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from dbos import DBOS, WorkflowHandle
+
+from ai_engine.at_work import AtWork
+from ai_engine.books import Books
+from ai_engine.figures import WorkerFigures
+from ai_engine.job_engine import GENERATE, is_delivery
+from ai_engine.job_record import job_of, result_of, status_of
+from ai_engine.lease import Leases
+from ai_engine.pipeline import Workshop
+from ai_engine.settings import Settings
+from ai_engine.telemetry import event
+from ai_engine.workflows import enqueue_result
+
+BEATS_PER_LEASE = 5
+LEASES_UNTIL_STRAY = 2
+"""An entry that nobody worked on for so many leases is put back into its queue."""
+ENDED_LATELY_S = 24 * 3600.0
+ENDED_JUST_NOW_S = 300.0
+"""How far back the first and the later looks for jobs go that ended with nobody there to tell."""
+LOST_LEASE_STATUS = 70
+"""Exit status of a worker that was declared dead while it lived."""
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseKeeper(threading.Thread):
+    """Renews this worker's lease, takes the jobs of dead workers over, and tells of jobs that ended out of sight."""
+
+    def __init__(
+        self, leases: Leases, executor_id: str, settings: Settings, books: Books, at_work: AtWork
+    ) -> None:
+        super().__init__(name="lease-keeper", daemon=True)
+        self._leases = leases
+        self._executor_id = executor_id
+        self._settings = settings
+        self._books = books
+        self._at_work = at_work
+        self._renewed_at = self._may_bury_at = time.monotonic()
+        self.workshop: Workshop | None = None
+        """What this worker works with, once its models are loaded."""
+        self._told: set[str] = set()
+        self._look_back_s = ENDED_LATELY_S
+        self._is_over = threading.Event()
+        self.may_take_over = threading.Event()
+        """Set once this worker can take jobs."""
+
+    def run(self) -> None:
+        """The round, until `stop`."""
+        while not self._is_over.wait(self._settings.lease_s / BEATS_PER_LEASE):
+            try:
+                self._beat()
+            except Exception:
+                # The database may be away for a while; a lease that runs out meanwhile is noticed afterwards.
+                logger.exception("the lease could not be renewed")
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._is_over.set()
+        self.join(timeout=5)
+
+    def _beat(self) -> None:
+        if not self._leases.renew(self._executor_id):
+            logger.critical("this worker was declared dead; leaving")
+            os._exit(LOST_LEASE_STATUS)
+        self._bury_stale()
+        if self.may_take_over.is_set():
+            # Again and again for the recently dead: it touches only what they still own, and heals a failed try.
+            self._note_taken_over(DBOS._recover_pending_workflows(self._leases.dead()))
+            self._tell_of_ended()
+            self._put_back_strays()
+        if self.workshop is not None:
+            self._books.tally.worker(_figures_of(self._executor_id, self.workshop))
+
+    def _bury_stale(self) -> None:
+        """Declares the silent dead; not when this worker was cut off itself: the others may have been, too."""
+        now, lease_s = time.monotonic(), self._settings.lease_s
+        if now - self._renewed_at > lease_s:
+            self._may_bury_at = now + lease_s
+        self._renewed_at = now
+        if now >= self._may_bury_at:
+            self._leases.bury_stale(self._executor_id, lease_s)
+
+    def _put_back_strays(self) -> None:
+        """Queues again what this worker has by its row alone: the engine could not write down how it ended."""
+        rows = DBOS.list_workflows(
+            status="PENDING", executor_id=self._executor_id, load_input=False, load_output=False
+        )
+        queues = {row.workflow_id: row.queue_name for row in rows if row.queue_name}
+        for workflow_id in self._at_work.strays(queues, LEASES_UNTIL_STRAY * self._settings.lease_s):
+            event(logger, "nobody works on it, queueing it again", level=logging.WARNING, entry=workflow_id)
+            DBOS.resume_workflow(workflow_id, queue_name=queues[workflow_id])
+
+    def _note_taken_over(self, entries: Sequence[WorkflowHandle[Any]]) -> None:
+        ids = [entry.workflow_id for entry in entries if not is_delivery(entry.workflow_id)]
+        for job_id in ids:
+            event(logger, "job taken over", job_id=job_id, executor=self._executor_id)
+        self._books.tally.taken_over(len(ids))
+
+    def _tell_of_ended(self) -> None:
+        """Queues the webhooks of jobs that were cancelled, or gave up by the engine: nobody was there to do it."""
+        since = datetime.fromtimestamp(time.time() - self._look_back_s, UTC).isoformat()
+        rows = DBOS.list_workflows(
+            name=GENERATE,
+            status=["CANCELLED", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            completed_after=since,
+            load_output=False,
+        )
+        for row in rows:
+            result = result_of(row)
+            if row.workflow_id not in self._told and result is not None and row.completed_at is not None:
+                job, ended_at_s = job_of(row), row.completed_at / 1000
+                self._books.close_job(job, status_of(row, result), result, ended_at_s)
+                enqueue_result(job, result, ended_at_s)
+        self._told = {row.workflow_id for row in rows}
+        self._look_back_s = ENDED_JUST_NOW_S
+
+
+def _figures_of(executor_id: str, workshop: Workshop) -> WorkerFigures:
+    busy_s, busy_share = workshop.device_clock.read()
+    return WorkerFigures(executor_id, busy_s, busy_share, workshop.model.peak_memory_bytes)
