@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="main.py",
         description="A picture in, a printable mesh at your webhook.",
-        epilog="Settings: see README.md.",
+        epilog="Settings: see docs/settings.md.",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     for name, run, about in (

@@ -1,6 +1,6 @@
 """Every tunable, with its unit in its name. The environment is read here, once, and nowhere else.
 
-Each field is the environment variable of the same name in capitals. The README's table is checked against
+Each field is the environment variable of the same name in capitals. `docs/settings.md` is checked against
 this file.
 """
 
