@@ -104,6 +104,7 @@ class WorkerRuntime:
         (date,) = re.findall(r'"compatibility_date": "([0-9-]+)"', (EXAMPLE / "wrangler.jsonc").read_text())
         self._process = subprocess.Popen(
             ["node", str(HOST), str(example.folder), str(script), date, json.dumps(bindings)],
+            cwd=script.parent,  # the runtime reads modules below its own folder only
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
