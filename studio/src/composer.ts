@@ -80,6 +80,7 @@ export class Composer {
       this.tell("A picture comes first: drop, paste or choose one, or give its URL.");
       return byId("drop").focus();
     }
+    for (const group of this.form.querySelectorAll<HTMLDetailsElement>("details:has(:invalid)")) group.open = true;
     if (!this.form.reportValidity()) return;
     const inCommon = shared ? { seed: shared.seed, asset_id: shared.asset_id } : {};
     await this.send({ ...this.options.read(), ...inCommon }, picture, isBeside);

@@ -70,8 +70,10 @@ export class JobTrack {
 
   /** The stage it is in, or ended in. */
   get stage(): Stage {
-    const view = this.view;
-    const known = view && isOver(view.status) ? (view.error?.stage ?? view.stage) : (this.live?.stage ?? view?.stage);
+    const { view, live } = this;
+    // Of a cancelled job the service says only that it was: where, is known if it was watched.
+    const isTold = view !== null && isOver(view.status) && !(view.status === "cancelled" && live);
+    const known = isTold ? (view.error?.stage ?? view.stage) : (live?.stage ?? view?.stage);
     return STAGES.find((stage) => stage === known) ?? "queue";
   }
 

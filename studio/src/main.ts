@@ -165,7 +165,7 @@ class Studio {
   private shared(): Shared | null {
     const track = this.panes[0].track;
     const picture = track && this.pictureOf(track);
-    const seed = track?.view?.options["seed"];
+    const seed = track && this.seedOf(track);
     return picture && seed !== undefined ? { picture, seed, asset_id: track.view!.asset_id } : null;
   }
 
@@ -173,6 +173,11 @@ class Studio {
   private pictureOf(track: JobTrack): Picture | null {
     const sent = this.sent.get(track.id)?.picture;
     return sent ?? (track.cutout && { kind: "file", file: track.cutout, name: `${track.view!.asset_id}.png` });
+  }
+
+  /** As it was sent where it was sent from here: JavaScript rounds the largest ones that it reads. */
+  private seedOf(track: JobTrack): unknown {
+    return this.sent.get(track.id)?.options["seed"] ?? track.view?.options["seed"];
   }
 
   /** A new job that differs in its format alone, as far as is known what the first was asked with. */
@@ -183,7 +188,7 @@ class Studio {
     const asUsed = Object.entries(view.options).filter(([name, value]) => this.composer.knows(name) && value !== null);
     const options = this.sent.get(track.id)?.options ?? Object.fromEntries(asUsed);
     const names = { session_id: view.session_id, asset_id: view.asset_id };
-    await this.composer.send({ ...options, ...names, seed: view.options["seed"], format }, picture, true);
+    await this.composer.send({ ...options, ...names, seed: this.seedOf(track), format }, picture, true);
   }
 
   private async download({ track }: Pane, button: HTMLElement): Promise<void> {

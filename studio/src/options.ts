@@ -156,7 +156,7 @@ function shortened(value: unknown): string {
   return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
 }
 
-/** The number; a whole one that JavaScript would round stays text, which the service refuses by name. */
+/** The number; a whole one that JavaScript would round stays text, which the service reads without loss. */
 function exact(text: string): number | string {
   const value = Number(text);
   return Number.isInteger(value) && !Number.isSafeInteger(value) ? text : value;

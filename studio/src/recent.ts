@@ -85,7 +85,7 @@ export class Recent {
   private card(job: Listed): HTMLElement {
     const known = this.cards.get(job.job_id);
     if (known?.status === job.status) {
-      known.card.querySelector("time")!.textContent = ago(job.created_at);
+      known.card.querySelector(".card-facts")!.lastChild!.textContent = factsOf(job);
       return known.card;
     }
     const image = el("div", { class: "thumbnail", "data-status": job.status });
@@ -95,7 +95,7 @@ export class Recent {
       { type: "button", class: "card-open", "aria-label": words, onclick: () => this.actions.open(job.job_id) },
       image,
       el("span", { class: "card-name" }, job.asset_id),
-      el("span", { class: "card-facts" }, el("span", { class: "status-dot", "data-status": job.status }), job.status === "succeeded" ? "" : `${STATUS_WORDS[job.status]} · `, el("time", {}, ago(job.created_at))),
+      el("span", { class: "card-facts", title: job.created_at }, el("span", { class: "status-dot", "data-status": job.status }), factsOf(job)),
     );
     const beside = el("button", { type: "button", class: "card-beside", onclick: () => this.actions.openBeside(job.job_id), "aria-label": `Show ${job.asset_id} beside the open job` }, "Beside");
     beside.hidden = job.status !== "succeeded";
@@ -117,6 +117,10 @@ export class Recent {
       image.classList.add("is-bare");
     }
   }
+}
+
+function factsOf(job: Listed): string {
+  return job.status === "succeeded" ? ago(job.created_at) : STATUS_WORDS[job.status];
 }
 
 function same(list: HTMLElement, cards: HTMLElement[]): boolean {

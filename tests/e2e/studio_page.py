@@ -19,6 +19,14 @@ DEADLINE_MS = 240_000
 """Long, since it only passes where something is broken."""
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
+CARRIED = """([bytes, name, text]) => {
+    const carried = new DataTransfer();
+    if (text) carried.setData("text", text);
+    else carried.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+    return carried;
+}"""
+"""What a drop or a paste brings along: a file, or a text."""
+
 
 @dataclass
 class Studio:
@@ -55,16 +63,18 @@ class Studio:
 
     def drop(self, picture: bytes, name: str = "chair.png") -> None:
         """Drops a file on the page."""
-        files = self.page.evaluate_handle(
-            """([bytes, name]) => {
-                const files = new DataTransfer();
-                files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
-                return files;
-            }""",
-            [list(picture), name],
-        )
+        files = self.page.evaluate_handle(CARRIED, [list(picture), name, ""])
         self.page.dispatch_event("#drop", "drop", {"dataTransfer": files})
         self.page.locator("#drop img").wait_for()
+
+    def paste(self, *, file: bytes = b"", text: str = "") -> None:
+        """Pastes a picture or a text."""
+        carried = self.page.evaluate_handle(CARRIED, [list(file), "pasted.png", text])
+        self.page.evaluate(
+            """carried => document.body.dispatchEvent(
+                new ClipboardEvent("paste", { clipboardData: carried, bubbles: true }))""",
+            carried,
+        )
 
     def fill(self, **options: object) -> None:
         """Sets options by the API's names."""

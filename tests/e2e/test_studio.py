@@ -152,7 +152,8 @@ def test_each_look_at_the_mesh_is_another_picture(
     open_studio: OpenStudio, house: House, outside: Outside
 ) -> None:
     job_id = finished(house, outside)
-    studio = open_studio(house, fragment=f"#job={job_id}", reduced_motion="reduce")
+    viewport = {"width": 780, "height": 560}
+    studio = open_studio(house, fragment=f"#job={job_id}", viewport=viewport, reduced_motion="reduce")
     canvas = studio.shape()
     page = studio.page
 
@@ -228,6 +229,27 @@ def test_what_the_service_refuses_is_said_beside_the_field(studio: Studio) -> No
     expect(studio.page.locator("#problem-session_id")).not_to_be_empty()
     expect(studio.page.locator("[name=session_id]")).to_have_attribute("aria-invalid", "true")
     studio.errors[:] = [error for error in studio.errors if "422" not in error]
+
+
+def test_a_picture_and_a_url_are_pasted(studio: Studio, outside: Outside) -> None:
+    studio.paste(file=PICTURE)
+    studio.page.locator("#drop img").wait_for()
+    studio.paste(text=outside.url("/pasted.png"))
+
+    expect(studio.page.get_by_label("URL of the picture")).to_have_value(outside.url("/pasted.png"))
+    expect(studio.page.locator("[name=asset_id]")).to_have_value("pasted")
+    studio.drop(PICTURE, "dropped.png")
+    expect(studio.page.get_by_label("URL of the picture")).to_have_value("")
+
+
+def test_a_file_that_is_no_picture_is_refused_in_words(studio: Studio) -> None:
+    studio.page.locator("#picture-file").set_input_files(
+        {"name": "chair.txt", "mimeType": "text/plain", "buffer": b"chair"}
+    )
+
+    expect(studio.page.locator("#composer-problem")).to_have_text(
+        "This file is no PNG, JPEG or WebP picture."
+    )
 
 
 def test_the_commands_that_are_shown_do_the_same(studio: Studio, tmp_path: Path) -> None:
