@@ -337,7 +337,8 @@ def test_every_control_has_a_name(open_studio: OpenStudio, house: House, outside
             const labels = [...(one.labels ?? [])].map((label) => label.textContent).join("");
             const by = (one.getAttribute("aria-labelledby") ?? "").split(" ");
             const referred = by.map((id) => document.getElementById(id)?.textContent ?? "").join("");
-            const own = one.getAttribute("aria-label") || one.getAttribute("alt") || one.textContent;
+            const inner = one.querySelector("img")?.alt ?? "";
+            const own = one.getAttribute("aria-label") || one.getAttribute("alt") || one.textContent || inner;
             return !(labels || referred || own) && one.getAttribute("alt") !== "";
         }).map((one) => one.outerHTML)"""
     )
