@@ -164,9 +164,10 @@ class Studio {
   /** What a job beside A has in common with it. */
   private shared(): Shared | null {
     const track = this.panes[0].track;
-    const picture = track && this.pictureOf(track);
-    const seed = track && this.seedOf(track);
-    return picture && seed !== undefined ? { picture, seed, asset_id: track.view!.asset_id } : null;
+    const view = track?.view;
+    if (!track || !view) return null;
+    const picture = this.pictureOf(track);
+    return picture && { picture, seed: this.seedOf(track), asset_id: view.asset_id };
   }
 
   /** The picture that was sent from here; of other jobs the cut-out, which the service still has. */
