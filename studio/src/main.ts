@@ -6,7 +6,7 @@ import { Client } from "./api";
 import { Composer, type Sent, type Shared } from "./composer";
 import { Deliveries } from "./deliveries";
 import { byId, copyText, el, saveFile, setText } from "./dom";
-import { type Accepted, type Format, isOver, STATUS_WORDS } from "./job";
+import { type Accepted, type Format, isOver, type JobView, STATUS_WORDS } from "./job";
 import { JobTrack } from "./job_track";
 import { Pane } from "./pane";
 import type { Picture } from "./picture";
@@ -166,14 +166,14 @@ class Studio {
     const track = this.panes[0].track;
     const view = track?.view;
     if (!track || !view) return null;
-    const picture = this.pictureOf(track);
+    const picture = this.pictureOf(track, view);
     return picture && { picture, seed: this.seedOf(track), asset_id: view.asset_id };
   }
 
   /** The picture that was sent from here; of other jobs the cut-out, which the service still has. */
-  private pictureOf(track: JobTrack): Picture | null {
+  private pictureOf(track: JobTrack, view: JobView): Picture | null {
     const sent = this.sent.get(track.id)?.picture;
-    return sent ?? (track.cutout && { kind: "file", file: track.cutout, name: `${track.view!.asset_id}.png` });
+    return sent ?? (track.cutout && { kind: "file", file: track.cutout, name: `${view.asset_id}.png` });
   }
 
   /** As it was sent where it was sent from here: JavaScript rounds the largest ones that it reads. */
@@ -183,9 +183,9 @@ class Studio {
 
   /** A new job that differs in its format alone, as far as is known what the first was asked with. */
   private async remake({ track }: Pane, format: Format): Promise<void> {
-    const picture = track && this.pictureOf(track);
     const view = track?.view;
-    if (!picture || !view) return;
+    const picture = view && this.pictureOf(track, view);
+    if (!picture) return;
     const asUsed = Object.entries(view.options).filter(([name, value]) => this.composer.knows(name) && value !== null);
     const options = this.sent.get(track.id)?.options ?? Object.fromEntries(asUsed);
     const names = { session_id: view.session_id, asset_id: view.asset_id };
