@@ -53,7 +53,7 @@ def open_studio(browser: Browser) -> Iterator[Callable[..., Studio]]:
     for studio in opened:
         studio.page.context.close()
         assert studio.outside == []
-        assert studio.errors == []
+        assert studio.faults == []
 
 
 @pytest.fixture

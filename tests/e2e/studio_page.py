@@ -36,6 +36,8 @@ class Studio:
     origin: str
     errors: list[str] = field(default_factory=list)
     """What the console said went wrong."""
+    forgiven: tuple[str, ...] = ()
+    """Parts of what Chromium itself says of requests that a test makes fail on purpose."""
     outside: list[str] = field(default_factory=list)
     """Addresses of others that were asked for something."""
 
@@ -60,6 +62,11 @@ class Studio:
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.origin, "blob:", "data:")):
             self.outside.append(request.url)
+
+    @property
+    def faults(self) -> list[str]:
+        """What went wrong and should not have."""
+        return [error for error in self.errors if not any(part in error for part in self.forgiven)]
 
     def drop(self, picture: bytes, name: str = "chair.png") -> None:
         """Drops a file on the page."""
@@ -104,10 +111,10 @@ class Studio:
         canvas.wait_for()
         return canvas
 
-    def picture_of(self, locator: Any) -> Picture:
-        """What is seen there (height, width, RGB), once two looks at it are the same."""
+    def picture_of(self, locator: Any, *, is_moving: bool = False) -> Picture:
+        """What is seen there (height, width, RGB), once two looks at it are the same unless it moves."""
         before = b""
-        for _ in range(60):
+        for _ in range(1 if is_moving else 60):
             after = locator.screenshot()
             if after == before:
                 break
