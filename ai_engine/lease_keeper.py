@@ -50,7 +50,8 @@ class LeaseKeeper(threading.Thread):
         self._settings = settings
         self._books = books
         self._at_work = at_work
-        self._renewed_at = self._may_bury_at = time.monotonic()
+        self._renewed_at = time.monotonic()
+        self._may_bury_at = self._renewed_at + settings.lease_s
         self.workshop: Workshop | None = None
         """What this worker works with, once its models are loaded."""
         self._told: set[str] = set()
@@ -87,7 +88,9 @@ class LeaseKeeper(threading.Thread):
             self._books.tally.worker(_figures_of(self._executor_id, self.workshop))
 
     def _bury_stale(self) -> None:
-        """Declares the silent dead; not when this worker was cut off itself: the others may have been, too."""
+        """Declares the silent dead; not in the first lease here, or after a silence of this worker's own: the
+        others may have been cut off from the database, too, and need time for a sign of life.
+        """
         now, lease_s = time.monotonic(), self._settings.lease_s
         if now - self._renewed_at > lease_s:
             self._may_bury_at = now + lease_s

@@ -328,6 +328,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--database", choices=("sqlite", "postgres"), help="one alone")
     parser.add_argument("--logs", type=Path, help="folder where the log files are kept")
     options = parser.parse_args(arguments)
+    if options.logs:
+        options.logs.mkdir(parents=True, exist_ok=True)
     print(f"seed {options.seed}", flush=True)
     plans = [
         Plan("sqlite", 1, options.kills // 2, options.seed),
