@@ -349,7 +349,10 @@ def _next_url(url: str, response: httpcore2.Response) -> str:
     location = _headers(response).get("location")
     if not location:
         raise TransferFailed("a redirect without a location", is_retryable=False, status=response.status)
-    return urljoin(url, location)
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise AddressForbidden("the URL can't be read") from error
 
 
 def _headers(response: httpcore2.Response) -> dict[str, str]:

@@ -207,10 +207,9 @@ def retry_after_s(value: str | None, now_s: float) -> float:
     if value.strip().isascii() and value.strip().isdigit():
         return float(value[:9])
     try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now_s)
+    except (ValueError, TypeError, OverflowError):
         return 0.0
-    return max(0.0, moment.timestamp() - now_s)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -81,6 +82,21 @@ def test_a_body_of_another_type_is_refused(house: House) -> None:
 @pytest.mark.parametrize("padding", ["x" * 70_000, "data:image/png;base64," + "A" * 1_500_000])
 def test_a_body_over_the_limit_is_refused(house: House, padding: str) -> None:
     refused(house.ask("POST", "/generate-3d", GOOD | {"image_url": padding}), 413, "body_too_large")
+
+
+def test_many_small_fields_are_refused_unread(house: House) -> None:
+    fields = b",".join(b'"%x":0' % number for number in range(100_000))
+    picture = b'"image_url":"data:image/png;base64,aGk="'
+
+    for body in (b"{%s}" % fields, b"{%s,%s}" % (picture, fields)):
+        refused(house.ask("POST", "/generate-3d", body), 413, "body_too_large")
+
+
+def test_a_field_that_is_there_twice_is_refused(house: House) -> None:
+    body = json.dumps(GOOD).replace("}", ', "session_id": "s2"}').encode()
+
+    (error,) = refused(house.ask("POST", "/generate-3d", body), 422, "validation_failed")["errors"]
+    assert (error["field"], error["code"]) == ("session_id", "duplicate_field")
 
 
 def test_an_idempotency_key_that_is_none_is_refused(house: House) -> None:

@@ -76,6 +76,8 @@ def test_a_redirect_loop_ends(client: GuardedClient) -> None:
         "file:///etc/passwd",
         "//user@localhost/",
         "http://0x7f.1/",
+        "http://[",
+        "http://[x]/",
     ],
 )
 def test_a_redirect_to_a_forbidden_address_is_refused(client: GuardedClient, location: str) -> None:

@@ -180,6 +180,7 @@ def test_a_receiver_can_not_ask_for_more_than_an_hour(tmp_path: Path) -> None:
         ("", 0.0),
         (None, 0.0),
         ("9" * 5000, 999999999.0),
+        ("Mon, 01 Jan 2026 00:00:00 +99999999999999999999999", 0.0),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(value: str | None, seconds: float) -> None:
