@@ -6,7 +6,7 @@ Routes of the API depend on `known_caller`; what is open to everybody does not. 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Annotated
 
@@ -32,6 +32,8 @@ class Caller:
 
     owner: str | None
     """The name of their key. None: keys are off, and everybody is the same caller."""
+    who: str = field(default="", compare=False)
+    """Whose requests are counted together: the owner's, or without keys those of one address."""
 
     def may_see(self, owner: str | None) -> bool:
         """True when a job of `owner` is theirs to know of."""
@@ -53,15 +55,13 @@ class Access:
             KeyWrong: there are keys, and this is none of them.
             RateExceeded: its owner, or without keys its address, has asked too often.
         """
-        if not self._keys:
-            self._count(_home_of(address))
-            return Caller(None)
         owner = self._keys.name_of(key) if key else None
         # Guessing is counted too, by address: a guess never costs an owner one of their requests.
-        self._count(_home_of(address) if owner is None else f"key {owner}")
-        if owner is None:
+        who = _home_of(address) if owner is None else f"key {owner}"
+        self._count(who)
+        if self._keys and owner is None:
             raise KeyWrong("This key is not known." if key else "A key is needed: Authorization: Bearer ...")
-        return Caller(owner)
+        return Caller(owner, who)
 
     def _count(self, who: str) -> None:
         wait_s = self._buckets.take(who) if self._buckets else 0.0

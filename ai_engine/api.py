@@ -22,6 +22,7 @@ from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import StartupError
 from ai_engine.job_engine import JobEngine, check_database
 from ai_engine.keys import check_access
+from ai_engine.open_streams import OpenStreams
 from ai_engine.openapi import install_document
 from ai_engine.policies import download_policy, webhook_policy
 from ai_engine.problem import broken, crowded, install_problem_handlers
@@ -46,7 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
     check_database(settings)
     store = open_store(settings, is_worker=False)
     door = Door(settings, download_policy(settings), webhook_policy(settings), store)
-    service = Service(settings, JobEngine(settings), door, store)
+    streams = OpenStreams(settings.max_open_streams_per_key)
+    service = Service(settings, JobEngine(settings), door, store, streams)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

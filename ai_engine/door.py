@@ -6,6 +6,7 @@ Knows no routes and no job engine.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import shutil
 import time
@@ -18,7 +19,7 @@ from typing import BinaryIO
 from ai_engine.addresses import AddressForbidden, AddressPolicy
 from ai_engine.artifacts import READ_BYTES, ArtifactStore
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, JobError, UnreadableImage
-from ai_engine.job import Artifact, Job
+from ai_engine.job import Job
 from ai_engine.job_request import JobRequest, JobWishes
 from ai_engine.settings import Settings
 from ai_engine.submission import Submission
@@ -38,6 +39,18 @@ class Sender:
 
 
 @dataclass(frozen=True)
+class Admission:
+    """A request that may become a job."""
+
+    job: Job
+    """Without the picture."""
+    picture: BinaryIO | None
+    """The one that came with the request."""
+    picture_sha256: str
+    """Empty where none came."""
+
+
+@dataclass(frozen=True)
 class Door:
     """Checks requests."""
 
@@ -47,32 +60,44 @@ class Door:
     store: ArtifactStore
     clock: Callable[[], float] = field(default=time.time, repr=False)
 
-    def admit(self, submission: Submission, sender: Sender) -> Job:
-        """The job that is asked for. A picture that came with the request is in the store when this returns.
+    def check(self, submission: Submission, sender: Sender) -> Admission:
+        """The job that is asked for; nothing is written.
 
         Raises:
             InvalidField: an address may not be used, or the picture is none.
-            StoreUnavailable: the picture can't be kept now.
         """
         wishes = submission.wishes
         job_id = _job_id(sender)
         self._check_addresses(wishes)
-        if submission.picture is not None:
-            image: Artifact | None = self._uploaded_picture(job_id, submission.picture)
-            image_url = None
-        else:
-            assert isinstance(wishes, JobRequest)
-            image = self._embedded_picture(job_id, wishes.image_url) if wishes.has_embedded_picture else None
-            image_url = None if image else wishes.image_url
-        asked = f"{wishes.model_dump_json(exclude_defaults=True)} {image.sha256 if image else ''}"
-        return replace(
+        picture = self._picture(submission)
+        picture_sha256 = _file_sha256(picture) if picture else ""
+        asked = f"{wishes.model_dump_json(exclude_defaults=True)} {picture_sha256}"
+        job = replace(
             self._job(job_id, wishes),
-            image=image,
-            image_url=image_url,
             request_sha256=_sha256(asked),
             owner=sender.owner,
             traceparent=sane_traceparent(sender.traceparent),
         )
+        return Admission(job, picture, picture_sha256)
+
+    def admit(self, admission: Admission) -> Job:
+        """The job; a picture that came with the request is in the store when this returns.
+
+        Raises:
+            StoreUnavailable: the picture can't be kept now.
+        """
+        job, picture = admission.job, admission.picture
+        if picture is None:
+            return job
+        picture.seek(0)
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                shutil.copyfileobj(picture, file)
+
+        # By its content: a later request under the same key must not harm the first one's.
+        name = f"picture-{admission.picture_sha256[:16]}"
+        return replace(job, image=self.store.put(job.job_id, name, write))
 
     def _check_addresses(self, wishes: JobWishes) -> None:
         if wishes.webhook_url is not None:
@@ -109,7 +134,7 @@ class Door:
             job_id=job_id,
             session_id=wishes.session_id,
             asset_id=wishes.asset_id,
-            image_url=None,
+            image_url=_image_url(wishes),
             image=None,
             webhook_url=wishes.webhook_url,
             upload_url=wishes.upload_url,
@@ -124,7 +149,15 @@ class Door:
             request_sha256="",
         )
 
-    def _embedded_picture(self, job_id: str, url: str) -> Artifact:
+    def _picture(self, submission: Submission) -> BinaryIO | None:
+        """The picture that came with the request."""
+        if submission.picture is not None:
+            return _checked(submission.picture)
+        wishes = submission.wishes
+        assert isinstance(wishes, JobRequest)
+        return self._embedded_picture(wishes.image_url) if wishes.has_embedded_picture else None
+
+    def _embedded_picture(self, url: str) -> BinaryIO:
         # Only here: picture code takes a while to import, and most requests bring a URL.
         from ai_engine.download import DownloadLimits, fetch_image
         from ai_engine.guarded_http import GuardedClient
@@ -134,26 +167,21 @@ class Door:
             data = fetch_image(url, http=GuardedClient(self.downloads), limits=limits)
         except JobError as error:
             raise InvalidField("image_url", error.detail, code=error.code) from error
-        return self.store.put_bytes(job_id, _picture_name(hashlib.sha256(data).hexdigest()), data)
-
-    def _uploaded_picture(self, job_id: str, picture: BinaryIO) -> Artifact:
-        from ai_engine.picture import MAGIC_BYTES, NO_PICTURE, picture_format
-
-        if picture_format(picture.read(MAGIC_BYTES)) is None:
-            raise InvalidField("image", NO_PICTURE, code=UnreadableImage.code)
-        name = _picture_name(_file_sha256(picture))
-        picture.seek(0)
-
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                shutil.copyfileobj(picture, file)
-
-        return self.store.put(job_id, name, write)
+        return io.BytesIO(data)
 
 
-def _picture_name(sha256: str) -> str:
-    # By its content: the same key with another picture is refused, and must not harm the first.
-    return f"picture-{sha256[:16]}"
+def _image_url(wishes: JobWishes) -> str | None:
+    if isinstance(wishes, JobRequest) and not wishes.has_embedded_picture:
+        return wishes.image_url
+    return None
+
+
+def _checked(picture: BinaryIO) -> BinaryIO:
+    from ai_engine.picture import MAGIC_BYTES, NO_PICTURE, picture_format
+
+    if picture_format(picture.read(MAGIC_BYTES)) is None:
+        raise InvalidField("image", NO_PICTURE, code=UnreadableImage.code)
+    return picture
 
 
 def _file_sha256(file: BinaryIO) -> str:

@@ -23,7 +23,9 @@ from ai_engine.telemetry import about, event
 
 REQUEST_ID = "X-Request-ID"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
-_PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+_ALIVE = "/livez"
+"""Answered however many requests are open: a service that is only busy must not be restarted for it."""
+_PROBES = frozenset({_ALIVE, "/readyz", "/health", "/metrics"})
 
 NOTHING_ALLOWED = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PAGE_ALLOWED = (
@@ -80,7 +82,7 @@ class Envelope:
                 answering.log()
 
     async def _answer(self, scope: Scope, receive: Receive, answering: _Answering) -> None:
-        if self._num_open > self._max_open_requests:
+        if self._num_open > self._max_open_requests and scope["path"] != _ALIVE:
             await self._refusals.crowded(Request(scope))(scope, receive, answering.send)
             return
         try:

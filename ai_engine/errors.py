@@ -33,6 +33,7 @@ RequestRefused             answers a request; travels as problem+json           
 |- InvalidField            validation_failed       `errors` name the fields      422
 |- QueueFull               queue_full              with `Retry-After`            429
 |- TooManyJobs             too_many_jobs           of this key; likewise         429
+|- TooManyStreams          too_many_streams        likewise                      429
 |- RateExceeded            rate_limited            likewise                      429
 |- DiskFull                disk_full               with `Retry-After`            429
 '- NotReady                unavailable             still starting                503
@@ -330,6 +331,14 @@ class TooManyJobs(RequestRefused):
 
     code = "too_many_jobs"
     title = "Too many of your jobs are open"
+    status = 429
+
+
+class TooManyStreams(RequestRefused):
+    """As many event streams of the caller are open as one key may hold."""
+
+    code = "too_many_streams"
+    title = "Too many of your event streams are open"
     status = 429
 
 

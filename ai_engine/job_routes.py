@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine.access import KnownCaller
-from ai_engine.door import Sender
+from ai_engine.door import Admission, Sender
 from ai_engine.errors import (
     DeliveryUnderWay,
     DiskFull,
@@ -22,10 +23,13 @@ from ai_engine.errors import (
     InvalidField,
     JobSucceeded,
     NoWebhook,
+    TooManyStreams,
 )
 from ai_engine.job import CallerId, JobStatus
+from ai_engine.job_engine import Submitted
 from ai_engine.job_index import JobFilter
 from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, view_of
+from ai_engine.open_streams import OpenStreams
 from ai_engine.openapi import event_stream, submission_body
 from ai_engine.problem import problems
 from ai_engine.service import (
@@ -47,6 +51,7 @@ EVENTS_PAUSE_S = 15.0
 QUEUE_LOOK_S = 2.0
 """Between two looks at the place in the queue of a job that is quiet."""
 MAX_LISTED = 200
+_EVENT_ID = re.compile(r"[0-9]{1,9}")
 DISK_FULL_RETRY_S = 60
 
 logger = logging.getLogger(__name__)
@@ -93,14 +98,21 @@ def _check_room(service: Service, owner: str | None) -> None:
         raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)
 
 
+def _entered(service: Service, admission: Admission, sender: Sender) -> Submitted:
+    if sender.idempotency_key is not None:
+        # Who comes again has a place already, and brings nothing that is to be kept.
+        if service.engine.has(admission.job.job_id):
+            return service.engine.known(admission.job)
+        _check_room(service, sender.owner)
+    return service.engine.submit(service.door.admit(admission))
+
+
 def _submit(service: Service, submission: Submission, sender: Sender) -> Accepted:
-    # Who comes with a key may come again, and has a place already.
     if sender.idempotency_key is None:
         _check_room(service, sender.owner)
-    job = service.door.admit(submission, sender)
-    if sender.idempotency_key is not None and not service.engine.has(job.job_id):
-        _check_room(service, sender.owner)
-    submitted = service.engine.submit(job)
+    admission = service.door.check(submission, sender)
+    submitted = _entered(service, admission, sender)
+    job = admission.job
     event(
         logger,
         "job accepted" if submitted.is_new else "job known",
@@ -188,21 +200,32 @@ def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
 @router.get(
     "/jobs/{job_id}/events",
     response_class=StreamingResponse,
-    responses=event_stream() | problems(*OF_JOB),
+    responses=event_stream() | problems(*OF_JOB, TooManyStreams),
 )
 def get_events(
-    job_id: str, service: Connected, _: OwnJob, last_event_id: Annotated[str | None, Header()] = None
+    job_id: str,
+    service: Connected,
+    caller: KnownCaller,
+    _: OwnJob,
+    last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """Server-sent events: `queue` with position and eta_s whenever they change while the job waits; `progress` with
     stage, done and total, at most four a second; at the end `done` with the whole job. `queue` is not told again.
     """
-    is_number = last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit()
-    offset = int(last_event_id or 0) + 1 if is_number else 0
+    found = _EVENT_ID.fullmatch(last_event_id or "")
+    offset = int(found[0]) + 1 if found else 0
+    service.streams.check(caller.who)
     return StreamingResponse(
-        _events(service, job_id, offset),
+        _counted(service.streams, caller.who, _events(service, job_id, offset)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache"},
     )
+
+
+async def _counted(streams: OpenStreams, caller: str, told: AsyncIterator[str]) -> AsyncIterator[str]:
+    with streams.one(caller):
+        async for piece in told:
+            yield piece
 
 
 async def _events(service: Service, job_id: str, offset: int) -> AsyncIterator[str]:

@@ -34,6 +34,7 @@ from ai_engine.errors import (
 from ai_engine.job_engine import JobEngine
 from ai_engine.job_record import JobRecord
 from ai_engine.metrics import Metrics
+from ai_engine.open_streams import OpenStreams
 from ai_engine.room import has_room
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links
@@ -47,6 +48,7 @@ class Service:
     engine: JobEngine
     door: Door
     store: ArtifactStore
+    streams: OpenStreams
     links: Links | None = None
     """Known once the database is open."""
     is_connected: bool = False

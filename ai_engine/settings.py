@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     max_open_jobs_per_key: int = Field(
         default=100, ge=0, description="Jobs of one key that may wait or run at once. 0: no limit."
     )
+    max_open_streams_per_key: int = Field(
+        default=100,
+        ge=0,
+        description="Event streams that one key, or without keys one address, may hold open at each API process. 0: "
+        "no limit.",
+    )
     max_open_requests: int = Field(
         default=500, ge=1, description="Requests one API process answers at once, streams included."
     )

@@ -31,8 +31,8 @@ def health(service: AnyService) -> Health:
 
 
 @router.get("/livez", responses=problems(NotReady))
-def livez() -> Alive:
-    """Alive."""
+async def livez() -> Alive:
+    """Alive: answered by the event loop itself, however many requests are open."""
     return Alive()
 
 

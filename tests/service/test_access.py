@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from typing import Any
 
 import pytest
 
@@ -25,6 +28,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         "HOST": "0.0.0.0",
         "PROFILE": "development",
         "MAX_OPEN_JOBS_PER_KEY": "3",
+        "MAX_OPEN_STREAMS_PER_KEY": "2",
         "REQUESTS_PER_MINUTE": "100000",
         "CORS_ORIGINS": "https://app.example.com",
     }
@@ -39,6 +43,19 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def submit(house: House, outside: Outside, key: str, **headers: str) -> Answer:
     request = {"session_id": "s", "asset_id": "a", "image_url": outside.url("/a.png")}
     return house.ask("POST", "/generate-3d", request, bearer(key) | headers)
+
+
+def opened_stream(house: House, path: str, key: str, *, may_be_refused: bool = False) -> Any:
+    """The connection of a stream that has begun."""
+    connection = HTTPConnection("127.0.0.1", house.port, timeout=60)
+    connection.request("GET", path, headers=bearer(key))
+    answer = connection.getresponse()
+    if answer.status == 429 and may_be_refused:
+        connection.close()
+        return None
+    assert answer.status == 200
+    answer.readline()
+    return connection
 
 
 @pytest.fixture
@@ -136,6 +153,21 @@ def test_one_key_can_not_fill_the_queue_and_may_go_on_when_a_job_is_over(
     assert (refused.status, refused.json["code"]) == (429, "too_many_jobs")
     assert int(refused.headers["retry-after"]) >= 1
     assert (other.status, after.status) == (202, 202)
+
+
+def test_one_key_can_not_hold_every_stream_and_may_open_another_when_one_is_closed(
+    guarded: House, outside: Outside, job_id: str
+) -> None:
+    path, theirs = f"/jobs/{job_id}/events", submit(guarded, outside, PRESS).json["job_id"]
+    with closing(opened_stream(guarded, path, SHOP)):
+        with closing(opened_stream(guarded, path, SHOP)):
+            refused = guarded.ask("GET", path, headers=bearer(SHOP))
+            opened_stream(guarded, f"/jobs/{theirs}/events", PRESS).close()
+        wait_for(lambda: opened_stream(guarded, path, SHOP, may_be_refused=True), "its place is free").close()
+
+    assert (refused.status, refused.json["code"]) == (429, "too_many_streams")
+    assert int(refused.headers["retry-after"]) >= 1
+    guarded.ask("DELETE", f"/jobs/{theirs}", headers=bearer(PRESS))
 
 
 def test_probes_are_answered_without_a_key(guarded: House) -> None:

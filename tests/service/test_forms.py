@@ -90,6 +90,14 @@ def test_a_form_that_is_none_or_never_ends_is_refused(house: House) -> None:
     refused(no_boundary, 422, "validation_failed")
 
 
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "no-such", "rot13"])
+def test_a_form_in_a_charset_that_is_none_is_refused(house: House, charset: str) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nx\r\n--b--\r\n'
+    headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
+
+    refused(house.ask("POST", "/generate-3d", body, headers), 422, "validation_failed")
+
+
 def test_a_form_over_the_limit_is_refused_unread(house: House) -> None:
     refused(submit(house, *NAMES, ("image", b"\x89PNG\r\n\x1a\n" * 300_000)), 413, "body_too_large")
 
@@ -104,12 +112,14 @@ def test_the_same_key_with_another_picture_is_another_request(house: House) -> N
 
     assert (first.status, again.status, changed.status) == (202, 200, 409)
     assert first.json["job_id"] == again.json["job_id"]
+    kept = [*(house.folder / "data" / "jobs" / first.json["job_id"]).glob("picture-*")]
+    assert len(kept) == 1, "what was refused is not kept"
     assert house.wait_until_over(first.json["job_id"])["status"] == "succeeded"
 
 
 def test_a_page_of_another_origin_can_not_send_a_form_and_the_services_own_can(house: House) -> None:
     own = f"http://127.0.0.1:{house.port}"
 
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "http://["):
         refused(submit(house, *NAMES, PICTURE, Origin=origin), 403, "cross_origin")
     assert submit(house, *NAMES, PICTURE, Origin=own).status == 202

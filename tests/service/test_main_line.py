@@ -138,6 +138,16 @@ def test_events_tell_the_whole_story_again_and_from_any_point(house: House, job_
     assert rest.strip().split("\n\n") == story[1:]
 
 
+@pytest.mark.parametrize("last_event_id", ["x", "-1", "1.5", "9" * 5000, "9" * 19])
+def test_a_last_event_id_that_is_none_is_told_the_whole_story(
+    house: House, job_id: str, last_event_id: str
+) -> None:
+    path = f"/jobs/{job_id}/events"
+
+    story = house.ask("GET", path, headers={"Last-Event-ID": last_event_id})
+    assert (story.status, story.body) == (200, house.ask("GET", path).body)
+
+
 def test_without_a_webhook_the_job_is_done_and_nothing_is_delivered(house: House, outside: Outside) -> None:
     job_id = house.submit(image_url=outside.url("/quiet.png"))
 

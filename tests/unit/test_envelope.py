@@ -28,6 +28,10 @@ def small_api(**limits: Any) -> FastAPI:
         event(logger, "inside")
         return {}
 
+    @app.get("/livez")
+    async def alive() -> dict[str, str]:
+        return {}
+
     @app.get("/page")
     def page() -> Response:
         return Response("", headers={"Content-Security-Policy": PAGE_ALLOWED, "Cache-Control": "max-age=60"})
@@ -126,12 +130,14 @@ def test_one_request_too_many_at_once_is_told_to_come_back() -> None:
     try:
         while (answer := client.get("/plain")).status_code == 200:
             pass  # The slow one is not there yet.
+        alive = client.get("/livez")
     finally:
         app.state.go_on.set()
         asking.join()
 
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
+    assert alive.status_code == 200
     assert client.get("/plain").status_code == 200
 
 
