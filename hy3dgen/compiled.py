@@ -56,7 +56,7 @@ class FixedShapes:
             logger.warning("%s is not compiled: %s: %s", self.name, type(error).__name__, _first_line(error))
             return False
         off = deviation(found, expected)
-        if off > LARGEST_DEVIATION.get(found.dtype, LARGEST_HALF_DEVIATION):
+        if not off <= LARGEST_DEVIATION.get(found.dtype, LARGEST_HALF_DEVIATION):  # also what is no number
             logger.warning("%s is not compiled: it comes out %.2g off", self.name, off)
             return False
         self._prepared.add(shape_of(arguments))

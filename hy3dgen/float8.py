@@ -1,7 +1,7 @@
 """The denoiser's matrices in eight bits: half the memory and, on cards that multiply them, up to twice the rate.
 
-Another shape comes out, near the exact one: an option, never a default (benchmarks/RESULTS.md has the deviation). Cards
-since Ada and Hopper multiply float8; here the numbers are the same on a CPU. Knows no sampling.
+Another shape comes out, near the exact one: an option, never a default (benchmarks/RESULTS.md has the deviation). On a
+CPU the numbers are the same, and slower. Knows no sampling.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from hy3dgen.dit import DiT, Modulation
 FLOAT8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FLOAT8).max
 SMALLEST_SCALE = 1e-12
+FIRST_CAPABILITY = (8, 9)
+"""Cards since Ada and Hopper multiply float8."""
 
 
 class Float8Linear(nn.Module):
@@ -47,8 +49,20 @@ def rounded(rows: Float[Tensor, "rows features"]) -> tuple[Tensor, Float[Tensor,
     return (rows.float() / scale).to(FLOAT8), scale
 
 
+def can_multiply(device: torch.device) -> bool:
+    """True when `device` has products of float8 numbers."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= FIRST_CAPABILITY
+
+
 def use_float8(dit: DiT) -> None:
-    """Replaces the linear layers of all blocks; embeddings, modulations and the last layer stay as they are."""
+    """Replaces the linear layers of all blocks; embeddings, modulations and the last layer stay as they are.
+
+    Raises:
+        ValueError: the device of its weights multiplies no float8 numbers.
+    """
+    device = dit.final.weight.device
+    if not can_multiply(device):
+        raise ValueError(f"{torch.cuda.get_device_name(device)} multiplies no float8 numbers")
     for block in (*dit.double_blocks, *dit.single_blocks):
         kept = {
             one for module in block.modules() if isinstance(module, Modulation) for one in module.modules()

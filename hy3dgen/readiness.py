@@ -17,12 +17,16 @@ from torch import Tensor
 
 from hy3dgen.attention import fastest_kernel, preferring
 from hy3dgen.compiled import FixedShapes
-from hy3dgen.config import PATCH_PX
+from hy3dgen.config import HALF_EXTENT, MC_LEVEL, PATCH_PX
 from hy3dgen.field_query import MIN_POINTS_PER_CALL
+from hy3dgen.geometry import Box
+from hy3dgen.marching_cubes import extract_surface
+from hy3dgen.octree import decode_field
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
 from hy3dgen.schedule import euler
 from hy3dgen.velocity import SamplingOptions, velocity_for
 
+BALL_RADIUS, BALL_CELLS = 0.6, 64
 CPU_TOKENS = 64
 """On a CPU a first call costs little beside the work itself: a few tokens show it the way."""
 
@@ -47,7 +51,7 @@ def sample_shapes(pipeline: Hunyuan3DDiTFlowMatchingPipeline, points_per_call: i
 
 @torch.no_grad()
 def warm_up(pipeline: Hunyuan3DDiTFlowMatchingPipeline, points_per_call: int = 8000) -> None:
-    """Goes through a job once: a plain picture, noise for its tokens, one step, one call of each fixed size."""
+    """Goes through a job once: a plain picture, noise for its tokens, one step, one call of each fixed size, a ball."""
     shapes = sample_shapes(pipeline, points_per_call)
     if pipeline.device.type == "cpu":
         few = min(CPU_TOKENS, shapes.num_latents)
@@ -57,11 +61,23 @@ def warm_up(pipeline: Hunyuan3DDiTFlowMatchingPipeline, points_per_call: int = 8
     latents = pipeline.noise(torch.Generator().manual_seed(0))[:, : shapes.num_latents]
     times = torch.tensor([0.0, 1.0])
     pipeline.bring(pipeline.dit)
-    velocity = velocity_for(pipeline.dit, context, times, 5.0, SamplingOptions(), pipeline.network)
-    latents = euler(latents, times, velocity)
+    with preferring(pipeline.attention):
+        velocity = velocity_for(pipeline.dit, context, times, 5.0, SamplingOptions(), pipeline.network)
+        latents = euler(latents, times, velocity)
     tokens = pipeline.vae(latents / pipeline.vae.scale_factor)
     for num_points in {shapes.points_per_call, min(MIN_POINTS_PER_CALL, shapes.points_per_call)}:
         pipeline.vae.query_geometry(_points(pipeline, num_points), tokens)
+    _extract_ball(pipeline.device)
+
+
+def _extract_ball(device: torch.device) -> None:
+    """The octree and the extraction on a field that costs nothing: their kernels are many, and loaded when called."""
+
+    def ball(points: Tensor) -> Tensor:
+        return BALL_RADIUS - points.norm(dim=-1)
+
+    box = Box.from_bounds(HALF_EXTENT)
+    extract_surface(decode_field(ball, box, BALL_CELLS, level=MC_LEVEL, device=device))
 
 
 def choose_attention(pipeline: Hunyuan3DDiTFlowMatchingPipeline) -> None:

@@ -67,8 +67,9 @@ def test_what_does_not_compile_stays_plain_and_is_logged(caplog: pytest.LogCaptu
     assert torch.equal(function(numbers), unfit(numbers))
 
 
-def test_a_twin_with_other_numbers_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
-    function = fixed(fast=lambda numbers, times: wave(numbers, times) + 0.1)
+@pytest.mark.parametrize("wrong", [0.1, float("nan")])
+def test_a_twin_with_other_numbers_is_not_used(caplog: pytest.LogCaptureFixture, wrong: float) -> None:
+    function = fixed(fast=lambda numbers, times: wave(numbers, times) + wrong)
     with caplog.at_level(logging.WARNING):
         assert not function.prepare(torch.linspace(0, 1, 100), 3)
     assert "off" in caplog.text

@@ -7,12 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from parity_case import DATA, Case, load_case
 from torch import Tensor
 
+from hy3dgen import readiness
+from hy3dgen.geometry import Mesh
+from hy3dgen.marching_cubes import extract_surface
 from hy3dgen.readiness import warm_up
+from hy3dgen.sparse_field import SparseField
 
 CASES = (("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo"))
 
@@ -29,18 +34,31 @@ def test_warming_up_changes_no_number(names: tuple[str, str]) -> None:
     assert torch.equal(latents_of(case), before)
 
 
+def test_warming_up_goes_through_the_octree_and_the_extraction(monkeypatch: pytest.MonkeyPatch) -> None:
+    balls: list[Mesh] = []
+
+    def extract(field: SparseField) -> Mesh:
+        balls.append(extract_surface(field))
+        return balls[-1]
+
+    monkeypatch.setattr(readiness, "extract_surface", extract)
+    warm_up(load_case(*CASES[0]).pipeline)
+    (ball,) = balls
+    assert np.linalg.norm(ball.vertices, axis=1) == pytest.approx(readiness.BALL_RADIUS, abs=0.01)
+
+
 AGREE = """
 import sys
 import torch
 sys.path[:0] = ["tests/parity"]
-from parity_case import close, load_case
+from parity_case import DEVICE, close, load_case
 from hy3dgen.readiness import compile_networks
 
 def refuse(*_):
     raise RuntimeError("not this way")
 
 case = load_case(*sys.argv[1:])
-points = torch.linspace(-1, 1, 6144).view(2048, 3)
+points = torch.linspace(-1, 1, 6144).view(2048, 3).to(DEVICE)
 
 def results():
     latents = case.pipeline(case.image, num_inference_steps=5, latents=case.stages["sample.noise"])
