@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from parity_case import Case, Recorder, close
+from parity_case import DEVICE, Case, Recorder, close
 from scipy.spatial import cKDTree
 
 from hy3dgen.shape_vae import fourier_features
 
 
 def grid_points(resolution: int) -> torch.Tensor:
-    axis = torch.linspace(-1.01, 1.01, resolution + 1)
+    axis = torch.linspace(-1.01, 1.01, resolution + 1).to(DEVICE)
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(1, -1, 3)
 
 
@@ -53,7 +53,7 @@ def test_mesh_vertices_agree_up_to_the_reference_scaling(plain: Case, turbo: Cas
     for case, resolution, level in ((plain, 32, -1 / 512), (turbo, 24, 0.0)):
         (mesh,) = case.vae.latents2mesh(case.stages["vae.out"], octree_resolution=resolution, mc_level=level)
         ours = to_reference_scale(mesh.vertices, resolution)
-        theirs = case.stages["mc.vertices_world"].numpy()
+        theirs = case.stages["mc.vertices_world"].cpu().numpy()
         # scikit-image adds inner vertices in ambiguous cells; every vertex of ours is one of theirs.
         assert cKDTree(theirs).query(ours)[0].max() < 1e-4
         assert abs(len(ours) - len(theirs)) < 0.05 * len(theirs)
@@ -63,6 +63,6 @@ def test_the_whole_line_from_the_picture_agrees(plain: Case) -> None:
     pipeline, vae = plain.pipeline, plain.vae
     latents = pipeline(plain.image, num_inference_steps=5, latents=plain.stages["sample.noise"])
     (mesh,) = vae.latents2mesh(vae(latents / vae.scale_factor), octree_resolution=32)
-    theirs = plain.stages["e2e.vertices"].numpy()
+    theirs = plain.stages["e2e.vertices"].cpu().numpy()
     distances = cKDTree(theirs).query(to_reference_scale(mesh.vertices, 32))[0]
     assert np.quantile(distances, 0.99) < 1e-4

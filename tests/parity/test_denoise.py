@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from parity_case import Case, Recorder, close
+from parity_case import DEVICE, Case, Recorder, close, same
 from test_image import views
 
 from hy3dgen.dit import DiT, time_features
@@ -34,7 +34,7 @@ def test_the_velocity_agrees(case: Case) -> None:
 @pytest.mark.parametrize("time", [0, 1])
 def test_the_velocity_agrees_at_both_ends_of_time(plain: Case, time: int) -> None:
     latents, context = plain.stages["dit.x"][:1], plain.stages["cond.main"]
-    velocity = plain.pipeline.dit(latents, torch.tensor([float(time)]), context)
+    velocity = plain.pipeline.dit(latents, torch.tensor([float(time)], device=DEVICE), context)
     assert close(velocity, plain.stages[f"dit.velocity_t{time}"])
 
 
@@ -55,10 +55,10 @@ def test_time_and_guidance_features_agree(plain: Case, turbo: Case) -> None:
 
 def test_time_tables_are_exact(plain: Case) -> None:
     for num_steps in (1, 5, 12, 30, 50):
-        assert torch.equal(flow_times(num_steps), plain.stages[f"sched.flow.sigmas_{num_steps}"])
+        assert same(flow_times(num_steps), plain.stages[f"sched.flow.sigmas_{num_steps}"])
         for entries in (50, 100):
             expected = plain.stages[f"sched.consistency_pcm{entries}.sigmas_{num_steps}"]
-            assert torch.equal(consistency_times(num_steps, entries), expected)
+            assert same(consistency_times(num_steps, entries), expected)
 
 
 def sampled(case: Case) -> list[str]:

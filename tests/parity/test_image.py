@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from parity_case import DATA, Case, Recorder, close
+from parity_case import DATA, Case, Recorder, close, same
 from PIL import Image
 
 from hy3dgen.conditioner import view_embeddings
@@ -16,19 +16,17 @@ def views() -> dict[str, Image.Image]:
 
 
 def test_the_prepared_picture_is_exact(case: Case) -> None:
-    assert torch.equal(case.pipeline.prepare_image(case.image), case.stages["pre.image"])
+    assert same(case.pipeline.prepare_image(case.image), case.stages["pre.image"])
 
 
 def test_a_picture_without_alpha_is_framed_exactly(plain: Case) -> None:
-    assert torch.equal(
-        plain.pipeline.prepare_image(plain.image.convert("RGB")), plain.stages["pre.opaque.image"]
-    )
+    assert same(plain.pipeline.prepare_image(plain.image.convert("RGB")), plain.stages["pre.opaque.image"])
 
 
 def test_the_stock_512_px_picture_is_exact(plain: Case) -> None:
     expected = torch.from_numpy(np.array(Image.open(DATA / "pre_512_image.png").convert("RGB")))
     expected = expected.permute(2, 0, 1)[None].float() / 255 * 2 - 1
-    assert torch.equal(prepare_image(plain.image, 512, 0.15), expected)
+    assert same(prepare_image(plain.image, 512, 0.15), expected)
 
 
 def test_picture_tokens_agree(case: Case) -> None:
@@ -45,6 +43,6 @@ def test_the_encoder_agrees_layer_by_layer(plain: Case) -> None:
 
 
 def test_views_are_prepared_and_encoded_by_identity_not_by_order(plain: Case) -> None:
-    assert torch.equal(plain.pipeline.prepare_image(views()), plain.stages["mv.pre.image"])
+    assert same(plain.pipeline.prepare_image(views()), plain.stages["mv.pre.image"])
     assert close(plain.pipeline.encode(views()), plain.stages["mv.cond.main"])
     assert close(view_embeddings(range(4), 48), plain.stages["mv.view_embed"], 1e-7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from dense_twin import dense_field
 from fields import BOX, LEVEL
 from mesh_checks import assert_same_cells, assert_same_surface
-from parity_case import DATA, Case
+from parity_case import DATA, DEVICE, Case
 from PIL import Image
 from torch import Tensor
 
@@ -18,20 +19,30 @@ from hy3dgen.field_query import FieldQuery
 from hy3dgen.octree import DecodeOptions, decode_field
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
 from hy3dgen.shape_vae import ShapeVAE
+from hy3dgen.sparse_field import SparseField
 
 CALL = 2048
+DTYPES = (torch.float32,) if DEVICE.type == "cpu" else (torch.float32, torch.float16, torch.bfloat16)
 TINY = Path("models/tiny/tiny.safetensors")
 
 
 def assert_like_dense(vae: ShapeVAE, tokens: Tensor, resolution: int) -> None:
     query = query_of(vae, tokens)
     options = DecodeOptions(max_points_per_call=CALL)
-    field = decode_field(query, BOX, resolution, level=LEVEL, device="cpu", options=options)
+    found = decode_field(query, BOX, resolution, level=LEVEL, device=tokens.device, options=options)
     # Asked in calls of the same size, as networks may round differently in calls of another.
-    dense = dense_field(FieldQuery(query, CALL), BOX, resolution)
+    dense = dense_field(FieldQuery(lambda points: query(points.to(tokens.device)), CALL), BOX, resolution)
+    field = on_cpu(found)
     assert len(field.cells) > 0
     assert_same_cells(field, dense)
     assert_same_surface(field, dense)
+
+
+def on_cpu(field: SparseField) -> SparseField:
+    return replace(
+        field,
+        **{name: getattr(field, name).cpu() for name in ("keys", "logits", "cells", "codes")},
+    )
 
 
 def query_of(vae: ShapeVAE, tokens: Tensor) -> Callable[[Tensor], Tensor]:
@@ -52,10 +63,10 @@ def test_sparse_equals_dense_on_the_embedded_model(
     assert_like_dense(*tiny_tokens, resolution)
 
 
-@pytest.fixture(scope="module")
-def tiny_tokens() -> tuple[ShapeVAE, Tensor]:
+@pytest.fixture(scope="module", params=DTYPES, ids=str)
+def tiny_tokens(request: pytest.FixtureRequest) -> tuple[ShapeVAE, Tensor]:
     """The embedded model's shape for a picture."""
-    pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(TINY)
+    pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(TINY, DEVICE, request.param)
     with torch.no_grad():
         generator = torch.Generator().manual_seed(1)
         latents = pipeline(Image.open(DATA / "image.png"), num_inference_steps=8, generator=generator)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity_case import DATA
+from parity_case import DATA, DEVICE
 from PIL import Image
 from torch import Tensor, nn
 
@@ -21,7 +21,9 @@ V2_0 = Weights(conditioner=2_270_000_000, dit=2_230_000_000, vae=430_000_000)
 
 
 def load(**options: Any) -> Hunyuan3DDiTFlowMatchingPipeline:
-    return Hunyuan3DDiTFlowMatchingPipeline.from_single_file(CHECKPOINT, overrides=OVERRIDES, **options)[0]
+    return Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
+        CHECKPOINT, DEVICE, torch.float32, overrides=OVERRIDES, **options
+    )[0]
 
 
 def shape_of(pipeline: Hunyuan3DDiTFlowMatchingPipeline) -> tuple[Tensor, Any]:
@@ -72,18 +74,18 @@ def test_a_network_used_out_of_turn_fails_at_once() -> None:
     pipeline = load(residence="low")
     pipeline.bring(pipeline.vae)
     with pytest.raises((RuntimeError, NotImplementedError)):
-        pipeline.dit(torch.zeros(1, 32, 16), torch.zeros(1), torch.zeros(1, 17, 48))
+        pipeline.dit(*(torch.zeros(shape, device=DEVICE) for shape in ((1, 32, 16), (1,), (1, 17, 48))))
 
 
 def test_what_waits_is_not_changed_by_what_was_on_the_device() -> None:
     one, other = nn.Linear(2, 2), nn.Linear(2, 2)
     before = one.weight.detach().clone()
-    turns = Turns([one, other], torch.device("cpu"))
+    turns = Turns([one, other], DEVICE)
     turns.take(one)
     one.weight.zero_()
     turns.take(other)
     turns.take(one)
-    assert torch.equal(one.weight, before)
+    assert torch.equal(one.weight.cpu(), before)
 
 
 @pytest.mark.parametrize(
