@@ -1,7 +1,7 @@
 """One command, one page of tables: `python -m benchmarks [section ...]`.
 
 denoise      a step of the denoiser, today's pattern against ours, at a published size
-decode       points asked, extraction, memory and time of sparse decoding (benchmarks.decode)
+decode       points asked, extraction, memory and time of sparse decoding; with a GPU its time alone
 finish       making a mesh ready for print (benchmarks.finish)
 job          picture to STL: today's pattern against ours
 options      what is saved, and how far from the exact shape, by options that are off by default
@@ -12,61 +12,69 @@ throughput   jobs an hour of the whole service against its device stages alone
 service      the device's share, a submission, a long queue, memory (benchmarks.service)
 cpu          the embedded model on one core: where the time goes
 
-Without names all but `decode`, `finish` and `service`, which take long. What needs a GPU says so where there is none.
+Without names all but `decode`, `finish` and `service`, which take long. What needs a GPU says so where there is none;
+`python -m benchmarks.gpu` runs all of that where there is one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.measuring import Asked, Table, machine
+from benchmarks.measuring import Asked, Table, machine, write_json
 from benchmarks.predictions import PREDICTIONS
 
 OWN = ("denoise", "job", "options", "compile", "start", "memory", "throughput", "cpu")
-MODULES = {name: name for name in OWN} | {"compile": "compiling"}
-DELEGATED = ("decode", "finish", "service")
+MODULES = {name: name for name in (*OWN, "decode")} | {"compile": "compiling"}
+DELEGATED = ("finish", "service")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sections", nargs="*", metavar="section", choices=[*OWN, *DELEGATED, []], default=[])
+    parser.add_argument(
+        "sections", nargs="*", metavar="section", choices=[*MODULES, *DELEGATED, []], default=[]
+    )
     parser.add_argument(
         "--variant", help="a published name, e.g. v2-0, v2-0-turbo, v2-mini; tiny where it can"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, help="of a job")
     parser.add_argument("--resolution", type=int, help="octree cells a side")
-    parser.add_argument("--json", type=Path, help="write all tables there too")
+    parser.add_argument("--rounds", type=int, help="of what is timed in turns (denoise, decode)")
+    parser.add_argument("--json", type=Path, help="write all tables there too, each as soon as it is there")
     options = parser.parse_args()
-    asked = Asked(torch.device(options.device), options.variant, options.steps, options.resolution)
+    asked = Asked(
+        torch.device(options.device), options.variant, options.steps, options.resolution, options.rounds
+    )
     if not asked.is_gpu:
         torch.set_num_threads(1)
     print(f"{machine(asked.device)}\n", flush=True)
-    told = [_section(name, asked) for name in options.sections or OWN]
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine(asked.device), "sections": told}, indent=1))
+    told: list[dict[str, Any]] = []
+    for name in options.sections or OWN:
+        told.append({"name": name, "expected": PREDICTIONS.get(name), "tables": []})
+        for table in _tables(name, asked):
+            print(table, flush=True)
+            told[-1]["tables"].append(asdict(table))
+            if options.json:
+                write_json(options.json, {"machine": machine(asked.device), "sections": told})
 
 
-def _section(name: str, asked: Asked) -> dict[str, object]:
+def _tables(name: str, asked: Asked) -> Iterator[Table]:
     print(f"## {name}\n\nExpected: {PREDICTIONS.get(name, '-')}.\n", flush=True)
     if name in DELEGATED:
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
-        return {"name": name}
-    made: list[Table] = []
-    for table in import_module(f"benchmarks.{MODULES[name]}").tables(asked):
-        print(table, flush=True)
-        made.append(table)
-    return {"name": name, "expected": PREDICTIONS.get(name), "tables": [asdict(one) for one in made]}
+        return
+    yield from import_module(f"benchmarks.{MODULES[name]}").tables(asked)
 
 
 if __name__ == "__main__":

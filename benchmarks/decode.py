@@ -11,7 +11,6 @@ All ratios are of numbers from one run. The bodies are those of tests/fields.py;
 from __future__ import annotations
 
 import argparse
-import platform
 import resource
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
@@ -26,17 +26,21 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.measuring import Asked, Row, Table, in_turns, machine
+from hy3dgen.compiled import FixedShapes
 from hy3dgen.config import VAEConfig
+from hy3dgen.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.marching_cubes import extract_surface
 from hy3dgen.octree import DecodeOptions, Mode, decode_field
 from hy3dgen.shape_vae import GeometryDecoder
-from hy3dgen.sparse_field import SparseField
+from hy3dgen.sparse_field import DecodeReport, SparseField
 from tests.dense_twin import dense_field
 from tests.fields import BODIES, BOX, LEVEL, field_of
 
-Row = tuple[str, ...]
+Ask = Callable[[Tensor, Tensor, Tensor], Tensor]
+SECTIONS = ("queries", "extraction", "memory", "decode")
 MODES: tuple[Mode, ...] = ("fast", "strict")
-DENSE_POINTS_PER_CALL = 8000
+DENSE_POINTS_PER_CALL, LARGE_CALL = 8000, 65_536
 SAMPLED_DENSE_CALLS = 3
 LARGE_BODIES = ("plate", "70 small spheres", "solid")
 
@@ -204,71 +208,93 @@ def memory_row(name: str, resolution: int) -> Row:
     return (name, str(resolution), *sizes)
 
 
-def measure_decode(
-    device: torch.device, dtype: torch.dtype, resolution: int, modes: Sequence[Mode]
-) -> Iterator[Row]:
+def measure_decode(asked: Asked, dtype: torch.dtype, modes: Sequence[Mode]) -> Iterator[Row]:
     """The network is run at its published size for its cost; random weights have no surface, so `solid` answers."""
-    clock = time.process_time if device.type == "cpu" else _synchronised
-    decoder = GeometryDecoder(PUBLISHED_DECODER).to(device, dtype).eval()
-    tokens = torch.randn(1, PUBLISHED_TOKENS, PUBLISHED_DECODER.width, device=device, dtype=dtype)
-    unit = "CPU s of one thread" if device.type == "cpu" else "s"
-    yield (f"{device.type}, {dtype}", "R", "points asked", "padding", unit, "ratio")
+    resolution = asked.resolution or 256
+    decoder = GeometryDecoder(PUBLISHED_DECODER).to(asked.device, dtype).eval().requires_grad_(False)
+    tokens = torch.randn(1, PUBLISHED_TOKENS, PUBLISHED_DECODER.width).to(asked.device, dtype)
+    yield (f"{asked.device.type}, {dtype}", "R", "points asked", "padding", asked.unit, "ratio")
     num_calls = -(-((resolution + 1) ** 3) // DENSE_POINTS_PER_CALL)
-    one_call = _dense_call_seconds(decoder, tokens, clock)
-    dense = num_calls * one_call
+    dense = num_calls * _dense_call_seconds(asked, decoder, tokens)
     told = f"dense, keys anew in each call: {num_calls} times the median of {SAMPLED_DENSE_CALLS}"
     yield (told, str(resolution), f"{(resolution + 1) ** 3:,}", "0", f"{dense:.1f}", "1")
-    for mode in modes:
-        begun = clock()
-        field = _decode_through(decoder, tokens, resolution, mode)
-        extract_surface(field)
-        seconds = clock() - begun
-        report = field.report
-        asked = (f"{report.num_queries:,}", f"{report.num_padding:,}")
+    for (name, ask, points_per_call), mode in product(_ways(asked, decoder, tokens), modes):
+        seconds, report = _sparse_seconds(asked, ask, decoder, tokens, resolution, mode, points_per_call)
         yield (
-            f"sparse, {mode}, and extraction",
+            f"sparse, {mode}, and extraction{name}",
             str(resolution),
-            *asked,
-            f"{seconds:.1f}",
+            f"{report.num_queries:,}",
+            f"{report.num_padding:,}",
+            f"{seconds:.1f}" if seconds > 10 else f"{seconds:.3f}",
             f"{dense / seconds:.1f}x",
         )
 
 
-def _synchronised() -> float:
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 @torch.no_grad()
-def _dense_call_seconds(decoder: GeometryDecoder, tokens: Tensor, clock: Callable[[], float]) -> float:
-    seconds = []
+def _dense_call_seconds(asked: Asked, decoder: GeometryDecoder, tokens: Tensor) -> float:
     points = torch.rand(1, DENSE_POINTS_PER_CALL, 3, device=tokens.device) * 2 - 1
-    for _ in range(SAMPLED_DENSE_CALLS + 1):
-        begun = clock()
-        decoder(points, *decoder.keys_values(tokens))
-        seconds.append(clock() - begun)
-    return statistics.median(seconds[1:])
+    call = partial(_dense_call, decoder, points, tokens)
+    return in_turns(asked, call, rounds=SAMPLED_DENSE_CALLS)[0]
+
+
+def _dense_call(decoder: GeometryDecoder, points: Tensor, tokens: Tensor) -> None:
+    decoder(points, *decoder.keys_values(tokens))
+
+
+def _ways(asked: Asked, decoder: GeometryDecoder, tokens: Tensor) -> list[tuple[str, Ask, int]]:
+    """What a row is called, what is asked, the points of a call."""
+    if not asked.is_gpu:
+        return [("", decoder, DENSE_POINTS_PER_CALL)]
+    compiled = FixedShapes(decoder.forward, "geometry decoder", has_graphs=True)
+    ways: list[tuple[str, Ask, int]] = [(f", calls of {LARGE_CALL:,}", decoder, LARGE_CALL)]
+    for size in (DENSE_POINTS_PER_CALL, LARGE_CALL):
+        key, value = decoder.keys_values(tokens)
+        calls = (torch.zeros(1, count, 3, device=tokens.device) for count in (size, MIN_POINTS_PER_CALL))
+        is_done = all(compiled.prepare(points, key, value) for points in calls)
+        ways.append((f", {'compiled' if is_done else 'eager'}, calls of {size:,}", compiled, size))
+    return ways
 
 
 @torch.no_grad()
-def _decode_through(decoder: GeometryDecoder, tokens: Tensor, resolution: int, mode: Mode) -> SparseField:
-    key, value = decoder.keys_values(tokens)
-    body = field_of("solid").to(tokens.device)
+def _sparse_seconds(
+    asked: Asked,
+    ask: Ask,
+    decoder: GeometryDecoder,
+    tokens: Tensor,
+    resolution: int,
+    mode: Mode,
+    points_per_call: int,
+) -> tuple[float, DecodeReport]:
+    """Keys and values, the octree, the extraction."""
+    body, reports = field_of("solid").to(tokens.device), []
+    options = DecodeOptions(mode, max_points_per_call=points_per_call)
 
-    def query(points: Tensor) -> Tensor:
-        cost = decoder(points[None], key, value)[0]
-        return body(points) + 0.0 * cost
+    def search() -> None:
+        key, value = decoder.keys_values(tokens)
+        query = lambda points: body(points) + 0.0 * ask(points[None], key, value)[0]  # noqa: E731
+        field = decode_field(query, BOX, resolution, level=LEVEL, device=tokens.device, options=options)
+        extract_surface(field)
+        reports.append(field.report)
 
-    options = DecodeOptions(mode, max_points_per_call=DENSE_POINTS_PER_CALL if tokens.is_cpu else 2**17)
-    return decode_field(query, BOX, resolution, level=LEVEL, device=tokens.device, options=options)
+    is_long = not asked.is_gpu
+    rounds = asked.rounds or (1 if is_long else 3)
+    return in_turns(asked, search, rounds=rounds, warm_ups=0 if is_long else 1)[0], reports[-1]
+
+
+def tables(asked: Asked) -> Iterator[Table]:
+    """On a GPU the decode alone: points, extraction and memory do not depend on it."""
+    for section in ("decode",) if asked.is_gpu else SECTIONS:
+        for rows in rows_of(section, asked, MODES):
+            yield Table(f"Sparse decoding: {section}", rows[0], tuple(rows[1:]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sections", nargs="*", default=["queries", "extraction", "memory", "decode"])
-    parser.add_argument("--resolution", type=int, default=256, help="of the whole decode")
+    parser.add_argument("sections", nargs="*", default=SECTIONS)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--resolution", type=int, help="of the whole decode")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="of the whole decode")
     parser.add_argument("--memory-of", nargs=2, metavar=("BODY", "R"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -276,27 +302,25 @@ def main() -> None:
     if arguments.memory_of:
         print("|".join(memory_row(arguments.memory_of[0], int(arguments.memory_of[1]))))
         return
-    print(
-        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
-    )
+    asked = Asked(torch.device(arguments.device), resolution=arguments.resolution)
+    print(machine(asked.device))
     for section in arguments.sections:
         print(f"\n{section}")
-        for number, row in enumerate(rows_of(section, arguments.resolution, arguments.modes)):
-            print("|", " | ".join(row), "|", flush=True)
-            if number == 0:
-                print("|---" * len(row) + "|")
+        for rows in rows_of(section, asked, arguments.modes):
+            for number, row in enumerate(rows):
+                print("|", " | ".join(row), "|", flush=True)
+                if number == 0:
+                    print("|---" * len(row) + "|")
 
 
-def rows_of(section: str, resolution: int, modes: Sequence[Mode]) -> Iterator[Row]:
+def rows_of(section: str, asked: Asked, modes: Sequence[Mode]) -> Iterator[list[Row]]:
+    """Header and rows of each table."""
     if section != "decode":
-        yield from {"queries": measure_queries, "extraction": measure_extraction, "memory": measure_memory}[
-            section
-        ]()
-    elif torch.cuda.is_available():
-        for dtype in (torch.float16, torch.bfloat16):
-            yield from measure_decode(torch.device("cuda"), dtype, resolution, modes)
-    else:
-        yield from measure_decode(torch.device("cpu"), torch.float32, resolution, modes)
+        measure = {"queries": measure_queries, "extraction": measure_extraction, "memory": measure_memory}
+        yield list(measure[section]())
+        return
+    for dtype in (torch.float16, torch.bfloat16) if asked.is_gpu else (torch.float32,):
+        yield list(measure_decode(asked, dtype, modes))
 
 
 if __name__ == "__main__":

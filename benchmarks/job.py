@@ -61,7 +61,7 @@ def tables(asked: Asked) -> Iterator[Table]:
         compile_networks(pipeline, POINTS_PER_CALL)
     warm_up(pipeline, POINTS_PER_CALL)
     steps = asked.steps or (pipeline.config.settings.default_steps if is_random else EMBEDDED_STEPS)
-    with tempfile.TemporaryDirectory() as folder, _KnownBody(pipeline) if is_random else nullcontext():
+    with tempfile.TemporaryDirectory() as folder, KnownBody(pipeline) if is_random else nullcontext():
         work = partial(_one_way, asked, pipeline, steps, resolution, Path(folder))
         work(_ours, min(steps, 2))
         (ours, our_mesh), (theirs, their_mesh) = work(_ours), work(_today)
@@ -146,7 +146,7 @@ def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-class _KnownBody(AbstractContextManager[None]):
+class KnownBody(AbstractContextManager[None]):
     """The decoder is asked for its cost, a body for the logits."""
 
     def __init__(self, pipeline: Hunyuan3DDiTFlowMatchingPipeline) -> None:

@@ -35,6 +35,7 @@ class Asked:
     variant: str | None = None
     steps: int | None = None
     resolution: int | None = None
+    rounds: int | None = None
 
     @property
     def is_gpu(self) -> bool:
@@ -128,6 +129,13 @@ def forget_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     else:
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def write_json(path: Path, told: object) -> None:
+    """Whole or not at all: whoever is stopped while writing leaves what was there before."""
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(told, indent=1))
+    beside.replace(path)
 
 
 def machine(device: torch.device) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from parity_case import Case, close, load_case
 
 from benchmarks import today
 from benchmarks.__main__ import DELEGATED, MODULES
-from benchmarks.denoise import pair_flops
+from benchmarks.denoise import folded_flops, pair_flops
+from benchmarks.gpu import PARTS, Part, run_parts
 from benchmarks.measuring import Asked, Table, in_turns, ratio
 from benchmarks.predictions import PREDICTIONS
 from benchmarks.published import config_of, networks_of, shapes_of, write_random_file
@@ -64,6 +67,15 @@ def test_the_work_of_a_step_is_that_of_the_specification() -> None:
     assert pair_flops(config_of("v2-0")) == pytest.approx(279 * 68e9, rel=0.1)
 
 
+def test_the_folded_side_costs_what_its_tokens_cost() -> None:
+    # spec: 2.97 against 1.82 TFLOP a step of v2-mini, in the words of benchmarks.predictions
+    config = config_of("v2-mini")
+    assert pair_flops(config) == pytest.approx(2.97e12, rel=0.02)
+    assert folded_flops(config, torch.float32) == pytest.approx(1.82e12, rel=0.05)
+    distilled = config_of("v2-0-turbo")
+    assert folded_flops(distilled, torch.float16) == pair_flops(distilled)
+
+
 def test_tasks_take_turns_and_the_first_round_does_not_count() -> None:
     order: list[str] = []
     in_turns(Asked(torch.device("cpu")), lambda: order.append("a"), lambda: order.append("b"), rounds=2)
@@ -74,3 +86,55 @@ def test_a_table_is_markdown() -> None:
     table = Table("Title", ("a", "b"), (("1", "2"),), "Note.")
     assert str(table) == "### Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nNote.\n"
     assert (ratio(3.0, 2.0), ratio(30.0, 2.0)) == ("1.50x", "15.0x")
+
+
+def small_part(name: str, program: str, limit_s: float = 60) -> Part:
+    """A module of one line."""
+    Path(f"{name}.py").write_text(program)
+    return Part(name, (name,), limit_s)
+
+
+@pytest.fixture
+def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_in_folder")
+def test_what_ended_is_kept_when_a_part_fails_or_hangs() -> None:
+    parts = [
+        small_part("good", "print('well')"),
+        small_part("bad", "raise SystemExit('broken')"),
+        small_part("hanging", "print('begun', flush=True); import signal; signal.pause()", limit_s=5),
+    ]
+    told = run_parts(parts, Path("gpu.json"), 300, "here")
+    assert {name: one["status"] for name, one in told.items()} == {
+        "good": "done",
+        "bad": "failed",
+        "hanging": "out of time",
+    }
+    assert [one["output"].strip() for one in told.values()] == ["well", "broken", "begun"]
+    assert json.loads(Path("gpu.json").read_text()) == {"machine": "here", "parts": told}
+
+
+@pytest.mark.usefixtures("_in_folder")
+def test_the_next_call_goes_on_with_what_is_not_done_untried_parts_first() -> None:
+    write = "open('order', 'a').write('{0} ')"
+    parts = [small_part(name, write.format(name)) for name in ("done", "failed", "new")]
+    before = {"done": {"status": "done", "seconds": 1}, "failed": {"status": "failed", "seconds": 1}}
+    Path("gpu.json").write_text(json.dumps({"machine": "here", "parts": before}))
+    told = run_parts(parts, Path("gpu.json"), 300, "here")
+    assert Path("order").read_text() == "new failed "
+    assert {one["status"] for one in told.values()} == {"done"}
+
+
+@pytest.mark.usefixtures("_in_folder")
+def test_no_part_begins_when_the_time_is_over() -> None:
+    assert run_parts([small_part("late", "print()")], Path("gpu.json"), 1, "here") == {}
+
+
+def test_every_part_of_the_gpu_run_names_what_exists() -> None:
+    for part in PARTS:
+        program, first, *_ = part.module
+        paths = [Path(one) for one in part.module if one.startswith("tests/")]
+        assert all(path.exists() for path in paths)
+        assert program == "pytest" or first in MODULES
