@@ -152,7 +152,8 @@ class Hunyuan3DDiTFlowMatchingPipeline:
             velocity = velocity_for(
                 self.dit, context, times, guidance_scale, options, self.network, on_lowered
             )
-            result = euler(start, times, velocity, callback or _ignore)
+            on_step = _ignore if callback is None else once_done(callback, self.device)
+            result = euler(start, times, velocity, on_step)
         if output_type == "latent":
             return result
         return self.vae.latents2mesh(self.vae(result / self.vae.scale_factor))
@@ -182,6 +183,17 @@ class Hunyuan3DDiTFlowMatchingPipeline:
 
 def _ignore(done: int, total: int) -> None:
     pass
+
+
+def once_done(callback: StepCallback, device: torch.device) -> StepCallback:
+    """`callback`, told of a step when the device has done it: a GPU is only given its work, many steps ahead."""
+
+    def on_step(done: int, total: int) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        callback(done, total)
+
+    return on_step
 
 
 def _opened(picture: Picture) -> Image.Image:
