@@ -22,6 +22,7 @@ from ai_engine.addresses import AddressForbidden, AddressPolicy, parse_exception
 from ai_engine.bucket import check_bucket
 from ai_engine.errors import StartupError
 from ai_engine.policies import download_policy, webhook_policy
+from ai_engine.room import free_main_memory
 from ai_engine.settings import Settings
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
@@ -123,10 +124,18 @@ def _room(settings: Settings) -> Finding:
     device = choose_device(settings.device, require_gpu=settings.require_gpu)
     room = Room.on(device, settings)
     there = "main memory" if room.free is None else f"{room.free / 1e9:.1f} GB free"
-    return Finding(
-        f"device: {device}, {there}; a job takes about {room.needed / 1e9:.1f} GB, memory {room.residence}",
-        None if room.is_enough else "set MEMORY=auto, or free the device of other programs",
-    )
+    text = f"device: {device}, {there}; a job takes about {room.needed / 1e9:.1f} GB, memory {room.residence}"
+    if room.free is None:
+        return _main_memory(text, room.needed, free_main_memory())
+    return Finding(text, None if room.is_enough else "set MEMORY=auto, or free the device of other programs")
+
+
+def _main_memory(text: str, needed: int, free: int | None) -> Finding:
+    if free is None:
+        return Finding(text)
+    is_enough = needed <= free
+    remedy = "take a machine or a container with more memory, or a smaller checkpoint"
+    return Finding(f"{text}; {free / 1e9:.1f} GB free", None if is_enough else remedy)
 
 
 def _matting_model(settings: Settings) -> Iterator[Finding]:

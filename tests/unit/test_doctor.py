@@ -71,6 +71,16 @@ def test_a_device_that_is_too_small_is_named(tmp_path: Path, monkeypatch: pytest
     assert wrong.remedy is not None
 
 
+@pytest.mark.parametrize(("free", "fits"), [(500_000_000, False), (2_000_000_000, True), (None, True)])
+def test_main_memory_that_is_too_small_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, fits: bool
+) -> None:
+    monkeypatch.setattr(doctor, "free_main_memory", lambda: free)
+    found = doctor._room(settings(tmp_path, model_variant=None, device="cpu"))
+    assert (found.remedy is None) == fits
+    assert found.text.endswith("memory full" if free is None else f"memory full; {free / 1e9:.1f} GB free")
+
+
 def test_a_data_folder_that_is_a_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (wrong,) = findings(doctor._data_folder, settings(tmp_path, data_dir=tmp_path / "file"))
