@@ -330,7 +330,10 @@ def docker_service(options: argparse.Namespace, receiver_port: int) -> Generator
     begun_at = time.monotonic()
     try:
         if run("up", "--detach", *(["--no-build"] if options.no_build else ["--build"])).returncode != 0:
-            raise Wrong("`docker compose up` failed; its own words are above")
+            raise Wrong(
+                "`docker compose up` failed; its own words are above.\n"
+                '  If they name the device driver "nvidia": install the NVIDIA Container Toolkit, or try --cpu'
+            )
         print(f"built and started after {time.monotonic() - begun_at:.1f} s")
         yield Service(
             f"http://127.0.0.1:{port}",
@@ -350,6 +353,8 @@ def _docker_settings(port: int, receiver_port: int) -> dict[str, str]:
     here = f"host.docker.internal:{receiver_port}"
     settings = {
         **ON_THIS_MACHINE_ALONE,
+        # No such file, instead of .env: that may name a database and a bucket that others use.
+        "SETTINGS_FILE": "none",
         "PUBLISHED_PORT": str(port),
         "ALLOWED_PRIVATE_DOWNLOAD_HOSTS": here,
         "ALLOWED_PRIVATE_WEBHOOK_HOSTS": here,

@@ -196,7 +196,8 @@ class BackgroundRemover:
     def _open_session(self) -> Any:
         if not self.weights_path.is_file():
             raise MattingModelUnusable(
-                f"matting model {self.model_name!r}: there is no file {self.weights_path}"
+                f"matting model {self.model_name!r}: there is no file {self.weights_path}; "
+                "`python main.py fetch-weights` brings published ones"
             )
         rembg = _import_rembg()
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Fetches what the options of `add_choices` name, and says so; gives back the exit status."""
     wanted = _wanted(arguments.variant, arguments.matting)
     _show_licences(wanted)
-    if any(weights.licence.must_accept for weights in wanted) and not arguments.accept_licence:
+    must_accept = any(weights.licence.must_accept for weights in wanted)
+    if must_accept and not (arguments.accept_licence or _agreed_at_the_terminal()):
         print("Nothing was downloaded. If you agree and may, run this again with --accept-licence.")
         return EXIT_NOT_ACCEPTED
     try:
@@ -219,6 +221,15 @@ def _show_licences(wanted: Iterable[Weights]) -> None:
         print(f"{', '.join(names)}: {licence.name}\n  {licence.url}")
         print("".join(f"  - {condition}\n" for condition in licence.conditions))
     print("These are our words for the main points; what binds is the text at the address.\n", flush=True)
+
+
+def _agreed_at_the_terminal() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input("Do you agree, and may you? yes or no: ").strip().lower() == "yes"
+    except EOFError:
+        return False
 
 
 def _show_settings(wanted: Sequence[Weights], models: Path) -> None:

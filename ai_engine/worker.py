@@ -12,6 +12,8 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
 
 from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
@@ -56,8 +58,9 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     Raises:
         StartupError: the model can't be loaded, or another worker has this slot.
     """
-    slot = slot_name(settings.device)
+    slot, ready_mark = slot_name(settings.device), _slot_file(settings, "ready")
     with _slot_lock(settings):
+        ready_mark.unlink(missing_ok=True)  # Of a predecessor that was killed.
         prepare_database(settings)
         leases, executor_id = Leases(settings.jobs_database_url), new_executor_id(slot)
         leases.take(executor_id, slot)
@@ -85,10 +88,12 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             licence=model.licence,
             has_gpu=model.has_gpu,
         )
+        ready_mark.touch()
         event(logger, "worker ready", executor=executor_id, model=model.model_id, pid=os.getpid())
         housekeeper = Housekeeper(settings, workshop.store, leases, executor_id, DBOS.delete_workflows)
         housekeeper.start()
         stop.wait()
+        ready_mark.unlink(missing_ok=True)
         housekeeper.stop()
         _drain(leases, executor_id, keeper, departure, settings.drain_s)
         books.tracer.close()
@@ -214,9 +219,7 @@ def _slot_lock(settings: Settings) -> Iterator[None]:
         StartupError: another worker has this slot.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    # With the host's name: several machines may share the folder, and each has a first card.
-    slot = re.sub(r"[^A-Za-z0-9.-]", "-", slot_name(settings.device))
-    lock = FileLock(settings.data_dir / f"worker-{slot}.lock")
+    lock = FileLock(_slot_file(settings, "lock"))
     try:
         lock.acquire(timeout=settings.lease_s)
     except Timeout as error:
@@ -225,3 +228,10 @@ def _slot_lock(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _slot_file(settings: Settings, kind: Literal["lock", "ready"]) -> Path:
+    """Of this worker alone: `lock` is held while it lives, `ready` is there while it takes jobs, for probes."""
+    # With the host's name: several machines may share the folder, and each has a first card.
+    slot = re.sub(r"[^A-Za-z0-9.-]", "-", slot_name(settings.device))
+    return settings.data_dir / f"worker-{slot}.{kind}"

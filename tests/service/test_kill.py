@@ -253,3 +253,25 @@ def test_a_job_outlives_the_api_that_took_it(house: House, world: Outside) -> No
     wait_for(house.is_open, "the port is open again")
     wait_for(lambda: house.ask("GET", f"/jobs/{job_id}").status == 200, "the job is known")
     assert house.job(job_id)["status"] == "succeeded"
+
+
+def ready_marks(house: House) -> int:
+    return len(list((house.folder / "data").glob("worker-*.ready")))
+
+
+def test_a_file_tells_probes_that_a_worker_takes_jobs(house: House) -> None:
+    wait_for(lambda: ready_marks(house) == 1, "the worker left its file")
+    assert house.stop("worker") == 0
+    assert ready_marks(house) == 0
+
+
+def test_the_file_of_a_killed_worker_does_not_outlive_the_start_of_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for(lambda: ready_marks(house) == 1, "the worker left its file")
+    house.kill("worker")
+    monkeypatch.setitem(house.settings, "MATTING_MODEL", "u2net")
+    monkeypatch.setitem(house.settings, "MATTING_HOME", str(house.folder / "nothing"))
+    assert house.start("worker").wait(60) == 1
+    house.running.pop("worker")
+    assert ready_marks(house) == 0

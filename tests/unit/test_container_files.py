@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from ai_engine import worker
 from ai_engine.job_engine import prepare_database
 from ai_engine.metrics import Metrics
 from ai_engine.settings import Settings
@@ -241,7 +242,29 @@ def test_scaled_out_api_and_workers_share_the_database_and_the_files() -> None:
     for name in ("engine", "worker"):
         assert services[name]["environment"]["DATABASE_URL"].startswith("postgresql://")
         assert services[name]["environment"]["ARTIFACTS_URL"].startswith("s3://")
-    assert services["worker"]["healthcheck"] == {"disable": True}
+
+
+@needs_compose
+def test_what_stands_in_the_settings_file_reaches_every_service_but_not_the_inside_of_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings"
+    file.write_text("JOBS_IN_FLIGHT=2\nPORT=9000\n")
+    monkeypatch.setenv("SETTINGS_FILE", str(file))
+    for name in ("engine", "worker"):
+        environment = merged(BASE, SCALE)["services"][name]["environment"]
+        assert (environment["JOBS_IN_FLIGHT"], environment["PORT"]) == ("2", "8000")
+
+
+def test_a_worker_is_ready_when_its_file_is_there(tmp_path: Path) -> None:
+    mark = worker._slot_file(Settings(data_dir=tmp_path), "ready")
+    (kubernetes,) = (pod["containers"][0] for name, pod in pods() if name == "worker")
+    probe = kubernetes["readinessProbe"]["exec"]["command"][-1]
+    assert compose(SCALE)["services"]["worker"]["healthcheck"]["test"] == ["CMD-SHELL", probe]
+    look = probe.replace(image_environment()["DATA_DIR"], str(tmp_path))
+    assert subprocess.run(look, shell=True, capture_output=True).returncode != 0
+    mark.touch()
+    assert subprocess.run(look, shell=True, capture_output=True).returncode == 0
 
 
 def test_the_bucket_of_scaled_out_services_is_the_one_that_the_store_has() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 import random
 import subprocess
@@ -196,16 +197,53 @@ def test_without_consent_the_licence_is_shown_and_nothing_is_asked_of_the_networ
     assert hub.requests == []
 
 
-def test_the_licence_is_shown_before_the_first_byte_and_the_settings_after_the_last(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def tiny_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub whose v2-0 is small."""
     shape = replace(SHAPE_MODELS["v2-0"], origin=ORIGIN, size_bytes=len(BODY), sha256=SHA256)
     monkeypatch.setattr(fetch_weights, "SHAPE_MODELS", {"v2-0": shape})
+    return hub
+
+
+def test_the_licence_is_shown_before_the_first_byte_and_the_settings_after_the_last(
+    tiny_hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command(tmp_path, "--matting", "none", "--accept-licence") == fetch_weights.EXIT_OK
     shown = capsys.readouterr().out
     begun, settings = shown.index("begins at 0 bytes"), shown.index("MODEL_PATH=")
     assert shown.index("South Korea") < begun < settings
     assert (tmp_path / "hunyuan3d-dit-v2-0" / "model.fp16.safetensors").read_bytes() == BODY
+
+
+class Terminal(io.StringIO):
+    """A person who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "status"),
+    [
+        ("yes\n", fetch_weights.EXIT_OK),
+        ("no\n", fetch_weights.EXIT_NOT_ACCEPTED),
+        ("\n", fetch_weights.EXIT_NOT_ACCEPTED),
+        ("", fetch_weights.EXIT_NOT_ACCEPTED),
+    ],
+)
+def test_at_a_terminal_consent_is_asked_for_after_the_licence(
+    tiny_hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: str,
+    status: int,
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    assert command(tmp_path, "--matting", "none") == status
+    shown = capsys.readouterr().out
+    assert shown.index("South Korea") < shown.index("Do you agree")
+    assert bool(tiny_hub.requests) == (status == fetch_weights.EXIT_OK)
 
 
 def test_a_failure_is_an_exit_status_and_a_sentence(
