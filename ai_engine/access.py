@@ -9,11 +9,13 @@ import math
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from ai_engine.errors import KeyWrong, RateExceeded
+from ai_engine.addresses import LOCAL_SUFFIXES
+from ai_engine.errors import HostUnknown, KeyWrong, RateExceeded
 from ai_engine.keys import ApiKeys
 from ai_engine.rate import TokenBuckets
 from ai_engine.settings import Settings
@@ -47,6 +49,23 @@ class Access:
         self._keys = keys
         is_limited = settings.requests_per_minute > 0 and (bool(keys) or settings.is_published)
         self._buckets = TokenBuckets(settings.requests_per_minute) if is_limited else None
+        self._is_open_here = not keys and not settings.is_published and not settings.open_access
+        self._public_name = urlsplit(settings.public_url or "").hostname
+
+    def check_host(self, host: str) -> None:
+        """Comes back when the service may be asked for by this `Host`.
+
+        Where only this machine reaches it, and without a key, a page in its browser is kept out by having another
+        origin: unless the page's own name is made to lead here (DNS rebinding). Its name gives it away.
+
+        Raises:
+            HostUnknown: it is a name that somebody may have registered, and not the one of PUBLIC_URL.
+        """
+        name = _name_of(host)
+        if self._is_open_here and not _is_local(name) and name != self._public_name:
+            raise HostUnknown(
+                "Without API keys it is asked for by localhost, an address, a local name or PUBLIC_URL."
+            )
 
     def caller(self, key: str | None, address: str) -> Caller:
         """Who asks with this key, from this address.
@@ -69,6 +88,22 @@ class Access:
             raise RateExceeded("Too many requests in the last minute.", retry_after_s=math.ceil(wait_s))
 
 
+def _name_of(host: str) -> str:
+    """The name or address in a `Host` header, without brackets and port."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name.rstrip(".").lower()
+
+
+def _is_local(name: str) -> bool:
+    if "." not in name or name.endswith(LOCAL_SUFFIXES):
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _home_of(address: str) -> str:
     """What of an address counts as one caller."""
     try:
@@ -86,10 +121,12 @@ async def known_caller(
     """Who asks.
 
     Raises:
+        HostUnknown: they ask for a service of another name.
         KeyWrong: they have no key, or a wrong one.
         RateExceeded: they have asked too often.
     """
     access: Access = request.app.state.access
+    access.check_host(request.headers.get("host", ""))
     address = request.client.host if request.client else "unknown"
     caller = access.caller(sent.credentials if sent else None, address)
     add_about(caller=caller.owner)

@@ -37,7 +37,8 @@ _METADATA_NETWORKS = tuple(
 )
 _METADATA_V6 = (IPv6Network("fd00:ec2::/32"), IPv6Network("fd20:ce::254/128"))
 _METADATA_NAMES = frozenset({"metadata.google.internal", "metadata.goog", "metadata", "instance-data"})
-_LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".onion")
+LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".onion")
+"""Of names that nobody can register."""
 
 _GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
 _NOT_PUBLIC_V6 = tuple(IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "3fff::/20"))
@@ -151,7 +152,7 @@ class AddressPolicy:
             raise AddressForbidden("the host is a cloud's metadata service")
         if (target.host, target.port) in self.exceptions or self._is_own_machine(target.host):
             return
-        if f".{target.host}".endswith(_LOCAL_SUFFIXES):
+        if f".{target.host}".endswith(LOCAL_SUFFIXES):
             raise AddressForbidden("the host is a local name")
 
     def _check_address(self, address: Address, host: str, port: int) -> None:

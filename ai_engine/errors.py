@@ -24,6 +24,7 @@ RequestRefused             answers a request; travels as problem+json           
 |- JobSucceeded            job_succeeded           nothing to run again          409
 |- NoWebhook               no_webhook              nobody to deliver to          409
 |- DeliveryUnderWay        delivery_under_way      being sent at this moment     409
+|- HostUnknown             host_unknown            asked for by another's name   403
 |- CrossOrigin             cross_origin            a page's form, from elsewhere  403
 |- LinkInvalid             link_invalid            not signed by us              403
 |- FileExpired             expired                                               410
@@ -255,6 +256,14 @@ class DeliveryUnderWay(RequestRefused):
     code = "delivery_under_way"
     title = "The delivery is under way"
     status = 409
+
+
+class HostUnknown(RequestRefused):
+    """The request is for a host of another name than this service has."""
+
+    code = "host_unknown"
+    title = "This service is not known by that name"
+    status = 403
 
 
 class CrossOrigin(RequestRefused):

@@ -22,6 +22,7 @@ from ai_engine.errors import (
     DiskFull,
     FileExpired,
     FileNotReady,
+    HostUnknown,
     InvalidField,
     JobNotFound,
     KeyReused,
@@ -99,7 +100,7 @@ def own_job(job_id: str, service: Connected, caller: KnownCaller) -> JobRecord:
 OwnJob = Annotated[JobRecord, Depends(own_job)]
 """The job of the path, if it is the caller's."""
 
-OF_KEY = (KeyWrong, RateExceeded, NotReady)
+OF_KEY = (KeyWrong, HostUnknown, RateExceeded, NotReady)
 OF_JOB = (*OF_KEY, JobNotFound)
 OF_FILE = (FileNotReady, FileExpired)
 OF_ROOM = (QueueFull, TooManyJobs, DiskFull)

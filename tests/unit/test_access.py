@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ai_engine.access import Access, Caller
-from ai_engine.errors import KeyWrong, RateExceeded
+from ai_engine.errors import HostUnknown, KeyWrong, RateExceeded
 from ai_engine.keys import ApiKeys, configured, new_key, parse_keys
 from ai_engine.settings import Settings
 
@@ -82,3 +82,37 @@ def test_an_owner_sees_their_jobs_alone_and_without_keys_everything_is_seen() ->
     assert not Caller("shop").may_see("press")
     assert not Caller("shop").may_see(None)
     assert Caller(None).may_see("shop")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost:8000",
+        "127.0.0.1",
+        "[::1]:8000",
+        "192.168.1.7:8000",
+        "ai-engine:8000",
+        "host.docker.internal:8000",
+        "studio.localhost",
+        "Mesh.Example.com:443",
+        "",
+    ],
+)
+def test_without_keys_the_service_is_asked_for_by_a_name_that_nobody_can_register(host: str) -> None:
+    Access(Settings(public_url="https://mesh.example.com"), ApiKeys()).check_host(host)
+
+
+@pytest.mark.parametrize("host", ["evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example."])
+def test_a_page_whose_name_was_made_to_lead_here_is_refused(host: str) -> None:
+    with pytest.raises(HostUnknown):
+        Access(Settings(), ApiKeys()).check_host(host)
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [(Settings(), KEYS), (Settings(open_access=True), ApiKeys()), (Settings(host="0.0.0.0"), ApiKeys())],
+)
+def test_any_name_will_do_where_a_key_or_the_operator_says_who_may_ask(
+    settings: Settings, keys: ApiKeys
+) -> None:
+    Access(settings, keys).check_host("mesh.example.com")

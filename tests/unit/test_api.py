@@ -102,6 +102,18 @@ def test_the_seed_is_drawn_at_the_door_and_shown(opened: Open) -> None:
     assert 0 <= seed < 2**53
 
 
+def test_a_page_whose_name_leads_to_this_machine_can_not_ask(opened: Open) -> None:
+    client = opened()
+
+    answers = [
+        client.post("/generate-3d", json=REQUEST, headers={"Host": "evil.example:8000"}),
+        client.get("/jobs", headers={"Host": "evil.example:8000"}),
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "host_unknown")] * 2
+    assert client.get("/livez", headers={"Host": "evil.example"}).status_code == 200
+
+
 def test_addresses_of_this_machine_are_shut_in_production_unless_opened(opened: Open) -> None:
     client = opened(profile="production", allowed_private_download_hosts="127.0.0.1:8001")
 
