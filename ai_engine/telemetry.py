@@ -87,7 +87,7 @@ class _TextFormatter(logging.Formatter):
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        fields = "".join(f" {name}={_on_one_line(value)}" for name, value in _fields(record).items())
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()} "
         line = f"{_time(record)} {self._process:<6} {level}{record.getMessage()}{fields}"
         whole = line if not record.exc_info else f"{line}\n{self.formatException(record.exc_info)}"
@@ -116,6 +116,13 @@ class _JsonFormatter(logging.Formatter):
 
     def _clean(self, value: object) -> object:
         return without_secrets(value, self._secrets) if isinstance(value, str) else value
+
+
+def _on_one_line(value: object) -> str:
+    """The value as text that can neither begin a line of its own nor command a terminal: callers choose paths."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(value)
+    )
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -40,6 +40,16 @@ def test_a_person_reads_the_same_facts_after_the_message(capsys: pytest.CaptureF
     assert capsys.readouterr().err.endswith("api    job accepted job_id=j1\n")
 
 
+def test_what_callers_send_begins_no_line_of_its_own_and_commands_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up_logging("text", "info", "api")
+
+    event(logger, "request", path="/jobs/a\n2026 api forged\x1b[2J\ud800ü")
+
+    assert capsys.readouterr().err.endswith(r"request path=/jobs/a\n2026 api forged\x1b[2J\ud800ü" + "\n")
+
+
 def test_an_exception_comes_with_its_stack(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging("json", "info", "worker")
 
