@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dbos import DBOS
+from dbos import DBOS, WorkflowStatus
 
 from ai_engine.errors import GenerationTimeout, JobError, WorkerLost
 from ai_engine.job_engine import GENERATE, PIPELINE_QUEUE
@@ -77,13 +77,13 @@ class Departure:
             event(logger, "job handed back", job_id=row.workflow_id)
 
 
-def check_ending(job_id: str) -> None:
-    """Comes back when the job may go on.
+def check_ending(row: WorkflowStatus) -> None:
+    """Comes back when the job of this row may go on.
 
     Raises:
         JobError: a worker that left over this job said how it ends.
     """
-    told = _attributes(job_id).get(ENDING)
+    told = (row.attributes or {}).get(ENDING)
     if told is not None:
         raise _ENDINGS[told["code"]](told["detail"], stage=told["stage"])
 

@@ -16,8 +16,18 @@ from ai_engine.lease import make_tables, open_engine
 _METADATA = sa.MetaData()
 _FILES_GONE = sa.Table("ai_engine_files_gone", _METADATA, sa.Column("job_id", sa.Text, primary_key=True))
 """The jobs whose files were taken away while their rows are kept."""
-_COLUMNS = ("workflow_uuid", "name", "queue_name", "status", "priority", "created_at", "completed_at")
+_COLUMNS = (
+    "workflow_uuid",
+    "name",
+    "queue_name",
+    "status",
+    "priority",
+    "created_at",
+    "completed_at",
+    "executor_id",
+)
 _WAITS = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'ENQUEUED'")
+_RUNS = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'PENDING'")
 """With the words of the engine's partial index, and no parameters: SQLite would look through all rows otherwise."""
 _ACTIVE = ("ENQUEUED", "PENDING", "DELAYED")
 
@@ -96,6 +106,15 @@ class JobRows:
         with self._engine.connect() as connection:
             found = connection.execute(query.order_by(row.completed_at, row.workflow_uuid).limit(most))
             return [EndedRow(*values) for values in found]
+
+    def owners(self, queues: Collection[str]) -> list[str]:
+        """The workers that have something of these queues, by their executor ids."""
+        row = self._table.c
+        query = sa.select(row.executor_id).where(
+            row.queue_name.in_(queues), _RUNS, row.executor_id.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query.distinct()).scalars())
 
     def known(self, workflow_ids: Collection[str]) -> set[str]:
         """Those of the ids that there are rows of."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,7 +22,6 @@ _LEASE = sa.Table(
     sa.Column("slot", sa.Text, nullable=False),
     sa.Column("beat_s", sa.Float, nullable=False),
     sa.Column("is_alive", sa.Boolean, nullable=False),
-    sa.Column("died_s", sa.Float),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("model_id", sa.Text),
     sa.Column("licence", sa.Text),
@@ -33,7 +32,8 @@ _NOW_S: dict[str, sa.ColumnElement[float]] = {
     "postgresql": sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Float),
 }
 """Seconds since 1970 on the database's clock: the workers' own clocks may differ."""
-RECENTLY_DEAD_S = 600.0
+SHOWN_S = 600.0
+"""How long a worker is told of after its last sign of life."""
 
 
 class WorkerState(StrEnum):
@@ -129,18 +129,19 @@ class Leases:
         """Marks the workers dead that gave no sign of life for `lease_s`; never the one that asks."""
         self._mark_dead(_LEASE.c.beat_s < self._now_s - lease_s, _LEASE.c.executor_id != executor_id)
 
-    def dead(self) -> list[str]:
-        """The executor ids of all workers that died in the last ten minutes."""
+    def dead(self, executor_ids: Collection[str]) -> list[str]:
+        """Those of the workers that are alive no more, however long."""
         query = sa.select(_LEASE.c.executor_id).where(
-            sa.not_(_LEASE.c.is_alive), _LEASE.c.died_s > self._now_s - RECENTLY_DEAD_S
+            _LEASE.c.is_alive, _LEASE.c.executor_id.in_(executor_ids)
         )
         with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+            living = set(connection.execute(query).scalars())
+        return [one for one in executor_ids if one not in living]
 
     def workers(self) -> Sequence[WorkerLease]:
         """All workers that are alive or died in the last ten minutes, the latest sign of life first."""
         age_s = (self._now_s - _LEASE.c.beat_s).label("age_s")
-        query = sa.select(_LEASE, age_s).where(age_s < RECENTLY_DEAD_S).order_by(_LEASE.c.beat_s.desc())
+        query = sa.select(_LEASE, age_s).where(age_s < SHOWN_S).order_by(_LEASE.c.beat_s.desc())
         with self._engine.connect() as connection:
             return [
                 WorkerLease(
@@ -163,7 +164,7 @@ class Leases:
     def _mark_dead(self, *which: sa.ColumnElement[bool]) -> None:
         with self._engine.begin() as connection:
             rows = sa.update(_LEASE).where(_LEASE.c.is_alive, *which)
-            connection.execute(rows.values(is_alive=False, died_s=self._now_s))
+            connection.execute(rows.values(is_alive=False))
 
 
 def open_engine(database_url: str) -> sa.Engine:

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dbos import DBOS, WorkflowHandle
+from dbos import DBOS, WorkflowHandle, WorkflowStatus
 
 from ai_engine.at_work import AtWork
 from ai_engine.books import Books
 from ai_engine.figures import WorkerFigures
-from ai_engine.job_engine import GENERATE, is_delivery
+from ai_engine.job_engine import GENERATE, PIPELINE_QUEUE, WEBHOOK_QUEUE, is_delivery
 from ai_engine.job_record import job_of, result_of, status_of
+from ai_engine.job_rows import JobRows
 from ai_engine.lease import Leases
 from ai_engine.pipeline import Workshop
 from ai_engine.settings import Settings
@@ -30,8 +31,11 @@ BEATS_PER_LEASE = 5
 LEASES_UNTIL_STRAY = 2
 """An entry that nobody worked on for so many leases is put back into its queue."""
 ENDED_LATELY_S = 24 * 3600.0
-ENDED_JUST_NOW_S = 300.0
-"""How far back the first and the later looks for jobs go that ended with nobody there to tell."""
+"""How far back the first look goes for jobs that ended with nobody there to tell."""
+LOOKS_OVERLAP_S = 300.0
+"""A later look begins so long before the last one: clocks of machines differ."""
+TOLD_PER_BEAT = 50
+"""More would keep the lease from being renewed in time."""
 LOST_LEASE_STATUS = 70
 """Exit status of a worker that was declared dead while it lived."""
 
@@ -50,12 +54,13 @@ class LeaseKeeper(threading.Thread):
         self._settings = settings
         self._books = books
         self._at_work = at_work
+        self._rows = JobRows(settings.jobs_database_url)
         self._renewed_at = time.monotonic()
         self._may_bury_at = self._renewed_at + settings.lease_s
         self.workshop: Workshop | None = None
         """What this worker works with, once its models are loaded."""
         self._told: set[str] = set()
-        self._look_back_s = ENDED_LATELY_S
+        self._ended_since_s = time.time() - ENDED_LATELY_S
         self._is_over = threading.Event()
         self.may_take_over = threading.Event()
         """Set once this worker can take jobs."""
@@ -80,8 +85,7 @@ class LeaseKeeper(threading.Thread):
             os._exit(LOST_LEASE_STATUS)
         self._bury_stale()
         if self.may_take_over.is_set():
-            # Again and again for the recently dead: it touches only what they still own, and heals a failed try.
-            self._note_taken_over(DBOS._recover_pending_workflows(self._leases.dead()))
+            self._take_over()
             self._tell_of_ended()
             self._put_back_strays()
         if self.workshop is not None:
@@ -97,6 +101,16 @@ class LeaseKeeper(threading.Thread):
         self._renewed_at = now
         if now >= self._may_bury_at:
             self._leases.bury_stale(self._executor_id, lease_s)
+
+    def _take_over(self) -> None:
+        """Queues again what the dead have, however long they are: nobody may have been there to do it at the time.
+
+        It touches only what they still own, so it heals a failed try, and two may do it at once.
+        """
+        # Who owns something comes first: a worker has its lease before it has a job.
+        dead = self._leases.dead(self._rows.owners((PIPELINE_QUEUE, WEBHOOK_QUEUE)))
+        if dead:
+            self._note_taken_over(DBOS._recover_pending_workflows(dead))
 
     def _put_back_strays(self) -> None:
         """Queues again what this worker has by its row alone: the engine could not write down how it ended."""
@@ -116,21 +130,27 @@ class LeaseKeeper(threading.Thread):
 
     def _tell_of_ended(self) -> None:
         """Queues the webhooks of jobs that were cancelled, or gave up by the engine: nobody was there to do it."""
-        since = datetime.fromtimestamp(time.time() - self._look_back_s, UTC).isoformat()
+        looked_at_s = time.time()
         rows = DBOS.list_workflows(
             name=GENERATE,
             status=["CANCELLED", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
-            completed_after=since,
+            completed_after=datetime.fromtimestamp(self._ended_since_s, UTC).isoformat(),
             load_output=False,
         )
-        for row in rows:
-            result = result_of(row)
-            if row.workflow_id not in self._told and result is not None and row.completed_at is not None:
-                job, ended_at_s = job_of(row), row.completed_at / 1000
-                self._books.close_job(job, status_of(row, result), result, ended_at_s)
-                enqueue_result(job, result, ended_at_s)
-        self._told = {row.workflow_id for row in rows}
-        self._look_back_s = ENDED_JUST_NOW_S
+        untold = [row for row in rows if row.workflow_id not in self._told]
+        for row in untold[:TOLD_PER_BEAT]:
+            self._tell_of(row)
+        if len(untold) <= TOLD_PER_BEAT:
+            self._ended_since_s = looked_at_s - LOOKS_OVERLAP_S
+            self._told = {row.workflow_id for row in rows}
+
+    def _tell_of(self, row: WorkflowStatus) -> None:
+        result = result_of(row)
+        if result is not None and row.completed_at is not None:
+            job, ended_at_s = job_of(row), row.completed_at / 1000
+            self._books.close_job(job, status_of(row, result), result, ended_at_s)
+            enqueue_result(job, result, ended_at_s)
+        self._told.add(row.workflow_id)
 
 
 def _figures_of(executor_id: str, workshop: Workshop) -> WorkerFigures:

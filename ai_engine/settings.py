@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     job_max_attempts: int = Field(
         default=3,
         ge=1,
-        description="How often a job may be begun again after its worker died, before it is worker_lost.",
+        description="How often a stage of a job may kill its worker, before the job is worker_lost.",
     )
     jobs_in_flight: int = Field(
         default=3,

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from dbos import DBOS, WorkflowSerializationFormat
+from dbos import DBOS, WorkflowSerializationFormat, WorkflowStatus
 from standardwebhooks import Webhook
 
 from ai_engine.artifacts import ArtifactStore
 from ai_engine.at_work import AtWork
+from ai_engine.blame import Tries
 from ai_engine.books import Books
 from ai_engine.departure import check_ending
 from ai_engine.errors import (
@@ -47,6 +48,8 @@ from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s
 PROGRESS_EVERY_S = 0.25
 PAYLOAD_TOO_LARGE = "payload_too_large"
 MAX_INLINE_BYTES = "max_inline_bytes"
+NUM_STEPS = 4
+"""Of a job: where each may kill its worker as often as is allowed, it is taken up so many times as often."""
 ROOM_PAUSE_S = 5.0
 """Between two looks for room on a full disk."""
 
@@ -58,6 +61,8 @@ def register_workflows(
 ) -> None:
     """Makes the two workflows known to DBOS, before it is launched."""
     mailroom = Mailroom(open_sender(settings), workshop.store, open_links(settings), settings)
+
+    max_tries = settings.job_max_attempts
 
     def ended(job: Job, result: JobResult) -> float:
         has_failed, ended_at_s = result.failure is not None, time.time()
@@ -73,12 +78,12 @@ def register_workflows(
         books.tally.delivery_attempted(_result_of(sent))
         return sent
 
-    @DBOS.workflow(name=GENERATE, max_recovery_attempts=settings.job_max_attempts - 1)
+    @DBOS.workflow(name=GENERATE, max_recovery_attempts=NUM_STEPS * settings.job_max_attempts - 1)
     def generate(fields: dict[str, Any]) -> dict[str, Any]:
         job = Job.from_dict(fields)
         with about(job_id=job.job_id), at_work.running(job.job_id):
             began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, settings)
-            result = run_job(job, workshop, _DurableRun(job, began_at_s, watchdog, books.tracer))
+            result = run_job(job, workshop, _DurableRun(job, began_at_s, max_tries, watchdog, books.tracer))
             queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
             result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
             enqueue_result(job, result, DBOS.run_step({"name": "end"}, ended, job, result))
@@ -121,9 +126,14 @@ def enqueue_result(job: Job, result: JobResult, ended_at_s: float) -> None:
 class _DurableRun:
     """One execution of a job: finished steps are remembered, progress goes to the job's stream."""
 
-    def __init__(self, job: Job, began_at_s: float, watchdog: Watchdog, tracer: Tracer) -> None:
+    def __init__(
+        self, job: Job, began_at_s: float, max_tries: int, watchdog: Watchdog, tracer: Tracer
+    ) -> None:
         self._job, self._watchdog, self._tracer = job, watchdog, tracer
         self._ends_at_s = began_at_s + job.timeout_s
+        self._max_tries = max_tries
+        self._tries: Tries | None = None
+        """Of the stage at work; None before the first."""
         self._stage = Stage.QUEUE
         self._told_at = float("-inf")
 
@@ -140,6 +150,8 @@ class _DurableRun:
         is_new_stage, self._stage = stage != self._stage, stage
         self._watchdog.sign(self._job.job_id, stage)
         self._check_time()
+        if self._tries is not None:
+            self._tries.count()
         now = time.monotonic()
         if is_new_stage or now - self._told_at >= PROGRESS_EVERY_S:
             self._told_at = now
@@ -166,7 +178,10 @@ class _DurableRun:
 
     def _worked(self, name: str, work: Callable[[], Record]) -> Record:
         job_id, began = self._job.job_id, time.monotonic()
-        check_ending(job_id)
+        row = _row(job_id)
+        check_ending(row)
+        self._tries = Tries(row, name)
+        self._tries.check(self._max_tries)
         event(logger, "stage started", job_id=job_id, stage=name)
         try:
             with (
@@ -188,6 +203,11 @@ class _DurableRun:
         seconds, lowered = round(time.monotonic() - began, 3), record.get("degraded") or None
         event(logger, "stage finished", job_id=job_id, stage=name, seconds=seconds, lowered=lowered)
         return record
+
+
+def _row(job_id: str) -> WorkflowStatus:
+    (row,) = DBOS.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
+    return row
 
 
 def _tell(stage: Stage, done: int, total: int) -> None:

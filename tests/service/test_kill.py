@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -12,6 +13,8 @@ import sqlalchemy as sa
 from dbos import DBOSClient
 from PIL import Image
 
+from ai_engine.lease import Leases
+from ai_engine.lease_keeper import LOST_LEASE_STATUS
 from service.conftest import ON_SQLITE
 from service.house import House, Outside, wait_for
 from service.test_failures import sends
@@ -147,10 +150,7 @@ def test_a_job_that_kills_its_worker_each_time_ends_as_worker_lost(house: House,
     job_id = house.submit(
         image_url=world.url("/a.png"), webhook_url=world.url("/lost"), num_inference_steps=100
     )
-    for attempt in (1, 2):
-        wait_for(lambda n=attempt: starts(house, job_id)["shape"] == n, f"attempt {attempt} is on the device")
-        house.kill("worker")
-        house.start("worker")
+    kill_the_worker_twice_over(house, job_id)
 
     job = house.wait_until(job_id, "failed")
     (delivered,) = wait_for(lambda: world.posts("/lost"), "the failure was delivered")
@@ -160,6 +160,69 @@ def test_a_job_that_kills_its_worker_each_time_ends_as_worker_lost(house: House,
     assert starts(house, job_id)["shape"] == 2
     after = house.submit(image_url=world.url("/a.png"))
     house.wait_until(after, "succeeded")
+
+
+@ON_SQLITE
+def test_a_job_that_waits_beside_one_that_kills_its_worker_is_not_lost_with_it(
+    house: House, world: Outside
+) -> None:
+    guilty = house.submit(image_url=world.url("/a.png"), num_inference_steps=100)
+    wait_for(lambda: starts(house, guilty)["shape"], "one has the device")
+    innocent = house.submit(image_url=world.url("/a.png"), num_inference_steps=1)
+    wait_for(lambda: starts(house, innocent)["shape"], "the other waits for it")
+
+    kill_the_worker_twice_over(house, guilty)
+
+    assert house.wait_until(guilty, "failed")["error"]["code"] == "worker_lost"
+    assert house.wait_until_over(innocent)["status"] == "succeeded"
+
+
+def kill_the_worker_twice_over(house: House, job_id: str) -> None:
+    """As often as the setting allows, each time while the job is on the device."""
+    wait_for(lambda: starts(house, job_id)["shape"] == 1, "the job is on the device")
+    house.kill("worker")
+    house.start("worker")
+    wait_for(lambda: house.events("stage at work again", job_id), "it is there again")
+    house.kill("worker")
+    house.start("worker")
+
+
+@ON_SQLITE
+def test_what_a_worker_had_that_died_long_ago_is_taken_over_too(house: House, world: Outside) -> None:
+    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=60)
+    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+    house.kill("worker")
+    leases = Leases(house.database_url)
+    leases.bury_stale("one that died over it", -1.0)
+    with leases._engine.begin() as connection:
+        connection.execute(sa.text("UPDATE ai_engine_lease SET beat_s = beat_s - 86400"))
+    leases.close()
+
+    house.start("worker")
+
+    house.wait_until(job_id, "succeeded")
+
+
+def test_a_worker_that_was_frozen_past_its_lease_leaves_and_its_job_is_done_once_by_another(
+    house: House, world: Outside
+) -> None:
+    job_id = house.submit(
+        image_url=world.url("/a.png"), webhook_url=world.url("/frozen"), num_inference_steps=60
+    )
+    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+    frozen = house.running.pop("worker")
+    frozen.send_signal(signal.SIGSTOP)
+    house.start("worker-cuda:7")
+    try:
+        house.wait_until(job_id, "succeeded")
+        wait_for(lambda: world.posts("/frozen"), "the webhook came")
+    finally:
+        frozen.send_signal(signal.SIGCONT)
+
+    assert frozen.wait(60) == LOST_LEASE_STATUS
+    assert house.stop("worker-cuda:7") == 0
+    assert len(world.posts("/frozen")) == 1
+    assert len(house.events("stage finished", job_id)) == 2, "the frozen one finished nothing more"
 
 
 def test_another_worker_takes_over_what_a_lost_one_had(house: House, world: Outside) -> None:

@@ -148,6 +148,16 @@ def test_a_last_event_id_that_is_none_is_told_the_whole_story(
     assert (story.status, story.body) == (200, house.ask("GET", path).body)
 
 
+def test_a_jobs_progress_is_told_four_times_a_second_at_most(house: House, outside: Outside) -> None:
+    job_id = house.submit(image_url=outside.url("/a.png"), num_inference_steps=40)
+    job = house.wait_until(job_id, "succeeded")
+    story = house.ask("GET", f"/jobs/{job_id}/events").body.decode().strip().split("\n\n")
+
+    told = [json.loads(line.split("data: ")[1]) for line in story[:-1]]
+    steps = [event for event in told if event["stage"] == "denoise"]
+    assert 2 <= len(steps) <= 4 * job["timings_s"]["denoise"] + 2
+
+
 def test_without_a_webhook_the_job_is_done_and_nothing_is_delivered(house: House, outside: Outside) -> None:
     job_id = house.submit(image_url=outside.url("/quiet.png"))
 

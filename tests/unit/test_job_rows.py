@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from unit.test_job_engine import job
 
-from ai_engine.job_engine import PIPELINE_QUEUE, JobEngine
+from ai_engine.job_engine import PIPELINE_QUEUE, WEBHOOK_QUEUE, JobEngine
 from ai_engine.job_rows import JobRows
 from ai_engine.settings import Settings
 
@@ -53,6 +54,18 @@ def test_a_job_that_does_not_wait_has_no_place(engine: JobEngine, rows: JobRows)
 
     assert rows.place(over.job_id, PIPELINE_QUEUE) == 0
     assert rows.place("no such job", PIPELINE_QUEUE) == 0
+
+
+def test_only_who_works_on_something_is_its_owner(engine: JobEngine, rows: JobRows) -> None:
+    waiting, running = job(), job()
+    for one in (waiting, running):
+        engine.submit(one)
+    work = sa.update(rows._table).where(rows._table.c.workflow_uuid == running.job_id)
+    with rows._engine.begin() as connection:
+        connection.execute(work.values(status="PENDING", executor_id="worker one"))
+
+    assert rows.owners((PIPELINE_QUEUE, WEBHOOK_QUEUE)) == ["worker one"]
+    assert rows.owners((WEBHOOK_QUEUE,)) == []
 
 
 def test_a_count_looks_at_the_index_alone(rows: JobRows) -> None:

@@ -28,7 +28,7 @@ def test_a_worker_that_renews_its_lease_lives(leases: Leases) -> None:
     leases.bury_stale("other", 60.0)
 
     assert leases.renew("one")
-    assert leases.dead() == []
+    assert leases.dead(["one"]) == []
 
 
 def test_a_worker_that_gave_no_sign_of_life_is_dead_and_learns_it(leases: Leases) -> None:
@@ -36,7 +36,7 @@ def test_a_worker_that_gave_no_sign_of_life_is_dead_and_learns_it(leases: Leases
 
     leases.bury_stale("other", -1.0)
 
-    assert leases.dead() == ["one"]
+    assert leases.dead(["one"]) == ["one"]
     assert not leases.renew("one")
 
 
@@ -55,7 +55,7 @@ def test_a_successor_buries_what_was_in_its_slot_and_nobody_else(leases: Leases)
 
     leases.bury_earlier("new", SLOT)
 
-    assert leases.dead() == ["old"]
+    assert leases.dead(["old", "new", "other"]) == ["old"]
     assert leases.renew("new")
     assert leases.renew("other")
 
@@ -65,7 +65,14 @@ def test_a_worker_that_leaves_gives_its_jobs_free_at_once(leases: Leases) -> Non
 
     leases.give_up("one")
 
-    assert leases.dead() == ["one"]
+    assert leases.dead(["one"]) == ["one"]
+
+
+def test_whoever_has_no_lease_is_dead(leases: Leases) -> None:
+    leases.take("one", SLOT)
+
+    assert leases.dead(["one", "of another time"]) == ["of another time"]
+    assert leases.dead([]) == []
 
 
 def test_what_a_worker_says_of_itself_can_be_read_by_others(leases: Leases) -> None:

@@ -1,0 +1,51 @@
+"""Which job pays when a worker dies: the one that was at work each time, not those that waited beside it.
+
+The engine counts how often a job was taken up. Taken alone that would end a job that waits for the device together
+with the one that kills its worker there, so what is counted here is how often a stage went to work.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dbos import DBOS, WorkflowStatus
+
+from ai_engine.errors import WorkerLost
+from ai_engine.job import Stage
+from ai_engine.telemetry import event
+
+_TOLD = {"shape": Stage.DENOISE}
+"""What callers are told where a step goes by another name than its stage."""
+
+logger = logging.getLogger(__name__)
+
+
+class Tries:
+    """How often a stage of a job went to work; counted from the second time on that the job is taken up."""
+
+    def __init__(self, row: WorkflowStatus, stage: str) -> None:
+        self._job_id, self._stage = row.workflow_id, stage
+        self._attribute = f"tries_of_{stage}"
+        self._is_repeated = (row.recovery_attempts or 0) > 1
+        self._is_counted = False
+        # The first time is not written down: it is the only one of nearly all jobs.
+        self._before = int((row.attributes or {}).get(self._attribute, 1))
+
+    def check(self, most: int) -> None:
+        """Comes back when the stage may go to work.
+
+        Raises:
+            WorkerLost: it did so `most` times, and never came to its end.
+        """
+        if self._is_repeated and self._before >= most:
+            raise WorkerLost(
+                f"The worker died each time: {self._before} times.", stage=_TOLD.get(self._stage, self._stage)
+            )
+
+    def count(self) -> None:
+        """Counts that the stage goes to work; a second call changes nothing."""
+        if self._is_repeated and not self._is_counted:
+            self._is_counted = True
+            number = self._before + 1
+            DBOS.update_workflow_attributes(self._job_id, {self._attribute: number}, merge=True)
+            event(logger, "stage at work again", job_id=self._job_id, stage=self._stage, number=number)
