@@ -45,7 +45,7 @@ from ai_engine.job_record import (
     summary_of,
 )
 from ai_engine.job_rows import JobRows
-from ai_engine.lease import Leases, WorkerLease
+from ai_engine.lease import Leases, WorkerLease, WorkerState
 from ai_engine.settings import Settings
 
 APPLICATION = "ai-engine"
@@ -227,13 +227,14 @@ class JobEngine:
         if not rows or rows[-1].status in ("ENQUEUED", "PENDING"):
             raise DeliveryUnderWay("The delivery is being made at this moment.")
         last = rows[-1]
-        if last.status == "DELAYED":
-            self._client.cancel_workflow(last.workflow_id)
         assert last.input is not None
         number = attempt_number(last)
         learned = (last.output or {}).get("learned", {})
         parcel = last.input["args"][0] | learned | {"attempts_before": number, "linked_at_s": time.time()}
         self._client.enqueue(delivery_options(job.job_id, number + 1, 0.0), parcel, number + 1)
+        # Last: one attempt too many is better than none, if this process dies in between.
+        if last.status == "DELAYED":
+            self._client.cancel_workflow(last.workflow_id)
 
     def cancel(self, job_id: str) -> None:
         """Stops the job if it is not over: at once when it waits, else at its next step.
@@ -327,11 +328,15 @@ class JobEngine:
         return 10 if usual is None else max(1, round(usual[0]))
 
     def _usual(self) -> tuple[float, float] | None:
-        """The seconds that the latest jobs took on the device, and besides."""
+        """Seconds from one job's turn on a device to the next, and what the latest jobs took besides."""
         if time.monotonic() - self._usual_seen_at > ETA_AGE_S:
             ids = self._rows.latest_successes(GENERATE, ETA_JOBS)
             rows = self._client.list_workflows(workflow_ids=list(ids), load_input=False) if ids else []
-            self._usual_s, self._usual_seen_at = _usual_seconds(rows), time.monotonic()
+            workers = [
+                one for one in self._leases.workers() if one.is_alive and one.state == WorkerState.READY
+            ]
+            self._usual_s = _usual_seconds(rows, max(1, len(workers)))
+            self._usual_seen_at = time.monotonic()
         return self._usual_s
 
     def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[str, float]:
@@ -467,11 +472,11 @@ def _generate_options(job: Job) -> EnqueueOptions:
     return options
 
 
-def _usual_seconds(rows: Sequence[WorkflowStatus]) -> tuple[float, float] | None:
+def _usual_seconds(rows: Sequence[WorkflowStatus], num_workers: int) -> tuple[float, float] | None:
     timings = [row.output["timings_s"] for row in rows if row.output and row.output["timings_s"]]
     if not timings:
         return None
     device_s = [taken.get(Stage.DENOISE, 0.0) + taken.get(Stage.DECODE, 0.0) for taken in timings]
     work_s = [sum(value for stage, value in taken.items() if stage != Stage.QUEUE) for taken in timings]
     usual_device_s = sum(device_s) / len(timings)
-    return usual_device_s, sum(work_s) / len(timings) - usual_device_s
+    return usual_device_s / num_workers, sum(work_s) / len(timings) - usual_device_s

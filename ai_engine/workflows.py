@@ -265,6 +265,10 @@ def _send(mailroom: Mailroom, parcel: Record, attempt: int, traceparent: str) ->
         outcome = Outcome(False, True, None, "the mesh file is not there any more")
     except StoreUnavailable:
         outcome = Outcome(False, False, None, "the mesh file can't be reached")
+    except Exception:
+        # The attempts to come may fare better; without an outcome there would be none.
+        logger.exception("delivery broke", extra={"event_fields": {"job_id": delivery.job_id}})
+        outcome = Outcome(False, False, None, "something went wrong on our side")
     turn = attempt - parcel.get("attempts_before", 0)
     delay_s = next_delay_s(outcome, turn, mailroom.settings.webhook_delays_s, random.uniform)
     sent = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from dbos import WorkflowStatus
 from postgres_server import PostgresServer
 from sample_job import job
@@ -21,10 +22,11 @@ from ai_engine.errors import (
     QueueFull,
     StartupError,
 )
-from ai_engine.job import JobStatus
+from ai_engine.job import Job, JobResult, JobStatus
 from ai_engine.job_engine import JobEngine, can_use_sqlite, check_database, delivery_options, prepare_database
 from ai_engine.job_index import JobFilter
 from ai_engine.job_record import result_of
+from ai_engine.lease import WorkerState
 from ai_engine.settings import Settings
 
 
@@ -80,6 +82,36 @@ def test_a_full_queue_has_no_room(connected: Callable[..., JobEngine]) -> None:
     with pytest.raises(QueueFull) as refused:
         engine.check_room()
     assert refused.value.retry_after_s is not None
+
+
+def test_the_wait_is_reckoned_from_what_jobs_took_and_shared_by_the_workers(
+    connected: Callable[..., JobEngine],
+) -> None:
+    engine, done = connected(), job()
+    engine.submit(done)
+    end(
+        engine,
+        done,
+        JobResult({"queue": 99.0, "download": 1.0, "denoise": 6.0, "decode": 2.0, "finish": 3.0}),
+    )
+
+    assert connected().submit(job()).eta_s == 8 + 4, "on the device, and besides"
+    for slot in ("machine:cuda:0", "machine:cuda:1"):
+        engine._leases.take(slot, slot)
+        engine._leases.describe(slot, WorkerState.READY)
+    assert connected().submit(job()).eta_s == 2 * 8 / 2 + 4
+
+
+def end(engine: JobEngine, job: Job, result: JobResult) -> None:
+    """The job's row as it is when a worker has done the job."""
+    written = engine._client._serializer.serialize(result.to_dict())
+    as_done = (
+        f"UPDATE {engine._rows._table.fullname} SET status = 'SUCCESS', completed_at = 1, output = :output"
+    )
+    with engine._rows._engine.begin() as connection:
+        connection.execute(
+            sa.text(f"{as_done} WHERE workflow_uuid = :job_id"), {"output": written, "job_id": job.job_id}
+        )
 
 
 def test_a_waiting_job_can_be_cancelled_once_and_for_all(connected: Callable[..., JobEngine]) -> None:

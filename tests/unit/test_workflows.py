@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import errno
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sample_job import job
 
 from ai_engine.artifacts import LocalStore
+from ai_engine.job import Artifact
 from ai_engine.job_event import JobEvent
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links
-from ai_engine.workflows import Mailroom, _delivery, open_sender
+from ai_engine.workflows import Mailroom, _delivery, _send, open_sender
 
 EVENT = JobEvent("generation.succeeded", "2026-11-23T16:40:00Z", {"artifact": {}}).to_json()
 
@@ -52,3 +55,24 @@ def test_the_link_is_the_same_on_every_attempt(tmp_path: Path) -> None:
     sent = delivery(tmp_path, size=1, public_url="https://mesh.example.com", linked_at_s=1000.0)
 
     assert "expires=1060&" in sent.event, "from when the job ended, not from when this is sent"
+
+
+@dataclass(frozen=True)
+class CrowdedStore(LocalStore):
+    """A store on a machine that has no more files to open."""
+
+    def read(self, artifact: Artifact, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_delivery_that_breaks_on_our_side_is_tried_again(tmp_path: Path) -> None:
+    settings, store = Settings(webhook_delays_s=(0.0, 60.0)), CrowdedStore(tmp_path)
+    one = job(webhook_url="https://example.com/hook", webhook_format="binary")
+    artifact = store.put_bytes(one.job_id, "mesh.stl", b"x")
+    parcel = {"job": one.to_dict(), "event": EVENT, "artifact": asdict(artifact)}
+
+    sent = _send(Mailroom(open_sender(settings), store, Links(b"k", 60, None), settings), parcel, 1, "")
+
+    assert (sent["is_accepted"], sent["status"]) == (False, None)
+    assert sent["next_delay_s"] is not None
+    assert "open files" not in sent["detail"]
