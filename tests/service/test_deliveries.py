@@ -59,10 +59,12 @@ def test_a_busy_receiver_is_asked_again_no_sooner_than_it_said(house: House, out
     outside.answers["/busy"] = [(503, {"Retry-After": "3600"})]
     job_id = submitted(house, outside, outside.url("/busy"))
 
-    tried, waiting = wait_for(
-        lambda: len(seen := house.job(job_id)["deliveries"]) == 2 and seen, "a second attempt is planned"
-    )
+    def planned() -> Any:
+        """Both attempts, once the first is written down; the next one is planned just before."""
+        seen = house.job(job_id)["deliveries"]
+        return seen if len(seen) == 2 and seen[0]["state"] != "sending" else None
 
+    tried, waiting = wait_for(planned, "a second attempt is planned")
     assert (tried["state"], tried["status"], waiting["state"]) == ("failed", 503, "waiting")
     pause = datetime.fromisoformat(waiting["at"]) - datetime.fromisoformat(tried["at"])
     assert pause.total_seconds() >= 3599
