@@ -1,6 +1,6 @@
 // The next job: its picture, its options, the button that sends it, and the commands that would do the same.
 
-import { type Client, Problem } from "./api";
+import { type Client, type FieldProblem, Problem } from "./api";
 import { commandsFor } from "./commands";
 import { byId, copyText, el, setText } from "./dom";
 import { fieldsOf } from "./fields";
@@ -94,6 +94,7 @@ export class Composer {
       const accepted = await this.client.submit(options, picture);
       this.onAccepted(accepted, { picture, options }, isBeside);
       this.options.tell([]);
+      this.input.tell("");
     } catch (error) {
       this.refused(error as Error);
     } finally {
@@ -114,10 +115,12 @@ export class Composer {
 
   private refused(error: Error): void {
     if (!(error instanceof Problem)) return this.tell(error.message);
-    const homeless = this.options.tell(error.fields);
+    const ofPicture = (one: FieldProblem): boolean => one.field === "image_url" && this.input.picture?.kind === "url";
+    const homeless = this.options.tell(error.fields.filter((one) => !ofPicture(one)));
+    this.input.tell(error.fields.find(ofPicture)?.detail ?? "");
     const again = error.retryAfterS ? ` Try again in ${error.retryAfterS} s.` : "";
     if (error.fields.length === 0) return this.tell(`${error.detail || error.title}${again}`);
-    this.tell(homeless.length ? homeless.join(" ") : "The service refused an option: see above.");
+    this.tell(homeless.length ? homeless.join(" ") : "The service refused what is marked above.");
   }
 
   private tell(words: string): void {

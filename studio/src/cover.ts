@@ -46,6 +46,7 @@ export class Cover {
 function wordsOf(track: JobTrack): Words {
   const view = track.view;
   if (track.connection.kind === "refused") return { title: "This job can’t be shown", detail: track.connection.words, isBad: true };
+  if (track.connection.kind === "lost") return { title: "Connection lost", detail: "Trying again. The job goes on without this page." };
   if (!view) return { title: "Opening the job" };
   if (view.status === "failed" || view.status === "cancelled") {
     return ending(view.status, view.error ?? { title: STATUS_WORDS[view.status], detail: "", code: "" });

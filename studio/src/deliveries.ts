@@ -11,7 +11,7 @@ export class Deliveries {
 
   constructor(redeliver: () => void) {
     this.again = el("button", { type: "button", class: "quiet small", onclick: redeliver }, "Redeliver");
-    this.element.append(el("header", {}, el("h3", { id: "deliveries-title" }, "Deliveries"), this.again), this.list);
+    this.element.append(el("header", {}, el("h2", { id: "deliveries-title" }, "Deliveries"), this.again), this.list);
   }
 
   render(job: JobView | null): void {
@@ -23,7 +23,7 @@ export class Deliveries {
 }
 
 function attempt(one: Delivery): HTMLElement {
-  const answer = [one.status === null ? null : `HTTP ${one.status}`, one.detail].filter(Boolean).join(" · ");
+  const answer = [one.status === null ? null : `HTTP ${one.status}`, saysMore(one) && one.detail].filter(Boolean).join(" · ");
   return el(
     "li",
     { "data-state": one.state },
@@ -32,6 +32,11 @@ function attempt(one: Delivery): HTMLElement {
     el("span", { class: "attempt-time" }, one.at ? whenOf(one.at) : ""),
     answer ? el("span", { class: "attempt-answer" }, answer) : null,
   );
+}
+
+/** False where the detail only says again how it went or which status came. */
+function saysMore({ state, status, detail }: Delivery): boolean {
+  return detail !== state && !detail?.endsWith(`answered ${status}`);
 }
 
 function whenOf(moment: string): string {

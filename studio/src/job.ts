@@ -122,8 +122,8 @@ export function stepWords({ stage, done, total }: Progress): string {
   return "";
 }
 
-export function seconds(value: number): string {
-  if (value < 10) return `${value.toFixed(1)} s`;
+export function seconds(value: number, digits = 1): string {
+  if (value < 10) return `${value.toFixed(digits)} s`;
   if (value < 90) return `${Math.round(value)} s`;
   return `${Math.floor(value / 60)} min ${String(Math.round(value % 60)).padStart(2, "0")} s`;
 }

@@ -34,7 +34,8 @@ export class JobTrack {
       if (error instanceof Problem) return this.refused(error);
     }
     this.onChange();
-    if (this.view && isOver(this.view.status)) return this.over(this.view);
+    // Where a cancelled job was, only its events tell.
+    if (this.view && isOver(this.view.status) && this.view.status !== "cancelled") return this.over(this.view);
     void this.lookNowAndThen();
     const told = {
       progress: (progress: Progress) => this.progressed(progress),
@@ -71,7 +72,7 @@ export class JobTrack {
   /** The stage it is in, or ended in. */
   get stage(): Stage {
     const { view, live } = this;
-    // Of a cancelled job the service says only that it was: where, is known if it was watched.
+    // Of a cancelled job the record says only that it was.
     const isTold = view !== null && isOver(view.status) && !(view.status === "cancelled" && live);
     const known = isTold ? (view.error?.stage ?? view.stage) : (live?.stage ?? view?.stage);
     return STAGES.find((stage) => stage === known) ?? "queue";

@@ -6,7 +6,7 @@ import { Client } from "./api";
 import { Composer, type Sent, type Shared } from "./composer";
 import { Deliveries } from "./deliveries";
 import { byId, copyText, el, saveFile, setText } from "./dom";
-import { type Accepted, type Format, isOver, type JobView, STATUS_WORDS } from "./job";
+import { type Accepted, type Format, type JobView, type Status, STATUS_WORDS } from "./job";
 import { JobTrack } from "./job_track";
 import { Pane } from "./pane";
 import type { Picture } from "./picture";
@@ -87,17 +87,16 @@ class Studio {
     if (!isBeside) this.close(b);
     this.open(accepted.job_id, isBeside ? b : a, accepted);
     void this.recent.refresh();
-    if (window.matchMedia("(max-width: 760px)").matches) byId("panes").scrollIntoView({ block: "start" });
   }
 
   /** Opens a job in a pane, in place of what is there. */
   private open(id: string, pane: Pane, accepted: Accepted | null = null): void {
     const track = new JobTrack(this.client, id, accepted);
-    let wasOver: boolean | null = null;
+    let known: Status | null = null;
     track.onChange = () => {
-      const over = track.view !== null && isOver(track.view.status);
-      if (wasOver === false && over) void this.recent.refresh();
-      wasOver = over;
+      const status = track.view?.status ?? null;
+      if (known !== null && status !== known) void this.recent.refresh();
+      known = status;
       this.changed(pane);
     };
     pane.open(track);
@@ -105,6 +104,7 @@ class Studio {
     void track.start();
     this.remember();
     this.changed(pane);
+    bringIntoView(pane.element);
   }
 
   private openBeside(id: string): void {
@@ -254,6 +254,12 @@ class Studio {
       if (id && pane.track?.id !== id) this.open(id, pane);
     }
   }
+}
+
+/** Where the page scrolls, a job that was opened far from the panes would change nothing that is seen. */
+function bringIntoView(element: HTMLElement): void {
+  const { top, bottom } = element.getBoundingClientRect();
+  if (top < 0 || bottom > window.innerHeight) element.scrollIntoView({ block: "start" });
 }
 
 /** Null where the page may not compute it (plain http from another machine). */

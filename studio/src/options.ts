@@ -135,7 +135,7 @@ function input(field: Field, problem: HTMLElement): Control {
     value: own ?? null, required: own !== undefined, autocomplete: "off", spellcheck: "false",
     "aria-describedby": `help-${field.name} ${problem.id}`,
   });
-  const row = el("div", { class: "option" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field), problem);
+  const row = el("div", { class: box.type === "url" ? "option wide" : "option" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field), problem);
   return {
     field, row, problem,
     write: (value) => void (box.value = value == null ? (own ?? "") : String(value)),

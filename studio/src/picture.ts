@@ -1,6 +1,6 @@
 // The picture of the next job: dropped, pasted, chosen, or named by a URL.
 
-import { byId, el } from "./dom";
+import { byId, el, setText } from "./dom";
 import { bytes } from "./job";
 
 const TYPES = ["image/png", "image/jpeg", "image/webp"];
@@ -19,6 +19,7 @@ export class PictureInput {
   private readonly drop = byId<HTMLButtonElement>("drop");
   private readonly file = byId<HTMLInputElement>("picture-file");
   private readonly url = byId<HTMLInputElement>("picture-url");
+  private readonly problem = byId("problem-image_url");
   private shownUrl: string | null = null;
 
   constructor() {
@@ -39,6 +40,14 @@ export class PictureInput {
     }
     this.url.value = "";
     this.set({ kind: "file", file, name });
+  }
+
+  /** Says beside the URL what the service found wrong with it; empty words take that back. */
+  tell(words: string): void {
+    setText(this.problem, words);
+    if (!words) return this.url.removeAttribute("aria-invalid");
+    this.url.setAttribute("aria-invalid", "true");
+    this.url.focus();
   }
 
   private take(files: FileList | null | undefined): void {
@@ -84,6 +93,7 @@ export class PictureInput {
 
   private set(picture: Picture | null): void {
     this.picture = picture;
+    this.tell("");
     this.show();
     this.onChange();
   }

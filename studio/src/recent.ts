@@ -89,15 +89,15 @@ export class Recent {
       return known.card;
     }
     const image = el("div", { class: "thumbnail", "data-status": job.status });
-    const words = `${job.asset_id}, session ${job.session_id}, ${STATUS_WORDS[job.status]}`;
     const open = el(
       "button",
-      { type: "button", class: "card-open", "aria-label": words, onclick: () => this.actions.open(job.job_id) },
+      { type: "button", class: "card-open", onclick: () => this.actions.open(job.job_id) },
       image,
       el("span", { class: "card-name" }, job.asset_id),
+      el("span", { class: "visually-hidden" }, unseenOf(job)),
       el("span", { class: "card-facts", title: job.created_at }, el("span", { class: "status-dot", "data-status": job.status }), factsOf(job)),
     );
-    const beside = el("button", { type: "button", class: "card-beside", onclick: () => this.actions.openBeside(job.job_id), "aria-label": `Show ${job.asset_id} beside the open job` }, "Beside");
+    const beside = el("button", { type: "button", class: "card-beside", onclick: () => this.actions.openBeside(job.job_id), "aria-label": `Beside the open job: ${job.asset_id}` }, "Beside");
     beside.hidden = job.status !== "succeeded";
     const card = el("li", { class: "card", "data-job": job.job_id }, open, beside);
     this.cards.set(job.job_id, { card, status: job.status });
@@ -121,6 +121,12 @@ export class Recent {
 
 function factsOf(job: Listed): string {
   return job.status === "succeeded" ? ago(job.created_at) : STATUS_WORDS[job.status];
+}
+
+/** For screen readers, between the name and the facts: what others see by the card's place and its dot. */
+function unseenOf(job: Listed): string {
+  const outcome = job.status === "succeeded" ? ` ${STATUS_WORDS.succeeded},` : "";
+  return `in session ${job.session_id},${outcome}`;
 }
 
 function same(list: HTMLElement, cards: HTMLElement[]): boolean {

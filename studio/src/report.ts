@@ -43,10 +43,10 @@ export class Report {
     this.element.hidden = shown.length === 0;
     if (shown.length === 0) return this.element.replaceChildren();
     this.element.replaceChildren(
-      el("header", {}, el("h3", { id: "report-title" }, "Print report")),
+      el("header", {}, el("h2", { id: "report-title" }, "Print report")),
       ...shown.flatMap(({ name, job }) => warnings(shown.length > 1 ? name : "", job)),
       table(shown, LINES, "Print report"),
-      el("details", { class: "as-used" }, el("summary", {}, "Options as used"), table(shown, OPTION_LINES, "Options as used")),
+      el("details", { class: "as-used", open: shown.length > 1 }, el("summary", {}, "Options as used"), table(shown, OPTION_LINES, "Options as used")),
     );
   }
 }

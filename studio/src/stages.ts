@@ -6,7 +6,7 @@ import {
 } from "./job";
 import type { JobTrack } from "./job_track";
 
-type State = "ahead" | "now" | "done" | "failed" | "skipped";
+type State = "ahead" | "now" | "done" | "failed" | "cancelled" | "skipped";
 
 interface Station {
   state: State;
@@ -16,7 +16,7 @@ interface Station {
 }
 
 const STATE_WORDS: Record<State, string> = {
-  ahead: "to come", now: "going on", done: "done", failed: "failed", skipped: "not needed",
+  ahead: "to come", now: "going on", done: "done", failed: "failed", cancelled: "cancelled", skipped: "not needed",
 };
 
 export class Stages {
@@ -28,7 +28,7 @@ export class Stages {
 
   constructor() {
     for (const stage of STAGES) this.list.append(this.row(stage));
-    const heading = el("header", {}, el("h3", { id: "stages-title" }, "Stages"), this.time);
+    const heading = el("header", {}, el("h2", { id: "stages-title" }, "Stages"), this.time);
     this.element.append(heading, this.notice, this.list);
     this.render(null);
   }
@@ -90,7 +90,7 @@ function stationOf(track: JobTrack, stage: Stage): Station {
   const ahead = STAGES.indexOf(stage) - STAGES.indexOf(track.stage);
   if (ahead < 0) return { state: "done", detail: took(view, stage), share: null };
   if (ahead > 0) return { state: isOver(view.status) ? "skipped" : "ahead", detail: "", share: null };
-  if (isOver(view.status)) return { state: "failed", detail: STATUS_WORDS[view.status].toLowerCase(), share: null };
+  if (view.status === "failed" || view.status === "cancelled") return { state: view.status, detail: STATUS_WORDS[view.status].toLowerCase(), share: null };
   return current(track, view, stage);
 }
 
@@ -114,7 +114,7 @@ function delivery(view: JobView): Station {
   if (!isOver(view.status)) return { state: "ahead", detail: "", share: null };
   const last = [...view.deliveries].sort((one, other) => other.attempt - one.attempt)[0];
   if (!last) return { state: "skipped", detail: "no webhook", share: null };
-  return { state: deliveryState(last), detail: `attempt ${last.attempt} ${last.state}`, share: null };
+  return { state: deliveryState(last), detail: last.state === "dead" ? `given up at attempt ${last.attempt}` : `attempt ${last.attempt} ${last.state}`, share: null };
 }
 
 function deliveryState({ state }: Delivery): State {
@@ -127,7 +127,7 @@ function timeWords(view: JobView): string {
   const elapsed = Math.max(0, (until - Date.parse(view.created_at)) / 1000);
   if (isOver(view.status)) return `${STATUS_WORDS[view.status].toLowerCase()} after ${seconds(elapsed)}`;
   const left = leftS(view, elapsed);
-  return left === null ? seconds(elapsed) : `${seconds(elapsed)}, about ${seconds(Math.max(1, left))} left`;
+  return left === null ? seconds(elapsed) : `${seconds(elapsed)}, about ${seconds(Math.max(1, left), 0)} left`;
 }
 
 /** Seconds that the job still takes: as the service says, else from how far it is. */

@@ -33,8 +33,8 @@ export interface Pose {
 
 const FRONT = { azimuth: 0.52, polar: 1.2 };
 const FIELD_OF_VIEW_DEG = 32;
-/** From here on a wireframe would be a black mesh if it were not faint. */
-const DENSE_FACES = 40_000;
+/** The more faces, the fainter their edges: a dense wireframe would else be a black mesh. */
+const WIRE_OPACITY = { least: 0.08, most: 0.5, ofRootOfFaces: 25 };
 const KEY_TURN = Math.PI / 24;
 const KEY_ZOOM = 1.12;
 
@@ -83,7 +83,7 @@ export class Viewer {
     if (units === "mm") turnUpright(positions);
     this.geometry.setAttribute("position", new BufferAttribute(positions, 3));
     this.geometry.setIndex(new BufferAttribute(index, 1));
-    this.lines.opacity = index.length / 3 > DENSE_FACES ? 0.12 : 0.35;
+    this.lines.opacity = wireOpacity(index.length / 3);
     this.geometry.computeVertexNormals();
     this.geometry.computeBoundingBox();
     const size = this.geometry.boundingBox!;
@@ -224,6 +224,11 @@ export class Viewer {
     this.box.place(this.camera, this.host);
     if (isMoving || this.look.turntable) this.invalidate();
   }
+}
+
+function wireOpacity(numFaces: number): number {
+  const { least, most, ofRootOfFaces } = WIRE_OPACITY;
+  return Math.min(most, Math.max(least, ofRootOfFaces / Math.sqrt(numFaces)));
 }
 
 /** Print files have z up, the scene y. */

@@ -27,6 +27,31 @@ CARRIED = """([bytes, name, text]) => {
 }"""
 """What a drop or a paste brings along: a file, or a text."""
 
+FAINT_TEXTS = """(least) => {
+    const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const luminance = () => {
+        const linear = [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3).map((value) => value / 255)
+            .map((share) => (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    };
+    const paint = (colour) => { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); return luminance(); };
+    const contrast = (element) => {
+        const layers = [];
+        for (let at = element; at; at = at.parentElement) layers.unshift(getComputedStyle(at));
+        const shown = layers.map((style) => paint(style.backgroundColor)).at(-1);
+        pen.globalAlpha = layers.reduce((share, style) => share * style.opacity, 1);
+        const text = paint(layers.at(-1).color);
+        pen.globalAlpha = 1;
+        return (Math.max(text, shown) + 0.05) / (Math.min(text, shown) + 0.05);
+    };
+    const hasText = (element) => [...element.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
+    return [...document.body.querySelectorAll("*")]
+        .filter((one) => one.checkVisibility({ opacityProperty: true }) && hasText(one) && !one.closest("option"))
+        .filter((one) => contrast(one) < least)
+        .map((one) => `${contrast(one).toFixed(2)} ${one.className} ${one.textContent}`);
+}"""
+"""The texts with less contrast to their ground than that (WCAG 2.2, 1.4.3; gradients are left out)."""
+
 
 @dataclass
 class Studio:

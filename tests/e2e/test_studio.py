@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, expect
 from service.house import ROOT, House, Outside, cut_out_png, wait_for
 
 from ai_engine.keys import configured, new_key
-from e2e.studio_page import DEADLINE_MS, Studio, difference, num_colours
+from e2e.studio_page import DEADLINE_MS, FAINT_TEXTS, Studio, difference, num_colours
 
 expect.set_options(timeout=DEADLINE_MS)
 
@@ -90,7 +90,9 @@ def test_a_failure_is_shown_in_words_and_can_be_tried_again(studio: Studio, outs
     expect(page.locator(".cover-title").first).to_have_text("The picture could not be downloaded")
 
 
-def test_a_job_is_cancelled(studio: Studio, house: House) -> None:
+def test_a_job_is_cancelled_and_where_it_was_is_still_told_later(
+    open_studio: OpenStudio, studio: Studio, house: House
+) -> None:
     studio.drop(PICTURE)
     studio.fill(num_inference_steps=100)
     job_id = studio.generate()
@@ -100,6 +102,8 @@ def test_a_job_is_cancelled(studio: Studio, house: House) -> None:
 
     expect(studio.page.locator(".cover-title").first).to_have_text("The job was cancelled")
     assert house.job(job_id)["status"] == "cancelled"
+    later = open_studio(house, fragment=f"#job={job_id}")
+    expect(later.page.locator("[data-stage=denoise]")).to_have_attribute("data-state", "cancelled")
 
 
 def test_a_lost_connection_is_told_and_the_job_is_found_again(
@@ -120,6 +124,7 @@ def test_a_lost_connection_is_told_and_the_job_is_found_again(
         house.kill("api")
 
         expect(studio.page.locator(".notice")).to_contain_text("Connection lost")
+        expect(studio.page.locator(".cover-title").first).to_have_text("Connection lost")
         house.start("api")
         studio.shape()
         expect(studio.page.locator(".notice")).to_be_hidden()
@@ -200,7 +205,7 @@ def test_recent_jobs_have_pictures_and_are_filtered_by_session(
     page.get_by_label("session_id").last.fill("tuesday")
     expect(page.locator(".card")).to_have_count(1)
     expect(page.locator(f"[data-job='{job_id}'] img")).to_be_visible()
-    page.get_by_role("button", name="vase, session tuesday, Succeeded").click()
+    page.get_by_role("button", name="vase in session tuesday, Succeeded").click()
     studio.shape()
     expect(page).to_have_url(f"{studio.origin}/#job={job_id}")
     page.get_by_label("session_id").last.fill("nobody")
@@ -233,6 +238,19 @@ def test_what_the_service_refuses_is_said_beside_the_field(studio: Studio) -> No
 
     expect(studio.page.locator("#problem-session_id")).not_to_be_empty()
     expect(studio.page.locator("[name=session_id]")).to_have_attribute("aria-invalid", "true")
+
+
+def test_an_address_that_is_refused_is_said_beside_the_url(studio: Studio) -> None:
+    studio.forgiven = ("status of 422",)
+    url = studio.page.get_by_label("URL of the picture")
+    url.fill("http://10.0.0.1/chair.png")
+    studio.page.get_by_role("button", name="Generate", exact=True).click()
+
+    expect(studio.page.locator("#problem-image_url")).to_contain_text("not on the public internet")
+    expect(url).to_have_attribute("aria-invalid", "true")
+    expect(url).to_be_focused()
+    url.fill("https://example.com/chair.png")
+    expect(studio.page.locator("#problem-image_url")).to_be_empty()
 
 
 def test_a_picture_and_a_url_are_pasted(studio: Studio, outside: Outside) -> None:
@@ -360,6 +378,30 @@ def test_a_phone_shows_it_without_scrolling_sideways(
 
     assert studio.page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert studio.page.evaluate("document.scrollingElement.scrollWidth") <= 360
+
+
+def test_a_recent_job_that_is_opened_on_a_phone_comes_into_view(
+    open_studio: OpenStudio, house: House, outside: Outside
+) -> None:
+    job_id = finished(house, outside)
+    studio = open_studio(house, viewport={"width": 360, "height": 780}, has_touch=True)
+
+    studio.page.locator(f"[data-job='{job_id}'] .card-open").tap()
+
+    expect(studio.shape()).to_be_in_viewport(ratio=0.9)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("answer", ["/a.png", "/nothing-here"])
+def test_every_text_can_be_read(
+    open_studio: OpenStudio, house: House, outside: Outside, scheme: str, answer: str
+) -> None:
+    job_id = house.submit(image_url=outside.url(answer), height_mm=60)
+    house.wait_until(job_id, "succeeded" if answer == "/a.png" else "failed")
+    studio = open_studio(house, fragment=f"#job={job_id}", color_scheme=scheme, reduced_motion="reduce")
+    expect(studio.page.locator("[data-stage=deliver]")).to_have_attribute("data-state", "skipped")
+
+    assert studio.page.evaluate(FAINT_TEXTS, 4.5) == []
 
 
 def test_the_theme_is_switched_and_kept(studio: Studio) -> None:
