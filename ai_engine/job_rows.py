@@ -48,6 +48,8 @@ class JobRows:
         self._engine = open_engine(database_url)
         schema = None if self._engine.dialect.name == "sqlite" else "dbos"
         self._table = sa.table("workflow_status", *map(sa.column, _COLUMNS), schema=schema)
+        # The engine takes jobs of one moment as they lie; with SQLite and Python 3.11 a moment is a whole second.
+        self._last = sa.column("rowid") if schema is None else self._table.c.workflow_uuid
         make_tables(self._engine, _METADATA)
 
     def num_waiting(self, queue: str) -> int:
@@ -58,16 +60,14 @@ class JobRows:
     def place(self, workflow_id: str, queue: str) -> int:
         """The number of workflows that come first in the queue, this one included; 0 when it does not wait."""
         row = self._table.c
-        # The id last: of two that came in the same millisecond, one comes first.
-        mine = sa.select(row.priority, row.created_at, row.workflow_uuid).where(
-            row.workflow_uuid == workflow_id, *self._waiting(queue)
-        )
+        order = (row.priority, row.created_at, self._last)
+        mine = sa.select(*order).where(row.workflow_uuid == workflow_id, *self._waiting(queue))
         with self._engine.connect() as connection:
             found = connection.execute(mine).first()
             if found is None:
                 return 0
-            order = sa.tuple_(row.priority, row.created_at, row.workflow_uuid)
-            return int(connection.execute(self._count(queue).where(order <= sa.tuple_(*found))).scalar_one())
+            first = self._count(queue).where(sa.tuple_(*order) <= sa.tuple_(*found))
+            return int(connection.execute(first).scalar_one())
 
     def latest_successes(self, name: str, most: int) -> Sequence[str]:
         """The ids of the workflows of this name that came to their end last, the latest first."""

@@ -10,8 +10,9 @@ from service.house import House, Outside
 from e2e.studio_page import CHROMIUM, FLAGS, Studio
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium. Not for the session: while its driver runs, no other test can run an event loop."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: apt-get install --no-install-recommends chromium")
     with sync_playwright() as driver:

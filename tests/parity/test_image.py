@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from parity_case import DATA, Case, Recorder, close, same
 from PIL import Image
 
@@ -23,10 +22,14 @@ def test_a_picture_without_alpha_is_framed_exactly(plain: Case) -> None:
     assert same(plain.pipeline.prepare_image(plain.image.convert("RGB")), plain.stages["pre.opaque.image"])
 
 
-def test_the_stock_512_px_picture_is_exact(plain: Case) -> None:
-    expected = torch.from_numpy(np.array(Image.open(DATA / "pre_512_image.png").convert("RGB")))
-    expected = expected.permute(2, 0, 1)[None].float() / 255 * 2 - 1
-    assert same(prepare_image(plain.image, 512, 0.15), expected)
+def test_the_stock_512_px_picture_is_exact_but_for_the_rounding_of_the_processor(plain: Case) -> None:
+    # OpenCV interpolates with other instructions where AVX-512 is missing: seen there, 1 value of 786,432 a grey
+    # level off, none with it.
+    expected = np.array(Image.open(DATA / "pre_512_image.png").convert("RGB")).astype(float)
+    prepared = prepare_image(plain.image, 512, 0.15)[0].permute(1, 2, 0).numpy()
+    off_by = np.abs((prepared + 1) / 2 * 255 - expected).round(3)
+    assert off_by.max() <= 1
+    assert np.count_nonzero(off_by) <= 3
 
 
 def test_picture_tokens_agree(case: Case) -> None:

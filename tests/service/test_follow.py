@@ -44,17 +44,17 @@ def test_the_list_tells_how_each_job_stands(house: House, outside: Outside) -> N
 
 
 def test_a_failed_job_is_run_again_and_a_succeeded_one_is_not(house: House, outside: Outside) -> None:
-    outside.pictures["/late.png"] = lambda handler: handler.send_error(404)
-    first = house.submit(image_url=outside.url("/late.png"), webhook_url=outside.url("/late"))
+    outside.pictures["/mended.png"] = lambda handler: handler.send_error(404)
+    first = house.submit(image_url=outside.url("/mended.png"), webhook_url=outside.url("/mended"))
     assert house.wait_until_over(first)["error"]["code"] == "image_download_failed"
-    del outside.pictures["/late.png"]
+    del outside.pictures["/mended.png"]
 
     second = house.ask("POST", f"/jobs/{first}/retry").json["job_id"]
 
     assert house.wait_until_over(second)["status"] == "succeeded"
     assert house.ask("POST", f"/jobs/{first}/retry").json["code"] == "job_succeeded"
-    posts = wait_for(lambda: len(seen := outside.posts("/late")) == 2 and seen, "both were told")
-    assert [post.headers["webhook-id"] for post in posts] == [f"{first}:done", f"{second}:done"]
+    posts = wait_for(lambda: len(seen := outside.posts("/mended")) == 2 and seen, "both were told")
+    assert {post.headers["webhook-id"] for post in posts} == {f"{first}:done", f"{second}:done"}
 
 
 def without_link(delivered: Delivered) -> dict[str, Any]:

@@ -47,6 +47,17 @@ def test_a_job_has_its_place_by_priority_and_then_by_its_time(engine: JobEngine,
     assert (places[0], {places[1], places[2]}, places[3]) == (1, {2, 3}, 4)
 
 
+def test_with_sqlite_jobs_of_the_same_second_have_their_places_as_they_came(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    engine, jobs = JobEngine(settings), [job() for _ in range(6)]
+    engine.connect()
+    for one in jobs:
+        engine.submit(one)
+
+    assert [engine.place(one.job_id).position for one in jobs] == [1, 2, 3, 4, 5, 6]
+    engine.close()
+
+
 def test_a_job_that_does_not_wait_has_no_place(engine: JobEngine, rows: JobRows) -> None:
     over = job()
     engine.submit(over)
