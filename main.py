@@ -83,6 +83,7 @@ def serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     check_access(settings)  # Here too: an API that can't start would only be started again and again.
     api = _child("api", "api", "--host", settings.host, "--port", str(settings.port))
+    api.stays_to_the_end = True
     return _supervise([api, *_workers(settings)], settings, "serve")
 
 
@@ -118,7 +119,7 @@ def api(options: argparse.Namespace) -> int:
     set_up_logging(settings.log_format, settings.log_level, "api", settings.secret_texts)
     app = create_app(settings)
     if options.supervised:
-        when_orphaned(terminate_self)
+        when_orphaned(terminate_self, on_notice=app.state.service.drain)
     run_server(app, port, request_timeout_s=settings.request_timeout_s)
     return 0
 

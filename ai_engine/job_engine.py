@@ -163,6 +163,7 @@ class JobEngine:
             deliveries=self._deliveries(known.job),
             ended_at_s=known.ended_at_s,
             place=self.place(job_id) if known.status == JobStatus.QUEUED else None,
+            timings_s=(known.result and known.result.timings_s) or self._seconds_so_far(job_id),
         )
 
     def place(self, job_id: str) -> QueuePlace | None:
@@ -210,6 +211,16 @@ class JobEngine:
             if step["function_name"] == stage and step["output"] is not None:
                 return Artifact(**step["output"]["artifact"])
         return None
+
+    def _seconds_so_far(self, job_id: str) -> dict[str, float]:
+        """Of the stages that are done."""
+        outputs = [step["output"] for step in self._client.list_workflow_steps(job_id)]
+        records = [output for output in outputs if isinstance(output, dict)]
+        return {
+            stage: round(seconds, 3)
+            for record in records
+            for stage, seconds in record.get("seconds", {}).items()
+        }
 
     def redeliver(self, job: Job) -> None:
         """Queues the job's delivery again, with the same event and webhook-id; its schedule begins anew.

@@ -5,8 +5,8 @@ Opens no database.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from dbos import WorkflowStatus
 
@@ -65,6 +65,8 @@ class JobRecord:
     ended_at_s: float | None
     place: QueuePlace | None = None
     """None once it does not wait any more."""
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of each stage that is done."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ai_engine.errors import (
     FileExpired,
     InvalidField,
     JobSucceeded,
+    NotReady,
     NoWebhook,
     TooManyStreams,
 )
@@ -53,6 +54,7 @@ QUEUE_LOOK_S = 2.0
 MAX_LISTED = 200
 _EVENT_ID = re.compile(r"[0-9]{1,9}")
 DISK_FULL_RETRY_S = 60
+DRAINING_RETRY_S = 30
 
 logger = logging.getLogger(__name__)
 router = keyed_router()
@@ -92,7 +94,12 @@ def _check_room(service: Service, owner: str | None) -> None:
         QueueFull: as many jobs wait as are allowed to.
         TooManyJobs: as many jobs of this owner are open as are allowed to.
         DiskFull: there is no room for its files.
+        NotReady: the service is about to end.
     """
+    if service.is_draining:
+        raise NotReady(
+            "The service is about to stop; the jobs it has are kept.", retry_after_s=DRAINING_RETRY_S
+        )
     service.engine.check_room(owner)
     if not service.has_disk():
         raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)

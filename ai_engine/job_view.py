@@ -61,7 +61,7 @@ class JobView(BaseModel):
     retry_of: str | None = Field(description="The job_id of the first attempt.")
     created_at: str
     ended_at: str | None
-    timings_s: dict[str, float] = Field(description="Seconds per stage.")
+    timings_s: dict[str, float] = Field(description="Seconds of each stage that is done.")
     options: dict[str, Any] = Field(description="As used.")
     model: dict[str, str]
     error: ErrorFacts | None
@@ -169,7 +169,7 @@ def view_of(record: JobRecord) -> JobView:
         retry_of=job.retry_of,
         created_at=rfc3339(job.accepted_at_s),
         ended_at=rfc3339(record.ended_at_s) if record.ended_at_s else None,
-        timings_s=result.timings_s if result else {},
+        timings_s=dict(record.timings_s),
         options=(result.options if result else None) or asdict(job.options),
         model=result.model if result else {},
         error=_error(result),

@@ -53,6 +53,12 @@ class Service:
     links: Links | None = None
     """Known once the database is open."""
     is_connected: bool = False
+    is_draining: bool = False
+    """True while the workers beside this API finish what they have, before all ends."""
+
+    def drain(self) -> None:
+        """Takes no new jobs from now on."""
+        self.is_draining = True
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -161,7 +161,9 @@ class Settings(BaseSettings):
         "then the worker is restarted. On a CPU only the job's time counts.",
     )
     drain_s: Seconds = Field(
-        default=30, description="Seconds that jobs in flight get to finish when told to stop."
+        default=30,
+        description="Seconds that jobs in flight get to finish when told to stop. "
+        "Meanwhile `serve` answers, new jobs with `503`.",
     )
 
     model_path: Path = Field(

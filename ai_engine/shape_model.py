@@ -150,13 +150,19 @@ class ShapeModel:
     def _denoise(
         self, picture: Image.Image, options: JobOptions, progress: Progress, on_lowered: OnLowered
     ) -> torch.Tensor:
+        num_steps = options.num_inference_steps or self.default_steps
+
+        def on_step(done: int, total: int) -> None:
+            # A last step of no length is left out; it counts as done with the one before.
+            progress(Stage.DENOISE, num_steps if done == total else done, num_steps)
+
         latents = self.pipeline(
             picture,
-            num_inference_steps=options.num_inference_steps,
+            num_inference_steps=num_steps,
             guidance_scale=options.guidance_scale,
             # Drawn on the CPU: the same seed starts from the same noise on every device.
             generator=torch.Generator("cpu").manual_seed(options.seed),
-            callback=lambda done, total: progress(Stage.DENOISE, done, total),
+            callback=on_step,
             on_lowered=on_lowered,
         )
         assert isinstance(latents, torch.Tensor)

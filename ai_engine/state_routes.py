@@ -42,7 +42,7 @@ async def livez() -> Alive:
     responses=problems() | {503: {"model": Readiness, "description": "Not ready, and why."}},
 )
 def readyz(service: AnyService) -> JSONResponse:
-    """Ready, or 503 and why not: starting, loading, busy, failed."""
+    """Ready, or 503 and why not: starting, loading, busy, draining, failed."""
     state = _state(service)
     return JSONResponse(Readiness(status=state).model_dump(), 200 if state == "ready" else 503)
 
@@ -67,6 +67,8 @@ def licences(service: AnyService) -> Licences:
 def _state(service: Service) -> str:
     if not service.is_connected:
         return "starting"
+    if service.is_draining:
+        return str(WorkerState.DRAINING)
     worker = _live_worker(service)
     if worker is None:
         lately = service.engine.workers()

@@ -1,7 +1,7 @@
 """`serve`: the API and the worker as two child processes, started again when they die. Knows neither's work.
 
 A child reads its standard input until it ends: that is how it learns that its supervisor is gone, however that
-came about, on every operating system.
+came about, on every operating system. A byte that comes before says that all is about to end.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ STEADY_S = 60.0
 KILL_AFTER_S = 10.0
 """Beyond the time that children are given to finish."""
 LOOK_EVERY_S = 0.1
+NOTICE = b"."
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Child:
 
     name: str
     command: Sequence[str]
+    stays_to_the_end: bool = False
+    """Told first that all ends, and ended last: for who answers callers meanwhile."""
     process: subprocess.Popen[bytes] | None = None
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
@@ -46,9 +49,17 @@ class Child:
         if self.process is not None and self.process.poll() is not None:
             self._plan_restart(now)
         if self.process is None and now >= self.due_at:
-            # A pipe that nobody writes to: it ends when this process does.
+            # The pipe ends when this process does.
             self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE)
             self.started_at = now
+
+    def warn(self) -> None:
+        """Tells the process that all is about to end."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):  # It may be gone by itself.
+            self.process.stdin.write(NOTICE)
+            self.process.stdin.flush()
 
     def _plan_restart(self, now: float) -> None:
         assert self.process is not None
@@ -72,7 +83,12 @@ def supervise(children: Sequence[Child], stop: threading.Event, *, drain_s: floa
         for child in children:
             child.look_after(time.monotonic())
         stop.wait(LOOK_EVERY_S)
-    _end([child.process for child in children if child.process is not None], drain_s)
+    running = [child for child in children if child.process is not None]
+    staying = [child for child in running if child.stays_to_the_end]
+    for child in staying:
+        child.warn()
+    _end([child.process for child in running if child not in staying and child.process], drain_s)
+    _end([child.process for child in staying if child.process], 0.0)
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], drain_s: float) -> None:
@@ -94,13 +110,13 @@ def stop_on_signal() -> threading.Event:
     return stop
 
 
-def when_orphaned(act: Callable[[], None]) -> None:
-    """Calls `act` once this process's supervisor is gone."""
+def when_orphaned(act: Callable[[], None], *, on_notice: Callable[[], None] = lambda: None) -> None:
+    """Calls `act` once this process's supervisor is gone, and `on_notice` when that one is about to end all."""
 
     def wait() -> None:
         with contextlib.suppress(OSError, ValueError):
             while sys.stdin.buffer.read(1):
-                pass
+                on_notice()
         act()
 
     threading.Thread(target=wait, name="orphan-watch", daemon=True).start()

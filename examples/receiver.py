@@ -55,7 +55,7 @@ def read(headers: Message, body: bytes) -> tuple[str, bytes | None]:
 def is_signed(headers: Message, event: str) -> bool:
     """True when the event was signed a moment ago by who has one of the secrets."""
     moment = headers.get("webhook-timestamp", "")
-    if not moment.isdigit() or abs(time.time() - int(moment)) > TOLERANCE_S:
+    if not moment.isdecimal() or abs(time.time() - int(moment)) > TOLERANCE_S:
         return False
     signed = f"{headers['webhook-id']}.{moment}.{event}".encode()
     keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in SECRETS]

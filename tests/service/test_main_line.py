@@ -158,6 +158,15 @@ def test_a_jobs_progress_is_told_four_times_a_second_at_most(house: House, outsi
     assert 2 <= len(steps) <= 4 * job["timings_s"]["denoise"] + 2
 
 
+def test_a_running_job_tells_how_long_each_finished_stage_took(house: House, outside: Outside) -> None:
+    job_id = house.submit(image_url=outside.url("/a.png"), num_inference_steps=60)
+    job = wait_for(lambda: (now := house.job(job_id))["stage"] == "denoise" and now, "it is on the device")
+
+    assert job["status"] == "running"
+    assert set(job["timings_s"]) == {"download", "cutout"}
+    house.ask("DELETE", f"/jobs/{job_id}")
+
+
 def test_without_a_webhook_the_job_is_done_and_nothing_is_delivered(house: House, outside: Outside) -> None:
     job_id = house.submit(image_url=outside.url("/quiet.png"))
 

@@ -181,8 +181,8 @@ def test_the_host_has_its_name_inside_and_the_receivers_port_is_allowed() -> Non
 def test_containers_get_more_time_to_stop_than_jobs_get_to_drain() -> None:
     engine = compose(BASE)["services"]["engine"]
     drain_s = float(engine["environment"]["DRAIN_S"].removeprefix("${DRAIN_S:-").removesuffix("}"))
-    # Ten seconds more for a child that has to be killed, as the supervisor does it.
-    assert float(engine["stop_grace_period"].removesuffix("s")) > drain_s + 10
+    # Ten seconds more for a child that has to be killed, as the supervisor does it: a worker, then the API.
+    assert float(engine["stop_grace_period"].removesuffix("s")) > drain_s + 20
 
 
 needs_compose = pytest.mark.skipif(

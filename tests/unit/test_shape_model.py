@@ -51,12 +51,14 @@ def test_the_same_seed_gives_the_same_mesh_byte_for_byte(model: ShapeModel, pict
     assert first.faces.tobytes() == again.faces.tobytes()
 
 
-def test_progress_goes_step_by_step_then_level_by_level(model: ShapeModel, picture: Image.Image) -> None:
+def test_progress_goes_step_by_step_of_those_asked_for_then_level_by_level(
+    model: ShapeModel, picture: Image.Image
+) -> None:
     seen: list[tuple[Stage, int, int]] = []
     model.generate(picture, OPTIONS, lambda *step: seen.append(step))
     denoising = [step for step in seen if step[0] == Stage.DENOISE]
     decoding = seen[len(denoising) :]
-    assert denoising == [(Stage.DENOISE, 1, 3), (Stage.DENOISE, 2, 3), (Stage.DENOISE, 3, 3)]
+    assert denoising == [(Stage.DENOISE, 1, 4), (Stage.DENOISE, 2, 4), (Stage.DENOISE, 4, 4)]
     assert decoding[-1][1] == decoding[-1][2]
     assert {stage for stage, _, _ in decoding} == {Stage.DECODE}
 
