@@ -6,11 +6,13 @@ leave. Knows nothing of jobs.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -34,6 +36,8 @@ _NOW_S: dict[str, sa.ColumnElement[float]] = {
 """Seconds since 1970 on the database's clock: the workers' own clocks may differ."""
 SHOWN_S = 600.0
 """How long a worker is told of after its last sign of life."""
+FORGOTTEN_S = 24 * 3600.0
+"""How long the row of a dead one is kept; who has no row counts as dead."""
 
 
 class WorkerState(StrEnum):
@@ -69,9 +73,10 @@ def new_executor_id(slot: str) -> str:
     return f"{slot}#{secrets.token_hex(6)}"
 
 
-def slot_name(device: str) -> str:
-    """One machine and one device: where at most one worker may be."""
-    return f"{socket.gethostname()}:{device}"
+def slot_name(device: str, data_dir: Path) -> str:
+    """One machine, one device and one folder of files: where at most one worker may be."""
+    folder = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:6]
+    return f"{socket.gethostname()}:{device}@{folder}"
 
 
 class Leases:
@@ -83,7 +88,10 @@ class Leases:
         make_tables(self._engine, _METADATA)
 
     def take(self, executor_id: str, slot: str) -> None:
-        """Enters a new worker, loading."""
+        """Enters a new worker, loading, and strikes out those that died long ago."""
+        long_dead = sa.delete(_LEASE).where(
+            sa.not_(_LEASE.c.is_alive), _LEASE.c.beat_s < self._now_s - FORGOTTEN_S
+        )
         row = sa.insert(_LEASE).values(
             executor_id=executor_id,
             slot=slot,
@@ -93,6 +101,7 @@ class Leases:
             has_gpu=False,
         )
         with self._engine.begin() as connection:
+            connection.execute(long_dead)
             connection.execute(row)
 
     def renew(self, executor_id: str) -> bool:

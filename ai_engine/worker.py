@@ -58,7 +58,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     Raises:
         StartupError: the model can't be loaded, or another worker has this slot.
     """
-    slot, ready_mark = slot_name(settings.device), _slot_file(settings, "ready")
+    slot, ready_mark = slot_name(settings.device, settings.data_dir), _slot_file(settings, "ready")
     with _slot_lock(settings):
         ready_mark.unlink(missing_ok=True)  # Of a predecessor that was killed.
         prepare_database(settings)
@@ -233,5 +233,5 @@ def _slot_lock(settings: Settings) -> Iterator[None]:
 def _slot_file(settings: Settings, kind: Literal["lock", "ready"]) -> Path:
     """Of this worker alone: `lock` is held while it lives, `ready` is there while it takes jobs, for probes."""
     # With the host's name: several machines may share the folder, and each has a first card.
-    slot = re.sub(r"[^A-Za-z0-9.-]", "-", slot_name(settings.device))
+    slot = re.sub(r"[^A-Za-z0-9.-]", "-", slot_name(settings.device, settings.data_dir))
     return settings.data_dir / f"worker-{slot}.{kind}"

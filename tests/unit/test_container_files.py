@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,12 +257,15 @@ def test_what_stands_in_the_settings_file_reaches_every_service_but_not_the_insi
         assert (environment["JOBS_IN_FLIGHT"], environment["PORT"]) == ("2", "8000")
 
 
-def test_a_worker_is_ready_when_its_file_is_there(tmp_path: Path) -> None:
+def test_a_worker_is_ready_when_its_file_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOSTNAME", socket.gethostname())
     mark = worker._slot_file(Settings(data_dir=tmp_path), "ready")
     (kubernetes,) = (pod["containers"][0] for name, pod in pods() if name == "worker")
     probe = kubernetes["readinessProbe"]["exec"]["command"][-1]
-    assert compose(SCALE)["services"]["worker"]["healthcheck"]["test"] == ["CMD-SHELL", probe]
+    healthcheck = compose(SCALE)["services"]["worker"]["healthcheck"]["test"]
+    assert [part.replace("$$", "$") for part in healthcheck] == ["CMD-SHELL", probe]
     look = probe.replace(image_environment()["DATA_DIR"], str(tmp_path))
+    (tmp_path / "worker-another-machine-cuda.ready").touch()
     assert subprocess.run(look, shell=True, capture_output=True).returncode != 0
     mark.touch()
     assert subprocess.run(look, shell=True, capture_output=True).returncode == 0

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
-from ai_engine.lease import Leases, WorkerState, new_executor_id
+from ai_engine import lease
+from ai_engine.lease import Leases, WorkerState, new_executor_id, slot_name
 
 SLOT = "machine:cuda"
 
@@ -20,6 +22,29 @@ def leases(each_database_url: str) -> Iterator[Leases]:
 def test_no_two_incarnations_have_one_id() -> None:
     assert new_executor_id(SLOT) != new_executor_id(SLOT)
     assert new_executor_id(SLOT).startswith(f"{SLOT}#")
+
+
+def test_workers_with_folders_of_their_own_do_not_share_a_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert slot_name("cpu", Path("a")) == slot_name("cpu", tmp_path / "a")
+    assert slot_name("cpu", Path("a")) != slot_name("cpu", Path("b"))
+
+
+def test_who_died_long_ago_is_struck_out_and_counts_as_dead(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "FORGOTTEN_S", -60.0)
+    for name in ("dead", "living"):
+        leases.take(name, SLOT)
+    leases.give_up("dead")
+
+    leases.take("new", SLOT)
+
+    assert {worker.executor_id for worker in leases.workers()} == {"living", "new"}
+    assert leases.dead(["dead", "living"]) == ["dead"]
 
 
 def test_a_worker_that_renews_its_lease_lives(leases: Leases) -> None:
