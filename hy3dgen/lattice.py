@@ -63,6 +63,13 @@ def without(keys: Keys, excluded: Keys) -> Keys:
     return keys[~locate(excluded, keys)[1]]
 
 
+def runs(keys: Int64[Tensor, " n"]) -> tuple[Int64[Tensor, " runs"], Int64[Tensor, " n"]]:
+    """Where each run of keys that grow by one, a step along z, begins; and which run each key is in."""
+    is_first = torch.ones_like(keys, dtype=torch.bool)
+    is_first[1:] = keys.diff() != 1
+    return is_first.nonzero().squeeze(1), is_first.cumsum(0) - 1
+
+
 @dataclass(frozen=True)
 class Grid:
     """The finest lattice: `cells` along x, y, z over `box`."""

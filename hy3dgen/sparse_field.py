@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
-from hy3dgen.lattice import AXIS_UNITS, Grid
+from hy3dgen.lattice import AXIS_UNITS, Grid, runs
 from hy3dgen.marching_cubes_table import CORNERS
 
 
@@ -88,9 +88,13 @@ class SparseField:
         The upper end, four corners on, is the next point: z changes fastest in the keys, and all corners are present.
         """
         lower = cells.long()
-        keys = self.keys[lower]
-        others = (torch.searchsorted(self.keys, keys + _offset(corner)) for corner in (1, 2, 3))
-        return torch.stack([lower, *others], dim=-1)
+        keys = self.keys.index_select(0, lower)
+        # One search for each run of cells that stand on each other: their corners do so too, none is missing.
+        first, run = runs(keys)
+        start = keys.index_select(0, first)
+        height = keys - start.index_select(0, run)
+        others = (torch.searchsorted(self.keys, start + _offset(corner)) for corner in (1, 2, 3))
+        return torch.stack([lower, *(at.index_select(0, run) + height for at in others)], dim=-1)
 
 
 def _offset(corner: int) -> int:

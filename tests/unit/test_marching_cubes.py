@@ -156,6 +156,15 @@ def test_an_empty_field_gives_an_empty_mesh() -> None:
     assert mesh.vertices.shape == mesh.faces.shape == (0, 3)
 
 
+@pytest.mark.parametrize("cells_per_block", [1, 7, 100])
+def test_the_size_of_a_block_of_cells_changes_nothing(cells_per_block: int) -> None:
+    noise = torch.randn(6, 7, 9, generator=torch.Generator().manual_seed(2))
+    field = field_of_values(noise, level=0.0, box=UNIT)
+    whole, in_blocks = extract_surface(field), extract_surface(field, cells_per_block)
+    assert np.array_equal(in_blocks.vertices, whole.vertices)
+    assert np.array_equal(in_blocks.faces, whole.faces)
+
+
 def test_vertices_are_shared_and_all_used() -> None:
     mesh = extract_surface(decode_field(field_of("torus"), BOX, 48, level=LEVEL, device="cpu"))
     assert np.array_equal(np.unique(mesh.faces), np.arange(len(mesh.vertices)))
