@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ class Box:
     def __post_init__(self) -> None:
         if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise ValueError(f"a box needs lower < upper on every axis, got {self.lower} and {self.upper}")
+        if not all(map(math.isfinite, self.extent)):
+            raise ValueError(f"a box needs finite sides, got {self.lower} and {self.upper}")
 
     @classmethod
     def from_bounds(cls, bounds: float | Sequence[float]) -> Box:

@@ -16,8 +16,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import index
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
@@ -95,14 +97,19 @@ def decode_field(
     """The cells of a lattice of `resolution` cells per axis over `box` in which the field crosses `level`.
 
     `query` is called with float32 points [n, 3] on `device`, n one of two fixed sizes, and gives n logits. `on_level`
-    may raise to stop. An empty surface gives a field without cells.
+    may raise to stop. An empty surface gives a field without cells. `level` is rounded to float32, as logits are: else
+    a logit could lie below it when compared and above it when interpolated.
 
     Raises:
         GpuOutOfMemory: not even the smallest call fits.
         ShapeModelError: a logit is not a finite number.
+        ValueError: `level` is not a finite number.
     """
-    cells = (resolution,) * 3 if isinstance(resolution, int) else resolution
-    search = SurfaceSearch(query, Grid(box, cells), level, options or DecodeOptions(), torch.device(device))
+    cells = resolution if isinstance(resolution, tuple) else (index(resolution),) * 3
+    iso = float(np.float32(level))
+    if not math.isfinite(iso):
+        raise ValueError(f"the level must be a finite float32 number, got {level}")
+    search = SurfaceSearch(query, Grid(box, cells), iso, options or DecodeOptions(), torch.device(device))
     return search.run(on_level or _ignore)
 
 

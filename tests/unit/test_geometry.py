@@ -55,3 +55,5 @@ def test_six_numbers_are_two_corners() -> None:
         Box.from_bounds([1, 2, 3])
     with pytest.raises(ValueError, match="lower < upper"):
         Box.from_bounds(-1.0)
+    with pytest.raises(ValueError, match="finite"):
+        Box.from_bounds(float("inf"))

@@ -114,6 +114,15 @@ def test_values_exactly_at_the_level_count_as_outside(sign: int) -> None:
     assert np.array_equal(np.unique(mesh.vertices), np.float32([0.25, 0.5, 0.75]))
 
 
+def test_a_level_between_two_float32_numbers_leaves_every_vertex_on_its_edge() -> None:
+    at_level = torch.tensor(0.1)
+    values = at_level.expand(5, 5, 5).clone()
+    values[2, 2, 2] = at_level.nextafter(torch.tensor(1.0))
+    mesh = surface_of(values, level=0.1)
+    assert mesh.is_closed
+    assert np.array_equal(np.unique(mesh.vertices), np.float32([0.25, 0.5, 0.75]))
+
+
 def test_the_level_itself_is_extracted() -> None:
     x = torch.linspace(-1, 1, 9).view(-1, 1, 1).expand(9, 9, 9)
     mesh = surface_of(-x.contiguous(), level=-1 / 512)

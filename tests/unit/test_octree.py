@@ -298,6 +298,18 @@ def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
         decode(query, 40)
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_level_that_is_no_number_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        decode_field(field_of("torus"), BOX, 40, level=bad, device="cpu")
+
+
+def test_the_resolution_may_be_any_whole_number_but_no_fraction() -> None:
+    assert decode(field_of("torus"), np.int64(20)).resolution == (20, 20, 20)
+    with pytest.raises(TypeError, match="float"):
+        decode(field_of("torus"), 20.0)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("tau", [0.03, 0.012])
 @pytest.mark.parametrize("body", ["plate", "solid"])
 def test_the_probe_measures_where_the_field_saturates_and_how_steep_it_is(body: str, tau: float) -> None:
