@@ -128,7 +128,7 @@ def test_without_the_guard_the_plate_falls_to_pieces() -> None:
         assert_same_cells(bare, dense_field(query, BOX, 64))
 
 
-@pytest.mark.parametrize("resolution", [37, 100, 129])
+@pytest.mark.parametrize("resolution", [16, 17, 37, 100, 129])
 def test_the_resolution_need_not_be_a_multiple_of_anything(resolution: int) -> None:
     query = field_of("solid", 2)
     field, dense = decode(query, resolution), dense_field(query, BOX, resolution)
@@ -219,6 +219,16 @@ def test_a_compact_solid_takes_a_28th_of_the_dense_queries_or_a_16th_when_strict
         field = decode(query, 256, mode)
         assert field.report.num_queries * ratio <= 257**3
         assert field.num_bytes * 10 <= 4 * 257**3
+
+
+def test_at_1024_a_solid_is_closed_for_a_180th_of_the_dense_queries_in_200_megabytes() -> None:
+    query = field_of("solid")
+    field = decode(query, 1024, "strict")
+    mesh = extract_surface(field)
+    assert mesh.is_closed
+    assert mesh.volume == pytest.approx(extract_surface(decode(query, 256)).volume, rel=1e-3)
+    assert field.report.num_queries * 180 <= 1025**3
+    assert field.num_bytes < 200e6
 
 
 def test_each_level_is_told_and_counted() -> None:
