@@ -23,13 +23,15 @@ logger = logging.getLogger(__name__)
 class Tries:
     """How often a stage of a job went to work; counted from the second time on that the job is taken up."""
 
-    def __init__(self, row: WorkflowStatus, stage: str) -> None:
+    def __init__(self, row: WorkflowStatus, stage: str, *, is_first_here: bool) -> None:
+        """`is_first_here`: no earlier stage went to work in this execution; else this one never did before."""
         self._job_id, self._stage = row.workflow_id, stage
         self._attribute = f"tries_of_{stage}"
         self._is_repeated = (row.recovery_attempts or 0) > 1
         self._is_counted = False
         # The first time is not written down: it is the only one of nearly all jobs.
-        self._before = int((row.attributes or {}).get(self._attribute, 1))
+        unwritten = 1 if is_first_here else 0
+        self._before = int((row.attributes or {}).get(self._attribute, unwritten))
 
     def check(self, most: int) -> None:
         """Comes back when the stage may go to work.

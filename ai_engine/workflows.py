@@ -180,7 +180,7 @@ class _DurableRun:
         job_id, began = self._job.job_id, time.monotonic()
         row = _row(job_id)
         check_ending(row)
-        self._tries = Tries(row, name)
+        self._tries = Tries(row, name, is_first_here=self._tries is None)
         self._tries.check(self._max_tries)
         event(logger, "stage started", job_id=job_id, stage=name)
         try:
