@@ -29,6 +29,13 @@ _LEASE = sa.Table(
     sa.Column("licence", sa.Text),
     sa.Column("has_gpu", sa.Boolean, nullable=False),
 )
+_LOADING = sa.Table(
+    "ai_engine_loading",
+    _METADATA,
+    sa.Column("executor_id", sa.Text, primary_key=True),
+    sa.Column("loaded", sa.Float, nullable=False),
+)
+"""The workers that read their weights, and how far they are."""
 _NOW_S: dict[str, sa.ColumnElement[float]] = {
     "sqlite": sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float),
     "postgresql": sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Float),
@@ -66,6 +73,8 @@ class WorkerLease:
     model_id: str | None
     licence: str | None
     has_gpu: bool
+    loaded: float = 0.0
+    """The share of its weights that is there, 0 to 1, while it loads them."""
 
 
 def new_executor_id(slot: str) -> str:
@@ -125,6 +134,13 @@ class Leases:
             values |= {"model_id": model_id, "licence": licence, "has_gpu": has_gpu}
         with self._engine.begin() as connection:
             connection.execute(sa.update(_LEASE).where(_LEASE.c.executor_id == executor_id).values(values))
+            connection.execute(sa.delete(_LOADING).where(_LOADING.c.executor_id == executor_id))
+
+    def tell_loaded(self, executor_id: str, share: float) -> None:
+        """Notes which share of its weights, 0 to 1, this worker has read."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_LOADING).where(_LOADING.c.executor_id == executor_id))
+            connection.execute(sa.insert(_LOADING).values(executor_id=executor_id, loaded=share))
 
     def give_up(self, executor_id: str) -> None:
         """Ends this worker's lease, so that its jobs are taken over at once."""
@@ -150,7 +166,14 @@ class Leases:
     def workers(self) -> Sequence[WorkerLease]:
         """All workers that are alive or died in the last ten minutes, the latest sign of life first."""
         age_s = (self._now_s - _LEASE.c.beat_s).label("age_s")
-        query = sa.select(_LEASE, age_s).where(age_s < SHOWN_S).order_by(_LEASE.c.beat_s.desc())
+        loaded = sa.func.coalesce(_LOADING.c.loaded, 0.0).label("loaded")
+        joined = _LEASE.outerjoin(_LOADING, _LOADING.c.executor_id == _LEASE.c.executor_id)
+        query = (
+            sa.select(_LEASE, loaded, age_s)
+            .select_from(joined)
+            .where(age_s < SHOWN_S)
+            .order_by(_LEASE.c.beat_s.desc())
+        )
         with self._engine.connect() as connection:
             return [
                 WorkerLease(
@@ -162,6 +185,7 @@ class Leases:
                     model_id=row.model_id,
                     licence=row.licence,
                     has_gpu=row.has_gpu,
+                    loaded=row.loaded,
                 )
                 for row in connection.execute(query)
             ]

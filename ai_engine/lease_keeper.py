@@ -59,6 +59,7 @@ class LeaseKeeper(threading.Thread):
         self._may_bury_at = self._renewed_at + settings.lease_s
         self.workshop: Workshop | None = None
         """What this worker works with, once its models are loaded."""
+        self._loaded = 0.0
         self._told: set[str] = set()
         self._ended_since_s = time.time() - ENDED_LATELY_S
         self._is_over = threading.Event()
@@ -74,6 +75,10 @@ class LeaseKeeper(threading.Thread):
                 # The database may be away for a while; a lease that runs out meanwhile is noticed afterwards.
                 logger.exception("the lease could not be renewed")
 
+    def note_loaded(self, share: float) -> None:
+        """Takes note of which share of the weights, 0 to 1, is there; the next beat tells."""
+        self._loaded = share
+
     def stop(self) -> None:
         """Ends the thread."""
         self._is_over.set()
@@ -88,7 +93,9 @@ class LeaseKeeper(threading.Thread):
             self._take_over()
             self._tell_of_ended()
             self._put_back_strays()
-        if self.workshop is not None:
+        if self.workshop is None:
+            self._leases.tell_loaded(self._executor_id, self._loaded)
+        else:
             self._books.tally.worker(_figures_of(self._executor_id, self.workshop))
 
     def _bury_stale(self) -> None:

@@ -24,7 +24,7 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     """Whether jobs are taken and worked on."""
 
-    status: str = Field(description="ready; or starting, loading, busy, draining, failed.")
+    status: str = Field(description="ready; or starting, loading 43 %, warming up, busy, draining, failed.")
 
 
 class LicenceFacts(BaseModel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -47,8 +47,8 @@ class ShapeModel:
     residence: Residence = "full"
 
     @classmethod
-    def load(cls, settings: Settings) -> ShapeModel:
-        """The checkpoint of `settings`, on its device.
+    def load(cls, settings: Settings, on_loaded: Callable[[float], None] | None = None) -> ShapeModel:
+        """The checkpoint of `settings`, on its device. `on_loaded` hears which share of it, 0 to 1, is there.
 
         Raises:
             StartupError: no such device, a GPU is required and absent, or the checkpoint can't be used.
@@ -63,6 +63,7 @@ class ShapeModel:
                 dtype=dtype_of(settings, device),
                 variant=settings.model_variant,
                 residence=room.residence,
+                on_loaded=on_loaded,
             )
         except shape_errors.CheckpointError as error:
             raise StartupError(str(error)) from error

@@ -42,7 +42,7 @@ async def livez() -> Alive:
     responses=problems() | {503: {"model": Readiness, "description": "Not ready, and why."}},
 )
 def readyz(service: AnyService) -> JSONResponse:
-    """Ready, or 503 and why not: starting, loading, busy, draining, failed."""
+    """Ready, or 503 and why not: starting, loading 43 %, warming up, busy, draining, failed."""
     state = _state(service)
     return JSONResponse(Readiness(status=state).model_dump(), 200 if state == "ready" else 503)
 
@@ -73,6 +73,8 @@ def _state(service: Service) -> str:
     if worker is None:
         lately = service.engine.workers()
         return "failed" if lately and lately[0].state == WorkerState.FAILED else "starting"
+    if worker.state == WorkerState.LOADING and worker.loaded:
+        return "warming up" if worker.loaded >= 1 else f"loading {int(100 * worker.loaded)} %"
     if worker.state != WorkerState.READY:
         return str(worker.state)
     return "ready" if service.has_disk() and not service.engine.is_full() else "busy"

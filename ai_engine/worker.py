@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -68,7 +68,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         keeper = LeaseKeeper(leases, executor_id, settings, books, at_work)
         keeper.start()
         try:
-            workshop = open_workshop(settings)
+            workshop = open_workshop(settings, keeper.note_loaded)
         except StartupError:
             keeper.stop()
             leases.describe(executor_id, WorkerState.FAILED)
@@ -99,8 +99,8 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         books.tracer.close()
 
 
-def open_workshop(settings: Settings) -> Workshop:
-    """What the stages work with, models loaded.
+def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Workshop:
+    """What the stages work with, models loaded; `on_loaded` hears which share of the shape model, 0 to 1, is there.
 
     Raises:
         StartupError: a model, a device or the store of files can't be used.
@@ -121,14 +121,14 @@ def open_workshop(settings: Settings) -> Workshop:
             min_bytes_per_s=settings.download_min_bytes_per_s,
         ),
         remover=remover,
-        model=_load_model(settings),
+        model=_load_model(settings, on_loaded),
         download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
         max_image_pixels=settings.image_max_pixels,
         download_attempts=settings.download_attempts,
     )
 
 
-def _load_model(settings: Settings) -> Model:
+def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model:
     if settings.is_stand_in:
         return StandInModel(
             step_s=settings.stand_in_step_s,
@@ -138,7 +138,7 @@ def _load_model(settings: Settings) -> Model:
     # Seconds of imports that a worker with the stand-in does without.
     from ai_engine.shape_model import ShapeModel
 
-    model = ShapeModel.load(settings)
+    model = ShapeModel.load(settings, on_loaded)
     model.make_ready(settings)
     return model
 

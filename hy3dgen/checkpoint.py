@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ MARKS_OF_2_1 = ("model.x_embedder.weight", "model.t_embedder.mlp.2.weight")
 MAX_NAMES_SHOWN = 5
 
 Shapes = Mapping[str, tuple[int, ...]]
+OnLoaded = Callable[[float], None]
+"""Hears which share of the weights, 0 to 1, has been read."""
 
 
 class TensorFile(Protocol):
@@ -66,8 +68,9 @@ def load_networks(
     use_safetensors: bool = True,
     variant: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    on_loaded: OnLoaded | None = None,
 ) -> Networks:
-    """The networks of a single-file checkpoint.
+    """The networks of a single-file checkpoint. `on_loaded` hears of each tensor.
 
     What tensor shapes do not tell comes from, in this order: the published values for this size, the file's own
     `config` header, the variant named in the path, `variant`, `overrides`.
@@ -87,8 +90,9 @@ def load_networks(
         )
         networks = build_networks(config)
         _refuse_unused(path, file.shapes, networks)
+        told = file if on_loaded is None else _Told(file, on_loaded)
         for part, network in _parts(networks):
-            assign_weights(path, file, part, network, dtype)
+            assign_weights(path, told, part, network, dtype)
     return networks
 
 
@@ -271,6 +275,29 @@ class _Prefixed:
 
     def read(self, name: str) -> Tensor:
         return self.file.read(name.removeprefix(self.prefix))
+
+
+@dataclass
+class _Told:
+    """A file that tells how much of it was read, all networks together."""
+
+    file: TensorFile
+    on_loaded: OnLoaded
+
+    def __post_init__(self) -> None:
+        self.shapes, self.header = self.file.shapes, self.file.header
+        self._unread = {
+            name: math.prod(shape)
+            for name, shape in self.shapes.items()
+            if not name.startswith(OPTIONAL_PREFIXES)
+        }
+        self._num_wanted, self._num_read = sum(self._unread.values()), 0
+
+    def read(self, name: str) -> Tensor:
+        tensor = self.file.read(name)
+        self._num_read += self._unread.pop(name, 0)  # What holds two tensors of ours is read twice.
+        self.on_loaded(self._num_read / self._num_wanted)
+        return tensor
 
 
 def _read_pickle(path: Path, device: torch.device) -> TensorFile:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 
 from hy3dgen.attention import preferring
-from hy3dgen.checkpoint import Networks, load_networks, load_vae
+from hy3dgen.checkpoint import Networks, OnLoaded, load_networks, load_vae
 from hy3dgen.config import DEFAULT_GUIDANCE, ModelConfig, Schedule
 from hy3dgen.geometry import Mesh
 from hy3dgen.image_prep import prepare_image, prepare_views
@@ -64,13 +64,15 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         variant: str | None = None,
         vae_path: str | Path | None = None,
         residence: Residence = "full",
+        on_loaded: OnLoaded | None = None,
     ) -> tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]:
         """The pipeline and its VAE, both on `device`, in eval mode.
 
         `dtype` is float32 on a CPU and float16 elsewhere unless given. `variant` names a published model (v2-0,
         v2-0-turbo, v2-mini, ...) where the file's name does not; `overrides` sets single facts that tensor shapes
         do not tell (num_latents, scale_factor, schedule, ...). `vae_path` takes the ShapeVAE from a separate file.
-        `residence` says how much of the weights is on `device` at a time: all, one network, one layer.
+        `residence` says how much of the weights is on `device` at a time: all, one network, one layer. `on_loaded`
+        hears which share of the weights, 0 to 1, has been read.
 
         Raises:
             CheckpointError: a file is missing, damaged, of another model, or its tensors do not fit.
@@ -85,6 +87,7 @@ class Hunyuan3DDiTFlowMatchingPipeline:
             use_safetensors=use_safetensors,
             variant=variant,
             overrides=overrides,
+            on_loaded=on_loaded,
         )
         pipeline = cls(networks, device, dtype)
         if vae_path is not None:

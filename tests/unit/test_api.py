@@ -20,6 +20,7 @@ import main
 from ai_engine.api import create_app
 from ai_engine.errors import StartupError
 from ai_engine.keys import configured, new_key
+from ai_engine.lease import Leases
 from ai_engine.settings import Settings
 from ai_engine.worker import run_worker
 
@@ -173,6 +174,21 @@ def test_a_worker_whose_model_is_missing_says_which_file_and_callers_see_failed(
 
     assert "lease-keeper" not in {thread.name for thread in threading.enumerate()}
     assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (503, {"status": "failed"})
+
+
+def test_a_worker_that_loads_is_not_ready_and_tells_how_far_it_is(opened: Open, tmp_path: Path) -> None:
+    client = opened()
+    leases = Leases(Settings(data_dir=tmp_path).jobs_database_url)
+    leases.take("one", "machine:cuda")
+
+    said = [client.get("/readyz")]
+    for share in (0.4367, 1.0):
+        leases.tell_loaded("one", share)
+        said.append(client.get("/readyz"))
+
+    leases.close()
+    assert [answer.json()["status"] for answer in said] == ["loading", "loading 43 %", "warming up"]
+    assert {answer.status_code for answer in said} == {503}
 
 
 @pytest.mark.parametrize(

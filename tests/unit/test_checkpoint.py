@@ -107,6 +107,18 @@ def load(path: Path, **options: Any) -> Any:
     return Hunyuan3DDiTFlowMatchingPipeline.from_single_file(path, **options)
 
 
+def test_loading_tells_which_share_of_the_weights_is_there() -> None:
+    shares: list[float] = []
+
+    Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
+        PLAIN, overrides=OVERRIDES["checkpoint"], on_loaded=shares.append
+    )
+
+    assert 0 < shares[0] < 0.1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     path = changed(tmp_path, lambda t: t.pop("vae.geo_decoder.output_proj.bias"))
     with pytest.raises(CheckpointError, match=r"lacks vae\.geo_decoder\.output_proj\.bias"):

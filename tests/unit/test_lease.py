@@ -118,6 +118,18 @@ def test_what_a_worker_says_of_itself_can_be_read_by_others(leases: Leases) -> N
     assert -1.0 < worker.age_s < 600.0
 
 
+def test_a_worker_that_loads_tells_how_far_it_is_until_it_is_something_else(leases: Leases) -> None:
+    leases.take("one", SLOT)
+    assert [worker.loaded for worker in leases.workers()] == [0.0]
+
+    for share in (0.25, 0.5):
+        leases.tell_loaded("one", share)
+    assert [(worker.state, worker.loaded) for worker in leases.workers()] == [("loading", 0.5)]
+
+    leases.describe("one", WorkerState.READY)
+    assert [(worker.state, worker.loaded) for worker in leases.workers()] == [("ready", 0.0)]
+
+
 def test_many_processes_may_open_a_new_database_at_once(each_database_url: str) -> None:
     start, opened = Barrier(6), []
 
