@@ -25,7 +25,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 def processes(house: House) -> dict[str, int]:
     """The process of each device's worker: the latest that became ready."""
     ready = [line for line in house.log("serve") if line["message"] == "worker ready"]
-    return {line["executor"].split("#")[0].partition(":")[2]: line["pid"] for line in ready}
+    return {line["executor"].partition("@")[0].partition(":")[2]: line["pid"] for line in ready}
 
 
 def test_each_device_has_a_job_and_a_killed_worker_leaves_the_other_alone(
