@@ -21,7 +21,7 @@ logger = logging.getLogger("test")
 def small_api(**limits: Any) -> FastAPI:
     app = FastAPI()
     install_problem_handlers(app)
-    app.state.go_on = threading.Event()
+    app.state.go_on, app.state.is_slow = threading.Event(), threading.Event()
 
     @app.get("/plain")
     def plain() -> dict[str, str]:
@@ -42,6 +42,7 @@ def small_api(**limits: Any) -> FastAPI:
 
     @app.get("/slow")
     def slow() -> None:
+        app.state.is_slow.set()
         app.state.go_on.wait(30)
 
     @app.post("/body")
@@ -128,8 +129,8 @@ def test_one_request_too_many_at_once_is_told_to_come_back() -> None:
     asking = threading.Thread(target=client.get, args=("/slow",))
     asking.start()
     try:
-        while (answer := client.get("/plain")).status_code == 200:
-            pass  # The slow one is not there yet.
+        assert app.state.is_slow.wait(30)
+        answer = client.get("/plain")
         alive = client.get("/livez")
     finally:
         app.state.go_on.set()
