@@ -163,7 +163,7 @@ class JobEngine:
             deliveries=self._deliveries(known.job),
             ended_at_s=known.ended_at_s,
             place=self.place(job_id) if known.status == JobStatus.QUEUED else None,
-            timings_s=(known.result and known.result.timings_s) or self._seconds_so_far(job_id),
+            timings_s=(known.result and known.result.timings_s) or self._seconds_so_far(row),
         )
 
     def place(self, job_id: str) -> QueuePlace | None:
@@ -212,9 +212,11 @@ class JobEngine:
                 return Artifact(**step["output"]["artifact"])
         return None
 
-    def _seconds_so_far(self, job_id: str) -> dict[str, float]:
+    def _seconds_so_far(self, row: WorkflowStatus) -> dict[str, float]:
         """Of the stages that are done."""
-        outputs = [step["output"] for step in self._client.list_workflow_steps(job_id)]
+        if row.status == "ENQUEUED" and not row.recovery_attempts:
+            return {}  # Asked for most, and never begun.
+        outputs = [step["output"] for step in self._client.list_workflow_steps(row.workflow_id)]
         records = [output for output in outputs if isinstance(output, dict)]
         return {
             stage: round(seconds, 3)
