@@ -99,7 +99,7 @@ def _child(name: str, command: str, *arguments: str) -> Child:
 
 
 def _supervise(children: Sequence[Child], settings: Settings, name: str) -> int:
-    from ai_engine.telemetry import set_up_logging
+    from ai_engine.logs import set_up_logging
 
     set_up_logging(settings.log_format, settings.log_level, name, settings.secret_texts)
     supervise(children, stop_on_signal(), drain_s=settings.drain_s)
@@ -114,7 +114,7 @@ def api(options: argparse.Namespace) -> int:
     # Before the rest is imported: callers wait a moment, and are not turned away.
     port = open_port(settings.host, settings.port)
     from ai_engine.api import create_app
-    from ai_engine.telemetry import set_up_logging
+    from ai_engine.logs import set_up_logging
 
     set_up_logging(settings.log_format, settings.log_level, "api", settings.secret_texts)
     app = create_app(settings)
@@ -126,7 +126,7 @@ def api(options: argparse.Namespace) -> int:
 
 def worker(options: argparse.Namespace) -> int:
     """A worker, until SIGTERM or Ctrl-C; then it lets its jobs finish for a while. One each for several devices."""
-    from ai_engine.telemetry import set_up_logging
+    from ai_engine.logs import set_up_logging
     from ai_engine.worker import run_worker
 
     settings = _settings(options)

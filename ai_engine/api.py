@@ -22,6 +22,7 @@ from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import StartupError
 from ai_engine.job_engine import JobEngine, check_database
 from ai_engine.keys import check_access
+from ai_engine.logs import event
 from ai_engine.open_streams import OpenStreams
 from ai_engine.openapi import install_document
 from ai_engine.policies import download_policy, webhook_policy
@@ -29,7 +30,6 @@ from ai_engine.problem import broken, crowded, install_problem_handlers
 from ai_engine.service import Service
 from ai_engine.settings import Settings
 from ai_engine.signed_link import open_links
-from ai_engine.telemetry import event
 
 CONNECT_RETRY_S = 2.0
 

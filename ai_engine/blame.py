@@ -11,8 +11,8 @@ import logging
 from dbos import DBOS, WorkflowStatus
 
 from ai_engine.errors import WorkerLost
-from ai_engine.job import Stage
-from ai_engine.telemetry import event
+from ai_engine.logs import event
+from ai_engine.stage import Stage
 
 _TOLD = {"shape": Stage.DENOISE}
 """What callers are told where a step goes by another name than its stage."""

@@ -15,9 +15,9 @@ from ai_engine.errors import StoreUnavailable
 from ai_engine.job_index import JobIndex
 from ai_engine.job_rows import JobRows
 from ai_engine.lease import Leases
+from ai_engine.logs import event
 from ai_engine.retention import Retention
 from ai_engine.settings import Settings
-from ai_engine.telemetry import event
 
 LONGEST_PAUSE_S = 3600.0
 ROUNDS_PER_RETENTION = 10

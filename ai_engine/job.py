@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from ai_engine.errors import JobError
+from ai_engine.stage import Stage
 
 MEDIA_TYPES = {
     "stl": "model/stl",
@@ -44,23 +45,6 @@ class JobStatus(StrEnum):
     """It ended with an error that has a code."""
     CANCELLED = "cancelled"
     """The caller stopped it."""
-
-
-class Stage(StrEnum):
-    """The stations of a job, in their order."""
-
-    QUEUE = "queue"
-    """Waiting for a worker."""
-    DOWNLOAD = "download"
-    """URL to image bytes."""
-    CUTOUT = "cutout"
-    """Image to object on transparent ground."""
-    DENOISE = "denoise"
-    """Noise to latents, one network call per step."""
-    DECODE = "decode"
-    """Latents to field to mesh."""
-    FINISH = "finish"
-    """Mesh to file."""
 
 
 _SHARE = {

@@ -31,7 +31,7 @@ from ai_engine.errors import (
     StartupError,
     TooManyJobs,
 )
-from ai_engine.job import Artifact, Job, JobResult, JobStatus, Stage, overall_progress
+from ai_engine.job import Artifact, Job, JobResult, JobStatus, overall_progress
 from ai_engine.job_index import JobFilter, JobIndex, Place
 from ai_engine.job_record import (
     DeliveryAttempt,
@@ -47,6 +47,7 @@ from ai_engine.job_record import (
 from ai_engine.job_rows import JobRows
 from ai_engine.lease import Leases, WorkerLease, WorkerState
 from ai_engine.settings import Settings
+from ai_engine.stage import Stage
 
 APPLICATION = "ai-engine"
 APPLICATION_VERSION = "1"

@@ -30,6 +30,7 @@ from ai_engine.job import CallerId, JobStatus
 from ai_engine.job_engine import Submitted
 from ai_engine.job_index import JobFilter
 from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, view_of
+from ai_engine.logs import event
 from ai_engine.open_streams import OpenStreams
 from ai_engine.openapi import event_stream, submission_body
 from ai_engine.problem import problems
@@ -45,7 +46,6 @@ from ai_engine.service import (
     keyed_router,
 )
 from ai_engine.submission import Submission, read_submission
-from ai_engine.telemetry import event
 
 EVENTS_PAUSE_S = 15.0
 """After this long without an event a comment keeps the connection open."""

@@ -22,9 +22,9 @@ from ai_engine.job_engine import GENERATE, PIPELINE_QUEUE, WEBHOOK_QUEUE, is_del
 from ai_engine.job_record import job_of, result_of, status_of
 from ai_engine.job_rows import JobRows
 from ai_engine.lease import Leases
+from ai_engine.logs import event
 from ai_engine.pipeline import Workshop
 from ai_engine.settings import Settings
-from ai_engine.telemetry import event
 from ai_engine.workflows import enqueue_result
 
 BEATS_PER_LEASE = 5

@@ -41,14 +41,14 @@ from ai_engine.job import (
     MeshFacts,
     PrintOptions,
     Progress,
-    Stage,
     rfc3339,
 )
+from ai_engine.logs import event
 from ai_engine.mesh import Mesh, Shape
 from ai_engine.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.mesh_preview import preview_png
 from ai_engine.print_ready import PrintReport, finish
-from ai_engine.telemetry import event
+from ai_engine.stage import Stage
 
 TURN_LOOK_S = 1.0
 

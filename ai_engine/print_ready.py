@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ai_engine.errors import EmptyMesh, NotPrintable
-from ai_engine.job import PrintOptions, Stage
+from ai_engine.job import PrintOptions
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_clean import Repairs, clean
 from ai_engine.mesh_distance import hausdorff
@@ -20,6 +20,7 @@ from ai_engine.mesh_repair import repair
 from ai_engine.mesh_report import PrintReport, report
 from ai_engine.mesh_simplify import simplify
 from ai_engine.mesh_topology import edge_facts, weld
+from ai_engine.stage import Stage
 
 __all__ = ["MIN_BASE_SHARE", "PrintReport", "finish", "report"]
 

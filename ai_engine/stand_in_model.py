@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ai_engine.errors import DeviceFault
-from ai_engine.job import JobOptions, Progress, Stage
+from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh import Mesh, Shape
+from ai_engine.stage import Stage
 
 RADIUS = 0.8
 """In model units."""

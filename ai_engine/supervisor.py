@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ai_engine.telemetry import event
+from ai_engine.logs import event
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ai_engine.errors import GenerationTimeout, JobError, WorkerLost
-from ai_engine.job import Stage
-from ai_engine.telemetry import event
+from ai_engine.logs import event
+from ai_engine.stage import Stage
 
 HUNG_STATUS = 71
 """Exit status of a worker that left because a stage hung."""

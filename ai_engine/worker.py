@@ -38,11 +38,11 @@ from ai_engine.job_engine import (
 )
 from ai_engine.lease import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.lease_keeper import LeaseKeeper
+from ai_engine.logs import event
 from ai_engine.pipeline import Model, Workshop
 from ai_engine.policies import download_policy
 from ai_engine.settings import Settings
 from ai_engine.stand_in_model import StandInModel
-from ai_engine.telemetry import event
 from ai_engine.watchdog import Watchdog
 from ai_engine.workflows import register_workflows
 

@@ -32,15 +32,16 @@ from ai_engine.errors import (
     StoreUnavailable,
 )
 from ai_engine.guarded_http import GuardedClient
-from ai_engine.job import Artifact, Job, JobResult, JobStatus, Stage
+from ai_engine.job import Artifact, Job, JobResult, JobStatus
 from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_id, delivery_options
 from ai_engine.job_event import JobEvent
+from ai_engine.logs import about, event
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.policies import webhook_policy
 from ai_engine.room import has_room
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
-from ai_engine.telemetry import about, event
+from ai_engine.stage import Stage
 from ai_engine.tracing import Trace, Tracer
 from ai_engine.watchdog import Watchdog
 from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s

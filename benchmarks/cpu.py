@@ -18,12 +18,13 @@ from PIL import Image
 from torch import Tensor
 
 from ai_engine.background import cut_out, open_remover
-from ai_engine.job import JobOptions, Stage
+from ai_engine.job import JobOptions
 from ai_engine.mesh_file import through_stl
 from ai_engine.mesh_preview import preview_png
 from ai_engine.print_ready import finish
 from ai_engine.settings import Settings
 from ai_engine.shape_model import ShapeModel
+from ai_engine.stage import Stage
 from benchmarks.measuring import Asked, Table
 from benchmarks.pictures import held_out
 

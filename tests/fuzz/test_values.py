@@ -21,9 +21,9 @@ from ai_engine.door import sane_traceparent
 from ai_engine.job import Artifact, Job, JobFailure, JobResult, MeshFacts
 from ai_engine.job_event import JobEvent
 from ai_engine.keys import parse_keys
+from ai_engine.logs import without_secrets
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_file import FileNotes, write_mesh
-from ai_engine.telemetry import without_secrets
 from fuzz.conftest import IS_LONG
 
 MAX_EVENT_BYTES = 4096

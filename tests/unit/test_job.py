@@ -15,12 +15,12 @@ from ai_engine.job import (
     JobFailure,
     JobResult,
     MeshFacts,
-    Stage,
     overall_progress,
     rfc3339,
 )
 from ai_engine.job_event import JobEvent
 from ai_engine.job_request import JobRequest
+from ai_engine.stage import Stage
 
 GOOD = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}
 

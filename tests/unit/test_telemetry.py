@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from ai_engine.telemetry import about, event, set_up_logging, without_secrets
+from ai_engine.logs import about, event, set_up_logging, without_secrets
 
 logger = logging.getLogger("test")
 
