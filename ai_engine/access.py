@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from ai_engine.addresses import LOCAL_SUFFIXES
 from ai_engine.errors import HostUnknown, KeyWrong, RateExceeded
 from ai_engine.keys import ApiKeys
 from ai_engine.logs import add_about
+from ai_engine.outbound.addresses import LOCAL_SUFFIXES
 from ai_engine.rate import TokenBuckets
 from ai_engine.settings import Settings
 

@@ -25,7 +25,7 @@ from ai_engine.keys import check_access
 from ai_engine.logs import event
 from ai_engine.open_streams import OpenStreams
 from ai_engine.openapi import install_document
-from ai_engine.policies import download_policy, webhook_policy
+from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.problem import broken, crowded, install_problem_handlers
 from ai_engine.service import Service
 from ai_engine.settings import Settings

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ai_engine.addresses import AddressForbidden, AddressPolicy
 from ai_engine.artifacts import READ_BYTES, ArtifactStore
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, JobError, UnreadableImage
 from ai_engine.job import Job
 from ai_engine.job_request import JobRequest, JobWishes
+from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.submission import Submission
 
@@ -160,7 +160,7 @@ class Door:
     def _embedded_picture(self, url: str) -> BinaryIO:
         # Only here: picture code takes a while to import, and most requests bring a URL.
         from ai_engine.download import DownloadLimits, fetch_image
-        from ai_engine.guarded_http import GuardedClient
+        from ai_engine.outbound.client import GuardedClient
 
         try:
             limits = DownloadLimits(max_bytes=self.settings.image_max_bytes)

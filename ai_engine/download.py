@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
-from ai_engine.guarded_http import AddressForbidden, GuardedClient, TransferFailed, TransferTooLarge
+from ai_engine.outbound.client import AddressForbidden, GuardedClient, TransferFailed, TransferTooLarge
 from ai_engine.picture import NO_PICTURE, picture_format
 
 

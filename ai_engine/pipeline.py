@@ -30,7 +30,6 @@ from ai_engine.busy import BusyClock
 from ai_engine.cutout import Cutout
 from ai_engine.download import DownloadLimits, fetch_image
 from ai_engine.errors import DownloadError, JobError, ResultTooLarge
-from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import (
     Artifact,
     DecodeFacts,
@@ -47,6 +46,7 @@ from ai_engine.logs import event
 from ai_engine.mesh import Mesh, Shape
 from ai_engine.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.mesh_preview import preview_png
+from ai_engine.outbound.client import GuardedClient
 from ai_engine.print_ready import PrintReport, finish
 from ai_engine.stage import Stage
 

@@ -18,8 +18,8 @@ from email.utils import parsedate_to_datetime
 
 from standardwebhooks import Webhook
 
-from ai_engine.guarded_http import AddressForbidden, Answer, GuardedClient, TransferFailed
 from ai_engine.job import MEDIA_TYPES, WebhookFormat
+from ai_engine.outbound.client import AddressForbidden, Answer, GuardedClient, TransferFailed
 
 BYTES_PER_MB = 1_000_000
 GONE = 410

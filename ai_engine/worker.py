@@ -26,7 +26,6 @@ from ai_engine.bucket import check_bucket, open_store
 from ai_engine.departure import Departure
 from ai_engine.download import DownloadLimits
 from ai_engine.errors import StartupError
-from ai_engine.guarded_http import GuardedClient
 from ai_engine.housekeeper import Housekeeper
 from ai_engine.job_engine import (
     APPLICATION,
@@ -39,8 +38,9 @@ from ai_engine.job_engine import (
 from ai_engine.lease import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.lease_keeper import LeaseKeeper
 from ai_engine.logs import event
+from ai_engine.outbound.client import GuardedClient
+from ai_engine.outbound.policies import download_policy
 from ai_engine.pipeline import Model, Workshop
-from ai_engine.policies import download_policy
 from ai_engine.settings import Settings
 from ai_engine.stand_in_model import StandInModel
 from ai_engine.watchdog import Watchdog

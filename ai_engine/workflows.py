@@ -31,13 +31,13 @@ from ai_engine.errors import (
     JobError,
     StoreUnavailable,
 )
-from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import Artifact, Job, JobResult, JobStatus
 from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_id, delivery_options
 from ai_engine.job_event import JobEvent
 from ai_engine.logs import about, event
+from ai_engine.outbound.client import GuardedClient
+from ai_engine.outbound.policies import webhook_policy
 from ai_engine.pipeline import Record, Workshop, run_job
-from ai_engine.policies import webhook_policy
 from ai_engine.room import has_room
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links

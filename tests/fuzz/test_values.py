@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sample_job import job as sample_job
 
-from ai_engine.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.door import sane_traceparent
 from ai_engine.job import Artifact, Job, JobFailure, JobResult, MeshFacts
 from ai_engine.job_event import JobEvent
@@ -24,6 +23,7 @@ from ai_engine.keys import parse_keys
 from ai_engine.logs import without_secrets
 from ai_engine.mesh import Mesh
 from ai_engine.mesh_file import FileNotes, write_mesh
+from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from fuzz.conftest import IS_LONG
 
 MAX_EVENT_BYTES = 4096

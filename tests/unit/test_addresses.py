@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ai_engine.addresses import AddressForbidden, AddressPolicy, parse_exceptions
+from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 
 PUBLIC = "93.184.216.34"
 

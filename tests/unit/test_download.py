@@ -11,7 +11,7 @@ from raw_server import answering, raw_server, redirect, response
 
 from ai_engine.download import DownloadLimits, fetch_image
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, JobError, UnreadableImage
-from ai_engine.guarded_http import AddressPolicy, GuardedClient
+from ai_engine.outbound.client import AddressPolicy, GuardedClient
 
 LIMITS = DownloadLimits(max_bytes=20_000, timeout_s=5.0)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from raw_server import answering, raw_server, redirect, response
 
-from ai_engine.guarded_http import (
+from ai_engine.outbound.client import (
     AddressForbidden,
     AddressPolicy,
     GuardedClient,

@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 from service.house import cut_out_png
 
-from ai_engine.addresses import AddressPolicy
 from ai_engine.artifacts import LocalStore
 from ai_engine.download import DownloadLimits
-from ai_engine.guarded_http import GuardedClient
 from ai_engine.job import DecodeFacts, Job, JobOptions, Progress
 from ai_engine.job_event import JobEvent
 from ai_engine.job_record import JobRecord, JobStatus
 from ai_engine.job_request import JobRequest
 from ai_engine.job_view import view_of
 from ai_engine.mesh import Shape
+from ai_engine.outbound.addresses import AddressPolicy
+from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.stage import Stage
 from ai_engine.stand_in_model import StandInModel

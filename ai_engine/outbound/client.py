@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 
 import httpcore2
 
-from ai_engine.addresses import AddressForbidden, AddressPolicy, Target
+from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, Target
 
 __all__ = [
     "AddressForbidden",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ai_engine.addresses import AddressPolicy, parse_exceptions
 from ai_engine.errors import StartupError
+from ai_engine.outbound.addresses import AddressPolicy, parse_exceptions
 from ai_engine.settings import Settings
 
 
