@@ -16,7 +16,6 @@ from starlette.concurrency import run_in_threadpool
 
 from ai_engine import __version__, file_routes, job_routes, state_routes, studio_routes
 from ai_engine.access import Access
-from ai_engine.bucket import open_store
 from ai_engine.door import Door
 from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import StartupError
@@ -30,6 +29,7 @@ from ai_engine.problem import broken, crowded, install_problem_handlers
 from ai_engine.service import Service
 from ai_engine.settings import Settings
 from ai_engine.signed_link import open_links
+from ai_engine.storage.s3_store import open_store
 
 CONNECT_RETRY_S = 2.0
 

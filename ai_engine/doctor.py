@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ai_engine.bucket import check_bucket
 from ai_engine.errors import StartupError
+from ai_engine.main_memory import free_main_memory
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.outbound.policies import download_policy, webhook_policy
-from ai_engine.room import free_main_memory
 from ai_engine.settings import Settings
+from ai_engine.storage.s3_store import check_bucket
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
 MIN_PYTHON = (3, 11)

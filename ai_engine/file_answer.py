@@ -10,10 +10,10 @@ import re
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from ai_engine.artifacts import ArtifactStore
 from ai_engine.errors import FileExpired
 from ai_engine.job import Artifact
 from ai_engine.problem import problem
+from ai_engine.storage.store import ArtifactStore
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 """No file is longer, and Python refuses to read numbers of thousands of digits."""

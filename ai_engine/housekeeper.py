@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from ai_engine.artifacts import ArtifactStore
 from ai_engine.errors import StoreUnavailable
 from ai_engine.job_index import JobIndex
 from ai_engine.job_rows import JobRows
@@ -18,6 +17,7 @@ from ai_engine.lease import Leases
 from ai_engine.logs import event
 from ai_engine.retention import Retention
 from ai_engine.settings import Settings
+from ai_engine.storage.store import ArtifactStore
 
 LONGEST_PAUSE_S = 3600.0
 ROUNDS_PER_RETENTION = 10

@@ -24,7 +24,6 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from ai_engine.artifacts import ArtifactStore
 from ai_engine.background import Remover, cut_out
 from ai_engine.busy import BusyClock
 from ai_engine.cutout import Cutout
@@ -49,6 +48,7 @@ from ai_engine.mesh_preview import preview_png
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.print_ready import PrintReport, finish
 from ai_engine.stage import Stage
+from ai_engine.storage.store import ArtifactStore
 
 TURN_LOOK_S = 1.0
 

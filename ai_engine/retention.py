@@ -11,9 +11,9 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ai_engine.artifacts import ArtifactStore
 from ai_engine.job_engine import DELIVER, GENERATE
 from ai_engine.job_rows import EndedRow, JobRows
+from ai_engine.storage.store import ArtifactStore
 
 ROW_OUTLIVES_FILES_S = 24 * 3600.0
 """Also longer than a cancelled job's row is looked at to tell its caller."""

@@ -18,11 +18,9 @@ from typing import Literal
 from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
-from ai_engine.artifacts import LocalStore
 from ai_engine.at_work import AtWork
 from ai_engine.background import MattingModelUnusable, open_remover
 from ai_engine.books import Books, open_books
-from ai_engine.bucket import check_bucket, open_store
 from ai_engine.departure import Departure
 from ai_engine.download import DownloadLimits
 from ai_engine.errors import StartupError
@@ -43,6 +41,8 @@ from ai_engine.outbound.policies import download_policy
 from ai_engine.pipeline import Model, Workshop
 from ai_engine.settings import Settings
 from ai_engine.stand_in_model import StandInModel
+from ai_engine.storage.s3_store import check_bucket, open_store
+from ai_engine.storage.store import LocalStore
 from ai_engine.watchdog import Watchdog
 from ai_engine.workflows import register_workflows
 

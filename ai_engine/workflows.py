@@ -18,7 +18,6 @@ from typing import Any
 from dbos import DBOS, WorkflowSerializationFormat, WorkflowStatus
 from standardwebhooks import Webhook
 
-from ai_engine.artifacts import ArtifactStore
 from ai_engine.at_work import AtWork
 from ai_engine.blame import Tries
 from ai_engine.books import Books
@@ -38,10 +37,11 @@ from ai_engine.logs import about, event
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import webhook_policy
 from ai_engine.pipeline import Record, Workshop, run_job
-from ai_engine.room import has_room
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
 from ai_engine.stage import Stage
+from ai_engine.storage.free_space import has_room
+from ai_engine.storage.store import ArtifactStore
 from ai_engine.tracing import Trace, Tracer
 from ai_engine.watchdog import Watchdog
 from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.artifacts import LocalStore
 from ai_engine.errors import StartupError
+from ai_engine.storage.store import LocalStore
 
 
 def test_a_file_is_known_by_its_size_and_sha256(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from s3_server import KEYS, S3Server
 
-from ai_engine import bucket as bucket_module
-from ai_engine.artifacts import ArtifactStore
-from ai_engine.bucket import check_bucket, open_store
 from ai_engine.errors import StartupError, StoreUnavailable
 from ai_engine.settings import Settings
+from ai_engine.storage import s3_store as bucket_module
+from ai_engine.storage.s3_store import check_bucket, open_store
+from ai_engine.storage.store import ArtifactStore
 
 JOB = "0" * 32
 OTHER_JOB = "1" * 32

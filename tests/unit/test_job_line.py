@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from service.house import cut_out_png
 
-from ai_engine.artifacts import LocalStore
 from ai_engine.download import DownloadLimits
 from ai_engine.job import DecodeFacts, Job, JobOptions, Progress
 from ai_engine.job_event import JobEvent
@@ -24,6 +23,7 @@ from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline import Record, Workshop, run_job
 from ai_engine.stage import Stage
 from ai_engine.stand_in_model import StandInModel
+from ai_engine.storage.store import LocalStore
 
 FACTS = DecodeFacts("fast", (32, 32, 32), 0.03, is_covered=False, num_queries=259_207)
 

@@ -14,13 +14,13 @@ from dbos import DBOSClient
 from unit.test_job_engine import job
 
 from ai_engine import retention as retention_module
-from ai_engine.artifacts import LocalStore
 from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact
 from ai_engine.job_engine import APPLICATION, JobEngine, delivery_options
 from ai_engine.job_rows import JobRows
 from ai_engine.retention import ROW_OUTLIVES_FILES_S, Retention, Swept
 from ai_engine.settings import Settings
+from ai_engine.storage.store import LocalStore
 
 HOUR_S = 3600.0
 KEPT_S = 168 * HOUR_S

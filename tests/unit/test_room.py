@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine import room
-from ai_engine.room import free_main_memory, has_room
+from ai_engine.main_memory import free_main_memory
+from ai_engine.storage import free_space as room
+from ai_engine.storage.free_space import has_room
 
 
 def test_there_is_room_until_less_is_free_than_must_be(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ import pytest
 from peak_memory import CAN_BE_MEASURED
 from standardwebhooks import Webhook
 
-from ai_engine.artifacts import LocalStore
 from ai_engine.outbound.client import AddressForbidden, Answer, TransferFailed
+from ai_engine.storage.store import LocalStore
 from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s, retry_after_s
 
 ROOT = Path(__file__).resolve().parents[2]

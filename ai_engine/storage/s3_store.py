@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ai_engine.artifacts import ArtifactStore, LocalStore, is_job_id
 from ai_engine.errors import StartupError, StoreUnavailable
 from ai_engine.job import Artifact
 from ai_engine.settings import Settings
+from ai_engine.storage.store import ArtifactStore, LocalStore, is_job_id
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store

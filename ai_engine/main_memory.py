@@ -1,20 +1,13 @@
-"""Whether there is room for new work: on the disk, in main memory."""
+"""How much main memory this process may still take."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 SYSTEM_MEMORY = Path("/proc/meminfo")
 GROUP_MEMORY = Path("/sys/fs/cgroup")
 """Of a container, where it has a limit."""
-
-
-def has_room(folder: Path, min_free_bytes: int) -> bool:
-    """True when the disk that `folder` is on, or will be on, has at least `min_free_bytes` free."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    return shutil.disk_usage(there).free >= min_free_bytes
 
 
 def free_main_memory() -> int | None:

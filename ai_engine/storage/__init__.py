@@ -1,0 +1,1 @@
+"""Files of jobs: local disk or S3."""
