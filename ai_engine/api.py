@@ -19,7 +19,8 @@ from ai_engine.access import Access
 from ai_engine.door import Door
 from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import StartupError
-from ai_engine.job_engine import JobEngine, check_database
+from ai_engine.job_queue.dbos_setup import check_database
+from ai_engine.job_queue.queue import JobEngine
 from ai_engine.keys import check_access
 from ai_engine.logs import event
 from ai_engine.open_streams import OpenStreams

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ai_engine.figures import Figures
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_index import JobIndex
+from ai_engine.job_queue.job_index import JobIndex
 from ai_engine.settings import Settings
 from ai_engine.tally import Tally
 from ai_engine.tracing import NoTracer, Tracer

@@ -14,8 +14,8 @@ from typing import Any
 from dbos import DBOS, WorkflowStatus
 
 from ai_engine.errors import GenerationTimeout, JobError, WorkerLost
-from ai_engine.job_engine import GENERATE, PIPELINE_QUEUE
-from ai_engine.lease import Leases
+from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE
+from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.logs import event
 from ai_engine.watchdog import DEVICE_FAULT_STATUS
 

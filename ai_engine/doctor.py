@@ -188,7 +188,7 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
 
 
 def _sqlite(settings: Settings) -> Iterator[Finding]:
-    from ai_engine.job_engine import check_database
+    from ai_engine.job_queue.dbos_setup import check_database
 
     try:
         check_database(settings)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ai_engine.lease import clock_of, make_tables, open_engine
+from ai_engine.job_queue.database import clock_of, make_tables, open_engine
 
 KEPT_S = 3 * 24 * 3600.0
 """How long it is remembered that an event was counted: longer than any worker looks back."""

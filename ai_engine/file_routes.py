@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
 from ai_engine.file_answer import file_answer
 from ai_engine.job import MEDIA_TYPES
-from ai_engine.job_record import JobRecord
+from ai_engine.job_queue.records import JobRecord
 from ai_engine.openapi import file_answers
 from ai_engine.problem import problems
 from ai_engine.service import OF_FILE, OF_JOB, Connected, OwnJob, Service, keyed_router, open_router

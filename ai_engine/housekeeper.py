@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 
 from ai_engine.errors import StoreUnavailable
-from ai_engine.job_index import JobIndex
-from ai_engine.job_rows import JobRows
-from ai_engine.lease import Leases
+from ai_engine.job_queue.job_index import JobIndex
+from ai_engine.job_queue.worker_leases import Leases
+from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.logs import event
 from ai_engine.retention import Retention
 from ai_engine.settings import Settings

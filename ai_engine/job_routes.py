@@ -27,8 +27,8 @@ from ai_engine.errors import (
     TooManyStreams,
 )
 from ai_engine.job import CallerId, JobStatus
-from ai_engine.job_engine import Submitted
-from ai_engine.job_index import JobFilter
+from ai_engine.job_queue.job_index import JobFilter
+from ai_engine.job_queue.queue import Submitted
 from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, view_of
 from ai_engine.logs import event
 from ai_engine.open_streams import OpenStreams

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ai_engine.lease import WorkerLease
+from ai_engine.job_queue.worker_leases import WorkerLease
 from ai_engine.published_weights import APACHE, HUNYUAN_LICENCE, MATTING_MODELS, Licence
 from ai_engine.service_view import LicenceFacts, Licences
 from ai_engine.settings import MattingModel

@@ -20,10 +20,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ai_engine import __version__, tally
-from ai_engine.backlog import RUNNING, WAITING, Backlog, QueueDepth
 from ai_engine.figures import Figure, Figures, WorkerFigures
-from ai_engine.job_engine import PIPELINE_QUEUE, WEBHOOK_QUEUE
-from ai_engine.lease import Leases, WorkerLease, WorkerState
+from ai_engine.job_queue.dbos_setup import PIPELINE_QUEUE, WEBHOOK_QUEUE
+from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
+from ai_engine.job_queue.workflow_table import RUNNING, WAITING, Backlog, QueueDepth
 
 Numbers = Mapping[Figure, float]
 

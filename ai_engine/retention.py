@@ -11,8 +11,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ai_engine.job_engine import DELIVER, GENERATE
-from ai_engine.job_rows import EndedRow, JobRows
+from ai_engine.job_queue.dbos_setup import DELIVER, GENERATE
+from ai_engine.job_queue.workflow_table import EndedRow, JobRows
 from ai_engine.storage.store import ArtifactStore
 
 ROW_OUTLIVES_FILES_S = 24 * 3600.0

@@ -31,8 +31,8 @@ from ai_engine.errors import (
     RateExceeded,
     TooManyJobs,
 )
-from ai_engine.job_engine import JobEngine
-from ai_engine.job_record import JobRecord
+from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.records import JobRecord
 from ai_engine.metrics import Metrics
 from ai_engine.open_streams import OpenStreams
 from ai_engine.settings import Settings

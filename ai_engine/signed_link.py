@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from ai_engine.errors import LinkExpired, LinkInvalid
-from ai_engine.lease import make_tables, open_engine
+from ai_engine.job_queue.database import make_tables, open_engine
 from ai_engine.settings import Settings
 
 _METADATA = sa.MetaData()

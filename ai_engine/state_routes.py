@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ai_engine.access import bearer, known_caller
 from ai_engine.errors import NotReady
-from ai_engine.lease import WorkerLease, WorkerState
+from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.licences import licences_in_use
 from ai_engine.problem import problems
 from ai_engine.service import OF_KEY, AnyService, Connected, Service, open_router

@@ -25,7 +25,7 @@ from ai_engine.departure import Departure
 from ai_engine.download import DownloadLimits
 from ai_engine.errors import StartupError
 from ai_engine.housekeeper import Housekeeper
-from ai_engine.job_engine import (
+from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,
     PIPELINE_QUEUE,
@@ -33,7 +33,7 @@ from ai_engine.job_engine import (
     prepare_database,
     register_queues,
 )
-from ai_engine.lease import Leases, WorkerState, new_executor_id, slot_name
+from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.lease_keeper import LeaseKeeper
 from ai_engine.logs import event
 from ai_engine.outbound.client import GuardedClient

@@ -31,8 +31,8 @@ from ai_engine.errors import (
     StoreUnavailable,
 )
 from ai_engine.job import Artifact, Job, JobResult, JobStatus
-from ai_engine.job_engine import DELIVER, GENERATE, PROGRESS, delivery_id, delivery_options
 from ai_engine.job_event import JobEvent
+from ai_engine.job_queue.dbos_setup import DELIVER, GENERATE, PROGRESS, delivery_id, delivery_options
 from ai_engine.logs import about, event
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import webhook_policy

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dbos import DBOSClient
 from PIL import Image
 
-from ai_engine.lease import Leases
+from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.lease_keeper import LOST_LEASE_STATUS
 from service.conftest import ON_SQLITE
 from service.house import House, Outside, wait_for

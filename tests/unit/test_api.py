@@ -19,8 +19,8 @@ from service.house import cut_out_png
 import main
 from ai_engine.api import create_app
 from ai_engine.errors import StartupError
+from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.keys import configured, new_key
-from ai_engine.lease import Leases
 from ai_engine.settings import Settings
 from ai_engine.worker import run_worker
 

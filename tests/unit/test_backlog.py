@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.backlog import Backlog, QueueDepth
-from ai_engine.job_engine import prepare_database
+from ai_engine.job_queue.dbos_setup import prepare_database
+from ai_engine.job_queue.workflow_table import Backlog, QueueDepth
 from ai_engine.settings import Settings
 
 ROW = "INSERT INTO workflow_status (workflow_uuid, status, queue_name, created_at, updated_at, authenticated_user) "

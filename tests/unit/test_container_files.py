@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from ai_engine import worker
-from ai_engine.job_engine import prepare_database
+from ai_engine.job_queue.dbos_setup import prepare_database
 from ai_engine.metrics import Metrics
 from ai_engine.settings import Settings
 

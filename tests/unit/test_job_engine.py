@@ -23,10 +23,11 @@ from ai_engine.errors import (
     StartupError,
 )
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_engine import JobEngine, can_use_sqlite, check_database, delivery_options, prepare_database
-from ai_engine.job_index import JobFilter
-from ai_engine.job_record import result_of
-from ai_engine.lease import WorkerState
+from ai_engine.job_queue.dbos_setup import can_use_sqlite, check_database, delivery_options, prepare_database
+from ai_engine.job_queue.job_index import JobFilter
+from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.records import result_of
+from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.settings import Settings
 
 
@@ -189,7 +190,7 @@ def test_an_sqlite_too_old_for_this_python_is_refused_with_what_to_do(
     assert can_use_sqlite((3, 11), (3, 40, 1))
     assert can_use_sqlite((3, 12), (3, 42, 0))
     assert not can_use_sqlite((3, 12), (3, 40, 1))
-    monkeypatch.setattr("ai_engine.job_engine.can_use_sqlite", lambda *versions: False)
+    monkeypatch.setattr("ai_engine.job_queue.dbos_setup.can_use_sqlite", lambda *versions: False)
 
     check_database(Settings(database_url="postgresql://user@db/jobs"))
     with pytest.raises(StartupError, match=r"the job engine needs 3\.42 .*Python 3\.11, or a Postgres"):

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sample_job import job
 
 from ai_engine.job import JobStatus
-from ai_engine.job_engine import JobEngine
-from ai_engine.job_index import JobFilter, JobIndex, Place
+from ai_engine.job_queue.job_index import JobFilter, JobIndex, Place
+from ai_engine.job_queue.queue import JobEngine
 from ai_engine.settings import Settings
 
 

@@ -14,7 +14,7 @@ from service.house import cut_out_png
 from ai_engine.download import DownloadLimits
 from ai_engine.job import DecodeFacts, Job, JobOptions, Progress
 from ai_engine.job_event import JobEvent
-from ai_engine.job_record import JobRecord, JobStatus
+from ai_engine.job_queue.records import JobRecord, JobStatus
 from ai_engine.job_request import JobRequest
 from ai_engine.job_view import view_of
 from ai_engine.mesh import Shape

@@ -7,8 +7,9 @@ import pytest
 import sqlalchemy as sa
 from unit.test_job_engine import job
 
-from ai_engine.job_engine import PIPELINE_QUEUE, WEBHOOK_QUEUE, JobEngine
-from ai_engine.job_rows import JobRows
+from ai_engine.job_queue.dbos_setup import PIPELINE_QUEUE, WEBHOOK_QUEUE
+from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.settings import Settings
 
 

@@ -6,8 +6,8 @@ from threading import Barrier, Thread
 
 import pytest
 
-from ai_engine import lease
-from ai_engine.lease import Leases, WorkerState, new_executor_id, slot_name
+from ai_engine.job_queue import worker_leases as lease
+from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
 
 SLOT = "machine:cuda"
 

@@ -16,8 +16,9 @@ from unit.test_job_engine import job
 from ai_engine import retention as retention_module
 from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact
-from ai_engine.job_engine import APPLICATION, JobEngine, delivery_options
-from ai_engine.job_rows import JobRows
+from ai_engine.job_queue.dbos_setup import APPLICATION, delivery_options
+from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.retention import ROW_OUTLIVES_FILES_S, Retention, Swept
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
@@ -159,7 +160,7 @@ def test_a_round_that_broke_off_is_finished_by_the_next(
 def test_what_a_job_told_of_its_progress_goes_with_its_row(place: Place, each_database_url: str) -> None:
     import sqlalchemy as sa
 
-    from ai_engine.lease import open_engine
+    from ai_engine.job_queue.database import open_engine
 
     job_id, _ = place.ended_job()
     database = open_engine(each_database_url)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ai_engine.job import Job, JobStatus
-from ai_engine.lease import make_tables, open_engine
+from ai_engine.job_queue.database import make_tables, open_engine
 
 _METADATA = sa.MetaData()
 _JOB = sa.Table(

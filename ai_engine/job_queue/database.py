@@ -1,0 +1,33 @@
+"""Connections to the job database, SQLite or Postgres, and its clock."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+_NOW_S: dict[str, sa.ColumnElement[float]] = {
+    "sqlite": sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float),
+    "postgresql": sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Float),
+}
+"""Seconds since 1970 on the database's clock: the workers' own clocks may differ."""
+
+
+def open_engine(database_url: str) -> sa.Engine:
+    """Connections to the job database."""
+    if not database_url.startswith("sqlite"):
+        url = sa.make_url(database_url).set(drivername="postgresql+psycopg")
+        return sa.create_engine(url, pool_size=2, pool_pre_ping=True)
+    return sa.create_engine(database_url, connect_args={"timeout": 30})
+
+
+def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
+    """Makes the tables that are not there."""
+    try:
+        metadata.create_all(engine)
+    except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
+        # Two processes looked, saw none, and both made one: the slower is refused, and finds it now.
+        metadata.create_all(engine)
+
+
+def clock_of(engine: sa.Engine) -> sa.ColumnElement[float]:
+    """The database's own clock, in seconds since 1970."""
+    return _NOW_S[engine.dialect.name]
