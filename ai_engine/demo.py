@@ -32,7 +32,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from ai_engine.cutout import Cutout
 from ai_engine.demo_peer import DemoPeer, ReceivedWebhook, demo_peer
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_file import read_stl
 from ai_engine.picture import read_picture
 from ai_engine.picture_strip import picture_strip

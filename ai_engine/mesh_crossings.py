@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_near import FaceFinder
-from ai_engine.mesh_surface import Doubles, Numbers, cross
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.proximity import FaceFinder
+from ai_engine.mesh.surface import Doubles, Numbers, cross
 
 MAX_FACES_TESTED = 10_000
 

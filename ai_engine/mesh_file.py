@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.job import MeshFormat
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.surface import area_vectors, row_lengths
+from ai_engine.mesh.topology import welded
 from ai_engine.mesh_3mf import write_3mf
 from ai_engine.mesh_glb import write_glb
-from ai_engine.mesh_surface import area_vectors, row_lengths
 from ai_engine.mesh_text import CHUNK_ROWS, rows_as_text
-from ai_engine.mesh_topology import welded
 
 FilePath = str | os.PathLike[str]
 

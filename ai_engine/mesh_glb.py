@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_text import CHUNK_ROWS
 
 QUANTISATION_STEPS = 65535

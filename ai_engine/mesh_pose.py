@@ -5,7 +5,7 @@ from __future__ import annotations
 import manifold3d
 import numpy as np
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 
 MAX_CUT_SHARE = 0.2
 """A flat base costs at most this share of the height."""

@@ -10,7 +10,7 @@ from importlib import import_module
 
 import numpy as np
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 
 MAX_HOLE_EDGES = 2000
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_surface import Doubles, Numbers, area_vectors, row_lengths, spread
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.surface import Doubles, Numbers, area_vectors, row_lengths, spread
 
 CLOUD_POINTS = 60_000
 PROBES = 3_000

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ai_engine.cutout import Cutout
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_view import View, draw
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.render import View, draw
 
 FRONT = View(azimuth_deg=30.0, elevation_deg=18.0)
 BACK = View(azimuth_deg=215.0, elevation_deg=18.0)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from ai_engine.errors import EmptyMesh, NotPrintable
 from ai_engine.job import PrintOptions
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_clean import Repairs, clean
-from ai_engine.mesh_distance import hausdorff
+from ai_engine.mesh.clean import Repairs, clean
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.proximity import hausdorff
+from ai_engine.mesh.simplify import simplify
+from ai_engine.mesh.topology import edge_facts, weld
 from ai_engine.mesh_pose import flat_based, scale_to, stood, y_up, z_up
 from ai_engine.mesh_repair import repair
 from ai_engine.mesh_report import PrintReport, report
-from ai_engine.mesh_simplify import simplify
-from ai_engine.mesh_topology import edge_facts, weld
 from ai_engine.stage import Stage
 
 __all__ = ["MIN_BASE_SHARE", "PrintReport", "finish", "report"]

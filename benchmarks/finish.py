@@ -34,7 +34,7 @@ def make_mesh(cells: int, path: Path) -> None:
     """A wavy ring grown together with a ball, and crumbs all round, by marching cubes."""
     from skimage.measure import marching_cubes
 
-    from ai_engine.mesh_surface import signed_volumes
+    from ai_engine.mesh.surface import signed_volumes
 
     axis = np.linspace(-HALF_SIDE, HALF_SIDE, cells + 1, dtype=np.float32)
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij", sparse=True)
@@ -133,8 +133,8 @@ def theirs_pymeshlab(mesh: Any, out: Path) -> dict[str, Any]:
 
 
 def simplify_ours(mesh: Any, out: Path) -> dict[str, Any]:
-    from ai_engine.mesh_clean import clean
-    from ai_engine.mesh_simplify import simplify
+    from ai_engine.mesh.clean import clean
+    from ai_engine.mesh.simplify import simplify
 
     whole, _ = clean(mesh)
     begun_s = time.process_time()
@@ -147,8 +147,8 @@ def simplify_ours(mesh: Any, out: Path) -> dict[str, Any]:
 def simplify_pymeshlab(mesh: Any, out: Path) -> dict[str, Any]:
     import pymeshlab
 
-    from ai_engine.mesh import Mesh
-    from ai_engine.mesh_clean import clean
+    from ai_engine.mesh.clean import clean
+    from ai_engine.mesh.mesh import Mesh
 
     whole, _ = clean(mesh)
     meshes = pymeshlab.MeshSet(verbose=False)
@@ -165,8 +165,8 @@ def _deviation(whole: Any, fewer: Any) -> dict[str, Any]:
     """Hausdorff distances by our measure and by pymeshlab's, and whether the surface is closed."""
     import pymeshlab
 
-    from ai_engine.mesh_distance import hausdorff
-    from ai_engine.mesh_topology import edge_facts
+    from ai_engine.mesh.proximity import hausdorff
+    from ai_engine.mesh.topology import edge_facts
 
     meshes = pymeshlab.MeshSet(verbose=False)
     for one in (whole, fewer):
@@ -218,7 +218,7 @@ def run_task(name: str, mesh_path: Path) -> None:
     """In a process of its own: runs the task, prints what it found with seconds and memory."""
     import ai_engine.mesh_file
     import ai_engine.print_ready  # noqa: F401
-    from ai_engine.mesh import Mesh
+    from ai_engine.mesh.mesh import Mesh
 
     if name.startswith("theirs"):
         import pymeshlab

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_distance import distances, hausdorff
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.proximity import distances, hausdorff
 from ai_engine.mesh_file import write_stl
 from benchmarks import today
 from benchmarks.measuring import Asked, Row, Table, forget_peak, peak_bytes, ratio, timed

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from solid_shapes import cube, joined, sphere
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 
 
 def mesh_of(vertices: object, faces: object) -> Mesh:

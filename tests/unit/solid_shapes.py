@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 
 _CUBE_FACES = [
     *([0, 3, 2], [0, 2, 1], [4, 5, 6], [4, 6, 7], [0, 1, 5], [0, 5, 4]),

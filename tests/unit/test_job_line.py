@@ -17,10 +17,10 @@ from ai_engine.job_event import JobEvent
 from ai_engine.job_queue.records import JobRecord, JobStatus
 from ai_engine.job_request import JobRequest
 from ai_engine.job_view import view_of
-from ai_engine.mesh import Shape
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline import Record, Workshop, run_job
+from ai_engine.shape import Shape
 from ai_engine.stage import Stage
 from ai_engine.stand_in_model import StandInModel
 from ai_engine.storage.store import LocalStore

@@ -8,7 +8,7 @@ import trimesh
 from solid_shapes import cube, joined, sphere
 
 from ai_engine import mesh_file
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_file import read_stl, write_stl
 from ai_engine.print_ready import report
 

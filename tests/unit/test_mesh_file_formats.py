@@ -17,7 +17,7 @@ from solid_shapes import cube, joined, sphere
 
 from ai_engine import mesh_text
 from ai_engine.job import MEDIA_TYPES, MeshFormat, PrintOptions
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_file import FileNotes, most_faces_in, write_mesh
 from ai_engine.mesh_glb import write_glb
 from ai_engine.mesh_preview import preview_png

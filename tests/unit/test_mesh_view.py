@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from solid_shapes import cube, joined, sphere
 
-from ai_engine import mesh_view
 from ai_engine.cutout import Cutout
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_view import FRAME_SHARE, View, draw
+from ai_engine.mesh import render as mesh_view
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.render import FRAME_SHARE, View, draw
 from ai_engine.picture_strip import picture_strip
 
 EMPTY = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))

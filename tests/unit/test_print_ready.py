@@ -9,7 +9,7 @@ from solid_shapes import cube, joined, sphere
 
 from ai_engine.errors import NotPrintable
 from ai_engine.job import PrintOptions
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_pose import y_up, z_up
 from ai_engine.print_ready import MIN_BASE_SHARE, finish, report
 

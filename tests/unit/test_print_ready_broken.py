@@ -12,10 +12,10 @@ from solid_shapes import cube, joined, sphere
 from ai_engine import print_ready
 from ai_engine.errors import EmptyMesh, NotPrintable
 from ai_engine.job import PrintOptions
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_clean import clean
+from ai_engine.mesh.clean import clean
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.topology import edge_facts
 from ai_engine.mesh_repair import repair
-from ai_engine.mesh_topology import edge_facts
 from ai_engine.print_ready import finish
 
 BALL = 4 / 3 * np.pi

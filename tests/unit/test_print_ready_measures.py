@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from solid_shapes import cube, joined, sphere
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.proximity import distances, hausdorff
+from ai_engine.mesh.surface import spread
+from ai_engine.mesh.topology import EdgeFacts, edge_facts, face_bodies, weld, welded
 from ai_engine.mesh_crossings import crossing_faces, crossing_share
-from ai_engine.mesh_distance import distances, hausdorff
 from ai_engine.mesh_preview import preview_png
-from ai_engine.mesh_surface import spread
-from ai_engine.mesh_topology import EdgeFacts, edge_facts, face_bodies, weld, welded
 from ai_engine.mesh_walls import smallest_wall, wall_thickness
 
 
@@ -173,7 +173,7 @@ def test_a_preview_is_a_small_png_of_two_views_and_the_same_every_time() -> None
 def test_points_that_are_scattered_to_one_number_are_still_told_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ai_engine.mesh_topology._MIX", np.zeros(3, np.uint64))
+    monkeypatch.setattr("ai_engine.mesh.topology._MIX", np.zeros(3, np.uint64))
     ball = sphere(6)
     again = welded(ball.corners())
     assert len(again.vertices) == len(ball.vertices)

@@ -15,7 +15,7 @@ from broken_meshes import BROKEN
 from solid_shapes import sphere
 
 from ai_engine.job import MeshFormat, PrintOptions
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_file import write_mesh
 from ai_engine.print_ready import finish
 

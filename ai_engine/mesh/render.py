@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 
 OVERSAMPLING = 2
 FRAME_SHARE = 0.86

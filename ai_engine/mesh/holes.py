@@ -9,9 +9,9 @@ import numpy as np
 from manifold3d import triangulate
 from numpy.typing import NDArray
 
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_surface import diagonal
-from ai_engine.mesh_topology import Faces, Numbers, edge_groups
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.surface import diagonal
+from ai_engine.mesh.topology import Faces, Numbers, edge_groups
 
 SMALL_SHARE = 0.5
 """A hole is small when its rim is shorter than this share of the bounding box's diagonal."""

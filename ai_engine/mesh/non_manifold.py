@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_topology import EdgeGroups, Faces, Numbers, components, edge_groups
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.topology import EdgeGroups, Faces, Numbers, components, edge_groups
 
 DRAWN_IN_SHARE = 0.02
 """How far a parted vertex moves towards the mean of its neighbours, as a share of the way."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 
 Floats = NDArray[np.float32]
 Faces = NDArray[np.int32]

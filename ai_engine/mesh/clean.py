@@ -10,19 +10,11 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_holes import fill_holes
-from ai_engine.mesh_seams import part_seams
-from ai_engine.mesh_surface import area_vectors, row_lengths, signed_volumes
-from ai_engine.mesh_topology import (
-    Faces,
-    compact,
-    components,
-    edge_facts,
-    edge_groups,
-    face_bodies,
-    weld,
-)
+from ai_engine.mesh.holes import fill_holes
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.non_manifold import part_seams
+from ai_engine.mesh.surface import area_vectors, row_lengths, signed_volumes
+from ai_engine.mesh.topology import Faces, compact, components, edge_facts, edge_groups, face_bodies, weld
 
 MIN_PART_SHARE = 0.005
 """Parts with less of the surface than this share of the largest one's are crumbs."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.mesh import Mesh
+from ai_engine.mesh.mesh import Mesh
 
 Doubles = NDArray[np.float64]
 Numbers = NDArray[np.int64]

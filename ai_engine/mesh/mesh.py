@@ -1,6 +1,4 @@
-"""A triangle mesh as it travels between stages, and what the shape model tells of how it was made.
-
-Knows no files and no networks."""
+"""A triangle mesh: vertices and faces as arrays. Knows no files and no networks."""
 
 from __future__ import annotations
 
@@ -8,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ai_engine.job import DecodeFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +32,3 @@ class Mesh:
         """The corner points of faces `start` to `stop`, [n, 3 corners, 3 axes]."""
         # Four times as fast as an index in brackets.
         return np.take(self.vertices, self.faces[start:stop], axis=0)
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """What the shape model made of a picture."""
-
-    mesh: Mesh
-    decode: DecodeFacts | None = None
-    """None where no field was searched."""
-    degraded: tuple[str, ...] = ()
-    """What was lowered because the device's memory ran short."""

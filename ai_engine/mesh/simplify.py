@@ -5,9 +5,9 @@ from __future__ import annotations
 import fast_simplification
 import numpy as np
 
-from ai_engine.mesh import Mesh
-from ai_engine.mesh_clean import clean
-from ai_engine.mesh_topology import edge_facts, face_bodies
+from ai_engine.mesh.clean import clean
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.topology import edge_facts, face_bodies
 
 AGGRESSIVENESS = 3.0
 """Measured: the default of 7 is no faster and puts faces almost a voxel off, 3 stays within 0.06 voxel."""

@@ -1,0 +1,1 @@
+"""Triangle geometry in numpy: topology, cleaning, search, rendering. Knows no jobs."""
