@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def serve(options: argparse.Namespace) -> int:
     """The API and a worker for each device, kept running until SIGTERM or Ctrl-C."""
-    from ai_engine.keys import check_access
+    from ai_engine.web.api_keys import check_access
 
     settings = _settings(options)
     check_access(settings)  # Here too: an API that can't start would only be started again and again.
@@ -108,7 +108,7 @@ def _supervise(children: Sequence[Child], settings: Settings, name: str) -> int:
 
 def api(options: argparse.Namespace) -> int:
     """The HTTP API."""
-    from ai_engine.http_server import open_port, run_server
+    from ai_engine.web.server import open_port, run_server
 
     settings = _settings(options)
     # Before the rest is imported: callers wait a moment, and are not turned away.
@@ -173,7 +173,7 @@ def fetch_weights(options: argparse.Namespace) -> int:
 
 def new_key(options: argparse.Namespace) -> int:
     """A new API key and the line that tells the service of it. Nothing is stored."""
-    from ai_engine import keys
+    from ai_engine.web import api_keys as keys
 
     key = keys.new_key()
     try:

@@ -15,22 +15,22 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine import __version__, file_routes, job_routes, state_routes, studio_routes
-from ai_engine.access import Access
 from ai_engine.door import Door
-from ai_engine.envelope import REQUEST_ID, Envelope, Refusals
 from ai_engine.errors import StartupError
 from ai_engine.job_queue.dbos_setup import check_database
 from ai_engine.job_queue.queue import JobEngine
-from ai_engine.keys import check_access
 from ai_engine.logs import event
-from ai_engine.open_streams import OpenStreams
 from ai_engine.openapi import install_document
 from ai_engine.outbound.policies import download_policy, webhook_policy
-from ai_engine.problem import broken, crowded, install_problem_handlers
 from ai_engine.service import Service
 from ai_engine.settings import Settings
 from ai_engine.signed_link import open_links
 from ai_engine.storage.s3_store import open_store
+from ai_engine.web.api_keys import check_access
+from ai_engine.web.auth import Access
+from ai_engine.web.limits import OpenStreams
+from ai_engine.web.middleware import REQUEST_ID, Envelope, Refusals
+from ai_engine.web.problems import broken, crowded, install_problem_handlers
 
 CONNECT_RETRY_S = 2.0
 

@@ -154,7 +154,7 @@ def _matting_model(settings: Settings) -> Iterator[Finding]:
 
 
 def _access(settings: Settings) -> Iterator[Finding]:
-    from ai_engine.keys import check_access
+    from ai_engine.web.api_keys import check_access
 
     try:
         keys = check_access(settings)

@@ -12,8 +12,8 @@ from fastapi.responses import StreamingResponse
 
 from ai_engine.errors import FileExpired
 from ai_engine.job import Artifact
-from ai_engine.problem import problem
 from ai_engine.storage.store import ArtifactStore
+from ai_engine.web.problems import problem
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 """No file is longer, and Python refuses to read numbers of thousands of digits."""

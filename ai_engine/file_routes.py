@@ -13,9 +13,9 @@ from ai_engine.file_answer import file_answer
 from ai_engine.job import MEDIA_TYPES
 from ai_engine.job_queue.records import JobRecord
 from ai_engine.openapi import file_answers
-from ai_engine.problem import problems
 from ai_engine.service import OF_FILE, OF_JOB, Connected, OwnJob, Service, keyed_router, open_router
 from ai_engine.stage import Stage
+from ai_engine.web.problems import problems
 
 router = keyed_router()
 link_router = open_router()

@@ -14,7 +14,6 @@ from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine.access import KnownCaller
 from ai_engine.door import Admission, Sender
 from ai_engine.errors import (
     DeliveryUnderWay,
@@ -31,9 +30,7 @@ from ai_engine.job_queue.job_index import JobFilter
 from ai_engine.job_queue.queue import Submitted
 from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, view_of
 from ai_engine.logs import event
-from ai_engine.open_streams import OpenStreams
 from ai_engine.openapi import event_stream, submission_body
-from ai_engine.problem import problems
 from ai_engine.service import (
     OF_FILE,
     OF_JOB,
@@ -46,6 +43,9 @@ from ai_engine.service import (
     keyed_router,
 )
 from ai_engine.submission import Submission, read_submission
+from ai_engine.web.auth import KnownCaller
+from ai_engine.web.limits import OpenStreams
+from ai_engine.web.problems import problems
 
 EVENTS_PAUSE_S = 15.0
 """After this long without an event a comment keeps the connection open."""

@@ -11,9 +11,9 @@ from pydantic.json_schema import models_json_schema
 
 from ai_engine.job import MEDIA_TYPES
 from ai_engine.job_request import JobRequest, JobWishes
-from ai_engine.problem import MEDIA_TYPE as PROBLEM_TYPE
-from ai_engine.problem import Problem
 from ai_engine.submission import PICTURE_PART
+from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
+from ai_engine.web.problems import Problem
 from ai_engine.webhook_view import WebhookEvent
 
 DESCRIPTION = (

@@ -11,7 +11,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from ai_engine.access import KnownCaller, known_caller
 from ai_engine.door import Door
 from ai_engine.errors import (
     BodyTooLarge,
@@ -34,11 +33,12 @@ from ai_engine.errors import (
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.job_queue.records import JobRecord
 from ai_engine.metrics import Metrics
-from ai_engine.open_streams import OpenStreams
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links
 from ai_engine.storage.free_space import has_room
 from ai_engine.storage.store import ArtifactStore
+from ai_engine.web.auth import KnownCaller, known_caller
+from ai_engine.web.limits import OpenStreams
 
 
 @dataclass

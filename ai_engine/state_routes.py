@@ -6,13 +6,13 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine.access import bearer, known_caller
 from ai_engine.errors import NotReady
 from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.licences import licences_in_use
-from ai_engine.problem import problems
 from ai_engine.service import OF_KEY, AnyService, Connected, Service, open_router
 from ai_engine.service_view import Alive, Health, Licences, Readiness
+from ai_engine.web.auth import bearer, known_caller
+from ai_engine.web.problems import problems
 
 LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""

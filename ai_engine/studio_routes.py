@@ -15,7 +15,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from ai_engine.envelope import PAGE_ALLOWED
+from ai_engine.web.middleware import PAGE_ALLOWED
 
 FOLDER = Path(__file__).with_name("studio")
 PAGE = "index.html"

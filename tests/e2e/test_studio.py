@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from service.house import ROOT, House, Outside, cut_out_png, wait_for
 
-from ai_engine.keys import configured, new_key
+from ai_engine.web.api_keys import configured, new_key
 from e2e.studio_page import DEADLINE_MS, FAINT_TEXTS, Studio, difference, num_colours
 
 expect.set_options(timeout=DEADLINE_MS)

@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance, response
 from service.house import House
 
 from ai_engine.api import create_app
-from ai_engine.keys import configured, new_key
 from ai_engine.settings import Settings
+from ai_engine.web.api_keys import configured, new_key
 
 TIMEOUT_S = 60
 NOT_IN_A_SCHEMA = [positive_data_acceptance]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ai_engine.keys import configured, new_key
+from ai_engine.web.api_keys import configured, new_key
 from service.house import Answer, House, Outside, wait_for
 
 SHOP, PRESS = new_key(), new_key()

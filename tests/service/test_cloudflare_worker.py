@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from ai_engine.keys import configured, new_key
+from ai_engine.web.api_keys import configured, new_key
 from service.conftest import SECRET
 from service.house import ROOT, House, Outside, cut_out_png, wait_for
 from service.relay import Passed, Relay, one_bit_changed

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.keys import configured, new_key
+from ai_engine.web.api_keys import configured, new_key
 from service.conftest import SECRET
 from service.house import ROOT, House, Outside, cut_out_png, free_port, wait_for
 from service.relay import Relay, one_bit_changed

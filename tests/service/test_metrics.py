@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ai_engine.keys import configured, new_key
+from ai_engine.web.api_keys import configured, new_key
 from service.house import House, Outside, wait_for
 
 KEY = new_key()

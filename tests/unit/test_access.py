@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from ai_engine.access import Access, Caller
 from ai_engine.errors import HostUnknown, KeyWrong, RateExceeded
-from ai_engine.keys import ApiKeys, configured, new_key, parse_keys
 from ai_engine.settings import Settings
+from ai_engine.web.api_keys import ApiKeys, configured, new_key, parse_keys
+from ai_engine.web.auth import Access, Caller
 
 KEY = new_key()
 KEYS = ApiKeys(parse_keys(configured("shop", KEY)))

@@ -20,8 +20,8 @@ import main
 from ai_engine.api import create_app
 from ai_engine.errors import StartupError
 from ai_engine.job_queue.worker_leases import Leases
-from ai_engine.keys import configured, new_key
 from ai_engine.settings import Settings
+from ai_engine.web.api_keys import configured, new_key
 from ai_engine.worker import run_worker
 
 ROOT = Path(__file__).resolve().parents[2]

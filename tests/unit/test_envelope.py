@@ -11,9 +11,9 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
-from ai_engine.envelope import PAGE_ALLOWED, Envelope, Refusals
 from ai_engine.logs import event, set_up_logging
-from ai_engine.problem import broken, crowded, install_problem_handlers
+from ai_engine.web.middleware import PAGE_ALLOWED, Envelope, Refusals
+from ai_engine.web.problems import broken, crowded, install_problem_handlers
 
 logger = logging.getLogger("test")
 

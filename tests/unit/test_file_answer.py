@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 
 from ai_engine.file_answer import file_answer
 from ai_engine.job import Artifact
-from ai_engine.problem import install_problem_handlers
 from ai_engine.storage.store import LocalStore
+from ai_engine.web.problems import install_problem_handlers
 
 DATA = bytes(range(250)) * 2000
 

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from ai_engine.errors import StartupError
-from ai_engine.http_server import MAX_HEAD_BYTES, open_port, punctual_protocol, run_server
+from ai_engine.web.server import MAX_HEAD_BYTES, open_port, punctual_protocol, run_server
 
 
 async def answers_at_once(scope: Any, receive: Any, send: Any) -> None:

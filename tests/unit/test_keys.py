@@ -7,8 +7,8 @@ import pytest
 
 import main
 from ai_engine.errors import StartupError
-from ai_engine.keys import ApiKeys, check_access, configured, new_key, parse_keys, read_keys
 from ai_engine.settings import Settings
+from ai_engine.web.api_keys import ApiKeys, check_access, configured, new_key, parse_keys, read_keys
 
 
 def test_a_key_is_known_by_the_hash_that_was_configured_and_no_other_is() -> None:

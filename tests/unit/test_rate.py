@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ai_engine import rate
-from ai_engine.rate import TokenBuckets
+from ai_engine.web import limits as rate
+from ai_engine.web.limits import TokenBuckets
 
 
 class Clock:

@@ -1,14 +1,15 @@
-"""How often each caller may ask: a bucket of tokens per caller, in this process alone.
-
-A request takes a token; tokens come back evenly over a minute. Knows no HTTP.
-"""
+"""How much one caller may ask for: a token bucket for requests, and a limit on open streams."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from ai_engine.errors import TooManyStreams
 
 MINUTE_S = 60.0
 MAX_BUCKETS = 10_000
@@ -52,3 +53,34 @@ class TokenBuckets:
         by_room = sorted(self._buckets, key=lambda name: self._filled(self._buckets[name], now))
         for name in by_room[len(by_room) // 2 :]:
             del self._buckets[name]
+
+
+RETRY_AFTER_S = 5
+
+
+class OpenStreams:
+    """Counts them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._num_open: Counter[str] = Counter()
+
+    def check(self, caller: str) -> None:
+        """Comes back when this caller may open one more.
+
+        Raises:
+            TooManyStreams: as many are open as may be.
+        """
+        if self._most and self._num_open.get(caller, 0) >= self._most:
+            raise TooManyStreams(f"{self._most} of your streams are open.", retry_after_s=RETRY_AFTER_S)
+
+    @contextmanager
+    def one(self, caller: str) -> Iterator[None]:
+        """One stream of this caller, open as long as the block. Of the event loop alone."""
+        self._num_open[caller] += 1
+        try:
+            yield
+        finally:
+            self._num_open[caller] -= 1
+            if not self._num_open[caller]:
+                del self._num_open[caller]

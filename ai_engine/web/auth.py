@@ -15,11 +15,11 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from ai_engine.errors import HostUnknown, KeyWrong, RateExceeded
-from ai_engine.keys import ApiKeys
 from ai_engine.logs import add_about
 from ai_engine.outbound.addresses import LOCAL_SUFFIXES
-from ai_engine.rate import TokenBuckets
 from ai_engine.settings import Settings
+from ai_engine.web.api_keys import ApiKeys
+from ai_engine.web.limits import TokenBuckets
 
 _IPV6_HOME_CHARS = len("2001:0db8:0000:0000")
 """The half of an IPv6 address that a provider gives a customer, who chooses the rest freely."""

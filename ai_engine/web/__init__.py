@@ -1,0 +1,1 @@
+"""What any HTTP service needs: server, middleware, problems, keys, limits. Knows no jobs."""
