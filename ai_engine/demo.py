@@ -30,11 +30,11 @@ import httpx2
 from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from ai_engine.cutout import Cutout
 from ai_engine.demo_peer import DemoPeer, ReceivedWebhook, demo_peer
+from ai_engine.images.cutout import Cutout
+from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_file import read_stl
-from ai_engine.picture import read_picture
 from ai_engine.picture_strip import picture_strip
 from ai_engine.print_ready import report
 from ai_engine.settings import Settings

@@ -139,7 +139,7 @@ def _main_memory(text: str, needed: int, free: int | None) -> Finding:
 
 
 def _matting_model(settings: Settings) -> Iterator[Finding]:
-    from ai_engine.background import MattingModelUnusable, open_remover
+    from ai_engine.images.background import MattingModelUnusable, open_remover
 
     remover = open_remover(settings.matting_model, settings.matting_home)
     if remover is None:

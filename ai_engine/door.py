@@ -159,7 +159,7 @@ class Door:
 
     def _embedded_picture(self, url: str) -> BinaryIO:
         # Only here: picture code takes a while to import, and most requests bring a URL.
-        from ai_engine.download import DownloadLimits, fetch_image
+        from ai_engine.images.download import DownloadLimits, fetch_image
         from ai_engine.outbound.client import GuardedClient
 
         try:
@@ -177,7 +177,7 @@ def _image_url(wishes: JobWishes) -> str | None:
 
 
 def _checked(picture: BinaryIO) -> BinaryIO:
-    from ai_engine.picture import MAGIC_BYTES, NO_PICTURE, picture_format
+    from ai_engine.images.formats import MAGIC_BYTES, NO_PICTURE, picture_format
 
     if picture_format(picture.read(MAGIC_BYTES)) is None:
         raise InvalidField("image", NO_PICTURE, code=UnreadableImage.code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from ai_engine.cutout import Cutout
+from ai_engine.images.cutout import Cutout
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.render import View, draw
 

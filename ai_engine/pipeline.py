@@ -24,11 +24,11 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from ai_engine.background import Remover, cut_out
 from ai_engine.busy import BusyClock
-from ai_engine.cutout import Cutout
-from ai_engine.download import DownloadLimits, fetch_image
 from ai_engine.errors import DownloadError, JobError, ResultTooLarge
+from ai_engine.images.background import Remover, cut_out
+from ai_engine.images.cutout import Cutout
+from ai_engine.images.download import DownloadLimits, fetch_image
 from ai_engine.job import (
     Artifact,
     DecodeFacts,

@@ -19,12 +19,12 @@ from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
 from ai_engine.at_work import AtWork
-from ai_engine.background import MattingModelUnusable, open_remover
 from ai_engine.books import Books, open_books
 from ai_engine.departure import Departure
-from ai_engine.download import DownloadLimits
 from ai_engine.errors import StartupError
 from ai_engine.housekeeper import Housekeeper
+from ai_engine.images.background import MattingModelUnusable, open_remover
+from ai_engine.images.download import DownloadLimits
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,

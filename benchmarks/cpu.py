@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ai_engine.background import cut_out, open_remover
+from ai_engine.images.background import cut_out, open_remover
 from ai_engine.job import JobOptions
 from ai_engine.mesh_file import through_stl
 from ai_engine.mesh_preview import preview_png

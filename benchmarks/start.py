@@ -25,7 +25,7 @@ MODULES = (
     "torch",
     "hy3dgen.pipeline",
     "ai_engine.print_ready",
-    "ai_engine.background",
+    "ai_engine.images.background",
 )
 ROUNDS = 3
 BLOCK = 2**24

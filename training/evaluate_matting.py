@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ai_engine.background import BackgroundRemover
+from ai_engine.images.background import BackgroundRemover
 from training.composites import KINDS, Composite
 from training.held_out_composites import REPORT_SEED, held_out_composites
 from training.shapes import FAMILY_NAMES

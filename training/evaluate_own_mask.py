@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ai_engine.background import BackgroundRemover, cut_out
+from ai_engine.images.background import BackgroundRemover, cut_out
 from training.composites import PLAIN
 from training.evaluate import GUIDANCE, MODEL, NUM_STEPS, Judge
 from training.grounds import random_ground

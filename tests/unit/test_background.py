@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ai_engine.background import (
+from ai_engine.errors import NoForeground, UnreadableImage
+from ai_engine.images.background import (
     FAINT_ALPHA,
     MATTING_MODELS,
     BackgroundRemover,
@@ -20,8 +21,7 @@ from ai_engine.background import (
     has_useful_alpha,
     open_remover,
 )
-from ai_engine.cutout import Cutout
-from ai_engine.errors import NoForeground, UnreadableImage
+from ai_engine.images.cutout import Cutout
 
 REPOSITORY = Path(__file__).parents[2]
 MATTING_HOME = REPOSITORY / "models" / "matting"

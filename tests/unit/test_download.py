@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from raw_server import answering, raw_server, redirect, response
 
-from ai_engine.download import DownloadLimits, fetch_image
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, JobError, UnreadableImage
+from ai_engine.images.download import DownloadLimits, fetch_image
 from ai_engine.outbound.client import AddressPolicy, GuardedClient
 
 LIMITS = DownloadLimits(max_bytes=20_000, timeout_s=5.0)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from service.house import cut_out_png
 
-from ai_engine.download import DownloadLimits
+from ai_engine.images.download import DownloadLimits
 from ai_engine.job import DecodeFacts, Job, JobOptions, Progress
 from ai_engine.job_event import JobEvent
 from ai_engine.job_queue.records import JobRecord, JobStatus

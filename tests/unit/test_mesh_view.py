@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from solid_shapes import cube, joined, sphere
 
-from ai_engine.cutout import Cutout
+from ai_engine.images.cutout import Cutout
 from ai_engine.mesh import render as mesh_view
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.render import FRAME_SHARE, View, draw

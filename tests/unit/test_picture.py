@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ai_engine.errors import ImageTooLarge, UnreadableImage
-from ai_engine.picture import WORKING_SIDE_PX, read_picture
+from ai_engine.images.image_file import WORKING_SIDE_PX, read_picture
 
 HALVES = np.zeros((40, 60, 3), np.uint8)
 HALVES[:, :30] = (250, 10, 10)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ai_engine.background import BackgroundRemover
+from ai_engine.images.background import BackgroundRemover
 from training.composites import BUSY, FOREGROUND_PX, PLAIN, make_composite, random_foreground, random_union
 from training.evaluate_matting import open_remover, score
 from training.grounds import HARD_GROUNDS, plain, random_palette

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from ai_engine.cutout import Cutout
 from ai_engine.errors import NoForeground, StartupError
-from ai_engine.picture import MAX_PIXELS, read_picture
+from ai_engine.images.cutout import Cutout
+from ai_engine.images.image_file import MAX_PIXELS, read_picture
 
 RemoveBackground = Literal["auto", "always", "never"]
 

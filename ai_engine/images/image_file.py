@@ -12,17 +12,12 @@ import numpy as np
 from PIL import Image
 
 from ai_engine.errors import ImageTooLarge, UnreadableImage
+from ai_engine.images.formats import NO_PICTURE, picture_format
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE_PX = 16
 WORKING_SIDE_PX = 2048
 """Longer sides are scaled down to this: the networks look at 320 to 1024 pixels."""
-
-NO_PICTURE = "The file is not a PNG, JPEG or WebP picture."
-
-MAGIC_BYTES = 12
-"""Of a file's beginning, which tell what it is."""
-_MAGIC = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff", "WEBP": b"RIFF"}
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,14 +28,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-def picture_format(data: bytes) -> str | None:
-    """`PNG`, `JPEG` or `WEBP`, by the first bytes alone; None for anything else."""
-    for name, magic in _MAGIC.items():
-        if data.startswith(magic) and (name != "WEBP" or data[8:12] == b"WEBP"):
-            return name
-    return None
 
 
 def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:

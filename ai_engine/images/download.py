@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
+from ai_engine.images.data_url import _embedded
+from ai_engine.images.formats import NO_PICTURE, picture_format
 from ai_engine.outbound.client import AddressForbidden, GuardedClient, TransferFailed, TransferTooLarge
-from ai_engine.picture import NO_PICTURE, picture_format
 
 
 @dataclass(frozen=True)
@@ -46,22 +44,6 @@ def _downloaded(url: str, http: GuardedClient, limits: DownloadLimits) -> bytes:
         raise DownloadError(
             f"The picture could not be downloaded: {error}.", retryable=error.is_retryable
         ) from error
-
-
-def _embedded(url: str, limits: DownloadLimits) -> bytes:
-    head, separator, text = url.partition(",")
-    media_type, *parameters = head[5:].lower().split(";")
-    if not separator or not media_type.startswith("image/") or parameters[-1:] != ["base64"]:
-        raise UnreadableImage("A data URL must begin with data:image/...;base64,", stage="download")
-    if len(text) * 3 // 4 > 3 * limits.max_bytes:  # percent signs may triple it
-        raise ImageTooLarge(_over_limit(limits))
-    try:
-        data = base64.b64decode(unquote_to_bytes(text), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UnreadableImage("The data URL is not valid base64.", stage="download") from error
-    if len(data) > limits.max_bytes:
-        raise ImageTooLarge(_over_limit(limits))
-    return data
 
 
 def _over_limit(limits: DownloadLimits) -> str:

@@ -1,0 +1,1 @@
+"""URL or upload -> pixels -> cut-out. The only door to rembg and OpenCV."""
