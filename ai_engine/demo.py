@@ -34,9 +34,9 @@ from ai_engine.demo_peer import DemoPeer, ReceivedWebhook, demo_peer
 from ai_engine.images.cutout import Cutout
 from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_file import read_stl
 from ai_engine.picture_strip import picture_strip
-from ai_engine.print_ready import report
+from ai_engine.printing.prepare import report
+from ai_engine.printing.stl import read_stl
 from ai_engine.settings import Settings
 from ai_engine.stage_bars import StageBars
 

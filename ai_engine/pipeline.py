@@ -43,10 +43,10 @@ from ai_engine.job import (
 )
 from ai_engine.logs import event
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
-from ai_engine.mesh_preview import preview_png
 from ai_engine.outbound.client import GuardedClient
-from ai_engine.print_ready import PrintReport, finish
+from ai_engine.printing.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
+from ai_engine.printing.prepare import PrintReport, finish
+from ai_engine.printing.preview import preview_png
 from ai_engine.shape import Shape
 from ai_engine.stage import Stage
 from ai_engine.storage.store import ArtifactStore

@@ -62,8 +62,8 @@ def make_mesh(cells: int, path: Path) -> None:
 
 
 def ours(mesh: Any, out: Path) -> dict[str, Any]:
-    from ai_engine.mesh_file import through_stl
-    from ai_engine.print_ready import finish
+    from ai_engine.printing.mesh_file import through_stl
+    from ai_engine.printing.prepare import finish
 
     _, found = finish(mesh, see=lambda finished: through_stl(finished, out / "ours.stl"))
     return {"faces": found.num_faces, "watertight": found.is_watertight, "bodies": found.num_bodies}
@@ -72,8 +72,8 @@ def ours(mesh: Any, out: Path) -> dict[str, Any]:
 def ours_in_mm(mesh: Any, out: Path) -> dict[str, Any]:
     """The same with a height, which adds the walls to the report."""
     from ai_engine.job import PrintOptions
-    from ai_engine.mesh_file import through_stl
-    from ai_engine.print_ready import finish
+    from ai_engine.printing.mesh_file import through_stl
+    from ai_engine.printing.prepare import finish
 
     wishes = PrintOptions(height_mm=100)
     _, found = finish(mesh, wishes, see=lambda finished: through_stl(finished, out / "ours.stl"))
@@ -183,8 +183,8 @@ def _deviation(whole: Any, fewer: Any) -> dict[str, Any]:
 
 def writers(mesh: Any, out: Path) -> dict[str, Any]:
     """Seconds and bytes of each format."""
-    from ai_engine.mesh_file import write_mesh
-    from ai_engine.mesh_glb import write_glb
+    from ai_engine.printing.glb import write_glb
+    from ai_engine.printing.mesh_file import write_mesh
 
     found: dict[str, Any] = {}
     ways: dict[str, Callable[[Path], None]] = {
@@ -200,7 +200,7 @@ def writers(mesh: Any, out: Path) -> dict[str, Any]:
 
 
 def preview(mesh: Any, out: Path) -> dict[str, Any]:
-    from ai_engine.mesh_preview import preview_png
+    from ai_engine.printing.preview import preview_png
 
     return {"bytes": len(preview_png(mesh))}
 
@@ -218,6 +218,7 @@ def run_task(name: str, mesh_path: Path) -> None:
     """In a process of its own: runs the task, prints what it found with seconds and memory."""
     import ai_engine.mesh_file
     import ai_engine.print_ready  # noqa: F401
+
     from ai_engine.mesh.mesh import Mesh
 
     if name.startswith("theirs"):

@@ -24,7 +24,7 @@ MODULES = (
     "ai_engine.worker",
     "torch",
     "hy3dgen.pipeline",
-    "ai_engine.print_ready",
+    "ai_engine.printing.prepare",
     "ai_engine.images.background",
 )
 ROUNDS = 3

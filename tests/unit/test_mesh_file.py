@@ -7,10 +7,10 @@ import pytest
 import trimesh
 from solid_shapes import cube, joined, sphere
 
-from ai_engine import mesh_file
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_file import read_stl, write_stl
-from ai_engine.print_ready import report
+from ai_engine.printing import mesh_file
+from ai_engine.printing.prepare import report
+from ai_engine.printing.stl import read_stl, write_stl
 
 
 def test_the_file_is_84_bytes_and_50_for_each_face(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ import trimesh
 from PIL import Image
 from solid_shapes import cube, joined, sphere
 
-from ai_engine import mesh_text
 from ai_engine.job import MEDIA_TYPES, MeshFormat, PrintOptions
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_file import FileNotes, most_faces_in, write_mesh
-from ai_engine.mesh_glb import write_glb
-from ai_engine.mesh_preview import preview_png
-from ai_engine.print_ready import finish
+from ai_engine.printing import text_rows as mesh_text
+from ai_engine.printing.glb import write_glb
+from ai_engine.printing.mesh_file import FileNotes, most_faces_in, write_mesh
+from ai_engine.printing.prepare import finish
+from ai_engine.printing.preview import preview_png
 
 FORMATS: list[MeshFormat] = ["stl", "3mf", "glb", "obj", "ply"]
 CORE = "{http://schemas.microsoft.com/3dmanufacturing/core/2015/02}"

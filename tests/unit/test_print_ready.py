@@ -10,8 +10,8 @@ from solid_shapes import cube, joined, sphere
 from ai_engine.errors import NotPrintable
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_pose import y_up, z_up
-from ai_engine.print_ready import MIN_BASE_SHARE, finish, report
+from ai_engine.printing.orientation import y_up, z_up
+from ai_engine.printing.prepare import MIN_BASE_SHARE, finish, report
 
 
 def faces_changed(mesh: Mesh, faces: np.ndarray) -> Mesh:

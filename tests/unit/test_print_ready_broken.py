@@ -9,14 +9,14 @@ import pytest
 from broken_meshes import BROKEN, cup
 from solid_shapes import cube, joined, sphere
 
-from ai_engine import print_ready
 from ai_engine.errors import EmptyMesh, NotPrintable
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.clean import clean
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.topology import edge_facts
-from ai_engine.mesh_repair import repair
-from ai_engine.print_ready import finish
+from ai_engine.printing import prepare as print_ready
+from ai_engine.printing.prepare import finish
+from ai_engine.printing.pymeshlab_repair import repair
 
 BALL = 4 / 3 * np.pi
 

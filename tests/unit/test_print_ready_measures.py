@@ -10,9 +10,9 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.proximity import distances, hausdorff
 from ai_engine.mesh.surface import spread
 from ai_engine.mesh.topology import EdgeFacts, edge_facts, face_bodies, weld, welded
-from ai_engine.mesh_crossings import crossing_faces, crossing_share
-from ai_engine.mesh_preview import preview_png
-from ai_engine.mesh_walls import smallest_wall, wall_thickness
+from ai_engine.printing.preview import preview_png
+from ai_engine.printing.self_intersections import crossing_faces, crossing_share
+from ai_engine.printing.wall_thickness import smallest_wall, wall_thickness
 
 
 def turned(mesh: Mesh, seed: int = 5) -> Mesh:

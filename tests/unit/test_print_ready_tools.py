@@ -16,8 +16,8 @@ from solid_shapes import sphere
 
 from ai_engine.job import MeshFormat, PrintOptions
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_file import write_mesh
-from ai_engine.print_ready import finish
+from ai_engine.printing.mesh_file import write_mesh
+from ai_engine.printing.prepare import finish
 
 WITHIN_S = 240
 NOT_TO_REPAIR = ("cup", "moebius", "empty", "one_triangle")

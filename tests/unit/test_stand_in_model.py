@@ -6,7 +6,7 @@ from PIL import Image
 
 from ai_engine.errors import JobCancelled
 from ai_engine.job import JobOptions
-from ai_engine.print_ready import report
+from ai_engine.printing.prepare import report
 from ai_engine.stage import Stage
 from ai_engine.stand_in_model import RADIUS, StandInModel, rings_for, sphere
 

@@ -13,8 +13,8 @@ import numpy as np
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, area_vectors, row_lengths, signed_volumes
 from ai_engine.mesh.topology import EdgeFacts, edge_facts, face_bodies
-from ai_engine.mesh_crossings import crossing_share
-from ai_engine.mesh_walls import smallest_wall
+from ai_engine.printing.self_intersections import crossing_share
+from ai_engine.printing.wall_thickness import smallest_wall
 
 Units = Literal["mm", "model"]
 

@@ -17,9 +17,9 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.proximity import hausdorff
 from ai_engine.mesh.simplify import simplify
 from ai_engine.mesh.topology import edge_facts, weld
-from ai_engine.mesh_pose import flat_based, scale_to, stood, y_up, z_up
-from ai_engine.mesh_repair import repair
-from ai_engine.mesh_report import PrintReport, report
+from ai_engine.printing.orientation import flat_based, scale_to, stood, y_up, z_up
+from ai_engine.printing.pymeshlab_repair import repair
+from ai_engine.printing.report import PrintReport, report
 from ai_engine.stage import Stage
 
 __all__ = ["MIN_BASE_SHARE", "PrintReport", "finish", "report"]

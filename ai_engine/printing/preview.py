@@ -8,7 +8,7 @@ from PIL import Image
 
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.render import View, draw
-from ai_engine.mesh_pose import y_up
+from ai_engine.printing.orientation import y_up
 
 FRONT = View(azimuth_deg=30.0, elevation_deg=18.0)
 BACK = View(azimuth_deg=210.0, elevation_deg=18.0)

@@ -1,0 +1,1 @@
+"""Mesh -> printable mesh, report, file."""
