@@ -97,7 +97,7 @@ def _shape_model(settings: Settings) -> Iterator[Finding]:
     if settings.is_stand_in:
         yield Finding("shape model: the stand-in, a sphere for every picture")
         return
-    from ai_engine.shape_model import ShapeModel
+    from ai_engine.pipeline.shape_model import ShapeModel
 
     try:
         for device in settings.devices:
@@ -119,7 +119,7 @@ def _room(settings: Settings) -> Finding:
     Raises:
         StartupError: no such device, or the checkpoint can't be used.
     """
-    from ai_engine.shape_model import Room, choose_device
+    from ai_engine.pipeline.shape_model import Room, choose_device
 
     device = choose_device(settings.device, require_gpu=settings.require_gpu)
     room = Room.on(device, settings)

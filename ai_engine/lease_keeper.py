@@ -23,7 +23,7 @@ from ai_engine.job_queue.records import job_of, result_of, status_of
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.logs import event
-from ai_engine.pipeline import Workshop
+from ai_engine.pipeline.resources import Workshop
 from ai_engine.settings import Settings
 from ai_engine.workflows import enqueue_result
 

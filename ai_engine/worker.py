@@ -38,9 +38,9 @@ from ai_engine.lease_keeper import LeaseKeeper
 from ai_engine.logs import event
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import download_policy
-from ai_engine.pipeline import Model, Workshop
+from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.resources import Model, Workshop
 from ai_engine.settings import Settings
-from ai_engine.stand_in_model import StandInModel
 from ai_engine.storage.s3_store import check_bucket, open_store
 from ai_engine.storage.store import LocalStore
 from ai_engine.watchdog import Watchdog
@@ -136,7 +136,7 @@ def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model
             trouble=settings.stand_in_trouble,
         )
     # Seconds of imports that a worker with the stand-in does without.
-    from ai_engine.shape_model import ShapeModel
+    from ai_engine.pipeline.shape_model import ShapeModel
 
     model = ShapeModel.load(settings, on_loaded)
     model.make_ready(settings)

@@ -36,7 +36,8 @@ from ai_engine.job_queue.dbos_setup import DELIVER, GENERATE, PROGRESS, delivery
 from ai_engine.logs import about, event
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import webhook_policy
-from ai_engine.pipeline import Record, Workshop, run_job
+from ai_engine.pipeline.pipeline import run_job
+from ai_engine.pipeline.resources import Record, Workshop
 from ai_engine.settings import Settings
 from ai_engine.signed_link import Links, open_links
 from ai_engine.stage import Stage

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from ai_engine.images.background import cut_out, open_remover
 from ai_engine.job import JobOptions
+from ai_engine.pipeline.shape_model import ShapeModel
 from ai_engine.printing.mesh_file import through_stl
 from ai_engine.printing.prepare import finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.settings import Settings
-from ai_engine.shape_model import ShapeModel
 from ai_engine.stage import Stage
 from benchmarks.measuring import Asked, Table
 from benchmarks.pictures import held_out

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ai_engine.busy import BusyClock
+from ai_engine.pipeline.device_usage import BusyClock
 
 
 class Clock:

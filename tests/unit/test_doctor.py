@@ -9,8 +9,8 @@ import pytest
 
 from ai_engine import doctor
 from ai_engine.doctor import Finding, run_doctor
+from ai_engine.pipeline.shape_model import Room
 from ai_engine.settings import Settings
-from ai_engine.shape_model import Room
 from hy3dgen.residence import Weights
 
 

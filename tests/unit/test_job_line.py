@@ -19,10 +19,10 @@ from ai_engine.job_request import JobRequest
 from ai_engine.job_view import view_of
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
-from ai_engine.pipeline import Record, Workshop, run_job
-from ai_engine.shape import Shape
+from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.pipeline import run_job
+from ai_engine.pipeline.resources import Record, Shape, Workshop
 from ai_engine.stage import Stage
-from ai_engine.stand_in_model import StandInModel
 from ai_engine.storage.store import LocalStore
 
 FACTS = DecodeFacts("fast", (32, 32, 32), 0.03, is_covered=False, num_queries=259_207)

@@ -11,11 +11,11 @@ import torch
 from PIL import Image, ImageDraw
 from torch.utils.hooks import RemovableHandle
 
-from ai_engine import shape_model
 from ai_engine.errors import DeviceFault, GpuOutOfMemory, JobCancelled, NoForeground, StartupError
 from ai_engine.job import JobOptions
+from ai_engine.pipeline import shape_model
+from ai_engine.pipeline.shape_model import Room, ShapeModel, choose_device
 from ai_engine.settings import Settings
-from ai_engine.shape_model import Room, ShapeModel, choose_device
 from ai_engine.stage import Stage
 
 OPTIONS = JobOptions(seed=7, num_inference_steps=4, octree_resolution=48)

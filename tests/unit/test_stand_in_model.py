@@ -6,9 +6,9 @@ from PIL import Image
 
 from ai_engine.errors import JobCancelled
 from ai_engine.job import JobOptions
+from ai_engine.pipeline.fake_model import RADIUS, StandInModel, rings_for, sphere
 from ai_engine.printing.prepare import report
 from ai_engine.stage import Stage
-from ai_engine.stand_in_model import RADIUS, StandInModel, rings_for, sphere
 
 
 def test_the_sphere_is_closed_and_faces_outwards() -> None:

@@ -16,19 +16,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
-from ai_engine.busy import BusyClock
 from ai_engine.errors import DownloadError, JobError, ResultTooLarge
-from ai_engine.images.background import Remover, cut_out
+from ai_engine.images.background import cut_out
 from ai_engine.images.cutout import Cutout
-from ai_engine.images.download import DownloadLimits, fetch_image
+from ai_engine.images.download import fetch_image
 from ai_engine.job import (
     Artifact,
     DecodeFacts,
@@ -38,91 +35,19 @@ from ai_engine.job import (
     JobResult,
     MeshFacts,
     PrintOptions,
-    Progress,
     rfc3339,
 )
 from ai_engine.logs import event
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.outbound.client import GuardedClient
+from ai_engine.pipeline.resources import Record, Run, Workshop
 from ai_engine.printing.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
-from ai_engine.shape import Shape
 from ai_engine.stage import Stage
-from ai_engine.storage.store import ArtifactStore
 
 TURN_LOOK_S = 1.0
 
 logger = logging.getLogger(__name__)
-
-Record = dict[str, Any]
-"""What a stage leaves behind: `artifact` and `seconds` per stage; plain JSON values."""
-
-
-class Model(Protocol):
-    """The shape model, or what stands in for it."""
-
-    @property
-    def model_id(self) -> str:
-        """The name of the checkpoint's model."""
-
-    @property
-    def licence(self) -> str:
-        """Of the weights, and so of the meshes."""
-
-    @property
-    def default_steps(self) -> int:
-        """Steps from noise to shape unless a job asks for another number."""
-
-    @property
-    def has_gpu(self) -> bool:
-        """True when it computes on a GPU."""
-
-    @property
-    def peak_memory_bytes(self) -> int | None:
-        """The most of the device's own memory in use so far; None where it has none."""
-
-    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
-        """The shape of the object in `picture` (RGBA)."""
-
-
-class Run(Protocol):
-    """One execution of a job, as the job engine offers it."""
-
-    def step(self, name: str, work: Callable[[], Record]) -> Record:
-        """What `work` gives back; from memory when it was finished in an earlier execution."""
-
-    def progress(self, stage: Stage, done: int, total: int) -> None:
-        """Tells how far the stage is. Raises to stop the job there."""
-
-    def waits(self) -> None:
-        """Tells that the stage waits for its turn. Raises to stop the job there."""
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """How many jobs of one worker may be in each stage at once."""
-
-    download: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(3))
-    cutout: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
-    device: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
-    finish: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What the stages work with; made once per worker."""
-
-    store: ArtifactStore
-    http: GuardedClient
-    remover: Remover | None
-    model: Model
-    download_limits: DownloadLimits
-    max_image_pixels: int
-    download_attempts: int = 3
-    lanes: Lanes = field(default_factory=Lanes)
-    device_clock: BusyClock = field(default_factory=BusyClock)
-    """Runs while a job has the device."""
 
 
 def run_job(job: Job, workshop: Workshop, run: Run) -> JobResult:

@@ -18,7 +18,7 @@ from PIL import Image
 from ai_engine.errors import DeviceFault
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.shape import Shape
+from ai_engine.pipeline.resources import Shape
 from ai_engine.stage import Stage
 
 RADIUS = 0.8

@@ -18,8 +18,8 @@ from PIL import Image
 from ai_engine.errors import DeviceFault, EmptyMesh, GpuOutOfMemory, NoForeground, StartupError
 from ai_engine.job import DecodeFacts, JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.pipeline.resources import Shape
 from ai_engine.settings import Settings
-from ai_engine.shape import Shape
 from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
 from hy3dgen.checkpoint import weights_of

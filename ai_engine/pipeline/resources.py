@@ -1,0 +1,104 @@
+"""What the stages of a job work with, and the interfaces they ask of a model and of the job engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from PIL import Image
+
+from ai_engine.images.background import Remover
+from ai_engine.images.download import DownloadLimits
+from ai_engine.job import (
+    DecodeFacts,
+    JobOptions,
+    Progress,
+)
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.outbound.client import GuardedClient
+from ai_engine.pipeline.device_usage import BusyClock
+from ai_engine.stage import Stage
+from ai_engine.storage.store import ArtifactStore
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What the shape model made of a picture."""
+
+    mesh: Mesh
+    decode: DecodeFacts | None = None
+    """None where no field was searched."""
+    degraded: tuple[str, ...] = ()
+    """What was lowered because the device's memory ran short."""
+
+
+Record = dict[str, Any]
+"""What a stage leaves behind: `artifact` and `seconds` per stage; plain JSON values."""
+
+
+class Model(Protocol):
+    """The shape model, or what stands in for it."""
+
+    @property
+    def model_id(self) -> str:
+        """The name of the checkpoint's model."""
+
+    @property
+    def licence(self) -> str:
+        """Of the weights, and so of the meshes."""
+
+    @property
+    def default_steps(self) -> int:
+        """Steps from noise to shape unless a job asks for another number."""
+
+    @property
+    def has_gpu(self) -> bool:
+        """True when it computes on a GPU."""
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most of the device's own memory in use so far; None where it has none."""
+
+    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
+        """The shape of the object in `picture` (RGBA)."""
+
+
+class Run(Protocol):
+    """One execution of a job, as the job engine offers it."""
+
+    def step(self, name: str, work: Callable[[], Record]) -> Record:
+        """What `work` gives back; from memory when it was finished in an earlier execution."""
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        """Tells how far the stage is. Raises to stop the job there."""
+
+    def waits(self) -> None:
+        """Tells that the stage waits for its turn. Raises to stop the job there."""
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How many jobs of one worker may be in each stage at once."""
+
+    download: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(3))
+    cutout: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
+    device: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
+    finish: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the stages work with; made once per worker."""
+
+    store: ArtifactStore
+    http: GuardedClient
+    remover: Remover | None
+    model: Model
+    download_limits: DownloadLimits
+    max_image_pixels: int
+    download_attempts: int = 3
+    lanes: Lanes = field(default_factory=Lanes)
+    device_clock: BusyClock = field(default_factory=BusyClock)
+    """Runs while a job has the device."""
