@@ -24,13 +24,13 @@ from ai_engine.openapi import install_document
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.service import Service
 from ai_engine.settings import Settings
-from ai_engine.signed_link import open_links
 from ai_engine.storage.s3_store import open_store
 from ai_engine.web.api_keys import check_access
 from ai_engine.web.auth import Access
 from ai_engine.web.limits import OpenStreams
 from ai_engine.web.middleware import REQUEST_ID, Envelope, Refusals
 from ai_engine.web.problems import broken, crowded, install_problem_handlers
+from ai_engine.webhooks.signed_links import open_links
 
 CONNECT_RETRY_S = 2.0
 

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from ai_engine.job import Job, JobResult, JobStatus, rfc3339
-from ai_engine.job_event import described
 from ai_engine.job_queue.queue import JobPage, Submitted
 from ai_engine.job_queue.records import DeliveryAttempt, JobRecord, JobSummary
-from ai_engine.webhook_view import ArtifactFacts, ErrorFacts
+from ai_engine.webhooks.event import described
+from ai_engine.webhooks.event_schema import ArtifactFacts, ErrorFacts
 
 
 class Accepted(BaseModel):

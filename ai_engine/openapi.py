@@ -14,7 +14,7 @@ from ai_engine.job_request import JobRequest, JobWishes
 from ai_engine.submission import PICTURE_PART
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
 from ai_engine.web.problems import Problem
-from ai_engine.webhook_view import WebhookEvent
+from ai_engine.webhooks.event_schema import WebhookEvent
 
 DESCRIPTION = (
     "A picture in, a printable mesh at your webhook. Errors are `application/problem+json` (RFC 9457), whatever the "

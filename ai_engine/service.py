@@ -34,11 +34,11 @@ from ai_engine.job_queue.queue import JobEngine
 from ai_engine.job_queue.records import JobRecord
 from ai_engine.metrics import Metrics
 from ai_engine.settings import Settings
-from ai_engine.signed_link import Links
 from ai_engine.storage.free_space import has_room
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.web.auth import KnownCaller, known_caller
 from ai_engine.web.limits import OpenStreams
+from ai_engine.webhooks.signed_links import Links
 
 
 @dataclass

@@ -13,10 +13,11 @@ from hashlib import sha256
 from typing import Any
 
 from ai_engine.job import MEDIA_TYPES, WebhookFormat, rfc3339
-from ai_engine.job_event import JobEvent
 from ai_engine.settings import Settings
-from ai_engine.webhook import Delivery, MeshFile, Outcome
-from ai_engine.workflows import open_sender
+from ai_engine.webhooks.attempt import open_sender
+from ai_engine.webhooks.body import Delivery, MeshFile
+from ai_engine.webhooks.event import JobEvent
+from ai_engine.webhooks.sender import Outcome
 
 NAME = "webhook-test"
 EVENT_TYPE = "webhook.test"

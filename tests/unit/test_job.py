@@ -18,9 +18,9 @@ from ai_engine.job import (
     overall_progress,
     rfc3339,
 )
-from ai_engine.job_event import JobEvent
 from ai_engine.job_request import JobRequest
 from ai_engine.stage import Stage
+from ai_engine.webhooks.event import JobEvent
 
 GOOD = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}
 

@@ -13,7 +13,6 @@ from service.house import cut_out_png
 
 from ai_engine.images.download import DownloadLimits
 from ai_engine.job import DecodeFacts, Job, JobOptions, Progress
-from ai_engine.job_event import JobEvent
 from ai_engine.job_queue.records import JobRecord, JobStatus
 from ai_engine.job_request import JobRequest
 from ai_engine.job_view import view_of
@@ -24,6 +23,7 @@ from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.resources import Record, Shape, Workshop
 from ai_engine.stage import Stage
 from ai_engine.storage.store import LocalStore
+from ai_engine.webhooks.event import JobEvent
 
 FACTS = DecodeFacts("fast", (32, 32, 32), 0.03, is_covered=False, num_queries=259_207)
 

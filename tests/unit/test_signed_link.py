@@ -7,7 +7,7 @@ import pytest
 
 from ai_engine.errors import LinkExpired, LinkInvalid
 from ai_engine.settings import Settings
-from ai_engine.signed_link import Links, open_links
+from ai_engine.webhooks.signed_links import Links, open_links
 
 JOB = "f" * 32
 LINKS = Links(b"k" * 32, ttl_s=60, public_url="https://mesh.example.com")

@@ -21,7 +21,8 @@ from standardwebhooks import Webhook
 
 from ai_engine.outbound.client import AddressForbidden, Answer, TransferFailed
 from ai_engine.storage.store import LocalStore
-from ai_engine.webhook import Delivery, MeshFile, Outcome, Sender, next_delay_s, retry_after_s
+from ai_engine.webhooks.body import Delivery, MeshFile
+from ai_engine.webhooks.sender import Outcome, Sender, next_delay_s, retry_after_s
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI="]

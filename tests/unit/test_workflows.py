@@ -11,11 +11,11 @@ from typing import Any
 from sample_job import job
 
 from ai_engine.job import Artifact
-from ai_engine.job_event import JobEvent
 from ai_engine.settings import Settings
-from ai_engine.signed_link import Links
 from ai_engine.storage.store import LocalStore
-from ai_engine.workflows import Mailroom, _delivery, _send, open_sender
+from ai_engine.webhooks.attempt import Mailroom, _delivery, _send, open_sender
+from ai_engine.webhooks.event import JobEvent
+from ai_engine.webhooks.signed_links import Links
 
 EVENT = JobEvent("generation.succeeded", "2026-11-23T16:40:00Z", {"artifact": {}}).to_json()
 

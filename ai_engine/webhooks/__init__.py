@@ -1,0 +1,1 @@
+"""What a receiver gets, how it is signed, when it is tried again."""
