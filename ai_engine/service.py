@@ -32,7 +32,7 @@ from ai_engine.errors import (
 )
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.job_queue.records import JobRecord
-from ai_engine.metrics import Metrics
+from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
 from ai_engine.storage.free_space import has_room
 from ai_engine.storage.store import ArtifactStore

@@ -19,7 +19,6 @@ from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
 from ai_engine.at_work import AtWork
-from ai_engine.books import Books, open_books
 from ai_engine.departure import Departure
 from ai_engine.errors import StartupError
 from ai_engine.housekeeper import Housekeeper
@@ -36,6 +35,7 @@ from ai_engine.job_queue.dbos_setup import (
 from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.lease_keeper import LeaseKeeper
 from ai_engine.logs import event
+from ai_engine.monitoring.recorder import Books, open_books
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import download_policy
 from ai_engine.pipeline.fake_model import StandInModel

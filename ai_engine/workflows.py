@@ -17,7 +17,6 @@ from dbos import DBOS, WorkflowSerializationFormat, WorkflowStatus
 
 from ai_engine.at_work import AtWork
 from ai_engine.blame import Tries
-from ai_engine.books import Books
 from ai_engine.departure import check_ending
 from ai_engine.errors import (
     DeviceFault,
@@ -29,12 +28,13 @@ from ai_engine.errors import (
 from ai_engine.job import Job, JobResult, JobStatus
 from ai_engine.job_queue.dbos_setup import DELIVER, GENERATE, PROGRESS, delivery_id, delivery_options
 from ai_engine.logs import about, event
+from ai_engine.monitoring.recorder import Books
+from ai_engine.monitoring.tracing import Trace, Tracer
 from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.resources import Record, Workshop
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.storage.free_space import has_room
-from ai_engine.tracing import Trace, Tracer
 from ai_engine.watchdog import Watchdog
 from ai_engine.webhooks.attempt import Mailroom, _result_of, _send, open_sender
 from ai_engine.webhooks.event import JobEvent

@@ -21,7 +21,7 @@ import yaml
 
 from ai_engine import worker
 from ai_engine.job_queue.dbos_setup import prepare_database
-from ai_engine.metrics import Metrics
+from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.figures import Figure, Figures, WorkerFigures
+from ai_engine.monitoring.counters import Figure, Figures, WorkerFigures
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai_engine.figures import Figure, Figures
 from ai_engine.job import JobFailure, JobResult, JobStatus
-from ai_engine.tally import BUCKETS_S, Tally, of_job
+from ai_engine.monitoring.counters import Figure, Figures
+from ai_engine.monitoring.job_metrics import BUCKETS_S, Tally, of_job
 
 OUT_OF_MEMORY = JobFailure("gpu_out_of_memory", "", "", "denoise", True)
 

@@ -13,8 +13,8 @@ from sample_job import job as sample_job
 from ai_engine.door import sane_traceparent
 from ai_engine.errors import NoForeground
 from ai_engine.job import JobFailure, JobResult, JobStatus
-from ai_engine.otel_tracer import OtelTracer
-from ai_engine.tracing import NoTracer, Trace
+from ai_engine.monitoring.otel import OtelTracer
+from ai_engine.monitoring.tracing import NoTracer, Trace
 
 CALLERS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 JOB = replace(sample_job(), job_id="f" * 32, accepted_at_s=1000.0)

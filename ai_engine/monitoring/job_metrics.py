@@ -9,8 +9,8 @@ import logging
 from collections.abc import Mapping
 
 from ai_engine.errors import GpuOutOfMemory
-from ai_engine.figures import Figure, Figures, WorkerFigures
 from ai_engine.job import JobResult, JobStatus
+from ai_engine.monitoring.counters import Figure, Figures, WorkerFigures
 
 JOBS = "jobs"
 STAGE_SECONDS_SUM = "stage_seconds_sum"

@@ -27,7 +27,7 @@ from opentelemetry.trace import (
 
 from ai_engine import __version__
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.tracing import Trace
+from ai_engine.monitoring.tracing import Trace
 
 NANOSECONDS = 1_000_000_000
 FLUSH_MS = 5000

@@ -19,11 +19,12 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ai_engine import __version__, tally
-from ai_engine.figures import Figure, Figures, WorkerFigures
+from ai_engine import __version__
 from ai_engine.job_queue.dbos_setup import PIPELINE_QUEUE, WEBHOOK_QUEUE
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
 from ai_engine.job_queue.workflow_table import RUNNING, WAITING, Backlog, QueueDepth
+from ai_engine.monitoring import job_metrics as tally
+from ai_engine.monitoring.counters import Figure, Figures, WorkerFigures
 
 Numbers = Mapping[Figure, float]
 

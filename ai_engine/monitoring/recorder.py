@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from ai_engine.figures import Figures
 from ai_engine.job import Job, JobResult, JobStatus
 from ai_engine.job_queue.job_index import JobIndex
+from ai_engine.monitoring.counters import Figures
+from ai_engine.monitoring.job_metrics import Tally
+from ai_engine.monitoring.tracing import NoTracer, Tracer
 from ai_engine.settings import Settings
-from ai_engine.tally import Tally
-from ai_engine.tracing import NoTracer, Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def open_tracer(settings: Settings) -> Tracer:
     if endpoint is None:
         return NoTracer()
     try:
-        from ai_engine.otel_tracer import otlp_tracer
+        from ai_engine.monitoring.otel import otlp_tracer
     except ImportError:
         logger.warning("no traces are sent: pip install -r requirements-otel.txt")
         return NoTracer()
