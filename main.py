@@ -127,7 +127,7 @@ def api(options: argparse.Namespace) -> int:
 def worker(options: argparse.Namespace) -> int:
     """A worker, until SIGTERM or Ctrl-C; then it lets its jobs finish for a while. One each for several devices."""
     from ai_engine.logs import set_up_logging
-    from ai_engine.worker import run_worker
+    from ai_engine.worker.process import run_worker
 
     settings = _settings(options)
     if len(settings.devices) > 1:

@@ -21,7 +21,7 @@ from benchmarks.published import write_random_file
 
 MODULES = (
     "ai_engine.api",
-    "ai_engine.worker",
+    "ai_engine.worker.process",
     "torch",
     "hy3dgen.pipeline",
     "ai_engine.printing.prepare",

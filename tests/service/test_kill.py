@@ -14,7 +14,7 @@ from dbos import DBOSClient
 from PIL import Image
 
 from ai_engine.job_queue.worker_leases import Leases
-from ai_engine.lease_keeper import LOST_LEASE_STATUS
+from ai_engine.worker.heartbeat import LOST_LEASE_STATUS
 from service.conftest import ON_SQLITE
 from service.house import House, Outside, wait_for
 from service.test_failures import sends

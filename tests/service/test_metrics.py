@@ -128,7 +128,7 @@ def test_every_line_of_the_log_that_is_about_a_job_names_it(house: House) -> Non
     lines = [
         line
         for line in house.log("worker")
-        if line["logger"] in ("ai_engine.pipeline.pipeline", "ai_engine.workflows")
+        if line["logger"] in ("ai_engine.pipeline.pipeline", "ai_engine.worker.workflows")
     ]
 
     assert lines

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ai_engine.pipeline.fake_model import TROUBLE_SEED
-from ai_engine.watchdog import DEVICE_FAULT_STATUS, HUNG_STATUS
+from ai_engine.worker.watchdog import DEVICE_FAULT_STATUS, HUNG_STATUS
 from service.conftest import ON_SQLITE
 from service.house import House, Outside, wait_for
 from service.test_kill import starts

@@ -22,7 +22,7 @@ from ai_engine.errors import StartupError
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import configured, new_key
-from ai_engine.worker import run_worker
+from ai_engine.worker.process import run_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = {"session_id": "s", "asset_id": "a", "image_url": "http://127.0.0.1:8001/a.png"}

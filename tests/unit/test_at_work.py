@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ai_engine.at_work import AtWork
+from ai_engine.worker.running_jobs import AtWork
 
 
 def test_an_entry_is_a_stray_when_nobody_worked_on_it_for_long_whenever_it_was_looked_at() -> None:

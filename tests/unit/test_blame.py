@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ai_engine.blame import Tries
 from ai_engine.errors import WorkerLost
+from ai_engine.worker.stage_attempts import Tries
 
 
 def taken_up(times: int, **tries: int) -> Any:

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from ai_engine import worker
 from ai_engine.job_queue.dbos_setup import prepare_database
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
+from ai_engine.worker import process as worker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()

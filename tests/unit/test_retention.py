@@ -13,15 +13,15 @@ import pytest
 from dbos import DBOSClient
 from unit.test_job_engine import job
 
-from ai_engine import retention as retention_module
 from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact
 from ai_engine.job_queue.dbos_setup import APPLICATION, delivery_options
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.job_queue.workflow_table import JobRows
-from ai_engine.retention import ROW_OUTLIVES_FILES_S, Retention, Swept
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
+from ai_engine.worker import retention as retention_module
+from ai_engine.worker.retention import ROW_OUTLIVES_FILES_S, Retention, Swept
 
 HOUR_S = 3600.0
 KEPT_S = 168 * HOUR_S

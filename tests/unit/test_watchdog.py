@@ -7,7 +7,7 @@ import pytest
 
 from ai_engine.errors import JobError
 from ai_engine.stage import Stage
-from ai_engine.watchdog import DEVICE_FAULT_STATUS, HUNG_STATUS, Watchdog
+from ai_engine.worker.watchdog import DEVICE_FAULT_STATUS, HUNG_STATUS, Watchdog
 
 GRACE_S, SILENCE_S = 10.0, 100.0
 

@@ -17,7 +17,7 @@ from ai_engine.errors import GenerationTimeout, JobError, WorkerLost
 from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.logs import event
-from ai_engine.watchdog import DEVICE_FAULT_STATUS
+from ai_engine.worker.watchdog import DEVICE_FAULT_STATUS
 
 ENDING = "ending"
 DEVICE_FAULTS = "device_faults"

@@ -18,10 +18,7 @@ from typing import Literal
 from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
-from ai_engine.at_work import AtWork
-from ai_engine.departure import Departure
 from ai_engine.errors import StartupError
-from ai_engine.housekeeper import Housekeeper
 from ai_engine.images.background import MattingModelUnusable, open_remover
 from ai_engine.images.download import DownloadLimits
 from ai_engine.job_queue.dbos_setup import (
@@ -33,7 +30,6 @@ from ai_engine.job_queue.dbos_setup import (
     register_queues,
 )
 from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
-from ai_engine.lease_keeper import LeaseKeeper
 from ai_engine.logs import event
 from ai_engine.monitoring.recorder import Books, open_books
 from ai_engine.outbound.client import GuardedClient
@@ -43,8 +39,12 @@ from ai_engine.pipeline.resources import Model, Workshop
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import check_bucket, open_store
 from ai_engine.storage.store import LocalStore
-from ai_engine.watchdog import Watchdog
-from ai_engine.workflows import register_workflows
+from ai_engine.worker.handover import Departure
+from ai_engine.worker.heartbeat import LeaseKeeper
+from ai_engine.worker.retention import Housekeeper
+from ai_engine.worker.running_jobs import AtWork
+from ai_engine.worker.watchdog import Watchdog
+from ai_engine.worker.workflows import register_workflows
 
 LEAVE_WITHIN_S = 60
 """Longer than a worker that is told to stop waits for its jobs."""

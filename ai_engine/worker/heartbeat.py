@@ -15,7 +15,6 @@ from typing import Any
 
 from dbos import DBOS, WorkflowHandle, WorkflowStatus
 
-from ai_engine.at_work import AtWork
 from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE, WEBHOOK_QUEUE, is_delivery
 from ai_engine.job_queue.records import job_of, result_of, status_of
 from ai_engine.job_queue.worker_leases import Leases
@@ -25,7 +24,8 @@ from ai_engine.monitoring.counters import WorkerFigures
 from ai_engine.monitoring.recorder import Books
 from ai_engine.pipeline.resources import Workshop
 from ai_engine.settings import Settings
-from ai_engine.workflows import enqueue_result
+from ai_engine.worker.running_jobs import AtWork
+from ai_engine.worker.workflows import enqueue_result
 
 BEATS_PER_LEASE = 5
 LEASES_UNTIL_STRAY = 2

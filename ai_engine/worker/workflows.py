@@ -8,25 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from dbos import DBOS, WorkflowSerializationFormat, WorkflowStatus
+from dbos import DBOS
 
-from ai_engine.at_work import AtWork
-from ai_engine.blame import Tries
-from ai_engine.departure import check_ending
-from ai_engine.errors import (
-    DeviceFault,
-    GenerationTimeout,
-    InternalError,
-    JobCancelled,
-    JobError,
-)
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_queue.dbos_setup import DELIVER, GENERATE, PROGRESS, delivery_id, delivery_options
+from ai_engine.job_queue.dbos_setup import DELIVER, GENERATE, delivery_id, delivery_options
 from ai_engine.logs import about, event
 from ai_engine.monitoring.recorder import Books
 from ai_engine.monitoring.tracing import Trace, Tracer
@@ -35,12 +25,13 @@ from ai_engine.pipeline.resources import Record, Workshop
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.storage.free_space import has_room
-from ai_engine.watchdog import Watchdog
 from ai_engine.webhooks.attempt import Mailroom, _result_of, _send, open_sender
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.signed_links import open_links
+from ai_engine.worker.durable_run import _DurableRun, _tell
+from ai_engine.worker.running_jobs import AtWork
+from ai_engine.worker.watchdog import Watchdog
 
-PROGRESS_EVERY_S = 0.25
 NUM_STEPS = 4
 """Of a job: where each may kill its worker as often as is allowed, it is taken up so many times as often."""
 ROOM_PAUSE_S = 5.0
@@ -114,98 +105,6 @@ def enqueue_result(job: Job, result: JobResult, ended_at_s: float) -> None:
         "linked_at_s": ended_at_s,
     }
     DBOS.enqueue_workflow_with_options(delivery_options(job.job_id, 1, 0.0), parcel, 1)
-
-
-class _DurableRun:
-    """One execution of a job: finished steps are remembered, progress goes to the job's stream."""
-
-    def __init__(
-        self, job: Job, began_at_s: float, max_tries: int, watchdog: Watchdog, tracer: Tracer
-    ) -> None:
-        self._job, self._watchdog, self._tracer = job, watchdog, tracer
-        self._ends_at_s = began_at_s + job.timeout_s
-        self._max_tries = max_tries
-        self._tries: Tries | None = None
-        """Of the stage at work; None before the first."""
-        self._stage = Stage.QUEUE
-        self._told_at = float("-inf")
-
-    def step(self, name: str, work: Callable[[], Record]) -> Record:
-        """What `work` gives back; from memory when it was finished in an earlier execution."""
-        return DBOS.run_step({"name": name}, self._worked, name, work)
-
-    def progress(self, stage: Stage, done: int, total: int) -> None:
-        """Tells how far the stage is; the engine answers a cancelled job by stopping it here.
-
-        Raises:
-            GenerationTimeout: the job's time is over.
-        """
-        is_new_stage, self._stage = stage != self._stage, stage
-        self._watchdog.sign(self._job.job_id, stage)
-        self._check_time()
-        if self._tries is not None:
-            self._tries.count()
-        now = time.monotonic()
-        if is_new_stage or now - self._told_at >= PROGRESS_EVERY_S:
-            self._told_at = now
-            _tell(stage, done, total)
-
-    def waits(self) -> None:
-        """Tells that the stage waits for its turn.
-
-        Raises:
-            GenerationTimeout: the job's time is over.
-            JobCancelled: it was cancelled.
-        """
-        job_id = self._job.job_id
-        self._watchdog.sign(job_id, Stage.QUEUE)
-        self._check_time()
-        if DBOS.list_workflows(
-            workflow_ids=[job_id], status="CANCELLED", load_input=False, load_output=False
-        ):
-            raise JobCancelled("The job was cancelled.", stage=self._stage)
-
-    def _check_time(self) -> None:
-        if time.time() > self._ends_at_s:
-            raise GenerationTimeout(f"The job took longer than {self._job.timeout_s:g} s.", stage=self._stage)
-
-    def _worked(self, name: str, work: Callable[[], Record]) -> Record:
-        job_id, began = self._job.job_id, time.monotonic()
-        row = _row(job_id)
-        check_ending(row)
-        self._tries = Tries(row, name, is_first_here=self._tries is None)
-        self._tries.check(self._max_tries)
-        event(logger, "stage started", job_id=job_id, stage=name)
-        try:
-            with (
-                self._watchdog.watching(job_id, self._ends_at_s),
-                self._tracer.span(name, Trace.of(self._job)),
-            ):
-                record = work()
-        except JobError as error:
-            event(logger, "stage stopped", job_id=job_id, stage=name, code=error.code)
-            raise
-        except DeviceFault as fault:
-            self._watchdog.device_broke(job_id, str(fault))
-            raise
-        except Exception as error:
-            logger.exception("stage broke", extra={"event_fields": {"job_id": job_id, "stage": name}})
-            raise InternalError(
-                f"Something went wrong on our side; the log tells of job {job_id}."
-            ) from error
-        seconds, lowered = round(time.monotonic() - began, 3), record.get("degraded") or None
-        event(logger, "stage finished", job_id=job_id, stage=name, seconds=seconds, lowered=lowered)
-        return record
-
-
-def _row(job_id: str) -> WorkflowStatus:
-    (row,) = DBOS.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
-    return row
-
-
-def _tell(stage: Stage, done: int, total: int) -> None:
-    told = {"stage": str(stage), "done": done, "total": total}
-    DBOS.write_stream(PROGRESS, told, serialization_type=WorkflowSerializationFormat.PORTABLE)
 
 
 @contextmanager
