@@ -113,7 +113,7 @@ def api(options: argparse.Namespace) -> int:
     settings = _settings(options)
     # Before the rest is imported: callers wait a moment, and are not turned away.
     port = open_port(settings.host, settings.port)
-    from ai_engine.api import create_app
+    from ai_engine.api.app import create_app
     from ai_engine.logs import set_up_logging
 
     set_up_logging(settings.log_format, settings.log_level, "api", settings.secret_texts)

@@ -20,7 +20,7 @@ from benchmarks.pictures import ellipse
 from benchmarks.published import write_random_file
 
 MODULES = (
-    "ai_engine.api",
+    "ai_engine.api.app",
     "ai_engine.worker.process",
     "torch",
     "hy3dgen.pipeline",

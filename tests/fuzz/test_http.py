@@ -13,7 +13,7 @@ from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import positive_data_acceptance, response_schema_conformance
 from service.house import House
 
-from ai_engine.api import create_app
+from ai_engine.api.app import create_app
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import configured, new_key
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sample_job import job as sample_job
 
-from ai_engine.door import sane_traceparent
+from ai_engine.api.admission import sane_traceparent
 from ai_engine.job import Artifact, Job, JobFailure, JobResult, MeshFacts
 from ai_engine.logs import without_secrets
 from ai_engine.mesh.mesh import Mesh

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from ai_engine.api import create_app
+from ai_engine.api.app import create_app
 from ai_engine.settings import Settings
 from service.house import Answer, House, Outside, wait_for
 from service.test_forms import NAMES, PICTURE, submit

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from service.house import cut_out_png
 
 import main
-from ai_engine.api import create_app
+from ai_engine.api.app import create_app
 from ai_engine.errors import StartupError
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.settings import Settings
@@ -130,7 +130,7 @@ def test_a_bug_is_answered_as_a_problem_without_its_stack(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = opened()
-    monkeypatch.setattr("ai_engine.job_routes.view_of", lambda record: 1 / 0)
+    monkeypatch.setattr("ai_engine.api.job_routes.view_of", lambda record: 1 / 0)
     job_id = client.post("/generate-3d", json=REQUEST).json()["job_id"]
 
     answer = client.get(f"/jobs/{job_id}")

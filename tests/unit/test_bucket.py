@@ -201,6 +201,6 @@ def test_the_check_says_which_setting_leads_nowhere(
 
 
 def test_a_service_without_a_bucket_does_not_load_the_client() -> None:
-    code = "import sys, ai_engine.api, ai_engine.worker.process; sys.exit('obstore' in sys.modules)"
+    code = "import sys, ai_engine.api.app, ai_engine.worker.process; sys.exit('obstore' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

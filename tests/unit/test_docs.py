@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ai_engine.api import create_app
+from ai_engine.api.app import create_app
 from ai_engine.settings import Settings
 
 ROOT = Path(__file__).parents[2]

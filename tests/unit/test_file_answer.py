@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
-from ai_engine.file_answer import file_answer
+from ai_engine.api.file_routes import file_answer
 from ai_engine.job import Artifact
 from ai_engine.storage.store import LocalStore
 from ai_engine.web.problems import install_problem_handlers

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import JobCancelled, UnreadableImage
 from ai_engine.job import (
     Artifact,
@@ -18,7 +19,6 @@ from ai_engine.job import (
     overall_progress,
     rfc3339,
 )
-from ai_engine.job_request import JobRequest
 from ai_engine.stage import Stage
 from ai_engine.webhooks.event import JobEvent
 

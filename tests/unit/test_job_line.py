@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from service.house import cut_out_png
 
+from ai_engine.api.request_schema import JobRequest
+from ai_engine.api.response_schemas import view_of
 from ai_engine.images.download import DownloadLimits
 from ai_engine.job import DecodeFacts, Job, JobOptions, Progress
 from ai_engine.job_queue.records import JobRecord, JobStatus
-from ai_engine.job_request import JobRequest
-from ai_engine.job_view import view_of
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import StandInModel

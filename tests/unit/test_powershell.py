@@ -13,7 +13,7 @@ import pytest
 import tree_sitter_powershell
 from tree_sitter import Language, Node, Parser
 
-from ai_engine.job_request import JobRequest
+from ai_engine.api.request_schema import JobRequest
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / "examples" / "generate.ps1").read_text()

@@ -14,15 +14,17 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine import __version__, file_routes, job_routes, state_routes, studio_routes
-from ai_engine.door import Door
+from ai_engine import __version__
+from ai_engine.api import file_routes, job_routes, studio_routes
+from ai_engine.api import service_routes as state_routes
+from ai_engine.api.admission import Door
+from ai_engine.api.dependencies import Service
+from ai_engine.api.openapi import install_document
 from ai_engine.errors import StartupError
 from ai_engine.job_queue.dbos_setup import check_database
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.logs import event
-from ai_engine.openapi import install_document
 from ai_engine.outbound.policies import download_policy, webhook_policy
-from ai_engine.service import Service
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import open_store
 from ai_engine.web.api_keys import check_access

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from ai_engine.door import Door
+from ai_engine.api.admission import Door
 from ai_engine.errors import (
     BodyTooLarge,
     BodyTooSlow,

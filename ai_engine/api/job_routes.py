@@ -14,7 +14,21 @@ from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine.door import Admission, Sender
+from ai_engine.api.admission import Admission, Sender
+from ai_engine.api.dependencies import (
+    OF_FILE,
+    OF_JOB,
+    OF_KEY,
+    OF_ROOM,
+    OF_SUBMISSION,
+    Connected,
+    OwnJob,
+    Service,
+    keyed_router,
+)
+from ai_engine.api.openapi import event_stream, submission_body
+from ai_engine.api.request_body import Submission, read_submission
+from ai_engine.api.response_schemas import Accepted, JobList, JobView, accepted, list_of, view_of
 from ai_engine.errors import (
     DeliveryUnderWay,
     DiskFull,
@@ -28,21 +42,7 @@ from ai_engine.errors import (
 from ai_engine.job import CallerId, JobStatus
 from ai_engine.job_queue.job_index import JobFilter
 from ai_engine.job_queue.queue import Submitted
-from ai_engine.job_view import Accepted, JobList, JobView, accepted, list_of, view_of
 from ai_engine.logs import event
-from ai_engine.openapi import event_stream, submission_body
-from ai_engine.service import (
-    OF_FILE,
-    OF_JOB,
-    OF_KEY,
-    OF_ROOM,
-    OF_SUBMISSION,
-    Connected,
-    OwnJob,
-    Service,
-    keyed_router,
-)
-from ai_engine.submission import Submission, read_submission
 from ai_engine.web.auth import KnownCaller
 from ai_engine.web.limits import OpenStreams
 from ai_engine.web.problems import problems

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from ai_engine.api.request_body import Submission
+from ai_engine.api.request_schema import JobRequest, JobWishes
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, JobError, UnreadableImage
 from ai_engine.job import Job
-from ai_engine.job_request import JobRequest, JobWishes
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES, ArtifactStore
-from ai_engine.submission import Submission
 
 MAX_KEY_CHARS = 255
 _TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")

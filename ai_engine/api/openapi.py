@@ -9,9 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from ai_engine.api.request_body import PICTURE_PART
+from ai_engine.api.request_schema import JobRequest, JobWishes
 from ai_engine.job import MEDIA_TYPES
-from ai_engine.job_request import JobRequest, JobWishes
-from ai_engine.submission import PICTURE_PART
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
 from ai_engine.web.problems import Problem
 from ai_engine.webhooks.event_schema import WebhookEvent

@@ -17,8 +17,8 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from ai_engine.api.request_schema import MAX_REQUEST_BYTES, JobRequest, JobWishes
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, CrossOrigin, InvalidField
-from ai_engine.job_request import MAX_REQUEST_BYTES, JobRequest, JobWishes
 from ai_engine.settings import Settings
 
 PICTURE_PART = "image"

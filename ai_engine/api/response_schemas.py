@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -189,3 +189,40 @@ def _delivery(attempt: DeliveryAttempt) -> DeliveryView:
         at=rfc3339(attempt.at_s) if attempt.at_s else None,
         form=attempt.form,
     )
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Health(BaseModel):
+    """As callers poll it."""
+
+    status: Literal["ok"] = "ok"
+    gpu: bool
+    model: str | None = Field(description="None while no worker has said.")
+
+
+class Readiness(BaseModel):
+    """Whether jobs are taken and worked on."""
+
+    status: str = Field(description="ready; or starting, loading 43 %, warming up, busy, draining, failed.")
+
+
+class LicenceFacts(BaseModel):
+    """What one may do with a thing."""
+
+    name: str
+    licence: str
+    url: str
+    conditions: list[str]
+
+
+class Licences(BaseModel):
+    """Of what is in use; those of the models hold for the meshes too."""
+
+    code: LicenceFacts
+    shape_model: LicenceFacts | None = Field(description="None while no worker has said which one it has.")
+    matting_model: LicenceFacts | None = Field(description="None where backgrounds are not removed.")

@@ -8,9 +8,12 @@ from starlette.concurrency import run_in_threadpool
 
 from ai_engine.errors import NotReady
 from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
-from ai_engine.licences import licences_in_use
-from ai_engine.service import OF_KEY, AnyService, Connected, Service, open_router
-from ai_engine.service_view import Alive, Health, Licences, Readiness
+
+pass
+from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, open_router
+from ai_engine.api.response_schemas import Alive, Health, LicenceFacts, Licences, Readiness
+from ai_engine.published_weights import APACHE, HUNYUAN_LICENCE, MATTING_MODELS, Licence
+from ai_engine.settings import MattingModel
 from ai_engine.web.auth import bearer, known_caller
 from ai_engine.web.problems import problems
 
@@ -91,3 +94,31 @@ def _live_worker(service: Service) -> WorkerLease | None:
     ]
     alive.sort(key=lambda worker: worker.state != WorkerState.READY)
     return alive[0] if alive else None
+
+
+PROJECT = Licence("Apache License 2.0", APACHE.url, (), must_accept=False)
+"""Of the code, and of the models that were trained with it and come with it."""
+
+
+def licences_in_use(worker: WorkerLease | None, matting_model: MattingModel) -> Licences:
+    """What may be done with the code, and with the meshes that the models in use make.
+
+    `shape_model` is None while no worker has said which one it has, `matting_model` where there is none.
+    """
+    is_known = worker is not None and worker.model_id is not None
+    matting = None if matting_model == "none" else _told(matting_model, _of_matting(matting_model))
+    shape = _shape_model(worker) if worker and is_known else None
+    return Licences(code=_told("AI Engine", PROJECT), shape_model=shape, matting_model=matting)
+
+
+def _shape_model(worker: WorkerLease) -> LicenceFacts:
+    is_published = (worker.model_id or "").startswith("hunyuan3d")
+    return _told(worker.model_id or "", HUNYUAN_LICENCE if is_published else PROJECT)
+
+
+def _of_matting(name: MattingModel) -> Licence:
+    return MATTING_MODELS[name].licence if name in MATTING_MODELS else PROJECT
+
+
+def _told(name: str, licence: Licence) -> LicenceFacts:
+    return LicenceFacts(name=name, licence=licence.name, url=licence.url, conditions=list(licence.conditions))

@@ -1,0 +1,1 @@
+"""The HTTP contract: routes, schemas, admission. Loads no model."""

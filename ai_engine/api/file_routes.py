@@ -1,0 +1,182 @@
+"""The routes of jobs' files: the mesh, by its job or by a link; what the model saw; a picture of the mesh."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
+
+pass
+import re
+
+from ai_engine.api.dependencies import OF_FILE, OF_JOB, Connected, OwnJob, Service, keyed_router, open_router
+from ai_engine.api.openapi import file_answers
+from ai_engine.job import MEDIA_TYPES, Artifact
+from ai_engine.job_queue.records import JobRecord
+from ai_engine.stage import Stage
+from ai_engine.storage.store import ArtifactStore
+from ai_engine.web.problems import problem, problems
+
+router = keyed_router()
+link_router = open_router()
+_MESH = file_answers(*sorted(set(MEDIA_TYPES.values())))
+_PNG = file_answers("image/png")
+
+
+@router.head("/jobs/{job_id}/mesh", include_in_schema=False)
+@router.get(
+    "/jobs/{job_id}/mesh", response_class=StreamingResponse, responses=_MESH | problems(*OF_JOB, *OF_FILE)
+)
+def get_mesh(record: OwnJob, request: Request, service: Connected) -> Response:
+    """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
+    return _mesh_answer(request, service, record)
+
+
+@link_router.head("/files/{job_id}/{file_name}", include_in_schema=False)
+@link_router.get(
+    "/files/{job_id}/{file_name}",
+    response_class=StreamingResponse,
+    responses=_MESH | problems(NotReady, LinkInvalid, LinkExpired, *OF_FILE),
+)
+def get_linked_file(
+    job_id: str,
+    file_name: str,
+    request: Request,
+    service: Connected,
+    expires: Annotated[str, Query(description="Seconds since 1970 until which the link holds.")] = "",
+    signature: Annotated[str, Query(description="What makes it one of ours.")] = "",
+) -> Response:
+    """The mesh file by a link that a webhook was sent: no key is needed, the signature is the permission."""
+    assert service.links is not None
+    service.links.check(job_id, file_name, expires, signature, time.time())
+    try:
+        record = service.engine.get(job_id)
+    except JobNotFound as error:
+        raise FileExpired("The file is no longer kept.") from error
+    return _mesh_answer(request, service, record)
+
+
+def _mesh_answer(request: Request, service: Service, record: JobRecord) -> Response:
+    if record.result is None or record.result.artifact is None:
+        raise FileNotReady(f"The job is {record.status.value}.")
+    return file_answer(
+        request,
+        service.store,
+        record.result.artifact,
+        media_type=MEDIA_TYPES[record.job.format],
+        filename=record.job.file_name,
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/cutout.png",
+    response_class=StreamingResponse,
+    responses=_PNG | problems(*OF_JOB, *OF_FILE),
+)
+def get_cutout(record: OwnJob, request: Request, service: Connected) -> Response:
+    """The object on transparent ground: what the model saw. There as soon as it is made, while the job runs."""
+    cutout = service.engine.stage_file(record.job.job_id, Stage.CUTOUT)
+    if cutout is None:
+        raise FileNotReady(f"The job is {record.status.value}, and has no cut-out.")
+    return file_answer(request, service.store, cutout, media_type="image/png")
+
+
+@router.get(
+    "/jobs/{job_id}/preview.png",
+    response_class=StreamingResponse,
+    responses=_PNG | problems(*OF_JOB, *OF_FILE),
+)
+def get_preview(record: OwnJob, request: Request, service: Connected) -> Response:
+    """A shaded picture of the mesh, from the front and from behind."""
+    if record.result is None or record.result.preview is None:
+        raise FileNotReady(f"The job is {record.status.value}.")
+    return file_answer(request, service.store, record.result.preview, media_type="image/png")
+
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+"""No file is longer, and Python refuses to read numbers of thousands of digits."""
+
+
+def file_answer(
+    request: Request,
+    store: ArtifactStore,
+    artifact: Artifact,
+    *,
+    media_type: str,
+    filename: str | None = None,
+) -> Response:
+    """The file, the part of it that `Range` names, or only its headers. The ETag is its sha256.
+
+    Raises:
+        FileExpired: it is not kept any more.
+        StoreUnavailable: it can't be had now.
+    """
+    headers = {
+        "ETag": f'"{artifact.sha256}"',
+        "Cache-Control": "private, max-age=3600, immutable",
+        "Accept-Ranges": "bytes",
+    }
+    if filename is not None:
+        headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+    if _names(request.headers.get("if-none-match"), headers["ETag"]):
+        _must_exist(store, artifact)
+        return Response(status_code=304, headers=headers)
+    part = _part(request, headers["ETag"], artifact.size)
+    if part is not None and not part:
+        about = {"Content-Range": f"bytes */{artifact.size}"}
+        detail = f"The file has {artifact.size} bytes."
+        return problem(
+            request, 416, code="range_not_satisfiable", title="No such part", detail=detail, headers=about
+        )
+    return _part_answer(request, store, artifact, part, headers | {"Content-Type": media_type})
+
+
+def _part_answer(
+    request: Request, store: ArtifactStore, artifact: Artifact, part: range | None, headers: dict[str, str]
+) -> Response:
+    sent = range(artifact.size) if part is None else part
+    headers |= {"Content-Length": str(len(sent))}
+    if part is not None:
+        headers |= {"Content-Range": f"bytes {part.start}-{part.stop - 1}/{artifact.size}"}
+    status = 200 if part is None else 206
+    if request.method == "HEAD":
+        _must_exist(store, artifact)
+        return Response(status_code=status, headers=headers)
+    try:
+        pieces = store.read(artifact, sent.start, sent.stop)
+    except FileNotFoundError as error:
+        raise FileExpired("The file is no longer kept.") from error
+    return StreamingResponse(pieces, status, headers)
+
+
+def _must_exist(store: ArtifactStore, artifact: Artifact) -> None:
+    if not store.has(artifact):
+        raise FileExpired("The file is no longer kept.")
+
+
+def _part(request: Request, etag: str, size: int) -> range | None:
+    """The bytes asked for; empty when the file has none of them, None when it is to be sent whole.
+
+    Several parts at once, and units other than bytes, are answered by the whole file, as RFC 9110 allows.
+    """
+    if "if-range" in request.headers and request.headers["if-range"] != etag:
+        return None
+    found = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
+    if found is None or found[0] == "bytes=-":
+        return None
+    first, last = found[1], found[2]
+    if not first:
+        return range(max(0, size - int(last)), size)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(int(last) + 1, size) if last else size)
+
+
+def _names(header: str | None, etag: str) -> bool:
+    """True when an If-None-Match header names this file."""
+    listed = {tag.strip().removeprefix("W/") for tag in (header or "").split(",")}
+    return etag in listed or "*" in listed
