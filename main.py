@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ai_engine.cli.supervisor import Child, stop_on_signal, supervise, terminate_self, when_orphaned
 from ai_engine.errors import StartupError
 from ai_engine.published_weights import add_choices
 from ai_engine.settings import Settings
-from ai_engine.supervisor import Child, stop_on_signal, supervise, terminate_self, when_orphaned
 
 logger = logging.getLogger("main")
 
@@ -152,21 +152,21 @@ def worker(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """One picture to a mesh at a webhook, everything on this machine."""
-    from ai_engine.demo import run_demo
+    from ai_engine.cli.demo import run_demo
 
     return run_demo(options.image, options.out)
 
 
 def doctor(options: argparse.Namespace) -> int:
     """What is installed, reachable and usable here."""
-    from ai_engine.doctor import run_doctor
+    from ai_engine.cli.doctor import run_doctor
 
     return run_doctor(_settings(options))
 
 
 def fetch_weights(options: argparse.Namespace) -> int:
     """The published weights, licence first."""
-    from ai_engine.fetch_weights import run
+    from ai_engine.cli.fetch_weights import run
 
     return run(options)
 
@@ -189,7 +189,7 @@ def new_key(options: argparse.Namespace) -> int:
 
 def webhook_test(options: argparse.Namespace) -> int:
     """One test delivery to a URL, and what came back."""
-    from ai_engine.webhook_trial import run_webhook_test
+    from ai_engine.cli.webhook_test import run_webhook_test
 
     settings = _settings(options)
     return run_webhook_test(settings, options.url, options.format or settings.webhook_format)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ai_engine.demo import SAMPLE_PICTURE, DemoFailed, _asset_id, _printable, _server_sent, run_demo
-from ai_engine.demo_peer import demo_peer, read_multipart
+from ai_engine.cli.demo import SAMPLE_PICTURE, DemoFailed, _asset_id, _printable, _server_sent, run_demo
+from ai_engine.cli.demo_server import demo_peer, read_multipart
+from ai_engine.cli.progress_bars import StageBars
 from ai_engine.pipeline.fake_model import sphere
 from ai_engine.printing.stl import read_stl, write_stl
-from ai_engine.stage_bars import StageBars
 
 
 @pytest.fixture

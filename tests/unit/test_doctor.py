@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine import doctor
-from ai_engine.doctor import Finding, run_doctor
+from ai_engine.cli import doctor
+from ai_engine.cli.doctor import Finding, run_doctor
 from ai_engine.pipeline.shape_model import Room
 from ai_engine.settings import Settings
 from hy3dgen.residence import Weights

@@ -17,8 +17,8 @@ import pytest
 from hub_server import Hub, hub_server
 from huggingface_hub import constants
 
-from ai_engine import fetch_weights
-from ai_engine.fetch_weights import FetchFailed, fetch
+from ai_engine.cli import fetch_weights
+from ai_engine.cli.fetch_weights import FetchFailed, fetch
 from ai_engine.images import background
 from ai_engine.published_weights import APACHE, MATTING_MODELS, SHAPE_MODELS, HubOrigin, Weights, add_choices
 from hy3dgen.config import VARIANTS

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 from solid_shapes import cube, joined, sphere
 
+from ai_engine.cli.picture_strip import picture_strip
 from ai_engine.images.cutout import Cutout
 from ai_engine.mesh import render as mesh_view
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.render import FRAME_SHARE, View, draw
-from ai_engine.picture_strip import picture_strip
 
 EMPTY = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
 FRONT = View(azimuth_deg=0, elevation_deg=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.main_memory import free_main_memory
+from ai_engine.cli.doctor import free_main_memory
 from ai_engine.storage import free_space as room
 from ai_engine.storage.free_space import has_room
 

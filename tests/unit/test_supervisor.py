@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ai_engine.supervisor import FIRST_PAUSE_S, Child, supervise
+from ai_engine.cli.supervisor import FIRST_PAUSE_S, Child, supervise
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,8 @@ from service.house import Outside, free_port
 from standardwebhooks import Webhook
 
 import main
+from ai_engine.cli.webhook_test import run_webhook_test
 from ai_engine.settings import Settings
-from ai_engine.webhook_trial import run_webhook_test
 
 
 @pytest.fixture

@@ -30,15 +30,15 @@ import httpx2
 from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from ai_engine.demo_peer import DemoPeer, ReceivedWebhook, demo_peer
+from ai_engine.cli.demo_server import DemoPeer, ReceivedWebhook, demo_peer
+from ai_engine.cli.picture_strip import picture_strip
+from ai_engine.cli.progress_bars import StageBars
 from ai_engine.images.cutout import Cutout
 from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.picture_strip import picture_strip
 from ai_engine.printing.prepare import report
 from ai_engine.printing.stl import read_stl
 from ai_engine.settings import Settings
-from ai_engine.stage_bars import StageBars
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_PICTURE = REPOSITORY / "examples" / "pictures" / "vase.png"

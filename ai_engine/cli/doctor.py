@@ -19,7 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ai_engine.errors import StartupError
-from ai_engine.main_memory import free_main_memory
+
+pass
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings
@@ -319,3 +320,34 @@ CHECKS: tuple[Check, ...] = (
     _access,
     _webhook_secret,
 )
+
+SYSTEM_MEMORY = Path("/proc/meminfo")
+GROUP_MEMORY = Path("/sys/fs/cgroup")
+"""Of a container, where it has a limit."""
+
+
+def free_main_memory() -> int | None:
+    """Bytes of main memory that this process may still take; None where the system does not say."""
+    known = [left for left in (_left_to_system(), _left_to_group()) if left is not None]
+    return min(known, default=None)
+
+
+def _left_to_system() -> int | None:
+    available_kb = _number(SYSTEM_MEMORY, r"^MemAvailable:\s*(\d+) kB")
+    return None if available_kb is None else 1024 * available_kb
+
+
+def _left_to_group() -> int | None:
+    """What lies in pages of files does not count: the system drops those."""
+    limit = _number(GROUP_MEMORY / "memory.max", r"^(\d+)$")
+    taken = _number(GROUP_MEMORY / "memory.stat", r"^anon (\d+)$")
+    return None if limit is None or taken is None else max(0, limit - taken)
+
+
+def _number(path: Path, pattern: str) -> int | None:
+    """The first number in a file that `pattern` finds."""
+    try:
+        found = re.search(pattern, path.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) if found else None

@@ -1,0 +1,1 @@
+"""What `python main.py` runs: supervisor, demo, doctor, fetch_weights, webhook_test."""
