@@ -69,7 +69,7 @@ RUN python -m compileall -q main.py ai_engine hy3dgen && mkdir models
 
 USER 10001:10001
 # Every import that serving needs works for this user, with the libraries of this image alone.
-RUN NUMBA_DISABLE_JIT=1 python -c "import main, rembg, ai_engine.api, ai_engine.worker, ai_engine.shape_model" \
+RUN NUMBA_DISABLE_JIT=1 python -c "import main, rembg, ai_engine.api.app, ai_engine.worker.process, ai_engine.pipeline.shape_model" \
     && if [ -n "${PYMESHLAB_VERSION}" ]; then \
         python -c "import pymeshlab as p; m = p.MeshSet(); m.create_sphere(); m.meshing_decimation_quadric_edge_collapse()"; \
     fi

@@ -34,8 +34,8 @@ from hy3dgen.marching_cubes import extract_surface
 from hy3dgen.octree import DecodeOptions, Mode, decode_field
 from hy3dgen.shape_vae import GeometryDecoder
 from hy3dgen.sparse_field import DecodeReport, SparseField
-from tests.dense_twin import dense_field
-from tests.fields import BODIES, BOX, LEVEL, field_of
+from tests.support.dense_twin import dense_field
+from tests.support.fields import BODIES, BOX, LEVEL, field_of
 
 Ask = Callable[[Tensor, Tensor, Tensor], Tensor]
 SECTIONS = ("queries", "extraction", "memory", "decode")

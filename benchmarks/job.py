@@ -28,7 +28,7 @@ from benchmarks.published import EMBEDDED, random_pipeline
 from hy3dgen.config import HALF_EXTENT
 from hy3dgen.readiness import choose_attention, compile_networks, warm_up
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
-from tests.fields import field_of
+from tests.support.fields import field_of
 
 POINTS_PER_CALL = 8000
 EMBEDDED_STEPS = 50

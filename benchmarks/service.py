@@ -28,8 +28,8 @@ from typing import Any
 import torch
 
 from benchmarks.measuring import Row, Table, machine
-from tests.postgres_server import PostgresServer, running_postgres
 from tests.service.house import House, Outside, wait_for
+from tests.support.postgres_server import PostgresServer, running_postgres
 
 STORES = ("SQLite", "Postgres")
 PLENTY = {"MAX_QUEUED_JOBS": "100000", "REQUESTS_PER_MINUTE": "0", "MIN_FREE_DISK_BYTES": "0"}

@@ -1,4 +1,4 @@
-// Builds the studio into one folder: `node build.mjs [folder]`, ../ai_engine/studio unless given.
+// Builds the studio into one folder: `node build.mjs [folder]`, ../ai_engine/web_ui unless given.
 // The same source and the same locked packages give the same bytes: a test holds the committed build to it.
 import { build } from "esbuild";
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
@@ -6,7 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = resolve(process.argv[2] ?? join(here, "..", "ai_engine", "studio"));
+const out = resolve(process.argv[2] ?? join(here, "..", "ai_engine", "web_ui"));
 
 await mkdir(out, { recursive: true });
 await build({

@@ -12,7 +12,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import pytest
 from jaxtyping import install_import_hook
-from postgres_server import PostgresServer, running_postgres
+from support.postgres_server import PostgresServer, running_postgres
 
 install_import_hook(
     [

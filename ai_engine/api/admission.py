@@ -159,7 +159,8 @@ class Door:
 
     def _embedded_picture(self, url: str) -> BinaryIO:
         # Only here: picture code takes a while to import, and most requests bring a URL.
-        from ai_engine.images.download import DownloadLimits, fetch_image
+        from ai_engine.images.download import fetch_image
+        from ai_engine.images.formats import DownloadLimits
         from ai_engine.outbound.client import GuardedClient
 
         try:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated
 
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
-
-pass
-import re
-
 from ai_engine.api.dependencies import OF_FILE, OF_JOB, Connected, OwnJob, Service, keyed_router, open_router
 from ai_engine.api.openapi import file_answers
+from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
 from ai_engine.job import MEDIA_TYPES, Artifact
 from ai_engine.job_queue.records import JobRecord
 from ai_engine.stage import Stage

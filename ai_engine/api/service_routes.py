@@ -6,12 +6,10 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine.errors import NotReady
-from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
-
-pass
 from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, open_router
 from ai_engine.api.response_schemas import Alive, Health, LicenceFacts, Licences, Readiness
+from ai_engine.errors import NotReady
+from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.published_weights import APACHE, HUNYUAN_LICENCE, MATTING_MODELS, Licence
 from ai_engine.settings import MattingModel
 from ai_engine.web.auth import bearer, known_caller

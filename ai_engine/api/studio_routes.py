@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from ai_engine.web.middleware import PAGE_ALLOWED
 
-FOLDER = Path(__file__).with_name("studio")
+FOLDER = Path(__file__).resolve().parents[1] / "web_ui"
 PAGE = "index.html"
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",

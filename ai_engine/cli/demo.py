@@ -40,7 +40,7 @@ from ai_engine.printing.prepare import report
 from ai_engine.printing.stl import read_stl
 from ai_engine.settings import Settings
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE_PICTURE = REPOSITORY / "examples" / "pictures" / "vase.png"
 SEED = 1
 READY_WITHIN_S = 600.0

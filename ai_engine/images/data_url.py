@@ -7,20 +7,26 @@ import binascii
 from urllib.parse import unquote_to_bytes
 
 from ai_engine.errors import ImageTooLarge, UnreadableImage
-from ai_engine.images.download import DownloadLimits, _over_limit
+from ai_engine.images.formats import DownloadLimits, over_limit
 
 
-def _embedded(url: str, limits: DownloadLimits) -> bytes:
+def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
+    """The bytes of the picture in a `data:image/...;base64,` URL.
+
+    Raises:
+        UnreadableImage: the URL is not of that form, or its text is not base64.
+        ImageTooLarge: more than `limits.max_bytes`.
+    """
     head, separator, text = url.partition(",")
     media_type, *parameters = head[5:].lower().split(";")
     if not separator or not media_type.startswith("image/") or parameters[-1:] != ["base64"]:
         raise UnreadableImage("A data URL must begin with data:image/...;base64,", stage="download")
     if len(text) * 3 // 4 > 3 * limits.max_bytes:  # percent signs may triple it
-        raise ImageTooLarge(_over_limit(limits))
+        raise ImageTooLarge(over_limit(limits))
     try:
         data = base64.b64decode(unquote_to_bytes(text), validate=True)
     except (binascii.Error, ValueError) as error:
         raise UnreadableImage("The data URL is not valid base64.", stage="download") from error
     if len(data) > limits.max_bytes:
-        raise ImageTooLarge(_over_limit(limits))
+        raise ImageTooLarge(over_limit(limits))
     return data

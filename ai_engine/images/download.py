@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
-from ai_engine.images.data_url import _embedded
-from ai_engine.images.formats import NO_PICTURE, picture_format
+from ai_engine.images.data_url import decode_data_url
+from ai_engine.images.formats import NO_PICTURE, DownloadLimits, over_limit, picture_format
 from ai_engine.outbound.client import AddressForbidden, GuardedClient, TransferFailed, TransferTooLarge
-
-
-@dataclass(frozen=True)
-class DownloadLimits:
-    """How much of a picture is taken, and for how long it is waited for."""
-
-    max_bytes: int = 20_000_000
-    timeout_s: float = 30.0
 
 
 def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> bytes:
@@ -27,7 +17,7 @@ def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> byt
         ImageTooLarge: more than `limits.max_bytes`.
         UnreadableImage: what came is no picture of these formats.
     """
-    data = _embedded(url, limits) if url[:5].lower() == "data:" else _downloaded(url, http, limits)
+    data = decode_data_url(url, limits) if url[:5].lower() == "data:" else _downloaded(url, http, limits)
     if picture_format(data) is None:
         raise UnreadableImage(NO_PICTURE, stage="download")
     return data
@@ -39,12 +29,8 @@ def _downloaded(url: str, http: GuardedClient, limits: DownloadLimits) -> bytes:
     except AddressForbidden as error:
         raise ImageUrlForbidden(f"The picture's URL is not allowed: {error}.") from error
     except TransferTooLarge as error:
-        raise ImageTooLarge(_over_limit(limits)) from error
+        raise ImageTooLarge(over_limit(limits)) from error
     except TransferFailed as error:
         raise DownloadError(
             f"The picture could not be downloaded: {error}.", retryable=error.is_retryable
         ) from error
-
-
-def _over_limit(limits: DownloadLimits) -> str:
-    return f"The picture has more than {limits.max_bytes / 1e6:g} MB."

@@ -119,7 +119,8 @@ def delivery_options(job_id: str, attempt: int, delay_s: float) -> EnqueueOption
     return options
 
 
-def _generate_options(job: Job) -> EnqueueOptions:
+def generate_options(job: Job) -> EnqueueOptions:
+    """How a job is queued. A second job of the same id is refused."""
     options = EnqueueOptions(
         workflow_name=GENERATE,
         queue_name=PIPELINE_QUEUE,

@@ -30,9 +30,9 @@ from ai_engine.job_queue.dbos_setup import (
     GENERATE,
     PIPELINE_QUEUE,
     PROGRESS,
-    _generate_options,
     delivery_id,
     delivery_options,
+    generate_options,
     prepare_database,
     register_queues,
 )
@@ -127,7 +127,7 @@ class JobEngine:
             position = self._queued = self._num_queued() + 1
         try:
             with self._index.entering(job) as connection:
-                self._client.enqueue_in_transaction(connection, _generate_options(job), job.to_dict())
+                self._client.enqueue_in_transaction(connection, generate_options(job), job.to_dict())
         except error.DBOSWorkflowIDInUseError:
             return self.known(job)
         return Submitted(is_new=True, queue_position=position, eta_s=self._eta_s(position))

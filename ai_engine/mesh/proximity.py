@@ -10,10 +10,16 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.surface import Doubles, Floats, Numbers, row_lengths
-
-pass
-from ai_engine.mesh.surface import area_vectors, corners_of, cross, spread
+from ai_engine.mesh.surface import (
+    Doubles,
+    Floats,
+    Numbers,
+    area_vectors,
+    corners_of,
+    cross,
+    row_lengths,
+    spread,
+)
 
 POINTS_AT_ONCE = 10_000
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ai_engine.images.background import Remover
-from ai_engine.images.download import DownloadLimits
+from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import (
     DecodeFacts,
     JobOptions,

@@ -5,7 +5,6 @@ STL, PLY and OBJ hold the numbers as they are; so do 3MF and GLB, which besides 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,10 @@ from numpy.typing import NDArray
 from ai_engine.job import MeshFormat
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.glb import write_glb
-from ai_engine.printing.stl import _refuse_what_is_no_number, read_stl, write_stl
+from ai_engine.printing.stl import FilePath, read_stl, refuse_non_finite, write_stl
 from ai_engine.printing.text_rows import CHUNK_ROWS, rows_as_text
 from ai_engine.printing.threemf import write_3mf
 
-FilePath = str | os.PathLike[str]
 MAX_BYTES_PER_FACE: dict[MeshFormat, int] = {"stl": 50, "3mf": 18, "glb": 19, "obj": 52, "ply": 20}
 """With half a vertex to each face, as closed surfaces have. 3MF is packed: a third more than was seen."""
 MAX_BYTES_AROUND = 1500
@@ -63,7 +61,7 @@ def write_mesh(
         ValueError: a coordinate is not a finite number.
     """
     notes = notes or FileNotes()
-    _refuse_what_is_no_number(mesh)
+    refuse_non_finite(mesh)
     match file_format:
         case "stl":
             write_stl(mesh, path, title=notes.line)

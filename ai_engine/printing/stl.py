@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import area_vectors, row_lengths
 from ai_engine.mesh.topology import welded
-from ai_engine.printing.mesh_file import FilePath
 from ai_engine.printing.text_rows import CHUNK_ROWS
+
+FilePath = str | os.PathLike[str]
 
 STL_HEADER_BYTES = 80
 STL_BYTES_PER_FACE = 50
@@ -25,7 +27,7 @@ def write_stl(mesh: Mesh, path: FilePath, *, title: str = "AI Engine; model unit
     Raises:
         ValueError: a coordinate is not a finite number, or the title would make readers take it for text.
     """
-    _refuse_what_is_no_number(mesh)
+    refuse_non_finite(mesh)
     header = _stl_header(title)
     with Path(path).open("wb") as file:
         file.write(header)
@@ -48,7 +50,8 @@ def read_stl(data: bytes) -> Mesh:
     return welded(np.ascontiguousarray(records["corners"]))
 
 
-def _refuse_what_is_no_number(mesh: Mesh) -> None:
+def refuse_non_finite(mesh: Mesh) -> None:
+    """Raises ValueError if a vertex has a coordinate that is NaN or infinite."""
     if not np.isfinite(mesh.vertices).all():
         raise ValueError("a vertex has a coordinate that is not a finite number")
 

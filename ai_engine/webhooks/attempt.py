@@ -7,6 +7,7 @@ import random
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from standardwebhooks import Webhook
 
@@ -17,7 +18,6 @@ from ai_engine.job import Artifact, Job
 from ai_engine.logs import event
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import webhook_policy
-from ai_engine.pipeline.resources import Record
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.webhooks.body import Delivery, MeshFile
@@ -27,6 +27,8 @@ from ai_engine.webhooks.signed_links import Links
 
 PAYLOAD_TOO_LARGE = "payload_too_large"
 MAX_INLINE_BYTES = "max_inline_bytes"
+
+Record = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +58,14 @@ def open_sender(settings: Settings) -> Sender:
     )
 
 
-def _result_of(sent: Record) -> str:
+def state_of(sent: Record) -> str:
+    """Which state the attempt leaves the delivery in: accepted, failed (another attempt follows) or dead."""
     if sent["is_accepted"]:
         return "accepted"
     return "failed" if sent["next_delay_s"] is not None else "dead"
 
 
-def _send(mailroom: Mailroom, parcel: Record, attempt: int, traceparent: str) -> Record:
+def attempt_delivery(mailroom: Mailroom, parcel: Record, attempt: int, traceparent: str) -> Record:
     """Makes one attempt, and draws when the next one is due."""
     delivery = replace(_delivery(parcel, mailroom), traceparent=traceparent)
     at_s = time.time()
@@ -90,7 +93,7 @@ def _send(mailroom: Mailroom, parcel: Record, attempt: int, traceparent: str) ->
     }
     event(
         logger,
-        f"delivery {_result_of(sent)}",
+        f"delivery {state_of(sent)}",
         job_id=delivery.job_id,
         attempt=attempt,
         status=outcome.status,

@@ -57,27 +57,30 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class _Body:
+class RequestBody:
+    """The body of one request: its headers, its exact length in bytes and its pieces."""
+
     headers: dict[str, str]
     length: int
     chunks: Iterator[bytes]
 
 
-def _body(delivery: Delivery) -> _Body:
+def request_body(delivery: Delivery) -> RequestBody:
+    """The body in the form that the delivery asks for."""
     if delivery.form == "multipart" and delivery.upload_url is None:
         return _multipart(delivery)
-    if delivery.mesh is not None and _carries_file(delivery):
+    if delivery.mesh is not None and carries_file(delivery):
         return _binary(delivery, delivery.mesh)
     data = delivery.event.encode("ascii")
-    return _Body({"Content-Type": "application/json"}, len(data), iter([data]))
+    return RequestBody({"Content-Type": "application/json"}, len(data), iter([data]))
 
 
-def _carries_file(delivery: Delivery) -> bool:
+def carries_file(delivery: Delivery) -> bool:
     """True when a success is told with the file itself."""
     return delivery.form != "link" and delivery.upload_url is None
 
 
-def _binary(delivery: Delivery, mesh: MeshFile) -> _Body:
+def _binary(delivery: Delivery, mesh: MeshFile) -> RequestBody:
     headers = {
         "Content-Type": MEDIA_TYPES[mesh.format],
         "Content-Digest": f"sha-256=:{b64encode(bytes.fromhex(mesh.sha256)).decode()}:",
@@ -86,10 +89,10 @@ def _binary(delivery: Delivery, mesh: MeshFile) -> _Body:
         "X-Asset-Id": delivery.asset_id,
         "X-Job-Id": delivery.job_id,
     }
-    return _Body(headers, mesh.size, mesh.read())
+    return RequestBody(headers, mesh.size, mesh.read())
 
 
-def _multipart(delivery: Delivery) -> _Body:
+def _multipart(delivery: Delivery) -> RequestBody:
     boundary = f"mesh-{hashlib.sha256(delivery.event_id.encode()).hexdigest()[:24]}"
     head = "".join(_text_part(boundary, name, value) for name, value in _text_values(delivery).items())
     if delivery.mesh is not None:
@@ -97,7 +100,7 @@ def _multipart(delivery: Delivery) -> _Body:
     tail = f"--{boundary}--\r\n" if delivery.mesh is None else f"\r\n--{boundary}--\r\n"
     size = 0 if delivery.mesh is None else delivery.mesh.size
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    return _Body(headers, len(head) + size + len(tail), _framed(head, delivery.mesh, tail))
+    return RequestBody(headers, len(head) + size + len(tail), _framed(head, delivery.mesh, tail))
 
 
 def _text_values(delivery: Delivery) -> dict[str, str]:

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from ai_engine.job import MEDIA_TYPES
 from ai_engine.outbound.client import AddressForbidden, Answer, GuardedClient, TransferFailed
-from ai_engine.webhooks.body import Delivery, MeshFile, _Body, _body, _carries_file
+from ai_engine.webhooks.body import Delivery, MeshFile, RequestBody, carries_file, request_body
 
 BYTES_PER_MB = 1_000_000
 GONE = 410
@@ -71,10 +71,10 @@ class Sender:
                 return uploaded
             is_uploaded = True
         assert delivery.url is not None
-        body = _body(delivery)
+        body = request_body(delivery)
         headers = body.headers | self.headers(delivery, attempt)
         told = self._sent("POST", delivery.url, body, headers, "webhook", "the receiver")
-        is_too_large = told.status == TOO_LARGE and _carries_file(delivery)
+        is_too_large = told.status == TOO_LARGE and carries_file(delivery)
         more = _AFTER_TOO_LARGE[delivery.has_link] if is_too_large else ""
         return replace(
             told,
@@ -85,13 +85,13 @@ class Sender:
 
     def _upload(self, url: str, mesh: MeshFile) -> Outcome:
         headers = {"Content-Type": MEDIA_TYPES[mesh.format]}
-        body = _Body(headers, mesh.size, mesh.read())
+        body = RequestBody(headers, mesh.size, mesh.read())
         put = self._sent("PUT", url, body, headers, "upload", "the upload's server")
         detail = "uploaded" if put.is_accepted else f"the file could not be uploaded: {put.detail}"
         return replace(put, detail=detail, is_uploaded=put.is_accepted)
 
     def _sent(
-        self, method: str, url: str, body: _Body, headers: dict[str, str], what: str, who: str
+        self, method: str, url: str, body: RequestBody, headers: dict[str, str], what: str, who: str
     ) -> Outcome:
         try:
             answer = self.http.send(

@@ -30,7 +30,7 @@ PROGRESS_EVERY_S = 0.25
 logger = logging.getLogger(__name__)
 
 
-class _DurableRun:
+class DurableRun:
     """One execution of a job: finished steps are remembered, progress goes to the job's stream."""
 
     def __init__(
@@ -62,7 +62,7 @@ class _DurableRun:
         now = time.monotonic()
         if is_new_stage or now - self._told_at >= PROGRESS_EVERY_S:
             self._told_at = now
-            _tell(stage, done, total)
+            report_progress(stage, done, total)
 
     def waits(self) -> None:
         """Tells that the stage waits for its turn.
@@ -117,6 +117,7 @@ def _row(job_id: str) -> WorkflowStatus:
     return row
 
 
-def _tell(stage: Stage, done: int, total: int) -> None:
+def report_progress(stage: Stage, done: int, total: int) -> None:
+    """Appends to the job's progress stream; DBOS stops a cancelled job here."""
     told = {"stage": str(stage), "done": done, "total": total}
     DBOS.write_stream(PROGRESS, told, serialization_type=WorkflowSerializationFormat.PORTABLE)

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from ai_engine.errors import StartupError
 from ai_engine.images.background import MattingModelUnusable, open_remover
-from ai_engine.images.download import DownloadLimits
+from ai_engine.images.formats import DownloadLimits
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,

@@ -15,10 +15,8 @@ from ai_engine.job_queue.job_index import JobIndex
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.job_queue.workflow_table import EndedRow, JobRows
 from ai_engine.logs import event
-from ai_engine.storage.store import ArtifactStore
-
-pass
 from ai_engine.settings import Settings
+from ai_engine.storage.store import ArtifactStore
 
 ROW_OUTLIVES_FILES_S = 24 * 3600.0
 """Also longer than a cancelled job's row is looked at to tell its caller."""

@@ -25,10 +25,10 @@ from ai_engine.pipeline.resources import Record, Workshop
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.storage.free_space import has_room
-from ai_engine.webhooks.attempt import Mailroom, _result_of, _send, open_sender
+from ai_engine.webhooks.attempt import Mailroom, attempt_delivery, open_sender, state_of
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.signed_links import open_links
-from ai_engine.worker.durable_run import _DurableRun, _tell
+from ai_engine.worker.durable_run import DurableRun, report_progress
 from ai_engine.worker.running_jobs import AtWork
 from ai_engine.worker.watchdog import Watchdog
 
@@ -58,8 +58,8 @@ def register_workflows(
     def sending(parcel: Record, attempt: int) -> Record:
         job = Job.from_dict(parcel["job"])
         with _attempt_span(books.tracer, job, attempt) as traceparent:
-            sent = _send(mailroom, parcel, attempt, traceparent)
-        books.tally.delivery_attempted(_result_of(sent))
+            sent = attempt_delivery(mailroom, parcel, attempt, traceparent)
+        books.tally.delivery_attempted(state_of(sent))
         return sent
 
     @DBOS.workflow(name=GENERATE, max_recovery_attempts=NUM_STEPS * settings.job_max_attempts - 1)
@@ -67,7 +67,7 @@ def register_workflows(
         job = Job.from_dict(fields)
         with about(job_id=job.job_id), at_work.running(job.job_id):
             began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, settings)
-            result = run_job(job, workshop, _DurableRun(job, began_at_s, max_tries, watchdog, books.tracer))
+            result = run_job(job, workshop, DurableRun(job, began_at_s, max_tries, watchdog, books.tracer))
             queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
             result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
             enqueue_result(job, result, DBOS.run_step({"name": "end"}, ended, job, result))
@@ -88,7 +88,7 @@ def _begin(job_id: str, settings: Settings) -> float:
     """When the work on the job begins: at once, or as soon as there is room for it on the disk."""
     while not has_room(settings.data_dir, settings.min_free_disk_bytes):
         event(logger, "disk full, the job waits", level=logging.WARNING, job_id=job_id)
-        _tell(Stage.QUEUE, 0, 1)  # The engine answers a cancelled job by stopping it here.
+        report_progress(Stage.QUEUE, 0, 1)  # The engine answers a cancelled job by stopping it here.
         time.sleep(ROOM_PAUSE_S)
     return time.time()
 

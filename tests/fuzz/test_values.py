@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sample_job import job as sample_job
+from support.sample_job import job as sample_job
 
 from ai_engine.api.admission import sane_traceparent
 from ai_engine.job import Artifact, Job, JobFailure, JobResult, MeshFacts

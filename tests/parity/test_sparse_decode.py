@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from dense_twin import dense_field
-from fields import BOX, LEVEL
-from mesh_checks import assert_same_cells, assert_same_surface
 from parity_case import DATA, DEVICE, Case
 from PIL import Image
+from support.dense_twin import dense_field
+from support.fields import BOX, LEVEL
+from support.mesh_checks import assert_same_cells, assert_same_surface
 from torch import Tensor
 
 from hy3dgen.field_query import FieldQuery

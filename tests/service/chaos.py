@@ -26,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from postgres_server import PostgresServer, running_postgres
+from support.postgres_server import PostgresServer, running_postgres
 
 from service.house import House, Outside
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import PostgresServer
+from support.postgres_server import PostgresServer
 
 from service.house import House, Outside, free_port
 

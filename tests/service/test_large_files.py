@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from s3_server import S3Server
+from support.s3_server import S3Server
 
 from service.house import ROOT
 

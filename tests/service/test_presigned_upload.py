@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 import pytest
-from s3_server import S3Server
+from support.s3_server import S3Server
 
 from service.house import House, Outside
 from service.test_deliveries import wait_for_last

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from s3_server import S3Server
+from support.s3_server import S3Server
 
 from service.house import House, Outside, cut_out_png, wait_for
 from service.test_kill import starts

@@ -10,7 +10,7 @@ import pytest
 import torch
 from parity_case import DATA
 from PIL import Image
-from pretended_gpu import OnGpu, pretended_gpu
+from support.pretended_gpu import OnGpu, pretended_gpu
 from torch import Tensor
 
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline

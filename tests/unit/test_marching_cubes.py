@@ -7,9 +7,9 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from dense_twin import dense_field
-from fields import BOX, LEVEL, Field, field_of, sphere
-from mesh_checks import assert_open_only_at, assert_same_cells, on_lattice, open_edges
+from support.dense_twin import dense_field
+from support.fields import BOX, LEVEL, Field, field_of, sphere
+from support.mesh_checks import assert_open_only_at, assert_same_cells, on_lattice, open_edges
 from torch import Tensor
 
 from hy3dgen import marching_cubes_table as table

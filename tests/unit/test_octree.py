@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from dense_twin import axis_points, dense_field
-from fields import BODIES, BOX, LEVEL, Field, field_of, sphere
-from mesh_checks import (
+from support.dense_twin import axis_points, dense_field
+from support.fields import BODIES, BOX, LEVEL, Field, field_of, sphere
+from support.mesh_checks import (
     assert_open_only_at,
     assert_same_cells,
     assert_same_surface,

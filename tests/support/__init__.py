@@ -1,0 +1,1 @@
+"""What several tests share: servers, shapes, meshes that are broken on purpose."""

@@ -1,0 +1,79 @@
+"""The table beside the job engine, on a real database whose jobs come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from support.sample_job import job
+
+from ai_engine.job import JobStatus
+from ai_engine.job_queue.job_index import JobFilter, JobIndex, Place
+from ai_engine.job_queue.queue import JobEngine
+from ai_engine.settings import Settings
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[JobEngine]:
+    engine = JobEngine(Settings(data_dir=tmp_path))
+    engine.connect()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def index(engine: JobEngine, tmp_path: Path) -> Iterator[JobIndex]:
+    index = JobIndex(Settings(data_dir=tmp_path).jobs_database_url)
+    yield index
+    index.close()
+
+
+def ids(index: JobIndex, status: JobStatus | None = None) -> list[str]:
+    return [place.job_id for place in index.page(JobFilter(status=status), 10)]
+
+
+def test_a_cursor_brings_back_the_very_place_it_was_made_of() -> None:
+    place = Place(1790000000.1234567, "ab" * 16)
+
+    assert Place.of_cursor(place.to_cursor()) == place
+
+
+def test_a_job_that_ended_is_listed_by_whether_it_has_a_mesh(
+    engine: JobEngine, index: JobIndex, tmp_path: Path
+) -> None:
+    good, bad = job(), job()
+    for one in (good, bad):
+        engine.submit(one)
+        index.note_end(one.job_id, has_failed=one is bad)
+    database = sa.create_engine(Settings(data_dir=tmp_path).jobs_database_url)
+    with database.begin() as connection:  # as a worker leaves them
+        connection.execute(sa.text("UPDATE workflow_status SET status = 'SUCCESS'"))
+    database.dispose()
+
+    assert ids(index, JobStatus.SUCCEEDED) == [good.job_id]
+    assert ids(index, JobStatus.FAILED) == [bad.job_id]
+    assert ids(index, JobStatus.QUEUED) == []
+
+
+def test_a_row_without_a_job_is_not_listed_and_gives_way_to_a_new_job(
+    engine: JobEngine, index: JobIndex
+) -> None:
+    one = job()
+    engine.submit(one)
+    engine._client.delete_workflows([one.job_id])
+
+    assert ids(index) == []
+    engine.submit(one)
+    assert ids(index) == [one.job_id]
+
+
+def test_what_is_forgotten_is_not_listed(engine: JobEngine, index: JobIndex) -> None:
+    kept, gone = job(), job()
+    engine.submit(kept)
+    engine.submit(gone)
+
+    index.forget([gone.job_id])
+
+    assert ids(index) == [kept.job_id]

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from unit.ai_engine.job_queue.test_queue import job
+
+from ai_engine.job_queue.dbos_setup import PIPELINE_QUEUE, WEBHOOK_QUEUE
+from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.workflow_table import JobRows
+from ai_engine.settings import Settings
+
+
+@pytest.fixture
+def engine(tmp_path: Path, each_database_url: str) -> Iterator[JobEngine]:
+    connected = JobEngine(Settings(data_dir=tmp_path, database_url=each_database_url))
+    connected.connect()
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def rows(engine: JobEngine, each_database_url: str) -> Iterator[JobRows]:
+    table = JobRows(each_database_url)
+    yield table
+    table.close()
+
+
+def test_waiting_jobs_are_counted_and_others_are_not(engine: JobEngine, rows: JobRows) -> None:
+    jobs = [job() for _ in range(3)]
+    for one in jobs:
+        engine.submit(one)
+    engine.cancel(jobs[0].job_id)
+
+    assert rows.num_waiting(PIPELINE_QUEUE) == 2
+    assert rows.num_waiting("another queue") == 0
+
+
+def test_a_job_has_its_place_by_priority_and_then_by_its_time(engine: JobEngine, rows: JobRows) -> None:
+    first, second, urgent, patient = job(), job(), job(priority=-5), job(priority=5)
+    for one in (patient, first, second, urgent):
+        engine.submit(one)
+
+    places = [rows.place(one.job_id, PIPELINE_QUEUE) for one in (urgent, first, second, patient)]
+
+    assert (places[0], {places[1], places[2]}, places[3]) == (1, {2, 3}, 4)
+
+
+def test_with_sqlite_jobs_of_the_same_second_have_their_places_as_they_came(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    engine, jobs = JobEngine(settings), [job() for _ in range(6)]
+    engine.connect()
+    for one in jobs:
+        engine.submit(one)
+
+    assert [engine.place(one.job_id).position for one in jobs] == [1, 2, 3, 4, 5, 6]
+    engine.close()
+
+
+def test_a_job_that_does_not_wait_has_no_place(engine: JobEngine, rows: JobRows) -> None:
+    over = job()
+    engine.submit(over)
+    engine.cancel(over.job_id)
+
+    assert rows.place(over.job_id, PIPELINE_QUEUE) == 0
+    assert rows.place("no such job", PIPELINE_QUEUE) == 0
+
+
+def test_only_who_works_on_something_is_its_owner(engine: JobEngine, rows: JobRows) -> None:
+    waiting, running = job(), job()
+    for one in (waiting, running):
+        engine.submit(one)
+    work = sa.update(rows._table).where(rows._table.c.workflow_uuid == running.job_id)
+    with rows._engine.begin() as connection:
+        connection.execute(work.values(status="PENDING", executor_id="worker one"))
+
+    assert rows.owners((PIPELINE_QUEUE, WEBHOOK_QUEUE)) == ["worker one"]
+    assert rows.owners((WEBHOOK_QUEUE,)) == []
+
+
+def test_a_count_looks_at_the_index_alone(rows: JobRows) -> None:
+    """Else it would grow with all jobs that ever were."""
+    if rows._engine.dialect.name != "sqlite":
+        pytest.skip("an empty Postgres table is scanned whatever its indexes")
+    query = rows._count(PIPELINE_QUEUE).compile(rows._engine, compile_kwargs={"literal_binds": True})
+
+    with rows._engine.connect() as connection:
+        (plan,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all()
+
+    assert "COVERING INDEX idx_workflow_status_in_flight" in plan.detail

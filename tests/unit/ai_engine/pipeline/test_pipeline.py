@@ -1,0 +1,95 @@
+"""The stages of one job, run in order without a job engine; records pass through JSON as they do in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from service.house import cut_out_png
+
+from ai_engine.api.request_schema import JobRequest
+from ai_engine.api.response_schemas import view_of
+from ai_engine.images.formats import DownloadLimits
+from ai_engine.job import DecodeFacts, Job, JobOptions, Progress
+from ai_engine.job_queue.records import JobRecord, JobStatus
+from ai_engine.outbound.addresses import AddressPolicy
+from ai_engine.outbound.client import GuardedClient
+from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.pipeline import run_job
+from ai_engine.pipeline.resources import Record, Shape, Workshop
+from ai_engine.stage import Stage
+from ai_engine.storage.store import LocalStore
+from ai_engine.webhooks.event import JobEvent
+
+FACTS = DecodeFacts("fast", (32, 32, 32), 0.03, is_covered=False, num_queries=259_207)
+
+
+@dataclass(frozen=True)
+class SearchingModel(StandInModel):
+    """The sphere, as if a field had been searched for it."""
+
+    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
+        return Shape(super().generate(picture, options, progress).mesh, FACTS, ("num_chunks 2048",))
+
+
+class PlainRun:
+    """Does each step at once."""
+
+    def step(self, name: str, work: Callable[[], Record]) -> Record:
+        return json.loads(json.dumps(work()))
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        pass
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    request = JobRequest(session_id="s", asset_id="a", image_url="data:", decode_mode="fast")
+    return Job(
+        job_id="0" * 32,
+        session_id=request.session_id,
+        asset_id=request.asset_id,
+        image_url=None,
+        image=LocalStore(tmp_path).put_bytes("0" * 32, "picture", cut_out_png()),
+        webhook_url=None,
+        webhook_format="multipart",
+        options=request.options(),
+        remove_background="never",
+        format="stl",
+        priority=0,
+        timeout_s=60,
+        accepted_at_s=0,
+        request_sha256="0" * 64,
+    )
+
+
+def workshop(folder: Path) -> Workshop:
+    return Workshop(
+        store=LocalStore(folder),
+        http=GuardedClient(AddressPolicy()),
+        remover=None,
+        model=SearchingModel(),
+        download_limits=DownloadLimits(),
+        max_image_pixels=10_000,
+    )
+
+
+def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> None:
+    result = run_job(job, workshop(tmp_path), PlainRun())
+
+    assert result.failure is None
+    view = view_of(JobRecord(job, JobStatus.SUCCEEDED, "finish", 1.0, result, [], 1.0))
+    assert view.options["decode_mode"] == "fast"
+    assert view.options["degraded"] == ["num_chunks 2048"]
+    assert JobEvent.of(job, result, 1.0).data["options"]["degraded"] == ["num_chunks 2048"]
+    assert json.loads(view.model_dump_json())["decode"] == {
+        "mode": "fast",
+        "coarse_resolution": [32, 32, 32],
+        "saturation_distance": 0.03,
+        "is_covered": False,
+        "num_queries": 259_207,
+    }

@@ -1,0 +1,78 @@
+"""What goes out in a delivery, as its parcel and the settings say; the running workflows are in `tests/service`."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from support.sample_job import job
+
+from ai_engine.job import Artifact
+from ai_engine.settings import Settings
+from ai_engine.storage.store import LocalStore
+from ai_engine.webhooks.attempt import Mailroom, _delivery, _send, open_sender
+from ai_engine.webhooks.event import JobEvent
+from ai_engine.webhooks.signed_links import Links
+
+EVENT = JobEvent("generation.succeeded", "2026-11-23T16:40:00Z", {"artifact": {}}).to_json()
+
+
+def delivery(tmp_path: Path, *, size: int, public_url: str | None, **parcel: Any) -> Any:
+    settings = Settings(webhook_max_inline_bytes=100, public_url=public_url)
+    store = LocalStore(tmp_path)
+    links = Links(b"k", 60, settings.public_url)
+    one = job(webhook_url="https://example.com/hook")
+    artifact = store.put_bytes(one.job_id, "mesh.stl", b"x" * size)
+    packed = {"job": one.to_dict(), "event": EVENT, "artifact": asdict(artifact)} | parcel
+    return _delivery(packed, Mailroom(open_sender(settings), store, links, settings))
+
+
+def test_a_file_over_the_limit_goes_as_a_link_at_once(tmp_path: Path) -> None:
+    inline = delivery(tmp_path, size=100, public_url="https://mesh.example.com")
+    linked = delivery(tmp_path, size=101, public_url="https://mesh.example.com/")
+
+    assert (inline.form, inline.fallback) == ("multipart", None)
+    assert (linked.form, linked.fallback) == ("link", "max_inline_bytes")
+    assert '"url":"https://mesh.example.com/files/' in linked.event
+
+
+def test_without_a_public_address_the_file_goes_inline_whatever_its_size(tmp_path: Path) -> None:
+    sent = delivery(tmp_path, size=101, public_url=None)
+
+    assert (sent.form, sent.fallback, sent.has_link) == ("multipart", None, False)
+
+
+def test_a_link_stays_a_link_once_the_receiver_found_the_file_too_large(tmp_path: Path) -> None:
+    sent = delivery(tmp_path, size=1, public_url="https://mesh.example.com", fallback="payload_too_large")
+
+    assert (sent.form, sent.fallback) == ("link", "payload_too_large")
+
+
+def test_the_link_is_the_same_on_every_attempt(tmp_path: Path) -> None:
+    sent = delivery(tmp_path, size=1, public_url="https://mesh.example.com", linked_at_s=1000.0)
+
+    assert "expires=1060&" in sent.event, "from when the job ended, not from when this is sent"
+
+
+@dataclass(frozen=True)
+class CrowdedStore(LocalStore):
+    """A store on a machine that has no more files to open."""
+
+    def read(self, artifact: Artifact, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_delivery_that_breaks_on_our_side_is_tried_again(tmp_path: Path) -> None:
+    settings, store = Settings(webhook_delays_s=(0.0, 60.0)), CrowdedStore(tmp_path)
+    one = job(webhook_url="https://example.com/hook", webhook_format="binary")
+    artifact = store.put_bytes(one.job_id, "mesh.stl", b"x")
+    parcel = {"job": one.to_dict(), "event": EVENT, "artifact": asdict(artifact)}
+
+    sent = _send(Mailroom(open_sender(settings), store, Links(b"k", 60, None), settings), parcel, 1, "")
+
+    assert (sent["is_accepted"], sent["status"]) == (False, None)
+    assert sent["next_delay_s"] is not None
+    assert "open files" not in sent["detail"]
