@@ -216,9 +216,8 @@ TASKS: dict[str, Task] = {
 
 def run_task(name: str, mesh_path: Path) -> None:
     """In a process of its own: runs the task, prints what it found with seconds and memory."""
-    import ai_engine.mesh_file
-    import ai_engine.print_ready  # noqa: F401
-
+    import ai_engine.printing.mesh_file
+    import ai_engine.printing.prepare  # noqa: F401
     from ai_engine.mesh.mesh import Mesh
 
     if name.startswith("theirs"):

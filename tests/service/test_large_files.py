@@ -28,13 +28,14 @@ from pathlib import Path
 import hashlib
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
-from ai_engine.addresses import AddressPolicy
-from ai_engine.bucket import open_store
-from ai_engine.file_answer import file_answer
-from ai_engine.guarded_http import GuardedClient
+from ai_engine.outbound.addresses import AddressPolicy
+from ai_engine.storage.s3_store import open_store
+from ai_engine.api.file_routes import file_answer
+from ai_engine.outbound.client import GuardedClient
 from ai_engine.job import Artifact
 from ai_engine.settings import Settings
-from ai_engine.webhook import Delivery, MeshFile, Sender
+from ai_engine.webhooks.body import Delivery, MeshFile
+from ai_engine.webhooks.sender import Sender
 
 what, told = sys.argv[1], json.loads(sys.argv[2])
 store = open_store(Settings(), is_worker=what != "answer")

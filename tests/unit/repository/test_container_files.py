@@ -24,7 +24,7 @@ from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
 from ai_engine.worker import process as worker
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 KUBERNETES = sorted((REPOSITORY / "deploy" / "kubernetes").glob("*.yaml"))
 BASE, CPU, SCALE = "docker-compose.yml", "docker-compose.cpu.yml", "docker-compose.scale.yml"

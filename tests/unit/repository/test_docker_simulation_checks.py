@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "test_docker_simulation.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "test_docker_simulation.py"
 _spec = importlib.util.spec_from_file_location("docker_simulation", SCRIPT)
 assert _spec is not None
 assert _spec.loader is not None

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from ai_engine.api.app import create_app
 from ai_engine.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 README = (ROOT / "README.md").read_text()
 

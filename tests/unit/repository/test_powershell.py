@@ -15,7 +15,7 @@ from tree_sitter import Language, Node, Parser
 
 from ai_engine.api.request_schema import JobRequest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCRIPT = (ROOT / "examples" / "generate.ps1").read_text()
 SNIPPETS = re.findall(r"```powershell\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 SUBMITTING = [text for text in (SCRIPT, *SNIPPETS) if "/generate-3d" in text]

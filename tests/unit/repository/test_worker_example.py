@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "cloudflare-worker"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "cloudflare-worker"
 WANTED = json.loads((EXAMPLE / "package.json").read_text())["devDependencies"]
 LOCKED = json.loads((EXAMPLE / "package-lock.json").read_text())["packages"]
 

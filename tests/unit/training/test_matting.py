@@ -24,7 +24,7 @@ from training.matting import (
 )
 from training.matting_network import INPUT_PX, WORKING_PX, ForRembg, MattingNetwork
 
-ONNX_PATH = Path(__file__).parents[2] / "models" / "tiny" / "matting.onnx"
+ONNX_PATH = Path(__file__).parents[3] / "models" / "tiny" / "matting.onnx"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -24,7 +24,7 @@ from ai_engine.settings import Settings
 from ai_engine.web.api_keys import configured, new_key
 from ai_engine.worker.process import run_worker
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 REQUEST = {"session_id": "s", "asset_id": "a", "image_url": "http://127.0.0.1:8001/a.png"}
 HEAVY = ("torch", "transformers", "rembg", "onnxruntime", "numba", "hy3dgen", "safetensors", "scipy", "numpy")
 Open = Callable[..., TestClient]
@@ -55,7 +55,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
 def test_the_api_process_loads_no_model_code() -> None:
     code = (
         "import sys, main, uvicorn\n"
-        "from ai_engine.api import create_app\n"
+        "from ai_engine.api.app import create_app\n"
         "from ai_engine.settings import Settings\n"
         "create_app(Settings()).openapi()\n"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"

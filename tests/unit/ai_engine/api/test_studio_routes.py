@@ -15,7 +15,7 @@ from ai_engine.api.app import create_app
 from ai_engine.api.studio_routes import FOLDER, studio_files
 from ai_engine.settings import Settings
 
-SOURCE = Path(__file__).resolve().parents[3] / "studio"
+SOURCE = Path(__file__).resolve().parents[4] / "studio"
 MAX_PACKED_BYTES = 200_000
 
 

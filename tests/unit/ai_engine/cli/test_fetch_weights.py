@@ -23,7 +23,7 @@ from ai_engine.images import background
 from ai_engine.published_weights import APACHE, MATTING_MODELS, SHAPE_MODELS, HubOrigin, Weights, add_choices
 from hy3dgen.config import VARIANTS
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 BODY = random.Random(4).randbytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 ORIGIN = HubOrigin("owner/name", "a" * 40, "folder/model.safetensors")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ai_engine.cli.supervisor import FIRST_PAUSE_S, Child, supervise
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -58,7 +58,7 @@ def test_a_child_told_to_stop_may_finish_first(tmp_path: Path) -> None:
 def test_a_child_notices_that_its_supervisor_is_gone(tmp_path: Path) -> None:
     code = (
         "import threading\n"
-        "from ai_engine.supervisor import when_orphaned\n"
+        "from ai_engine.cli.supervisor import when_orphaned\n"
         "gone = threading.Event()\n"
         "when_orphaned(gone.set)\n"
         "print('watching', flush=True)\n"

@@ -23,7 +23,7 @@ from ai_engine.images.background import (
 )
 from ai_engine.images.cutout import Cutout
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 MATTING_HOME = REPOSITORY / "models" / "matting"
 
 
@@ -253,7 +253,7 @@ def test_the_embedded_model_runs_without_touching_the_environment_or_the_home(tm
     script = (
         "import os, sys; before = dict(os.environ)\n"
         "from pathlib import Path; from PIL import Image\n"
-        "from ai_engine.background import BackgroundRemover\n"
+        "from ai_engine.images.background import BackgroundRemover\n"
         "assert 'rembg' not in sys.modules\n"
         f"BackgroundRemover('tiny', Path({str(MATTING_HOME)!r})).mask(Image.new('RGB', (64, 64), 'red'))\n"
         "import numba; assert not numba.config.DISABLE_JIT\n"

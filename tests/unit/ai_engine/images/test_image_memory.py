@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from support.peak_memory import CAN_BE_MEASURED
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 READ_AND_MEASURE = """
 import sys
 from pathlib import Path
 from ai_engine.errors import JobError
-from ai_engine.picture import read_picture
+from ai_engine.images.image_file import read_picture
 from tests.support.peak_memory import peak_kb
 
 def read(path):

@@ -126,8 +126,8 @@ def test_pieces_make_the_same_file(
 ) -> None:
     mesh = joined(cube(), sphere(8))
     write_mesh(mesh, tmp_path / "whole", file_format)
-    for module in ("mesh_file", "mesh_glb", "mesh_text"):
-        monkeypatch.setattr(f"ai_engine.{module}.CHUNK_ROWS", 7)
+    for module in ("mesh_file", "stl", "glb", "text_rows"):
+        monkeypatch.setattr(f"ai_engine.printing.{module}.CHUNK_ROWS", 7)
     write_mesh(mesh, tmp_path / "pieces", file_format)
     if file_format == "3mf":  # packed in other pieces, the same inside
         assert np.array_equal(
@@ -141,8 +141,8 @@ def test_pieces_make_the_same_file(
 def test_writing_takes_little_memory_beyond_the_mesh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: MeshFormat
 ) -> None:
-    for module in ("mesh_file", "mesh_glb", "mesh_text"):
-        monkeypatch.setattr(f"ai_engine.{module}.CHUNK_ROWS", 256)
+    for module in ("mesh_file", "stl", "glb", "text_rows"):
+        monkeypatch.setattr(f"ai_engine.printing.{module}.CHUNK_ROWS", 256)
     peaks = []
     for mesh in (sphere(30), sphere(60)):
         tracemalloc.start()

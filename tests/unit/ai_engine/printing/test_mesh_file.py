@@ -8,7 +8,7 @@ import trimesh
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing import mesh_file
+from ai_engine.printing import stl
 from ai_engine.printing.prepare import report
 from ai_engine.printing.stl import read_stl, write_stl
 
@@ -29,7 +29,7 @@ def test_another_reader_finds_the_same_closed_solid(tmp_path: Path) -> None:
 
 def test_normals_point_out_and_have_length_one(tmp_path: Path) -> None:
     write_stl(cube(), tmp_path / "a.stl")
-    records = np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], mesh_file._STL_FACE)
+    records = np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], stl._STL_FACE)
     centres = records["corners"].mean(axis=1)
     assert np.allclose(np.linalg.norm(records["normal"], axis=1), 1)
     assert np.all(np.einsum("ij,ij->i", records["normal"], centres) > 0.5)
@@ -38,13 +38,13 @@ def test_normals_point_out_and_have_length_one(tmp_path: Path) -> None:
 def test_a_face_without_area_gets_a_zero_normal(tmp_path: Path) -> None:
     flat = Mesh(np.zeros((3, 3), np.float32), np.asarray([[0, 1, 2]], np.int32))
     write_stl(flat, tmp_path / "a.stl")
-    assert not np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], mesh_file._STL_FACE)["normal"].any()
+    assert not np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], stl._STL_FACE)["normal"].any()
 
 
 def test_chunks_make_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = joined(cube(), sphere(8))
     write_stl(mesh, tmp_path / "whole.stl")
-    monkeypatch.setattr(mesh_file, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(stl, "CHUNK_ROWS", 7)
     write_stl(mesh, tmp_path / "chunks.stl")
     assert (tmp_path / "whole.stl").read_bytes() == (tmp_path / "chunks.stl").read_bytes()
 
@@ -83,7 +83,7 @@ def test_a_file_read_back_is_the_same_closed_surface(tmp_path: Path) -> None:
 
 def test_plus_and_minus_zero_are_one_place() -> None:
     points = np.asarray([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [-0.0, 0, 0], [0, 1, 0], [-1, 0, 0]], np.float32)
-    records = np.zeros(2, mesh_file._STL_FACE)
+    records = np.zeros(2, stl._STL_FACE)
     records["corners"] = points.reshape(2, 3, 3)
     data = b" " * 80 + (2).to_bytes(4, "little") + records.tobytes()
     assert len(read_stl(data).vertices) == 4

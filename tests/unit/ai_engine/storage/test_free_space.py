@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ai_engine.cli import doctor
 from ai_engine.cli.doctor import free_main_memory
-from ai_engine.storage import free_space as room
 from ai_engine.storage.free_space import has_room
 
 
@@ -26,8 +26,8 @@ def test_a_folder_that_is_not_there_yet_is_on_the_disk_of_its_parent(tmp_path: P
 @pytest.fixture
 def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system's own files, as they look with 2 GB available."""
-    monkeypatch.setattr(room, "SYSTEM_MEMORY", tmp_path / "meminfo")
-    monkeypatch.setattr(room, "GROUP_MEMORY", tmp_path)
+    monkeypatch.setattr(doctor, "SYSTEM_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(doctor, "GROUP_MEMORY", tmp_path)
     (tmp_path / "meminfo").write_text("MemTotal:  8000000 kB\nMemAvailable:  2000000 kB\n")
 
 

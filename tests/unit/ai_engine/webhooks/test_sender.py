@@ -24,7 +24,7 @@ from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.body import Delivery, MeshFile
 from ai_engine.webhooks.sender import Outcome, Sender, next_delay_s, retry_after_s
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI="]
 EVENT = json.dumps({"type": "generation.succeeded", "data": {"status": "completed"}}, separators=(",", ":"))
 FAILED = json.dumps({"data": {"status": "failed", "error": {"code": "internal", "detail": "It\r\nbröke"}}})
@@ -340,11 +340,12 @@ SEND_AND_MEASURE = """
 import sys
 from functools import partial
 from pathlib import Path
-from ai_engine.addresses import AddressPolicy
-from ai_engine.artifacts import LocalStore
-from ai_engine.guarded_http import GuardedClient
+from ai_engine.outbound.addresses import AddressPolicy
+from ai_engine.storage.store import LocalStore
+from ai_engine.outbound.client import GuardedClient
 from ai_engine.job import Artifact
-from ai_engine.webhook import Delivery, MeshFile, Sender
+from ai_engine.webhooks.body import Delivery, MeshFile
+from ai_engine.webhooks.sender import Sender
 from tests.support.peak_memory import peak_kb
 
 port, file = sys.argv[1], Path(sys.argv[2])

@@ -13,7 +13,7 @@ from support.sample_job import job
 from ai_engine.job import Artifact
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
-from ai_engine.webhooks.attempt import Mailroom, _delivery, _send, open_sender
+from ai_engine.webhooks.attempt import Mailroom, _delivery, attempt_delivery, open_sender
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.signed_links import Links
 
@@ -71,7 +71,9 @@ def test_a_delivery_that_breaks_on_our_side_is_tried_again(tmp_path: Path) -> No
     artifact = store.put_bytes(one.job_id, "mesh.stl", b"x")
     parcel = {"job": one.to_dict(), "event": EVENT, "artifact": asdict(artifact)}
 
-    sent = _send(Mailroom(open_sender(settings), store, Links(b"k", 60, None), settings), parcel, 1, "")
+    sent = attempt_delivery(
+        Mailroom(open_sender(settings), store, Links(b"k", 60, None), settings), parcel, 1, ""
+    )
 
     assert (sent["is_accepted"], sent["status"]) == (False, None)
     assert sent["next_delay_s"] is not None
