@@ -13,8 +13,8 @@ import torch
 from benchmarks.measuring import Asked, Table, apart, in_turns, ratio
 from benchmarks.pictures import held_out
 from benchmarks.published import EMBEDDED
-from hy3dgen.compiled import deviation
-from hy3dgen.readiness import compile_networks
+from hy3dgen.runtime.compiled import deviation
+from hy3dgen.runtime.warm_up import compile_networks
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 
 STEPS, RESOLUTION = 50, 128

@@ -27,13 +27,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.measuring import Asked, Row, Table, in_turns, machine
-from hy3dgen.compiled import FixedShapes
-from hy3dgen.config import VAEConfig
-from hy3dgen.field_query import MIN_POINTS_PER_CALL
-from hy3dgen.marching_cubes import extract_surface
-from hy3dgen.octree import DecodeOptions, Mode, decode_field
-from hy3dgen.shape_vae import GeometryDecoder
-from hy3dgen.sparse_field import DecodeReport, SparseField
+from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
+from hy3dgen.field.marching_cubes import extract_surface
+from hy3dgen.field.octree import DecodeOptions, Mode, decode_field
+from hy3dgen.field.sparse_field import DecodeReport, SparseField
+from hy3dgen.networks.vecset_decoder import GeometryDecoder, VAEConfig
+from hy3dgen.runtime.compiled import FixedShapes
 from tests.support.dense_twin import dense_field
 from tests.support.fields import BODIES, BOX, LEVEL, field_of
 

@@ -25,12 +25,14 @@ from benchmarks.measuring import (
     timed,
 )
 from benchmarks.published import filled, networks_of
-from hy3dgen.attention import fastest_kernel, preferring
-from hy3dgen.compiled import FixedShapes, deviation
-from hy3dgen.config import DEFAULT_GUIDANCE, PATCH_PX, DiTConfig, ModelConfig
-from hy3dgen.float8 import can_multiply, use_float8
-from hy3dgen.schedule import Velocity, times_for
-from hy3dgen.velocity import Pairing, SamplingOptions, velocity_for
+from hy3dgen.families.variants import DEFAULT_GUIDANCE, ModelConfig
+from hy3dgen.families.velocity import Pairing, SamplingOptions, velocity_for
+from hy3dgen.networks.image_encoder import PATCH_PX
+from hy3dgen.networks.stream_dit import DiTConfig, Modulation
+from hy3dgen.runtime.attention import fastest_kernel, preferring
+from hy3dgen.runtime.compiled import FixedShapes, deviation
+from hy3dgen.sampling import Velocity, times_for
+from hy3dgen.weights.float8 import can_multiply, use_float8
 
 STEP_TIME = 0.5
 MATRIX, MATRIX_ON_GPU, PRODUCTS_ON_GPU = (4442, 1024, 4096), (8192, 8192, 8192), 20
@@ -143,7 +145,7 @@ class _Denoising:
         return self._way(f"{name if is_done else f'{name} (it failed: eager)'}, {kernel}", "folded", network)
 
     def _float8_way(self) -> Way:
-        use_float8(self.dit)
+        use_float8(self.dit.blocks, Modulation)
         return self._compiled_way("ours, compiled, float8 matrices")
 
     def _today(self, latents: Tensor, time: float) -> Tensor:

@@ -52,7 +52,8 @@ PARTS = (
     _tests("the reference's numbers, sparse equals dense", "tests/parity"),
     _tests(
         "weights in turns, float8, kernels, compiled twins",
-        *(f"tests/unit/test_{name}.py" for name in ("residence", "float8", "attention", "readiness")),
+        "tests/unit/hy3dgen/weights",
+        *(f"tests/unit/hy3dgen/runtime/test_{name}.py" for name in ("attention", "warm_up")),
     ),
     _rows("a job of v2-0, octree 256", "job", "--variant", "v2-0", "--resolution", "256"),
     _rows("a job of v2-0-turbo, octree 256", "job", "--variant", "v2-0-turbo", "--resolution", "256"),

@@ -25,8 +25,8 @@ from benchmarks import today
 from benchmarks.measuring import Asked, Row, Table, forget_peak, peak_bytes, ratio, timed
 from benchmarks.pictures import ellipse, held_out
 from benchmarks.published import EMBEDDED, random_pipeline
-from hy3dgen.config import HALF_EXTENT
-from hy3dgen.readiness import choose_attention, compile_networks, warm_up
+from hy3dgen.networks.vecset_decoder import HALF_EXTENT
+from hy3dgen.runtime.warm_up import choose_attention, compile_networks, warm_up
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 from tests.support.fields import field_of
 

@@ -20,10 +20,10 @@ from benchmarks.job import KnownBody
 from benchmarks.measuring import NOT_MEASURED, Asked, Row, Table, apart, forget_peak, peak_bytes, timed
 from benchmarks.pictures import ellipse
 from benchmarks.published import random_pipeline, write_random_file
-from hy3dgen.checkpoint import weights_of
-from hy3dgen.residence import Residence
+from hy3dgen.families.checkpoint import weights_of
+from hy3dgen.runtime.out_of_memory import OnLowered, free_memory
 from hy3dgen.shapegen import GpuOutOfMemory, Hunyuan3DDiTFlowMatchingPipeline
-from hy3dgen.shortage import OnLowered, free_memory
+from hy3dgen.weights.offload import Residence
 
 RESIDENCES: tuple[Residence, ...] = ("full", "low", "minimal")
 BUDGETS_GB = (6, 8, 12, 16)

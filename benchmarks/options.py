@@ -16,10 +16,11 @@ from torch import Tensor
 from benchmarks.measuring import Asked, Row, Table
 from benchmarks.pictures import held_out
 from benchmarks.published import EMBEDDED
-from hy3dgen.config import HALF_EXTENT
-from hy3dgen.float8 import use_float8
+from hy3dgen.families.velocity import SamplingOptions
+from hy3dgen.networks.stream_dit import Modulation
+from hy3dgen.networks.vecset_decoder import HALF_EXTENT
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
-from hy3dgen.velocity import SamplingOptions
+from hy3dgen.weights.float8 import use_float8
 
 NUM_PICTURES, GRID_SIDE, STEPS = 18, 48, 50
 
@@ -65,7 +66,7 @@ def _load(device: torch.device, dtype: torch.dtype = torch.float32) -> Hunyuan3D
 
 
 def _with_float8(pipeline: Hunyuan3DDiTFlowMatchingPipeline) -> Hunyuan3DDiTFlowMatchingPipeline:
-    use_float8(pipeline.dit)
+    use_float8(pipeline.dit.blocks, Modulation)
     return pipeline
 
 

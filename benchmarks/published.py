@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hy3dgen.checkpoint import Networks, build_networks
-from hy3dgen.config import ModelConfig, variant_settings
+from hy3dgen.families.checkpoint import Networks, build_networks
+from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
+from hy3dgen.families.variants import ModelConfig, variant_settings
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
-from hy3dgen.read_config import conditioner_config, dit_config, vae_config
 
 KEYS = Path(__file__).parents[1] / "tests" / "parity" / "data" / "keys_full.json"
 EMBEDDED = Path(__file__).parents[1] / "models" / "tiny" / "tiny.safetensors"

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hy3dgen.config import DEFAULT_GUIDANCE, HALF_EXTENT, MC_LEVEL
-from hy3dgen.dit import DiT
-from hy3dgen.schedule import times_for
-from hy3dgen.shape_vae import GeometryDecoder
+from hy3dgen.families.variants import DEFAULT_GUIDANCE
+from hy3dgen.networks.stream_dit import DiT
+from hy3dgen.networks.vecset_decoder import HALF_EXTENT, MC_LEVEL, GeometryDecoder
+from hy3dgen.sampling import times_for
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 
 POINTS_PER_CALL = 8000

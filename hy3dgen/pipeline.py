@@ -21,16 +21,17 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.attention import SDPBackend
 
-from hy3dgen.attention import preferring
-from hy3dgen.checkpoint import Networks, OnLoaded, load_networks, load_vae
-from hy3dgen.config import DEFAULT_GUIDANCE, ModelConfig, Schedule
-from hy3dgen.geometry import Mesh
-from hy3dgen.image_prep import prepare_image, prepare_views
-from hy3dgen.residence import Bring, Residence, Turns, bring_layers, stay
-from hy3dgen.schedule import euler, times_for
-from hy3dgen.shape_vae import ShapeVAE, check_width
-from hy3dgen.shortage import OnLowered, ignore_lowered, patient
-from hy3dgen.velocity import Network, SamplingOptions, velocity_for
+from hy3dgen.families.checkpoint import Networks, load_networks, load_vae
+from hy3dgen.families.variants import DEFAULT_GUIDANCE, ModelConfig
+from hy3dgen.families.velocity import Network, SamplingOptions, velocity_for
+from hy3dgen.field.geometry import Mesh
+from hy3dgen.networks.image_prep import prepare_image, prepare_views
+from hy3dgen.networks.vecset_decoder import ShapeVAE, check_width
+from hy3dgen.runtime.attention import preferring
+from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered, patient
+from hy3dgen.sampling import Schedule, euler, times_for
+from hy3dgen.weights.offload import Bring, Residence, Turns, bring_layers, stay
+from hy3dgen.weights.tensor_file import OnLoaded
 
 Picture = Image.Image | str | Path
 Views = Mapping[str, Picture]
@@ -48,7 +49,7 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         self.device = device
         self.dtype = dtype
         self.network: Network = self.dit.velocity
-        """What is asked for velocities; readiness.py may put a compiled twin here."""
+        """What is asked for velocities; runtime.warm_up may put a compiled twin here."""
         self.attention: SDPBackend | None = None
         """The attention kernel to prefer while denoising."""
         self.bring: Bring = stay

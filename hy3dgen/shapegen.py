@@ -12,9 +12,9 @@ from hy3dgen.errors import (
     LatentShapeError,
     ShapeModelError,
 )
-from hy3dgen.geometry import Mesh
+from hy3dgen.field.geometry import Mesh
+from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
-from hy3dgen.shape_vae import ShapeVAE
 
 __all__ = [
     "Cancelled",

@@ -16,12 +16,12 @@ from support.postgres_server import PostgresServer, running_postgres
 
 install_import_hook(
     [
-        "hy3dgen.dit",
-        "hy3dgen.shape_vae",
-        "hy3dgen.conditioner",
-        "hy3dgen.schedule",
-        "hy3dgen.layers",
-        "hy3dgen.velocity",
+        "hy3dgen.networks.stream_dit",
+        "hy3dgen.networks.vecset_decoder",
+        "hy3dgen.networks.image_encoder",
+        "hy3dgen.sampling",
+        "hy3dgen.networks.layers",
+        "hy3dgen.families.velocity",
     ],
     "beartype.beartype",
 )

@@ -19,9 +19,9 @@ from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from hy3dgen.conditioner import resize_shorter_side
-from hy3dgen.config import BORDER_RATIO
-from hy3dgen.image_prep import prepare_image
+from hy3dgen.families.variants import BORDER_RATIO
+from hy3dgen.networks.image_encoder import resize_shorter_side
+from hy3dgen.networks.image_prep import prepare_image
 from training.renders import random_view, render
 from training.shapes import FAMILY_NAMES, THIN_FAMILIES, Shape, grid_points, random_shape, sdf
 from training.solids import FloatArray, IntArray, scene_distance

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
-from hy3dgen.geometry import Mesh
+from hy3dgen.field.geometry import Mesh
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 from training import mesh_pictures
 from training.data import GRID_CLAMP, GRID_HALF_SIDE, GRID_SIDE

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hy3dgen.checkpoint import published_state
-from hy3dgen.config import BORDER_RATIO
+from hy3dgen.families.checkpoint import published_state
+from hy3dgen.families.variants import BORDER_RATIO
 from training.data import IMAGE_PX, load
 from training.evaluate import ENCODER, MODEL
 from training.networks import CONDITIONER, NUM_LATENTS, VAE, GridEncoder

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hy3dgen.conditioner import Conditioner
-from hy3dgen.config import ConditionerConfig, DiTConfig, VAEConfig
-from hy3dgen.dit import DiT, Modulation
-from hy3dgen.shape_vae import ShapeVAE, fourier_features
+from hy3dgen.networks.image_encoder import Conditioner, ConditionerConfig
+from hy3dgen.networks.stream_dit import DiT, DiTConfig, Modulation
+from hy3dgen.networks.vecset_decoder import ShapeVAE, VAEConfig, fourier_features
 from training.data import GRID_CLAMP, GRID_HALF_SIDE, IMAGE_PX
 
 NUM_LATENTS, LATENT_CHANNELS = 32, 16
@@ -46,7 +45,7 @@ DIT = DiTConfig(
     num_double_blocks=1,
     num_single_blocks=4,
     num_heads=4,
-    mlp_ratio=4,
+    mlp_ratio=4.0,
     qkv_bias=True,
     has_guidance=False,
 )

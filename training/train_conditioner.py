@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hy3dgen.conditioner import Conditioner
+from hy3dgen.networks.image_encoder import Conditioner
 from training.data import FOLDER, Data, load
 from training.held_out import WatchSet, by_family
 from training.networks import (

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hy3dgen.schedule import euler, flow_times, guided
-from hy3dgen.shape_vae import ShapeVAE
+from hy3dgen.networks.vecset_decoder import ShapeVAE
+from hy3dgen.sampling import euler, flow_times, guided
 from training.data import FOLDER, Data, load
 from training.held_out import WatchSet, by_family
 from training.networks import LATENT_CHANNELS, NUM_LATENTS, LatentHeads, new_conditioner, new_dit

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hy3dgen.schedule import euler, flow_times, guided
-from hy3dgen.shape_vae import ShapeVAE
+from hy3dgen.networks.vecset_decoder import ShapeVAE
+from hy3dgen.sampling import euler, flow_times, guided
 from training.data import FOLDER, load
 from training.held_out import WatchSet
 from training.networks import LATENT_CHANNELS, NUM_LATENTS

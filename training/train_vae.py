@@ -14,7 +14,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 from torch.nn import functional
 
-from hy3dgen.shape_vae import ShapeVAE
+from hy3dgen.networks.vecset_decoder import ShapeVAE
 from training.data import FOLDER, GRID_SIDE, Data, load
 from training.held_out import WatchSet, by_family, intersection_over_union
 from training.networks import NUM_LATENTS, GridBasis, GridEncoder, new_vae, target_field

@@ -22,13 +22,13 @@ from ai_engine.pipeline.resources import Shape
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
-from hy3dgen.checkpoint import weights_of
-from hy3dgen.octree import DecodeProgress
-from hy3dgen.readiness import choose_attention, compile_networks, set_compiler_cache, warm_up
-from hy3dgen.residence import Residence, Weights, choose_residence
+from hy3dgen.families.checkpoint import weights_of
+from hy3dgen.field.octree import DecodeProgress
+from hy3dgen.field.sparse_field import DecodeReport
+from hy3dgen.runtime.out_of_memory import OnLowered, patient
+from hy3dgen.runtime.warm_up import choose_attention, compile_networks, set_compiler_cache, warm_up
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE
-from hy3dgen.shortage import OnLowered, patient
-from hy3dgen.sparse_field import DecodeReport
+from hy3dgen.weights.offload import Residence, Weights, choose_residence
 
 TINY_LICENCE = "Apache-2.0"
 PUBLISHED_LICENCE = "Tencent Hunyuan 3D 2.0 Community License (not for the EU, the UK and South Korea)"

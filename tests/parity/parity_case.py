@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
-from hy3dgen.shape_vae import ShapeVAE
 
 DATA = Path(__file__).parent / "data"
 DEVICE = torch.device(os.environ.get("TEST_DEVICE", "cpu"))

@@ -7,7 +7,7 @@ import torch
 from parity_case import DEVICE, Case, Recorder, close
 from scipy.spatial import cKDTree
 
-from hy3dgen.shape_vae import fourier_features
+from hy3dgen.networks.vecset_decoder import fourier_features
 
 
 def grid_points(resolution: int) -> torch.Tensor:

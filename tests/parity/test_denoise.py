@@ -9,8 +9,8 @@ import torch
 from parity_case import DEVICE, Case, Recorder, close, same
 from test_image import views
 
-from hy3dgen.dit import DiT, time_features
-from hy3dgen.schedule import consistency_times, flow_times
+from hy3dgen.networks.stream_dit import DiT, time_features
+from hy3dgen.sampling import consistency_times, flow_times
 
 
 def watch_blocks(recorder: Recorder, dit: DiT) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from parity_case import DATA, Case, Recorder, close, same
 from PIL import Image
 
-from hy3dgen.conditioner import view_embeddings
-from hy3dgen.image_prep import prepare_image
+from hy3dgen.networks.image_encoder import view_embeddings
+from hy3dgen.networks.image_prep import prepare_image
 
 
 def views() -> dict[str, Image.Image]:

@@ -15,11 +15,11 @@ from support.fields import BOX, LEVEL
 from support.mesh_checks import assert_same_cells, assert_same_surface
 from torch import Tensor
 
-from hy3dgen.field_query import FieldQuery
-from hy3dgen.octree import DecodeOptions, decode_field
+from hy3dgen.field.field_query import FieldQuery
+from hy3dgen.field.octree import DecodeOptions, decode_field
+from hy3dgen.field.sparse_field import SparseField
+from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
-from hy3dgen.shape_vae import ShapeVAE
-from hy3dgen.sparse_field import SparseField
 
 CALL = 2048
 DTYPES = (torch.float32,) if DEVICE.type == "cpu" else (torch.float32, torch.float16, torch.bfloat16)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skimage.measure import marching_cubes
 from torch import Tensor
 
-from hy3dgen.geometry import Box, Mesh
+from hy3dgen.field.geometry import Box, Mesh
 
 Cells = tuple[int, int, int]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hy3dgen.geometry import Box
+from hy3dgen.field.geometry import Box
 
 BOX = Box.from_bounds(1.01)
 LEVEL = -1 / 512

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hy3dgen import marching_cubes_table as table
-from hy3dgen.geometry import Box, Mesh
-from hy3dgen.lattice import unpack
-from hy3dgen.marching_cubes import edge_crossings, numbered, triangle_edges
-from hy3dgen.sparse_field import SparseField
+from hy3dgen.field import marching_cubes_table as table
+from hy3dgen.field.geometry import Box, Mesh
+from hy3dgen.field.lattice import unpack
+from hy3dgen.field.marching_cubes import edge_crossings, numbered, triangle_edges
+from hy3dgen.field.sparse_field import SparseField
 from support.dense_twin import DenseField
 
 Lines = NDArray[np.int64]

@@ -17,8 +17,8 @@ from benchmarks.gpu import PARTS, Part, run_parts
 from benchmarks.measuring import Asked, Table, in_turns, ratio
 from benchmarks.predictions import PREDICTIONS
 from benchmarks.published import config_of, networks_of, shapes_of, write_random_file
-from hy3dgen.checkpoint import published_shapes, weights_of
-from hy3dgen.config import VARIANTS
+from hy3dgen.families.checkpoint import published_shapes, weights_of
+from hy3dgen.families.variants import VARIANTS
 
 
 @pytest.fixture(scope="module", params=[("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo")])

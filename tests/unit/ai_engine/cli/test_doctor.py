@@ -11,7 +11,7 @@ from ai_engine.cli import doctor
 from ai_engine.cli.doctor import Finding, run_doctor
 from ai_engine.pipeline.shape_model import Room
 from ai_engine.settings import Settings
-from hy3dgen.residence import Weights
+from hy3dgen.weights.offload import Weights
 
 
 def settings(tmp_path: Path, **changes: object) -> Settings:

@@ -21,7 +21,7 @@ from ai_engine.cli import fetch_weights
 from ai_engine.cli.fetch_weights import FetchFailed, fetch
 from ai_engine.images import background
 from ai_engine.published_weights import APACHE, MATTING_MODELS, SHAPE_MODELS, HubOrigin, Weights, add_choices
-from hy3dgen.config import VARIANTS
+from hy3dgen.families.variants import VARIANTS
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 BODY = random.Random(4).randbytes(300_000)

@@ -1,0 +1,149 @@
+"""The denoiser as a function of latents and time, with all that no step changes made once per job.
+
+Made once: the projected context and, for every time of the table, all modulations. The guidance pair is asked one
+after the other; the side without a picture has a context of equal tokens, of which one is carried (`DiT.velocity`).
+Knows no pictures and no schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hy3dgen.networks.stream_dit import DiT
+from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, ignore_lowered, patient
+from hy3dgen.sampling import Velocity, guided
+
+Pairing = Literal["folded", "batched"]
+Network = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+"""`DiT.velocity`, or what stands for it."""
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How the velocity is made. What the defaults give differs from the plain way by rounding alone.
+
+    `pairing` "batched" asks both sides of the guidance in one call, at the full cost of each. The other options
+    change the shape a little for less work, and hold for checkpoints that take no guidance input: guidance only at
+    times in `guidance_between`; asked for anew only at every `guidance_every`th of these steps, and in between its
+    last direction is used.
+    """
+
+    pairing: Pairing = "folded"
+    guidance_between: tuple[float, float] = (0.0, 1.0)
+    guidance_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pairing not in ("folded", "batched"):
+            raise ValueError(f"pairing must be 'folded' or 'batched', got {self.pairing!r}")
+        if not self.guidance_between[0] <= self.guidance_between[1] or self.guidance_every < 1:
+            raise ValueError("guidance_between must be ascending, guidance_every at least 1")
+
+
+@dataclass(frozen=True)
+class Side:
+    """The network with one context, ready for every time of a table."""
+
+    network: Network
+    context: Float[Tensor, "batch context width"]
+    rows: Mapping[float, Float[Tensor, "batch rows width"]]
+    copies: int = 1
+
+    def __call__(self, latents: Float[Tensor, "batch tokens channels"], time: float) -> Tensor:
+        """The velocity at a time of the table."""
+        return self.network(latents, self.context, self.rows[time], self.copies)
+
+
+def velocity_for(
+    dit: DiT,
+    context: Float[Tensor, "1 context context_width"],
+    times: Float[Tensor, " times"],
+    guidance_scale: float,
+    options: SamplingOptions,
+    network: Network | None = None,
+    on_lowered: OnLowered = ignore_lowered,
+) -> Velocity:
+    """The velocity at any of `times`, with the guidance this checkpoint was made for.
+
+    A negative scale, or 1, turns guidance off where the network does not embed it. `network` stands for
+    `dit.velocity`. A call that the device has no room for is made once more in freed memory; a batched pair then
+    goes on one by one, and `on_lowered` hears of it.
+    """
+    network, has_guidance = patient(network or dit.velocity), dit.config.has_guidance
+    rows = _rows(dit, times.to(context.device), guidance_scale if has_guidance else None)
+    with_picture = Side(network, dit.context_in(context), rows)
+    if has_guidance or guidance_scale < 0 or guidance_scale == 1:
+        return with_picture
+    without_picture = Side(network, dit.context_in(torch.zeros_like(context[:, :1])), rows, context.shape[1])
+    one_by_one = GuidedVelocity(with_picture, without_picture, guidance_scale, options)
+    if options.pairing == "batched":
+        return WhileThereIsRoom(_batched(dit, with_picture, guidance_scale), one_by_one, on_lowered)
+    return one_by_one
+
+
+def _rows(dit: DiT, times: Float[Tensor, " times"], guidance_scale: float | None) -> dict[float, Tensor]:
+    """The modulations of each time, [1, rows, width]."""
+    guidance = None if guidance_scale is None else torch.full_like(times, guidance_scale)
+    return dict(zip(times.tolist(), dit.modulations(times, guidance).split(1), strict=True))
+
+
+def _batched(dit: DiT, with_picture: Side, scale: float) -> Velocity:
+    blank = dit.context_in(with_picture.context.new_zeros(1, 1, dit.config.context_width))
+    pair = torch.cat([with_picture.context, blank.expand_as(with_picture.context)])
+
+    def velocity(latents: Tensor, time: float) -> Tensor:
+        rows = with_picture.rows[time].expand(2, -1, -1)
+        both = with_picture.network(latents.expand(2, -1, -1), pair, rows, 1)
+        conditional, unconditional = both.chunk(2)
+        return guided(conditional, unconditional, scale)
+
+    return velocity
+
+
+class WhileThereIsRoom:
+    """Both sides in one call as long as the device has room for that, then one by one to the end."""
+
+    def __init__(self, batched: Velocity, one_by_one: Velocity, on_lowered: OnLowered) -> None:
+        self._velocity, self._one_by_one, self._on_lowered = batched, one_by_one, on_lowered
+
+    def __call__(self, latents: Float[Tensor, "1 tokens channels"], time: float) -> Tensor:
+        """The guided velocity at a time of the table."""
+        if self._velocity is not self._one_by_one:
+            try:
+                return self._velocity(latents, time)
+            except torch.OutOfMemoryError:
+                self._velocity = self._one_by_one
+            free_memory()
+            self._on_lowered("guidance pair one by one")
+        return self._one_by_one(latents, time)
+
+
+class GuidedVelocity:
+    """Classifier-free guidance from two sides, one asked after the other."""
+
+    def __init__(
+        self, with_picture: Side, without_picture: Side, scale: float, options: SamplingOptions
+    ) -> None:
+        self.with_picture, self.without_picture = with_picture, without_picture
+        self.scale, self.options = scale, options
+        self._num_guided = 0
+        self._direction: Tensor | None = None
+
+    def __call__(self, latents: Float[Tensor, "1 tokens channels"], time: float) -> Tensor:
+        """The guided velocity at a time of the table."""
+        earliest, latest = self.options.guidance_between
+        conditional = self.with_picture(latents, time)
+        if not earliest <= time <= latest:
+            return conditional
+        is_due = self._num_guided % self.options.guidance_every == 0
+        self._num_guided += 1
+        if not is_due and self._direction is not None:
+            return conditional + (self.scale - 1) * self._direction
+        unconditional = self.without_picture(latents, time)
+        self._direction = conditional - unconditional
+        return guided(conditional, unconditional, self.scale)

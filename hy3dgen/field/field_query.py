@@ -1,0 +1,149 @@
+"""Asking the field: in calls of few fixed shapes, within the memory there is, and never twice for one point.
+
+Knows points and numbers; not which points are worth asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from hy3dgen.errors import GpuOutOfMemory, ShapeModelError
+from hy3dgen.field.lattice import Grid, locate
+from hy3dgen.runtime.out_of_memory import free_memory
+
+Query = Callable[[Tensor], Tensor]
+"""Float32 points [n, 3] in model units -> logits [n], positive inside."""
+
+MIN_POINTS_PER_CALL = 2048
+MAX_POINTS_PER_CALL = 131_072
+POINTS_STEP = 4096
+
+
+def points_that_fit(device: torch.device, *, bytes_per_point: int, memory_share: float) -> int:
+    """How many points a call may have, judged by the memory that is free or kept for reuse now; a CPU sets no bound."""
+    if device.type != "cuda":
+        return MAX_POINTS_PER_CALL
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    kept_bytes = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    points = int(memory_share * (free_bytes + kept_bytes) / bytes_per_point) // POINTS_STEP * POINTS_STEP
+    return min(MAX_POINTS_PER_CALL, max(MIN_POINTS_PER_CALL, points))
+
+
+class FieldQuery:
+    """The field as a function of any number of points, asked in calls of two fixed sizes.
+
+    A network may round differently at another batch size, so every call is padded to `points_per_call`, or to a small
+    fixed size for what is left over. When the device runs out of memory the calls become half as large and the work
+    goes on where it stood.
+    """
+
+    def __init__(self, query: Query, points_per_call: int) -> None:
+        self._query = query
+        self.points_per_call = points_per_call
+        self.num_points = 0
+        self.num_padding = 0
+        self.num_calls = 0
+        self.num_halvings = 0
+
+    def __call__(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """The float32 logit at each point.
+
+        Raises:
+            GpuOutOfMemory: not even the smallest call fits.
+            ShapeModelError: a logit is not a finite number.
+        """
+        parts = []
+        start = 0
+        while start < len(points):
+            part = self._one_call(points[start:])
+            parts.append(part)
+            start += len(part)
+        logits = torch.cat(parts) if parts else points.new_empty(0)
+        if not torch.isfinite(logits).all():
+            num_bad = int((~torch.isfinite(logits)).sum())
+            raise ShapeModelError(f"{num_bad} of {len(logits)} logits are not finite numbers")
+        return logits
+
+    def _one_call(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " k"]:
+        """The logits of the first points, as many as one call takes."""
+        while True:
+            size = self._call_size(len(points))
+            batch = points[:size]
+            padding = size - len(batch)
+            logits = self._asked(functional.pad(batch, (0, 0, 0, padding)))
+            if logits is None:
+                self._halve()
+                continue
+            self.num_calls += 1
+            self.num_points += len(batch)
+            self.num_padding += padding
+            return logits[: len(batch)].float()
+
+    def _call_size(self, num_left: int) -> int:
+        is_full = num_left >= self.points_per_call
+        return self.points_per_call if is_full else min(self.points_per_call, MIN_POINTS_PER_CALL)
+
+    def _asked(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"] | None:
+        """The logits; None when the device has no room for the call."""
+        try:
+            return self._query(points)
+        except torch.OutOfMemoryError:
+            return None
+
+    def _halve(self) -> None:
+        free_memory()
+        if self.points_per_call <= MIN_POINTS_PER_CALL:
+            raise GpuOutOfMemory(f"no room for a call of {self.points_per_call} points")
+        self.points_per_call = max(MIN_POINTS_PER_CALL, self.points_per_call // 2)
+        self.num_halvings += 1
+
+
+class FieldMemory:
+    """Every lattice point asked so far and its logit, sorted by key, whatever the level that asked."""
+
+    def __init__(self, query: FieldQuery, grid: Grid, device: torch.device) -> None:
+        self.query = query
+        self._grid = grid
+        self.keys = torch.empty(0, dtype=torch.int64, device=device)
+        self.logits = torch.empty(0, dtype=torch.float32, device=device)
+
+    def read(self, keys: Int64[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The logits of lattice points; those not known yet are asked, each once."""
+        wanted = keys.flatten()
+        at, is_known = locate(self.keys, wanted)
+        if len(self.keys) == 0 or not is_known.all():
+            return self._completed(wanted, at, is_known).view(keys.shape)
+        return self.logits[at].view(keys.shape)
+
+    def _completed(
+        self, wanted: Int64[Tensor, " n"], at: Int64[Tensor, " n"], is_known: Bool[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """The logits of points of which some are known, at `at`; the others are asked and kept."""
+        missing, place = wanted[~is_known].unique(return_inverse=True)
+        answers = self.query(self._grid.coordinates(missing))
+        logits = answers.new_empty(len(wanted))
+        logits[is_known] = self.logits[at[is_known]]
+        logits[~is_known] = answers[place]
+        self._insert(missing, answers)
+        return logits
+
+    def _insert(self, keys: Int64[Tensor, " n"], logits: Float[Tensor, " n"]) -> None:
+        """Merges sorted new points into the sorted old ones."""
+        places = torch.searchsorted(self.keys, keys) + torch.arange(len(keys), device=keys.device)
+        total = len(self.keys) + len(keys)
+        is_old = torch.ones(total, dtype=torch.bool, device=keys.device)
+        is_old[places] = False
+        self.keys = _merged(self.keys, keys, is_old, places)
+        self.logits = _merged(self.logits, logits, is_old, places)
+
+
+def _merged(old: Tensor, new: Tensor, is_old: Tensor, places: Tensor) -> Tensor:
+    merged = old.new_empty(len(is_old))
+    merged[is_old] = old
+    merged[places] = new
+    return merged

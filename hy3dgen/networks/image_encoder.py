@@ -1,0 +1,108 @@
+"""The picture encoder: one picture, or several views, to the tokens the denoiser listens to. Formulas: spec c."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Dinov2Config, Dinov2Model
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+VIEW_BASE = 10000.0
+PATCH_PX = 14
+
+
+@dataclass(frozen=True)
+class ConditionerConfig:
+    """Sizes of the DINOv2 encoder; `native_px` is the side its positions were trained at."""
+
+    width: int
+    num_layers: int
+    num_heads: int
+    is_swiglu: bool
+    mlp_ratio: int
+    native_px: int
+    working_px: int
+
+
+def view_embeddings(views: Sequence[int], width: int) -> Float[Tensor, "views width"]:
+    """Sines, then cosines, of each view's index (0 front, 1 left, 2 back, 3 right) at width/2 frequencies, float32.
+
+    The embedding follows the view's identity, not its place in a list. Not stored in checkpoints.
+    """
+    half = width // 2
+    frequencies = VIEW_BASE ** (-torch.arange(half, dtype=torch.float64) / half)
+    angles = torch.tensor(views, dtype=torch.float64)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).float()
+
+
+class Conditioner(nn.Module):
+    """DINOv2 with the published pre-processing in front of it."""
+
+    def __init__(self, config: ConditionerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.dino = Dinov2Model(
+            Dinov2Config(
+                hidden_size=config.width,
+                num_hidden_layers=config.num_layers,
+                num_attention_heads=config.num_heads,
+                mlp_ratio=config.mlp_ratio,
+                use_swiglu_ffn=config.is_swiglu,
+                image_size=config.native_px,
+                patch_size=PATCH_PX,
+                layer_norm_eps=1e-6,
+                hidden_act="gelu",
+            )
+        )
+
+    def forward(
+        self,
+        pixels: Float[Tensor, "batch 3 side side"] | Float[Tensor, "batch views 3 side side"],
+        views: Sequence[int] | None = None,
+    ) -> Float[Tensor, "batch context width"]:
+        """Class and patch tokens of `pixels`, which lie in [-1, 1] with a white background.
+
+        With a views axis the tokens of all views follow each other; `views` holds each one's index (0 front,
+        1 left, 2 back, 3 right), ascending.
+
+        Raises:
+            ValueError: a views axis without as many `views`, or the other way round.
+        """
+        is_multi_view = pixels.ndim == 5
+        if is_multi_view != (views is not None) or (views is not None and len(views) != pixels.shape[1]):
+            raise ValueError(f"pixels of shape {list(pixels.shape)} do not fit the views {views}")
+        if views is None:
+            return self._encode(pixels)
+        tokens = self._encode(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+        identity = view_embeddings(views, self.config.width).to(tokens)
+        return (tokens + identity[:, None, :]).flatten(1, 2)
+
+    def _encode(self, pixels: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch context width"]:
+        weight = self.dino.embeddings.cls_token
+        resized = resize_shorter_side((pixels.float() + 1) / 2, self.config.working_px)
+        mean = torch.tensor(IMAGENET_MEAN, device=resized.device)[:, None, None]
+        std = torch.tensor(IMAGENET_STD, device=resized.device)[:, None, None]
+        normalised = ((resized - mean) / std).to(weight.dtype)
+        tokens: Tensor = self.dino(normalised).last_hidden_state
+        return tokens
+
+
+def resize_shorter_side(
+    pixels: Float[Tensor, "batch 3 height width"], side_px: int
+) -> Float[Tensor, "batch 3 side side"]:
+    """The centre square of `pixels`, `side_px` wide: bilinear, antialiased, neither clamped nor rounded."""
+    height, width = pixels.shape[-2:]
+    if min(height, width) != side_px:
+        scale = side_px / min(height, width)
+        size = [max(side_px, int(height * scale)), max(side_px, int(width * scale))]
+        pixels = functional.interpolate(
+            pixels, size=size, mode="bilinear", antialias=True, align_corners=False
+        )
+    top, left = (pixels.shape[-2] - side_px) // 2, (pixels.shape[-1] - side_px) // 2
+    return pixels[..., top : top + side_px, left : left + side_px]

@@ -1,0 +1,1 @@
+"""How networks run on a device: warm-up, compiled calls, attention kernels, running out of memory."""

@@ -1,0 +1,87 @@
+"""Times and steps of the sampler: pure functions that know no network. Formulas: spec e.
+
+Time 0 is noise, time 1 is the shape; the network's velocity points from the one to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+TRAINING_TIMESTEPS = 1000
+
+Schedule = Literal["flow", "consistency"]
+Velocity = Callable[[Tensor, float], Tensor]
+
+
+def flow_times(num_steps: int) -> Float[Tensor, " steps_and_end"]:
+    """The published flow table: i/(n-1) for i < n, then 1 once more; float32, n+1 values.
+
+    The last step has length zero (n >= 2): `euler` skips it, and n asked steps cost n-1 network calls.
+
+    Raises:
+        ValueError: fewer than one step.
+    """
+    _check_steps(num_steps)
+    times = np.append(np.linspace(0, 1, num_steps), 1.0)
+    return torch.from_numpy(times.astype(np.float32))
+
+
+def consistency_times(num_steps: int, num_timesteps: int = 100) -> Float[Tensor, " steps_and_end"]:
+    """The published table of consistency-distilled checkpoints: `num_steps` of its entries, evenly by index, then 1.
+
+    Raises:
+        ValueError: fewer than one step, or more than the table has entries.
+    """
+    _check_steps(num_steps)
+    if num_steps > num_timesteps:
+        raise ValueError(f"a consistency schedule has at most {num_timesteps} steps, got {num_steps}")
+    spacing = TRAINING_TIMESTEPS // num_timesteps
+    table = np.arange(num_timesteps) * spacing - 1
+    table[0] = 0
+    chosen = np.arange(num_steps) * num_timesteps // num_steps
+    times = np.append(np.linspace(0, 1, TRAINING_TIMESTEPS)[table[chosen]], 1.0)
+    return torch.from_numpy(times.astype(np.float32))
+
+
+def times_for(
+    schedule: Schedule, num_steps: int, consistency_timesteps: int | None
+) -> Float[Tensor, " steps_and_end"]:
+    """The time table of a checkpoint's schedule."""
+    if schedule == "consistency":
+        return consistency_times(num_steps, consistency_timesteps or 100)
+    return flow_times(num_steps)
+
+
+def euler(
+    latents: Float[Tensor, "batch tokens channels"],
+    times: Float[Tensor, " steps_and_end"],
+    velocity: Velocity,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> Float[Tensor, "batch tokens channels"]:
+    """The latents carried along `velocity` through `times`; steps of length zero are skipped.
+
+    `on_step(done, total)` is called after each step and may raise to stop.
+    """
+    steps = [(now, after) for now, after in pairwise(times.tolist()) if after != now]
+    for done, (now, after) in enumerate(steps, start=1):
+        direction = velocity(latents, now)
+        latents = (latents.float() + (after - now) * direction.float()).to(direction.dtype)
+        on_step(done, len(steps))
+    return latents
+
+
+def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance: the unconditional velocity, moved `scale` times towards the conditional one."""
+    return unconditional + scale * (conditional - unconditional)
+
+
+def _check_steps(num_steps: int) -> None:
+    if num_steps < 1:
+        raise ValueError(f"at least one step is needed, got {num_steps}")

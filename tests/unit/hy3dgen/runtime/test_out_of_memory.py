@@ -1,0 +1,150 @@
+"""The device's memory runs short: the real networks go on in a smaller form, and the shape stays the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from parity_case import DATA
+from PIL import Image
+from torch import nn
+
+from hy3dgen.errors import GpuOutOfMemory
+from hy3dgen.families.velocity import SamplingOptions
+from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
+from hy3dgen.field.geometry import Mesh
+from hy3dgen.runtime.out_of_memory import first_that_fits, patient
+from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE
+
+RESOLUTION = 48
+LATENTS_TOLERANCE = 1e-5
+"""By the largest latent: both sides in one call round otherwise than one by one."""
+Wants = Callable[[Any], bool]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]:
+    overrides = json.loads((DATA / "overrides.json").read_text())["checkpoint"]
+    return Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
+        DATA / "checkpoint.safetensors", overrides=overrides
+    )
+
+
+@contextmanager
+def out_of_memory(network: nn.Module, when: Wants) -> Iterator[list[int]]:
+    """The device has no room for calls of `network` whose first argument is as `when` says; counts them."""
+    refused = []
+
+    def refuse(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if when(arguments[0]):
+            refused.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    handle = network.register_forward_pre_hook(refuse)
+    try:
+        yield refused
+    finally:
+        handle.remove()
+
+
+def denoised(loaded: Any, lowered: list[str], pairing: Any = "folded") -> torch.Tensor:
+    latents = loaded[0](
+        Image.open(DATA / "image.png"),
+        3,
+        generator=torch.Generator().manual_seed(0),
+        sampling=SamplingOptions(pairing=pairing),
+        on_lowered=lowered.append,
+    )
+    return latents
+
+
+def decoded(vae: ShapeVAE, lowered: list[str]) -> Mesh:
+    tokens = torch.randn(1, 32, 64, generator=torch.Generator().manual_seed(0))
+    (mesh,) = vae.latents2mesh(tokens, octree_resolution=RESOLUTION, on_lowered=lowered.append)
+    return mesh
+
+
+def test_a_call_that_fits_in_freed_memory_lowers_nothing(loaded) -> None:
+    lowered: list[str] = []
+    expected = denoised(loaded, [])
+    first_block, calls = loaded[0].dit.double_blocks[0], []
+
+    with out_of_memory(first_block, lambda _: not calls and not calls.append(1)) as refused:
+        found = denoised(loaded, lowered)
+
+    assert torch.equal(found, expected)
+    assert (len(refused), lowered) == (1, [])
+
+
+def test_a_guidance_pair_that_does_not_fit_goes_on_one_by_one_with_the_same_latents(loaded) -> None:
+    lowered: list[str] = []
+    expected = denoised(loaded, [], "batched")
+
+    with out_of_memory(loaded[0].dit.double_blocks[0], lambda latents: len(latents) == 2) as refused:
+        found = denoised(loaded, lowered, "batched")
+
+    assert lowered == ["guidance pair one by one"]
+    assert len(refused) == 2, "once more in freed memory, then not again"
+    assert (found - expected).abs().max() <= LATENTS_TOLERANCE * expected.abs().max()
+
+
+def test_fewer_points_a_call_give_the_same_mesh(loaded) -> None:
+    lowered: list[str] = []
+    expected = decoded(loaded[1], [])
+
+    with out_of_memory(loaded[1].geometry, lambda points: points.shape[1] > 3000) as refused:
+        found = decoded(loaded[1], lowered)
+
+    assert len(refused) == 2
+    assert lowered == [f"num_chunks {MIN_POINTS_PER_CALL}"]
+    assert np.array_equal(found.faces, expected.faces)
+    assert np.array_equal(found.vertices, expected.vertices)
+
+
+def test_an_octree_in_smaller_blocks_gives_the_same_mesh(loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowered: list[str] = []
+    expected = decoded(loaded[1], [])
+    from hy3dgen.field import octree
+
+    whole = octree.codes_of
+
+    def no_room_for_many(values: torch.Tensor, iso: float) -> torch.Tensor:
+        if len(values) > 10_000:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(values, iso)
+
+    monkeypatch.setattr(octree, "codes_of", no_room_for_many)
+    found = decoded(loaded[1], lowered)
+
+    assert lowered == [f"octree in blocks of 4096 cells, {MIN_POINTS_PER_CALL} points a call"]
+    assert np.array_equal(found.faces, expected.faces)
+    assert np.array_equal(found.vertices, expected.vertices)
+
+
+def test_when_nothing_fits_the_end_is_an_error_with_a_code(loaded) -> None:
+    with out_of_memory(loaded[1].geometry, lambda _: True), pytest.raises(GpuOutOfMemory):
+        decoded(loaded[1], [])
+
+
+def test_an_attempt_that_failed_holds_no_memory_while_the_next_one_runs() -> None:
+    held: list[Any] = []
+
+    class Large:
+        def __init__(self) -> None:
+            held.append(1)
+
+        def __del__(self) -> None:
+            held.pop()
+
+    def fail() -> int:
+        large = Large()
+        raise torch.OutOfMemoryError(f"no room beside {type(large)}")
+
+    assert first_that_fits([(None, fail), ("less", lambda: len(held))], lambda _: None) == 0
+    answers = iter([fail, lambda: len(held)])
+    assert patient(lambda: next(answers)())() == 0

@@ -1,0 +1,81 @@
+"""A pipeline that was made ready gives the same shapes as before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from parity_case import DATA, Case, load_case
+from torch import Tensor
+
+from hy3dgen.field.geometry import Mesh
+from hy3dgen.field.marching_cubes import extract_surface
+from hy3dgen.field.sparse_field import SparseField
+from hy3dgen.runtime import warm_up as warm_up_module
+from hy3dgen.runtime.warm_up import warm_up
+
+CASES = (("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo"))
+
+
+def latents_of(case: Case) -> Tensor:
+    return case.pipeline(case.image, num_inference_steps=5, latents=case.stages["sample.noise"])
+
+
+@pytest.mark.parametrize("names", CASES)
+def test_warming_up_changes_no_number(names: tuple[str, str]) -> None:
+    case = load_case(*names)
+    before = latents_of(case)
+    warm_up(case.pipeline)
+    assert torch.equal(latents_of(case), before)
+
+
+def test_warming_up_goes_through_the_octree_and_the_extraction(monkeypatch: pytest.MonkeyPatch) -> None:
+    balls: list[Mesh] = []
+
+    def extract(field: SparseField) -> Mesh:
+        balls.append(extract_surface(field))
+        return balls[-1]
+
+    monkeypatch.setattr(warm_up_module, "extract_surface", extract)
+    warm_up(load_case(*CASES[0]).pipeline)
+    (ball,) = balls
+    assert np.linalg.norm(ball.vertices, axis=1) == pytest.approx(warm_up_module.BALL_RADIUS, abs=0.01)
+
+
+AGREE = """
+import sys
+import torch
+sys.path[:0] = ["tests/parity"]
+from parity_case import DEVICE, close, load_case
+from hy3dgen.runtime.warm_up import compile_networks
+
+def refuse(*_):
+    raise RuntimeError("not this way")
+
+case = load_case(*sys.argv[1:])
+points = torch.linspace(-1, 1, 6144).view(2048, 3).to(DEVICE)
+
+def results():
+    latents = case.pipeline(case.image, num_inference_steps=5, latents=case.stages["sample.noise"])
+    return latents, case.vae._query(case.stages["vae.out"])(points)
+
+with torch.no_grad():
+    expected = results()
+    assert compile_networks(case.pipeline, points_per_call=4096)
+    case.pipeline.network.plain = case.vae.ask_geometry.plain = refuse
+    for found, wanted in zip(results(), expected):
+        assert close(found, wanted)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", CASES)
+def test_compiled_networks_agree_and_are_used_for_jobs(names: tuple[str, str], tmp_path: Path) -> None:
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    # In a process of its own: the shape checks of these tests can't be compiled.
+    subprocess.run([sys.executable, "-c", AGREE, *names], check=True, cwd=DATA.parents[2], env=environment)

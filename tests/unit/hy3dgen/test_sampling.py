@@ -1,0 +1,80 @@
+"""Times and Euler steps, against diffusers and against motions with a known end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hy3dgen.sampling import consistency_times, euler, flow_times, guided, times_for
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 5, 12, 30, 50])
+def test_flow_times_are_those_of_diffusers_run_from_noise_to_data(num_steps: int) -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0, invert_sigmas=True)
+    scheduler.set_timesteps(sigmas=(1 - np.linspace(0, 1, num_steps)).tolist())
+    assert torch.allclose(flow_times(num_steps), scheduler.sigmas.float(), atol=1e-6)
+
+
+def test_an_euler_walk_is_that_of_diffusers() -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0, invert_sigmas=True)
+    scheduler.set_timesteps(sigmas=(1 - np.linspace(0, 1, 7)).tolist())
+    start = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0))
+    theirs = start
+    for timestep in scheduler.timesteps:
+        theirs = scheduler.step(torch.sin(theirs), timestep, theirs).prev_sample
+    assert torch.allclose(euler(start, flow_times(7), lambda x, _time: torch.sin(x)), theirs, atol=1e-6)
+
+
+def test_a_constant_velocity_arrives_after_time_one() -> None:
+    start, direction = torch.zeros(1, 2, 3), torch.full((1, 2, 3), 2.5)
+    for times in (flow_times(1), flow_times(9), consistency_times(5)):
+        assert torch.allclose(euler(start, times, lambda _x, _time: direction), direction)
+
+
+def test_the_last_flow_step_of_zero_length_is_not_asked() -> None:
+    asked: list[float] = []
+
+    def velocity(latents: torch.Tensor, time: float) -> torch.Tensor:
+        asked.append(time)
+        return latents
+
+    euler(torch.ones(1, 1, 1), flow_times(5), velocity)
+    assert asked == [0, 0.25, 0.5, 0.75]
+
+
+def test_every_consistency_step_is_real() -> None:
+    steps: list[tuple[int, int]] = []
+    euler(torch.ones(1, 1, 1), consistency_times(5), lambda x, _time: x, lambda *step: steps.append(step))
+    assert steps == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+def test_a_step_callback_can_stop_the_walk() -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        euler(torch.ones(1, 1, 1), flow_times(9), lambda x, _time: x, stop)
+
+
+def test_guidance_goes_past_the_condition() -> None:
+    conditional, unconditional = torch.tensor([2.0]), torch.tensor([1.0])
+    assert guided(conditional, unconditional, 5.0).item() == 6.0
+    assert guided(conditional, unconditional, 0.0).item() == 1.0
+
+
+def test_impossible_step_counts_are_refused_with_the_number() -> None:
+    with pytest.raises(ValueError, match="got 0"):
+        flow_times(0)
+    with pytest.raises(ValueError, match="at most 100 steps, got 101"):
+        consistency_times(101)
+
+
+def test_the_schedule_of_a_checkpoint_is_chosen_by_name() -> None:
+    assert torch.equal(times_for("flow", 5, None), flow_times(5))
+    assert torch.equal(times_for("consistency", 5, 50), consistency_times(5, 50))
