@@ -5,33 +5,42 @@
 # make chaos   half an hour of kills, freezes and restarts; KILLS=20 for less
 # make check   format, lint, types, import contracts, tests
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 RUN := $(BIN)/python
 IMAGE ?=
 KILLS ?= 200
 SEED ?=
+# PyTorch's build: cpu or cuda. Without an NVIDIA driver the CPU's, some 200 MB in place of 2.7 GB.
+TORCH ?= $(if $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 # Tools that come with the packages are found before those of the system.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: studio demo test chaos fuzz check lint format serve doctor evaluate clean
 
-.venv/serve: requirements.txt
-	$(PYTHON) -m venv .venv
+$(VENV)/serve: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing PyTorch ($(TORCH)) and the packages of requirements.txt, some minutes"
+	@if [ "$(TORCH)-$$(uname -s)" = cpu-Linux ]; then \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --retries 0 --timeout 15 \
+	        --index-url $(TORCH_CPU_INDEX) torch==2.13.0 2>/dev/null \
+	    || echo "PyTorch's own index can't be reached: its default build is taken"; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/dev: .venv/serve requirements-dev.txt
+$(VENV)/dev: $(VENV)/serve requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-demo: .venv/serve
-	$(RUN) main.py demo $(if $(IMAGE),--image "$(IMAGE)")
+demo: $(VENV)/serve
+	$(RUN) main.py demo $(if $(IMAGE),--image "$(IMAGE)") $(if $(OUT),--out "$(OUT)")
 
-serve: .venv/serve
+serve: $(VENV)/serve
 	$(RUN) main.py serve
 
-doctor: .venv/serve
+doctor: $(VENV)/serve
 	$(RUN) main.py doctor
 
 studio:
@@ -39,16 +48,16 @@ studio:
 	npm --prefix studio run check
 	npm --prefix studio run build
 
-test: .venv/dev
+test: $(VENV)/dev
 	$(RUN) -m pytest
 
-fuzz: .venv/dev
+fuzz: $(VENV)/dev
 	FUZZ=long $(RUN) -m pytest tests/fuzz
 
-chaos: .venv/dev
-	cd tests && PYTHONPATH=..:. ../$(RUN) -m service.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+chaos: $(VENV)/dev
+	cd tests && PYTHONPATH=..:. $(abspath $(RUN)) -m service.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
-lint: .venv/dev
+lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -56,12 +65,12 @@ lint: .venv/dev
 
 check: lint test
 
-format: .venv/dev
+format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-evaluate: .venv/dev
+evaluate: $(VENV)/dev
 	$(RUN) -m training.evaluate
 
 clean:
-	rm -rf .venv demo data
+	rm -rf $(VENV) demo data

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except StartupError as error:
         print(f"can't start: {error}", file=sys.stderr)
-        return 1
+        return error.exit_status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,10 +78,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def serve(options: argparse.Namespace) -> int:
     """The API and a worker for each device, kept running until SIGTERM or Ctrl-C."""
+    from ai_engine.cli.doctor import print_problems
     from ai_engine.web.api_keys import check_access
 
     settings = _settings(options)
-    check_access(settings)  # Here too: an API that can't start would only be started again and again.
+    print_problems(settings)
+    check_access(settings)
     api = _child("api", "api", "--host", settings.host, "--port", str(settings.port))
     api.stays_to_the_end = True
     return _supervise([api, *_workers(settings)], settings, "serve")
@@ -102,8 +104,7 @@ def _supervise(children: Sequence[Child], settings: Settings, name: str) -> int:
     from ai_engine.logs import set_up_logging
 
     set_up_logging(settings.log_format, settings.log_level, name, settings.secret_texts)
-    supervise(children, stop_on_signal(), drain_s=settings.drain_s)
-    return 0
+    return supervise(children, stop_on_signal(), drain_s=settings.drain_s)
 
 
 def api(options: argparse.Namespace) -> int:
@@ -140,7 +141,7 @@ def worker(options: argparse.Namespace) -> int:
         run_worker(settings, stop)
     except StartupError as error:
         logger.critical("the worker can't start: %s", error)
-        os._exit(1)
+        os._exit(error.exit_status)
     except Exception:
         # Not by the usual way out: a thread that waits for the end of the supervisor would be in it.
         logger.exception("the worker broke")

@@ -387,3 +387,13 @@ class DeviceFault(Exception):
 
 class StartupError(Exception):
     """A process can't start as it is set up; the message says what to change. For the operator alone."""
+
+    exit_status = 78
+    """`EX_CONFIG` of sysexits.h: starting it again without a change fails again."""
+
+
+class SlotTaken(StartupError):
+    """Another worker still has this device and folder; it may leave."""
+
+    exit_status = 75
+    """`EX_TEMPFAIL` of sysexits.h: starting it again later may succeed."""

@@ -21,7 +21,6 @@ from ai_engine.api.admission import Door
 from ai_engine.api.dependencies import Service
 from ai_engine.api.openapi import install_document
 from ai_engine.errors import StartupError
-from ai_engine.job_queue.dbos_setup import check_database
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.logs import event
 from ai_engine.outbound.policies import download_policy, webhook_policy
@@ -43,11 +42,10 @@ def create_app(settings: Settings) -> FastAPI:
     """The API. Its port opens at once; the job engine is connected to meanwhile.
 
     Raises:
-        StartupError: a setting can't be read, the database can't be used with this Python, or others can reach the
+        StartupError: a setting can't be read, or others can reach the
             port and there are no keys.
     """
     keys = check_access(settings)
-    check_database(settings)
     store = open_store(settings, is_worker=False)
     door = Door(settings, download_policy(settings), webhook_policy(settings), store)
     streams = OpenStreams(settings.max_open_streams_per_key)

@@ -31,6 +31,7 @@ from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from ai_engine.cli.demo_server import DemoPeer, ReceivedWebhook, demo_peer
+from ai_engine.cli.doctor import print_problems
 from ai_engine.cli.picture_strip import picture_strip
 from ai_engine.cli.progress_bars import StageBars
 from ai_engine.images.cutout import Cutout
@@ -49,6 +50,7 @@ WEBHOOK_WITHIN_S = 60.0
 STOP_WITHIN_S = 45.0
 LOOK_EVERY_S = 0.1
 LOG_LINES = 30
+OUR_PROBES = "path=/readyz"
 MODEL_SETTINGS = frozenset(
     {"model_path", "model_variant", "device", "dtype", "require_gpu", "matting_model", "matting_home"}
 )
@@ -136,6 +138,7 @@ def _running_service() -> Generator[_Service]:
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
         settings = {"HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": folder, "WEBHOOK_SECRET": secret}
         settings["LOG_FORMAT"] = "text"
+        print_problems(Settings(host="127.0.0.1", port=port, data_dir=Path(folder)))
         command = [sys.executable, str(REPOSITORY / "main.py"), "serve"]
         print(f"starting the service on http://127.0.0.1:{port}")
         with (
@@ -174,7 +177,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_lines(log_path: Path) -> str:
-    return "\n".join(log_path.read_text(errors="replace").splitlines()[-LOG_LINES:])
+    lines = log_path.read_text(errors="replace").splitlines()
+    return "\n".join([line for line in lines if OUR_PROBES not in line][-LOG_LINES:])
 
 
 def _wait_until_ready(service: _Service) -> None:

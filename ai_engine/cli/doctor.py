@@ -45,6 +45,14 @@ class Finding:
 Check = Callable[[Settings], Iterator[Finding]]
 
 
+def print_problems(settings: Settings) -> None:
+    """Prints to stderr what the quick checks find wrong: no model is loaded, no name looked up."""
+    for check in QUICK_CHECKS:
+        for finding in _guarded(check, settings):
+            if finding.remedy is not None:
+                print(finding, file=sys.stderr, flush=True)
+
+
 def run_doctor(settings: Settings) -> int:
     """Prints every finding as it is made; the exit status is 1 when there is something to do."""
     num_wrong = 0
@@ -187,12 +195,8 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
 
 
 def _sqlite(settings: Settings) -> Iterator[Finding]:
-    from ai_engine.job_queue.dbos_setup import check_database
-
-    try:
-        check_database(settings)
-    except StartupError as error:
-        yield Finding("SQLite", str(error))
+    if settings.sqlite_path is not None:
+        yield Finding(f"SQLite {sqlite3.sqlite_version}")
 
 
 def _file_store(settings: Settings) -> Iterator[Finding]:
@@ -318,6 +322,9 @@ CHECKS: tuple[Check, ...] = (
     _access,
     _webhook_secret,
 )
+
+QUICK_CHECKS: tuple[Check, ...] = (_python, _packages, _data_folder, _port, _access)
+"""What needs neither a model nor the network: milliseconds."""
 
 SYSTEM_MEMORY = Path("/proc/meminfo")
 GROUP_MEMORY = Path("/sys/fs/cgroup")

@@ -1,4 +1,5 @@
-"""`serve`: the API and the worker as two child processes, started again when they die. Knows neither's work.
+"""`serve`: the API and the worker as child processes. One that crashes is started again after growing pauses; one
+that says that it can't start ends them all. Knows neither's work.
 
 A child reads its standard input until it ends: that is how it learns that its supervisor is gone, however that
 came about, on every operating system. A byte that comes before says that all is about to end.
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ai_engine.errors import StartupError
 from ai_engine.logs import event
 
 FIRST_PAUSE_S = 0.2
@@ -43,6 +45,11 @@ class Child:
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
     due_at: float = field(default=0.0)
+
+    @property
+    def cannot_start(self) -> bool:
+        """True if the process ended with the status of a process that can't start as it is set up."""
+        return self.process is not None and self.process.poll() == StartupError.exit_status
 
     def look_after(self, now: float) -> None:
         """Starts the process if it should run by now and does not."""
@@ -77,18 +84,32 @@ class Child:
         self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
 
-def supervise(children: Sequence[Child], stop: threading.Event, *, drain_s: float) -> None:
-    """Keeps the children running until `stop` is set, then lets them finish for `drain_s`."""
-    while not stop.is_set():
-        for child in children:
-            child.look_after(time.monotonic())
-        stop.wait(LOOK_EVERY_S)
+def supervise(children: Sequence[Child], stop: threading.Event, *, drain_s: float) -> int:
+    """Keeps the children running until `stop` is set or one can't start, then lets them finish for `drain_s`.
+
+    Returns the exit status: 0, or that of the child that can't start.
+    """
+    status = _watch(children, stop)
     running = [child for child in children if child.process is not None]
     staying = [child for child in running if child.stays_to_the_end]
     for child in staying:
         child.warn()
     _end([child.process for child in running if child not in staying and child.process], drain_s)
     _end([child.process for child in staying if child.process], 0.0)
+    return status
+
+
+def _watch(children: Sequence[Child], stop: threading.Event) -> int:
+    while not stop.is_set():
+        for child in children:
+            if child.cannot_start:
+                event(
+                    logger, "process can't start, ending the others", level=logging.CRITICAL, name=child.name
+                )
+                return StartupError.exit_status
+            child.look_after(time.monotonic())
+        stop.wait(LOOK_EVERY_S)
+    return 0
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], drain_s: float) -> None:

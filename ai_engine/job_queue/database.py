@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
+
 import sqlalchemy as sa
 
+SUBSECONDS_SINCE = (3, 42)
+"""The SQLite from which on `unixepoch('subsec')` is known; older ones answer it with NULL."""
 _NOW_S: dict[str, sa.ColumnElement[float]] = {
     "sqlite": sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float),
     "postgresql": sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Float),
 }
 """Seconds since 1970 on the database's clock: the workers' own clocks may differ."""
+
+
+def provide_unixepoch(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> None:
+    """Gives every SQLite connection of this process `unixepoch('subsec')` where SQLite is older than 3.42.
+
+    DBOS takes the time of a row from it on Python 3.12 and newer; Debian 12 ships SQLite 3.40.
+    """
+    is_missing = version < SUBSECONDS_SINCE
+    if is_missing and not sa.event.contains(sa.Engine, "connect", _add_unixepoch):
+        sa.event.listen(sa.Engine, "connect", _add_unixepoch)
+
+
+def _add_unixepoch(connection: object, _: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.create_function("unixepoch", 1, _unixepoch)
+
+
+def _unixepoch(when: object) -> float | int | None:
+    """Seconds since 1970: a float for `subsec`, whole for `now`; NULL for what DBOS does not ask."""
+    if when in ("subsec", "subsecond"):
+        return time.time()
+    return int(time.time()) if when == "now" else None
 
 
 def open_engine(database_url: str) -> sa.Engine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from ai_engine.errors import (
     StartupError,
 )
 from ai_engine.job import Job
+from ai_engine.job_queue.database import provide_unixepoch
 from ai_engine.settings import Settings
 
 APPLICATION = "ai-engine"
@@ -30,41 +30,17 @@ PROGRESS = "progress"
 """The stream of a job that tells how far it is."""
 
 MAX_DELIVERIES_IN_FLIGHT = 32
-MIN_SQLITE = (3, 42)
-FIRST_PYTHON_WITH_MIN_SQLITE = (3, 12)
-"""From this Python on DBOS takes the time from SQLite's unixepoch('subsec'), which older versions answer with NULL."""
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
-
-
-def check_database(settings: Settings) -> None:
-    """Comes back when the job engine can work with the kind of database it is told to.
-
-    Raises:
-        StartupError: this Python brings an SQLite that is too old.
-    """
-    if settings.sqlite_path is not None and not can_use_sqlite(
-        sys.version_info[:2], sqlite3.sqlite_version_info
-    ):
-        raise StartupError(
-            f"this Python {sys.version_info.major}.{sys.version_info.minor} comes with SQLite "
-            f"{sqlite3.sqlite_version}, the job engine needs {'.'.join(map(str, MIN_SQLITE))} with it: use a newer "
-            "system (Debian 13), Python 3.11, or a Postgres DATABASE_URL"
-        )
-
-
-def can_use_sqlite(python: tuple[int, ...], sqlite: tuple[int, ...]) -> bool:
-    """True when the job engine works with this version of SQLite under this version of Python."""
-    return python < FIRST_PYTHON_WITH_MIN_SQLITE or sqlite >= MIN_SQLITE
 
 
 def prepare_database(settings: Settings) -> None:
     """Makes the database and its tables, or brings them up to date. Any process may come first.
 
     Raises:
-        StartupError: it can't be reached or opened, or this Python brings an SQLite that is too old.
+        StartupError: it can't be reached or opened.
     """
-    check_database(settings)
+    provide_unixepoch()
     try:
         if settings.sqlite_path is not None:
             _prepare_sqlite(settings.sqlite_path)

@@ -18,7 +18,7 @@ from typing import Literal
 from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
-from ai_engine.errors import StartupError
+from ai_engine.errors import SlotTaken, StartupError
 from ai_engine.images.background import MattingModelUnusable, open_remover
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.job_queue.dbos_setup import (
@@ -216,14 +216,14 @@ def _slot_lock(settings: Settings) -> Iterator[None]:
     """Held while a worker lives: who has the lock knows that its predecessor is dead.
 
     Raises:
-        StartupError: another worker has this slot.
+        SlotTaken: another worker has this slot.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_slot_file(settings, "lock"))
     try:
         lock.acquire(timeout=settings.lease_s)
     except Timeout as error:
-        raise StartupError(f"another worker runs on device {settings.device} with this DATA_DIR") from error
+        raise SlotTaken(f"another worker runs on device {settings.device} with this DATA_DIR") from error
     try:
         yield
     finally:

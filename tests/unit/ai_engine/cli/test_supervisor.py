@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai_engine.cli.supervisor import FIRST_PAUSE_S, Child, supervise
+from ai_engine.errors import SlotTaken, StartupError
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -31,6 +32,24 @@ def test_a_child_that_dies_is_started_again_after_longer_and_longer_pauses(tmp_p
     thread.join(60)
 
     assert child.pause_s >= 4 * FIRST_PAUSE_S
+
+
+def test_a_child_that_says_that_it_cannot_start_ends_them_all_with_its_status(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    code = f"open({str(marks)!r}, 'a').write('x'); raise SystemExit({StartupError.exit_status})"
+    unable = Child("unable", [sys.executable, "-S", "-c", code])
+    other = Child("other", [sys.executable, "-S", "-c", "import time; time.sleep(300)"])
+
+    status = supervise([other, unable], threading.Event(), drain_s=0.0)
+
+    assert status == StartupError.exit_status
+    assert marks.read_text() == "x"
+    assert other.process is not None
+    assert other.process.returncode is not None
+
+
+def test_a_taken_slot_is_tried_again() -> None:
+    assert SlotTaken.exit_status != StartupError.exit_status
 
 
 def test_a_child_told_to_stop_may_finish_first(tmp_path: Path) -> None:

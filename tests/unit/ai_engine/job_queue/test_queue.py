@@ -23,7 +23,7 @@ from ai_engine.errors import (
     StartupError,
 )
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_queue.dbos_setup import can_use_sqlite, check_database, delivery_options, prepare_database
+from ai_engine.job_queue.dbos_setup import delivery_options, prepare_database
 from ai_engine.job_queue.job_index import JobFilter
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.job_queue.records import result_of
@@ -182,19 +182,6 @@ def test_however_the_engine_ended_a_job_there_is_a_code_for_it(status: str, code
     result = result_of(row)
 
     assert (result and result.failure and result.failure.code) == code
-
-
-def test_an_sqlite_too_old_for_this_python_is_refused_with_what_to_do(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert can_use_sqlite((3, 11), (3, 40, 1))
-    assert can_use_sqlite((3, 12), (3, 42, 0))
-    assert not can_use_sqlite((3, 12), (3, 40, 1))
-    monkeypatch.setattr("ai_engine.job_queue.dbos_setup.can_use_sqlite", lambda *versions: False)
-
-    check_database(Settings(database_url="postgresql://user@db/jobs"))
-    with pytest.raises(StartupError, match=r"the job engine needs 3\.42 .*Python 3\.11, or a Postgres"):
-        check_database(Settings())
 
 
 def test_a_submission_that_fails_half_way_leaves_nothing_behind(
