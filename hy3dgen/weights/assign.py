@@ -20,10 +20,30 @@ MAX_NAMES_SHOWN = 5
 
 @dataclass(frozen=True)
 class PublishedName:
-    """Where a parameter lies in a published file; `half` is 0 or 1 where it shares a tensor, else absent."""
+    """Where a parameter lies in a published file: in the tensor `name`, or in one `half` (0, 1) of its rows.
+
+    A parameter that published files hold in several tensors continues in the rows of those named `below`; `shares`
+    says how many of its rows each holds, relative to the others. `is_swapped`: the halves of its rows lie in the other
+    order.
+    """
 
     name: str
     half: int | None = None
+    below: tuple[str, ...] = ()
+    shares: tuple[int, ...] = ()
+    is_swapped: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors that hold it, in the order of their rows."""
+        return (self.name, *self.below)
+
+    def rows(self, num_rows: int) -> list[int]:
+        """How many rows each of the tensors has, if the parameter has `num_rows`."""
+        if self.half is not None:
+            return [2 * num_rows]
+        shares = self.shares or (1,) * len(self.names)
+        return [num_rows * share // sum(shares) for share in shares]
 
 
 Naming = Callable[[str], PublishedName]
@@ -35,8 +55,8 @@ def wanted_shapes(network: nn.Module, naming: Naming) -> dict[str, tuple[int, ..
     wanted: dict[str, tuple[int, ...]] = {}
     for name, tensor in network.state_dict().items():
         place = naming(name)
-        rows = 1 if place.half is None else 2
-        wanted[place.name] = (rows * tensor.shape[0], *tensor.shape[1:])
+        for published, rows in zip(place.names, place.rows(tensor.shape[0]), strict=True):
+            wanted[published] = (rows, *tensor.shape[1:])
     return wanted
 
 
@@ -67,7 +87,11 @@ def published_tensors(network: nn.Module, naming: Naming) -> dict[str, Tensor]:
     """The weights of `network` under their published names."""
     state: dict[str, list[Tensor]] = {}
     for name, tensor in network.state_dict().items():
-        state.setdefault(naming(name).name, []).append(tensor.detach())
+        place = naming(name)
+        whole = torch.cat(tensor.chunk(2)[::-1]) if place.is_swapped else tensor
+        parts = [whole] if place.half is not None else whole.split(place.rows(len(tensor)))
+        for published, part in zip(place.names, parts, strict=True):
+            state.setdefault(published, []).append(part.detach())
     return {name: torch.cat(halves) if len(halves) > 1 else halves[0] for name, halves in state.items()}
 
 
@@ -82,11 +106,17 @@ def _weights(file: TensorFile, network: nn.Module, naming: Naming, dtype: torch.
     weights = {}
     for name in network.state_dict():
         place = naming(name)
-        tensor = file.read(place.name)
+        tensor = _stacked([file.read(one).to(dtype) for one in place.names])
         if place.half is not None:
             tensor = tensor.chunk(2)[place.half]
-        weights[name] = tensor.to(dtype).contiguous()
+        elif place.is_swapped:
+            tensor = torch.cat(tensor.chunk(2)[::-1])
+        weights[name] = tensor.contiguous()
     return weights
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _sample(items: list[str]) -> str:

@@ -26,8 +26,13 @@ OnLoaded = Callable[[float], None]
 class TensorFile(Protocol):
     """An opened weights file."""
 
-    shapes: Shapes
-    header: Mapping[str, str]
+    @property
+    def shapes(self) -> Shapes:
+        """The shape of each tensor."""
+
+    @property
+    def header(self) -> Mapping[str, str]:
+        """What the file says of itself."""
 
     def read(self, name: str) -> Tensor:
         """The tensor called `name`."""
@@ -56,6 +61,31 @@ def open_weights(
             yield _SafeTensors(handle)
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is damaged or no safetensors file: {error}") from error
+
+
+@contextmanager
+def open_pickled_tables(path: Path, device: torch.device) -> Iterator[TensorFile]:
+    """A pickled table of tensors, mapped; where it is nested, names begin with their table's key.
+
+    Raises:
+        CheckpointError: missing, damaged, or anything but tables of tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"no weights at {path}: fetch or mount them there, or point MODEL_PATH elsewhere"
+        )
+    tables = _unpickled(path, torch.device("cpu"))
+    if not isinstance(tables, dict):
+        raise CheckpointError(f"{path.name} is no table of tensors")
+    flat: dict[str, Tensor] = {}
+    for key, value in tables.items():
+        flat |= (
+            {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+        )
+    strange = [str(name) for name, one in flat.items() if not isinstance(one, Tensor)]
+    if strange:
+        raise CheckpointError(f"{path.name} holds something else than tensors: {', '.join(strange[:5])}")
+    yield _Loaded(flat, device)
 
 
 @dataclass
@@ -116,22 +146,28 @@ class _Loaded:
     """A table of tensors already in memory, as a pickled file gives it."""
 
     tensors: Mapping[str, Tensor]
+    device: torch.device
 
     def __post_init__(self) -> None:
         self.shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
         self.header: Mapping[str, str] = {}
 
     def read(self, name: str) -> Tensor:
-        return self.tensors[name]
+        return self.tensors[name].to(self.device)
 
 
 def _read_pickle(path: Path, device: torch.device, names: Sequence[str]) -> TensorFile:
+    parts = _unpickled(path, device)
+    if not isinstance(parts, dict) or not all(isinstance(parts.get(part), dict) for part in names):
+        raise CheckpointError(f"{path.name} is no checkpoint of the parts {', '.join(names)}")
+    tensors = {f"{part}.{name}": tensor for part in names for name, tensor in parts[part].items()}
+    return _Loaded(tensors, device)
+
+
+def _unpickled(path: Path, device: torch.device) -> Any:
     try:
-        parts = torch.load(path, map_location=device, weights_only=True, mmap=True)
+        return torch.load(path, map_location=device, weights_only=True, mmap=True)
     except Exception as error:  # torch.load has no error type of its own
         raise CheckpointError(
             f"{path.name} can't be read as a pickled checkpoint: {type(error).__name__}"
         ) from error
-    if not isinstance(parts, dict) or not all(isinstance(parts.get(part), dict) for part in names):
-        raise CheckpointError(f"{path.name} is no checkpoint of the parts {', '.join(names)}")
-    return _Loaded({f"{part}.{name}": tensor for part in names for name, tensor in parts[part].items()})
