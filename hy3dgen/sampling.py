@@ -50,6 +50,40 @@ def consistency_times(num_steps: int, num_timesteps: int = 100) -> Float[Tensor,
     return torch.from_numpy(times.astype(np.float32))
 
 
+def rectified_sigmas(num_steps: int, shift: float = 1.0) -> Float[Tensor, " steps_and_end"]:
+    """How much of each step's start is noise (TripoSG): shift s / (1 + (shift - 1) s) for s = 1 - i/n, then 0; float32.
+
+    Raises:
+        ValueError: fewer than one step.
+    """
+    _check_steps(num_steps)
+    sigmas = 1 - np.arange(num_steps) / num_steps
+    shifted = shift * sigmas / (1 + (shift - 1) * sigmas)
+    return torch.from_numpy(np.append(shifted, 0.0).astype(np.float32))
+
+
+def flow_match_sigmas(num_steps: int) -> Float[Tensor, " steps_and_end"]:
+    """How much of each step's start is noise (Step1X-3D): evenly from 1 to 0.001, then 0; float32.
+
+    Raises:
+        ValueError: fewer than one step.
+    """
+    _check_steps(num_steps)
+    least = float(np.float32(1 / TRAINING_TIMESTEPS))
+    sigmas = np.linspace(TRAINING_TIMESTEPS, TRAINING_TIMESTEPS * least, num_steps) / TRAINING_TIMESTEPS
+    return torch.from_numpy(np.append(sigmas, 0.0).astype(np.float32))
+
+
+def times_of(sigmas: Float[Tensor, " steps_and_end"]) -> Float[Tensor, " steps_and_end"]:
+    """1 - sigma in float64, which loses nothing of a float32 sigma: `thousandths_left` gives it back."""
+    return 1 - sigmas.double()
+
+
+def thousandths_left(time: Float[Tensor, " times"]) -> Float[Tensor, " times"]:
+    """The time of networks that count down: 1000 (1 - time), in float32."""
+    return (1 - time.double()).float() * TRAINING_TIMESTEPS
+
+
 def times_for(
     schedule: Schedule, num_steps: int, consistency_timesteps: int | None
 ) -> Float[Tensor, " steps_and_end"]:

@@ -16,6 +16,7 @@ from support.postgres_server import PostgresServer, running_postgres
 
 install_import_hook(
     [
+        "hy3dgen.networks.skip_dit",
         "hy3dgen.networks.stream_dit",
         "hy3dgen.networks.vecset_decoder",
         "hy3dgen.networks.image_encoder",

@@ -6,11 +6,16 @@ first axis.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hy3dgen.weights.assign import PublishedName
+
+Renames = tuple[tuple[str, str | tuple[str, ...]], ...]
+"""Pairs of a part of our names and what stands there in published files: several where they hold several tensors."""
 
 CONDITIONER_PREFIX = "conditioner.main_image_encoder.model."
 
-_DIT = (
+_DIT: Renames = (
     (".latent.modulation.linear.", ".img_mod.lin."),
     (".latent.qkv.", ".img_attn.qkv."),
     (".latent.norm.", ".img_attn.norm."),
@@ -25,13 +30,13 @@ _DIT = (
     (".context.mlp_out.", ".txt_mlp.2."),
     (".fused_in.", ".linear1."),
     (".fused_out.", ".linear2."),
-    ("final_modulation.linear.", "final_layer.adaLN_modulation.1."),
+    (".final_modulation.linear.", ".final_layer.adaLN_modulation.1."),
     (".modulation.linear.", ".modulation.lin."),
     (".final.", ".final_layer.linear."),
     (".context_in.", ".cond_in."),
 )
 
-_VAE = (
+VAE_NAMES: Renames = (
     (".blocks.", ".transformer.resblocks."),
     (".geometry.query_proj.", ".geo_decoder.query_proj."),
     (".geometry.latents_proj.", ".geo_decoder.latents_proj."),
@@ -50,8 +55,7 @@ _VAE = (
 )
 
 # The published files use the names of transformers 4; release 5 renamed the layers' insides.
-_DINO = (
-    (".dino.", ".main_image_encoder.model."),
+_DINO: Renames = (
     (".attention.q_proj.", ".attention.attention.query."),
     (".attention.k_proj.", ".attention.attention.key."),
     (".attention.v_proj.", ".attention.attention.value."),
@@ -61,13 +65,31 @@ _DINO = (
     (".mlp.down_proj.", ".mlp.weights_out."),
 )
 
-_RENAMES = {"model": _DIT, "vae": _VAE, "conditioner": _DINO}
+_RENAMES: dict[str, Renames] = {"model": _DIT, "vae": VAE_NAMES}
 
 
 def published_name(part: str, name: str) -> PublishedName:
     """The place of our parameter `name` of `part` (`model`, `vae` or `conditioner`), prefix included."""
-    text = f"{part}.{name}"
-    for ours, theirs in _RENAMES[part]:
-        text = text.replace(ours, theirs)
-    half = {"gate_proj": 0, "up_proj": 1}.get(name.split(".")[-2]) if part == "conditioner" else None
-    return PublishedName(text, half)
+    if part == "conditioner":
+        return dino_name(CONDITIONER_PREFIX, name)
+    return renamed(f"{part}.", _RENAMES[part], name)
+
+
+def dino_name(prefix: str, name: str) -> PublishedName:
+    """The place of the picture encoder's parameter `name`, in files that put `prefix` before its names."""
+    if name == "registers":
+        return PublishedName(f"{prefix}embeddings.register_tokens")
+    place = renamed(prefix, _DINO, name.removeprefix("dino."))
+    return replace(place, half={"gate_proj": 0, "up_proj": 1}.get(name.split(".")[-2]))
+
+
+def renamed(prefix: str, renames: Renames, name: str) -> PublishedName:
+    """The place of our parameter `name`: `prefix`, then the name with every one of `renames` applied in order."""
+    texts = [f".{name}"]
+    for ours, theirs in renames:
+        if isinstance(theirs, str):
+            texts = [text.replace(ours, theirs) for text in texts]
+        elif ours in texts[0]:
+            texts = [texts[0].replace(ours, one) for one in theirs]
+    first, *below = (prefix + text.removeprefix(".") for text in texts)
+    return PublishedName(first, below=tuple(below))

@@ -7,7 +7,7 @@ Knows no pictures and no schedules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hy3dgen.networks.skip_dit import Heads, SkipDiT
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, ignore_lowered, patient
 from hy3dgen.sampling import Velocity, guided
@@ -46,6 +47,21 @@ class SamplingOptions:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """How a network was trained to tell time, seen from the sampler's time, 0 noise .. 1 shape.
+
+    `network_time` is what it takes; `points_to_noise` tells that its velocity has the other sign than ours.
+    """
+
+    network_time: Callable[[Tensor], Tensor] = torch.Tensor.float
+    points_to_noise: bool = False
+
+    def towards_shape(self, velocity: Tensor) -> Tensor:
+        """The network's velocity in the sampler's direction."""
+        return -velocity if self.points_to_noise else velocity
+
+
+@dataclass(frozen=True)
 class Side:
     """The network with one context, ready for every time of a table."""
 
@@ -53,10 +69,44 @@ class Side:
     context: Float[Tensor, "batch context width"]
     rows: Mapping[float, Float[Tensor, "batch rows width"]]
     copies: int = 1
+    clock: Clock = Clock()
 
     def __call__(self, latents: Float[Tensor, "batch tokens channels"], time: float) -> Tensor:
         """The velocity at a time of the table."""
-        return self.network(latents, self.context, self.rows[time], self.copies)
+        return self.clock.towards_shape(self.network(latents, self.context, self.rows[time], self.copies))
+
+
+@dataclass(frozen=True)
+class SkipSide:
+    """The network with long skips and one picture's keys and values, or None for no picture."""
+
+    network: Callable[[Tensor, Tensor, Sequence[Heads] | None], Tensor]
+    seen: Sequence[Heads] | None
+    clock: Clock
+
+    def __call__(self, latents: Float[Tensor, "batch tokens channels"], time: float) -> Tensor:
+        """The velocity at any time."""
+        moment = torch.full((len(latents),), time, dtype=torch.float64, device=latents.device)
+        return self.clock.towards_shape(self.network(latents, self.clock.network_time(moment), self.seen))
+
+
+def skip_velocity_for(
+    dit: SkipDiT,
+    context: Float[Tensor, "1 context context_width"],
+    clock: Clock,
+    guidance_scale: float,
+    options: SamplingOptions,
+) -> Velocity:
+    """The velocity of the network with long skips at any time; guidance as `velocity_for` has it.
+
+    Both sides are asked one after the other, whatever `pairing` says: the one without a picture skips its
+    cross-attention.
+    """
+    network = patient(dit.velocity)
+    with_picture = SkipSide(network, dit.keys_values(context), clock)
+    if guidance_scale < 0 or guidance_scale == 1:
+        return with_picture
+    return GuidedVelocity(with_picture, SkipSide(network, None, clock), guidance_scale, options)
 
 
 def velocity_for(
@@ -67,6 +117,7 @@ def velocity_for(
     options: SamplingOptions,
     network: Network | None = None,
     on_lowered: OnLowered = ignore_lowered,
+    clock: Clock | None = None,
 ) -> Velocity:
     """The velocity at any of `times`, with the guidance this checkpoint was made for.
 
@@ -75,21 +126,26 @@ def velocity_for(
     goes on one by one, and `on_lowered` hears of it.
     """
     network, has_guidance = patient(network or dit.velocity), dit.config.has_guidance
-    rows = _rows(dit, times.to(context.device), guidance_scale if has_guidance else None)
-    with_picture = Side(network, dit.context_in(context), rows)
+    clock = clock or Clock()
+    rows = _rows(dit, times.to(context.device), clock, guidance_scale if has_guidance else None)
+    with_picture = Side(network, dit.context_in(context), rows, clock=clock)
     if has_guidance or guidance_scale < 0 or guidance_scale == 1:
         return with_picture
-    without_picture = Side(network, dit.context_in(torch.zeros_like(context[:, :1])), rows, context.shape[1])
+    blank = dit.context_in(torch.zeros_like(context[:, :1]))
+    without_picture = Side(network, blank, rows, context.shape[1], clock)
     one_by_one = GuidedVelocity(with_picture, without_picture, guidance_scale, options)
     if options.pairing == "batched":
         return WhileThereIsRoom(_batched(dit, with_picture, guidance_scale), one_by_one, on_lowered)
     return one_by_one
 
 
-def _rows(dit: DiT, times: Float[Tensor, " times"], guidance_scale: float | None) -> dict[float, Tensor]:
+def _rows(
+    dit: DiT, times: Float[Tensor, " times"], clock: Clock, guidance_scale: float | None
+) -> dict[float, Tensor]:
     """The modulations of each time, [1, rows, width]."""
-    guidance = None if guidance_scale is None else torch.full_like(times, guidance_scale)
-    return dict(zip(times.tolist(), dit.modulations(times, guidance).split(1), strict=True))
+    moments = clock.network_time(times)
+    guidance = None if guidance_scale is None else torch.full_like(moments, guidance_scale)
+    return dict(zip(times.tolist(), dit.modulations(moments, guidance).split(1), strict=True))
 
 
 def _batched(dit: DiT, with_picture: Side, scale: float) -> Velocity:
@@ -99,7 +155,7 @@ def _batched(dit: DiT, with_picture: Side, scale: float) -> Velocity:
     def velocity(latents: Tensor, time: float) -> Tensor:
         rows = with_picture.rows[time].expand(2, -1, -1)
         both = with_picture.network(latents.expand(2, -1, -1), pair, rows, 1)
-        conditional, unconditional = both.chunk(2)
+        conditional, unconditional = with_picture.clock.towards_shape(both).chunk(2)
         return guided(conditional, unconditional, scale)
 
     return velocity
@@ -127,7 +183,7 @@ class GuidedVelocity:
     """Classifier-free guidance from two sides, one asked after the other."""
 
     def __init__(
-        self, with_picture: Side, without_picture: Side, scale: float, options: SamplingOptions
+        self, with_picture: Velocity, without_picture: Velocity, scale: float, options: SamplingOptions
     ) -> None:
         self.with_picture, self.without_picture = with_picture, without_picture
         self.scale, self.options = scale, options

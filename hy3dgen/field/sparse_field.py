@@ -45,6 +45,8 @@ class DecodeReport:
     num_calls: int
     points_per_call: int
     num_halvings: int
+    warnings: tuple[str, ...] = ()
+    """What is suspicious about the field, in words for the operator; nothing in the usual case."""
 
     @property
     def used_fallback(self) -> bool:

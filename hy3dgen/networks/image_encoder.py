@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped, UInt8
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
@@ -16,10 +18,16 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 VIEW_BASE = 10000.0
 PATCH_PX = 14
 
+Pixels = Float[Tensor, "batch 3 rows columns"] | UInt8[Tensor, "batch 3 rows columns"]
+
 
 @dataclass(frozen=True)
 class ConditionerConfig:
-    """Sizes of the DINOv2 encoder; `native_px` is the side its positions were trained at."""
+    """Sizes of the DINOv2 encoder; `native_px` is the side its positions were trained at.
+
+    Pixels lie in [-1, 1] and are resized to `working_px` in float32; where `resized_px` is set they are 8-bit, Pillow
+    resizes them to that, and the middle `working_px` are used.
+    """
 
     width: int
     num_layers: int
@@ -28,6 +36,8 @@ class ConditionerConfig:
     mlp_ratio: int
     native_px: int
     working_px: int
+    resized_px: int | None = None
+    num_registers: int = 0
 
 
 def view_embeddings(views: Sequence[int], width: int) -> Float[Tensor, "views width"]:
@@ -60,13 +70,16 @@ class Conditioner(nn.Module):
                 hidden_act="gelu",
             )
         )
+        self.registers = (
+            nn.Parameter(torch.empty(1, config.num_registers, config.width)) if config.num_registers else None
+        )
 
     def forward(
         self,
-        pixels: Float[Tensor, "batch 3 side side"] | Float[Tensor, "batch views 3 side side"],
+        pixels: Pixels | Float[Tensor, "batch views 3 side side"],
         views: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch context width"]:
-        """Class and patch tokens of `pixels`, which lie in [-1, 1] with a white background.
+        """Class and patch tokens of `pixels`, which have a white background and the range that the config says.
 
         With a views axis the tokens of all views follow each other; `views` holds each one's index (0 front,
         1 left, 2 back, 3 right), ascending.
@@ -83,14 +96,39 @@ class Conditioner(nn.Module):
         identity = view_embeddings(views, self.config.width).to(tokens)
         return (tokens + identity[:, None, :]).flatten(1, 2)
 
-    def _encode(self, pixels: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch context width"]:
-        weight = self.dino.embeddings.cls_token
-        resized = resize_shorter_side((pixels.float() + 1) / 2, self.config.working_px)
-        mean = torch.tensor(IMAGENET_MEAN, device=resized.device)[:, None, None]
-        std = torch.tensor(IMAGENET_STD, device=resized.device)[:, None, None]
-        normalised = ((resized - mean) / std).to(weight.dtype)
-        tokens: Tensor = self.dino(normalised).last_hidden_state
-        return tokens
+    def normalised(self, pixels: Pixels) -> Float[Tensor, "batch 3 working working"]:
+        """What the network sees of `pixels`, float32."""
+        config = self.config
+        if config.resized_px is None:
+            resized = resize_shorter_side((pixels.float() + 1) / 2, config.working_px)
+        else:
+            resized = centre_square(resize_8_bit(pixels, config.resized_px), config.working_px)
+            resized = resized.to(pixels.device).float() / 255
+        mean, std = (resized.new_tensor(one)[:, None, None] for one in (IMAGENET_MEAN, IMAGENET_STD))
+        return (resized - mean) / std
+
+    def _encode(self, pixels: Pixels) -> Float[Tensor, "batch context width"]:
+        dino = self.dino
+        tokens = dino.embeddings(self.normalised(pixels).to(dino.embeddings.cls_token.dtype))
+        if self.registers is not None:
+            # After the positions: registers have none. They are dropped again below.
+            registers = self.registers.expand(len(tokens), -1, -1)
+            tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+        tokens = dino.layernorm(dino.encoder(tokens).last_hidden_state)
+        first_patch = 1 + self.config.num_registers
+        return torch.cat([tokens[:, :1], tokens[:, first_patch:]], dim=1)
+
+
+def resize_8_bit(
+    pixels: UInt8[Tensor, "batch 3 height width"], shorter_px: int
+) -> UInt8[Tensor, "batch 3 resized_height resized_width"]:
+    """The pixels with their shorter side at `shorter_px`, on the CPU: Pillow's antialiased bicubic, in 8 bits."""
+    height, width = pixels.shape[-2:]
+    shorter = min(height, width)
+    size = (int(shorter_px * width / shorter), int(shorter_px * height / shorter))
+    images = (Image.fromarray(one.permute(1, 2, 0).contiguous().numpy()) for one in pixels.cpu())
+    resized = [np.array(image.resize(size, Image.Resampling.BICUBIC)) for image in images]
+    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
 
 
 def resize_shorter_side(
@@ -104,5 +142,10 @@ def resize_shorter_side(
         pixels = functional.interpolate(
             pixels, size=size, mode="bilinear", antialias=True, align_corners=False
         )
+    return centre_square(pixels, side_px)
+
+
+def centre_square(pixels: Pixels, side_px: int) -> Shaped[Tensor, "batch 3 side side"]:
+    """The middle `side_px` rows and columns."""
     top, left = (pixels.shape[-2] - side_px) // 2, (pixels.shape[-1] - side_px) // 2
     return pixels[..., top : top + side_px, left : left + side_px]

@@ -1,7 +1,10 @@
-"""From a cut-out picture to what the model was trained on: centred, 85 % of the frame, on white. Formulas: spec d.
+"""From a cut-out picture to what a model was trained on: on white, in the frame of its family.
 
-The arithmetic stays in uint8 and OpenCV, step by step as the checkpoints were trained, because every rounding
-moves the result.
+    prepare_image     Hunyuan3D 2.0 and 2.1: the longer side at 85 % of a square
+    fill_own_frame    Step1X-3D: 95 % of the picture in its own aspect, then a square
+    pad_square        TripoSG: what is visible, made square, with a border of 10 %
+
+The arithmetic goes step by step as the checkpoints were trained, because every rounding moves the result.
 """
 
 from __future__ import annotations
@@ -94,3 +97,94 @@ def _visible_part(rgba: UInt8[Array, "height width 4"]) -> UInt8[Array, "rows co
     if crop.size == 0:
         raise EmptyImage("fewer than two rows or columns of the picture are visible")
     return np.ascontiguousarray(crop)
+
+
+def fill_own_frame(image: Image.Image, share: float) -> UInt8[Tensor, "1 3 side side"]:
+    """The visible part on a white square as wide as the picture's longer side (Step1X-3D).
+
+    It fills `share` of the picture in the picture's own aspect, and lies in its middle. All in 8 bits.
+
+    Raises:
+        EmptyImage: the picture is fully transparent.
+        ImageError: it is not a PIL image.
+    """
+    rgba = _rgba(image)
+    width, height = rgba.size
+    left, upper, right, lower = _alpha_box(rgba)
+    # In this order of operations: the product decides what is truncated.
+    scale = min((height * share) / (lower - upper), (width * share) / (right - left))
+    size = (max(1, int((right - left) * scale)), max(1, int((lower - upper) * scale)))
+    visible = Image.fromarray(_rounded_on_white(np.asarray(rgba))).crop((left, upper, right, lower))
+    side = max(width, height)
+    canvas = Image.new("RGB", (side, side), "white")
+    # Twice, as each halving truncates: in the middle of the picture, and that in the middle of the square.
+    place = [
+        _middle(side, outer) + _middle(outer, inner) for outer, inner in zip(rgba.size, size, strict=True)
+    ]
+    canvas.paste(visible.resize(size, Image.Resampling.BICUBIC), (place[0], place[1]))
+    return _channels_first(np.array(canvas))
+
+
+def pad_square(
+    image: Image.Image, border_share: float, max_side_px: int
+) -> UInt8[Tensor, "1 3 height width"]:
+    """The visible part on white, made square up to a pixel, with a border of its longer side's share (TripoSG).
+
+    A picture longer than `max_side_px` is shrunk to that first.
+
+    Raises:
+        EmptyImage: the picture is fully transparent.
+        ImageError: it is not a PIL image.
+    """
+    rgba = np.asarray(_shrunk(_rgba(image), max_side_px))
+    left, upper, right, lower = _alpha_box(Image.fromarray(rgba))
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    composed = rgba[..., :3].astype(np.float32) / 255 * alpha + (1 - alpha)
+    crop = composed[upper:lower, left:right]
+    height, width = crop.shape[:2]
+    border = int(border_share * max(height, width))
+    rows, columns = border, border
+    if width > height:
+        rows = int(border + (width - height) / 2)
+    else:
+        columns = int(border + (height - width) / 2)
+    padded = np.pad(crop, ((rows, rows), (columns, columns), (0, 0)), constant_values=1)
+    return _channels_first((padded * 255).astype(np.uint8))
+
+
+def _rgba(image: Image.Image) -> Image.Image:
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"a PIL image is needed, got {type(image).__name__}")
+    return image.convert("RGBA")
+
+
+def _alpha_box(rgba: Image.Image) -> tuple[int, int, int, int]:
+    """The box of non-zero alpha: left, upper, right, lower, the latter two exclusive."""
+    box = rgba.getchannel("A").getbbox()
+    if box is None:
+        raise EmptyImage("the picture is fully transparent")
+    return box
+
+
+def _rounded_on_white(rgba: UInt8[Array, "height width 4"]) -> UInt8[Array, "height width 3"]:
+    """The picture composed on white, rounded to whole values."""
+    alpha = rgba[..., 3:].astype(np.int32)
+    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _shrunk(rgba: Image.Image, max_side_px: int) -> Image.Image:
+    import cv2
+
+    longer = max(rgba.size)
+    if longer <= max_side_px:
+        return rgba
+    width, height = (max(1, int(side * max_side_px / longer)) for side in rgba.size)
+    return Image.fromarray(cv2.resize(np.asarray(rgba), (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _middle(outer: int, inner: int) -> int:
+    return (outer - inner) // 2
+
+
+def _channels_first(rgb: UInt8[Array, "height width 3"]) -> UInt8[Tensor, "1 3 height width"]:
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]

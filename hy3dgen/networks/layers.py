@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LAYER_NORM_EPS = 1e-6
+TIME_BASE = 10_000.0
 
 
 def attend(
@@ -49,8 +50,30 @@ class Mlp(nn.Module):
         return self.contract(functional.gelu(self.expand(tokens)))
 
 
+def time_waves(time: Float[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"]:
+    """Sines, then cosines, of the time at width/2 frequencies 10000^(-k/(width/2)), in float32."""
+    half = width // 2
+    steps = torch.arange(half, dtype=torch.float32, device=time.device)
+    frequencies = torch.exp(-math.log(TIME_BASE) * steps / half)
+    angles = time.float()[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class TimeEmbedding(nn.Module):
+    """One vector per time: its waves, as wide as the network, through two linear layers with an exact GELU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.mlp = Mlp(width, 4 * width)
+
+    def forward(self, time: Float[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
+        """The vectors."""
+        return self.mlp(time_waves(time, self.width).to(self.mlp.expand.weight.dtype))
+
+
 class HeadNorm(nn.Module):
-    """RMS norm over the features of one head, with a learned scale, as in the DiT."""
+    """RMS norm over the features of one head, with a learned scale, as in the denoisers."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hy3dgen.networks.layers import LAYER_NORM_EPS, HeadNorm, attend
+from hy3dgen.networks.layers import LAYER_NORM_EPS, HeadNorm, TimeEmbedding, attend
 
 TIME_FEATURES = 256
 TIME_MULTIPLIER = 1000.0
@@ -35,6 +35,8 @@ class DiTConfig:
     mlp_ratio: float
     qkv_bias: bool
     has_guidance: bool
+    has_wide_time: bool = False
+    """The time features are as wide as the network, sines first, and their MLP has an exact GELU (Step1X-3D)."""
 
     @property
     def head_width(self) -> int:
@@ -206,7 +208,7 @@ class DiT(nn.Module):
         width = config.hidden
         self.latent_in = nn.Linear(config.latent_channels, width)
         self.context_in = nn.Linear(config.context_width, width)
-        self.time_in = Embedder(width)
+        self.time_in = TimeEmbedding(width) if config.has_wide_time else Embedder(width)
         self.guidance_in = Embedder(width) if config.has_guidance else None
         self.double_blocks = nn.ModuleList(DoubleBlock(config) for _ in range(config.num_double_blocks))
         self.single_blocks = nn.ModuleList(SingleBlock(config) for _ in range(config.num_single_blocks))

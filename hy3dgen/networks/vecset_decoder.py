@@ -48,6 +48,7 @@ class VAEConfig:
     geo_mlp_ratio: int
     geo_has_ln_post: bool
     geo_qk_norm: bool
+    norm_eps: float = LAYER_NORM_EPS
 
 
 def fourier_features(
@@ -93,9 +94,9 @@ class TokenBlock(nn.Module):
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+        self.ln_1 = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.attention = SelfAttention(config)
-        self.ln_2 = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+        self.ln_2 = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.mlp = Mlp(config.width, 4 * config.width)
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
@@ -113,9 +114,7 @@ class GeometryDecoder(nn.Module):
         self.num_frequencies, self.num_heads = config.num_frequencies, config.geo_heads
         self.query_proj = nn.Linear(3 * (1 + 2 * config.num_frequencies), width)
         self.latents_proj = nn.Linear(config.width, width) if width != config.width else None
-        self.ln_1 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
-        self.ln_2 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
-        self.ln_3 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.ln_1, self.ln_2, self.ln_3 = (nn.LayerNorm(width, eps=config.norm_eps) for _ in range(3))
         self.to_query = nn.Linear(width, width, bias=config.qkv_bias)
         self.to_key_value = nn.Linear(width, 2 * width, bias=config.qkv_bias)
         self.norm = QkNorm(width // config.geo_heads) if config.geo_qk_norm else None

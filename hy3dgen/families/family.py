@@ -1,0 +1,132 @@
+"""What one published family says of itself, in one form for all: how it is told, loaded, framed, timed and decoded.
+
+A family is told by tensor names and JSON numbers, never by the class names that its files mention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hy3dgen.errors import CheckpointError
+from hy3dgen.families.card import Card
+from hy3dgen.families.velocity import Clock
+from hy3dgen.networks.image_encoder import Conditioner
+from hy3dgen.networks.skip_dit import SkipDiT
+from hy3dgen.networks.stream_dit import DiT
+from hy3dgen.networks.vecset_decoder import ShapeVAE
+from hy3dgen.weights.assign import Naming, assign_weights, refuse_names, wanted_shapes
+from hy3dgen.weights.published_files import PublishedFiles
+from hy3dgen.weights.tensor_file import Shapes
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The box of a family, as half its side in model units, and the value at its surface."""
+
+    half_extent: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a family was published to be sampled with. Guidance is off at `guidance_off` and below."""
+
+    num_steps: int
+    guidance_scale: float
+    guidance_off: float
+    octree_resolution: int = 384
+
+
+@dataclass(frozen=True)
+class LoadedFamily:
+    """The networks of one checkpoint, in eval mode, and what only its family knows.
+
+    `prepare` makes the family's pixels of an RGBA cut-out. `times(n)` are the sampler's times, 0 noise .. 1 shape, of
+    n published steps, without those that change nothing.
+    """
+
+    card: Card
+    conditioner: Conditioner
+    dit: DiT | SkipDiT
+    vae: ShapeVAE
+    clock: Clock
+    prepare: Callable[[Image.Image], Tensor]
+    times: Callable[[int], Tensor]
+    num_latents: int
+    frame: Frame
+    defaults: Defaults
+
+
+@dataclass(frozen=True)
+class Built:
+    """A family's networks on the meta device, names and shapes without weights, and where their weights lie.
+
+    `namings` are those of the denoiser, the decoder and the picture encoder.
+    """
+
+    model: LoadedFamily
+    namings: tuple[Naming, Naming, Naming]
+
+    @property
+    def networks(self) -> tuple[tuple[nn.Module, Naming], ...]:
+        """Each network with its naming."""
+        model = self.model
+        return tuple(zip((model.dit, model.vae, model.conditioner), self.namings, strict=True))
+
+    def published_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every published name that the networks are made of, with its shape."""
+        wanted: dict[str, tuple[int, ...]] = {}
+        for network, naming in self.networks:
+            wanted |= wanted_shapes(network, naming)
+        return wanted
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family: `marks` are the tensors that tell it, `build` makes its networks from shapes and settings.
+
+    Tensors under the `ignored` prefixes are left unread.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+    build: Callable[[PublishedFiles, Mapping[str, Any]], Built]
+    ignored: tuple[str, ...]
+
+    def recognises(self, shapes: Shapes) -> bool:
+        """True when all marks are there."""
+        return all(mark in shapes for mark in self.marks)
+
+    def load(
+        self, files: PublishedFiles, dtype: torch.dtype, overrides: Mapping[str, Any] | None = None
+    ) -> LoadedFamily:
+        """The networks with their weights as numbers of `dtype`: strict, mapped, one tensor at a time.
+
+        Raises:
+            CheckpointError: another model, a tensor that no network takes, one that is missing, or one whose shape
+                disagrees.
+        """
+        built = self.build(files, overrides or {})
+        refuse_names(files.path, set(files.shapes) - set(built.published_shapes()), self.ignored)
+        for network, naming in built.networks:
+            assign_weights(files.path, files, network, naming, dtype)
+            network.eval().requires_grad_(False)
+        return built.model
+
+
+def known_overrides(family: str, overrides: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `known`, with `overrides` in their place.
+
+    Raises:
+        CheckpointError: an override has another name.
+    """
+    unknown = sorted(set(overrides) - set(known))
+    if unknown:
+        raise CheckpointError(f"overrides of {family}: unknown {unknown}; known are {sorted(known)}")
+    return {**known, **overrides}
