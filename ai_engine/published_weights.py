@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -52,6 +52,15 @@ class Weights:
     sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class WeightsFolder:
+    """A published model in several files: `path` is the folder, seen from the models folder."""
+
+    name: str
+    path: str
+    files: tuple[Weights, ...]
+
+
 HUNYUAN_LICENCE = Licence(
     name="Tencent Hunyuan 3D 2.0 Community License",
     url="https://huggingface.co/tencent/Hunyuan3D-2/blob/9cd649ba6913f7a852e3286bad86bfa9a2d83dcf/LICENSE",
@@ -66,6 +75,11 @@ HUNYUAN_LICENCE = Licence(
     ),
     must_accept=True,
 )
+HUNYUAN_2_1_LICENCE = replace(
+    HUNYUAN_LICENCE,
+    name="Tencent Hunyuan 3D 2.1 Community License",
+    url="https://huggingface.co/tencent/Hunyuan3D-2.1/blob/main/LICENSE",
+)
 APACHE = Licence(
     name="Apache License 2.0",
     url="https://www.apache.org/licenses/LICENSE-2.0",
@@ -78,6 +92,12 @@ MIT = Licence(
     conditions=("Whoever passes the file on passes on the licence.",),
     must_accept=False,
 )
+
+
+TRIPOSG_LICENCE = replace(MIT, url="https://huggingface.co/VAST-AI/TripoSG")
+STEP1X_LICENCE = replace(APACHE, url="https://huggingface.co/stepfun-ai/Step1X-3D")
+
+LICENCE_TEXTS = ("LICENSE", "NOTICE")
 
 
 def _shape(
@@ -137,6 +157,107 @@ SHAPE_MODELS: Mapping[str, Weights] = MappingProxyType(
     }
 )
 
+
+def _folder(
+    name: str,
+    path: str,
+    origin: HubOrigin,
+    licence: Licence,
+    files: Mapping[str, tuple[int | None, str | None]],
+) -> WeightsFolder:
+    """The files of a repository's folder, `origin.file`, with what is known of each, and its licence texts."""
+    places = {file: f"{origin.file}{file}" for file in files}
+    return WeightsFolder(
+        name,
+        path,
+        tuple(
+            Weights(name, f"{path}/{file}", replace(origin, file=place), licence, *files[file])
+            for file, place in places.items()
+        ),
+    )
+
+
+_UNKNOWN = (None, None)
+
+FOLDERS: Mapping[str, WeightsFolder] = MappingProxyType(
+    {
+        folder.name: folder
+        for folder in (
+            _folder(
+                "v2-1",
+                "hunyuan3d-dit-v2-1",
+                # No record names a revision of 2.1: its size says whether it is the file that is known.
+                HubOrigin("tencent/Hunyuan3D-2.1", "main", "hunyuan3d-dit-v2-1/"),
+                HUNYUAN_2_1_LICENCE,
+                {"model.fp16.ckpt": (7_366_389_768, None)},
+            ),
+            _folder(
+                "triposg",
+                "TripoSG",
+                HubOrigin("VAST-AI/TripoSG", "2c1c516d22d58db486a058d98d31bb6177344e06", ""),
+                TRIPOSG_LICENCE,
+                {
+                    "model_index.json": _UNKNOWN,
+                    "feature_extractor_dinov2/preprocessor_config.json": _UNKNOWN,
+                    "image_encoder_dinov2/config.json": _UNKNOWN,
+                    "image_encoder_dinov2/model.safetensors": (
+                        None,
+                        "399fba97a95f22c36834418bc69373364a99af3a1153da1c0fb31db567c92e23",
+                    ),
+                    "scheduler/scheduler_config.json": _UNKNOWN,
+                    "transformer/config.json": _UNKNOWN,
+                    "transformer/diffusion_pytorch_model.safetensors": (
+                        None,
+                        "9192b5923f7b605b394192809aa2ceb73bf0f4009674d8e3b999b45bb97d4bf2",
+                    ),
+                    "vae/config.json": _UNKNOWN,
+                    "vae/diffusion_pytorch_model.safetensors": (
+                        None,
+                        "a2e667c24927a5a35e5f19fcb4c75890e9399aa966b6db8131d7df733a750c8b",
+                    ),
+                },
+            ),
+            _folder(
+                "step1x-3d",
+                "Step1X-3D-Geometry-1300m",
+                HubOrigin(
+                    "stepfun-ai/Step1X-3D",
+                    "bf7084495b3a72222f36549b7942948aa4d9daa7",
+                    "Step1X-3D-Geometry-1300m/",
+                ),
+                STEP1X_LICENCE,
+                {
+                    "model_index.json": _UNKNOWN,
+                    "scheduler/scheduler_config.json": _UNKNOWN,
+                    "transformer/config.json": _UNKNOWN,
+                    "transformer/diffusion_pytorch_model.safetensors": _UNKNOWN,
+                    "vae/config.json": _UNKNOWN,
+                    "vae/diffusion_pytorch_model.safetensors": _UNKNOWN,
+                    "visual_encoder/config.json": _UNKNOWN,
+                    "visual_encoder/diffusion_pytorch_model.safetensors": _UNKNOWN,
+                },
+            ),
+        )
+    }
+)
+
+
+def licence_texts(weights: Weights) -> tuple[Weights, ...]:
+    """LICENSE and NOTICE of the repository that a file of the hub comes from, to lie in its model's own folder."""
+    if not isinstance(weights.origin, HubOrigin):
+        return ()
+    folder = weights.path.partition("/")[0]
+    return tuple(
+        Weights(
+            f"{weights.name} {text}",
+            f"{folder}/{text}",
+            replace(weights.origin, file=text),
+            weights.licence,
+        )
+        for text in LICENCE_TEXTS
+    )
+
+
 MATTING_MODELS: Mapping[str, Weights] = MappingProxyType(
     {
         weights.name: weights
@@ -170,7 +291,7 @@ MATTING_MODELS: Mapping[str, Weights] = MappingProxyType(
 def add_choices(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `fetch-weights` to its command."""
     parser.add_argument(
-        "--variant", choices=[*SHAPE_MODELS, NONE], default=DEFAULT_VARIANT, help="shape model"
+        "--variant", choices=[*SHAPE_MODELS, *FOLDERS, NONE], default=DEFAULT_VARIANT, help="shape model"
     )
     parser.add_argument(
         "--matting", choices=[*MATTING_MODELS, NONE], default=DEFAULT_MATTING, help="background remover"

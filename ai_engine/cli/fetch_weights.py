@@ -17,10 +17,20 @@ from pathlib import Path
 
 import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.file_download import http_get
 
-from ai_engine.published_weights import MATTING_MODELS, SHAPE_MODELS, HubOrigin, Licence, Weights
+from ai_engine.published_weights import (
+    FOLDERS,
+    MATTING_MODELS,
+    NONE,
+    SHAPE_MODELS,
+    HubOrigin,
+    Licence,
+    Weights,
+    WeightsFolder,
+    licence_texts,
+)
 
 EXIT_OK, EXIT_FAILED, EXIT_NOT_ACCEPTED = 0, 1, 2
 
@@ -30,6 +40,10 @@ _HASH_CHUNK_BYTES = 8 * 1024 * 1024
 
 class FetchFailed(Exception):
     """A file could not be brought here whole; the message tells the operator what to do."""
+
+
+class NotPublished(FetchFailed):
+    """The repository has no file of this name."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ class Download:
 def run(arguments: argparse.Namespace) -> int:
     """Fetches what the options of `add_choices` name, and says so; gives back the exit status."""
     wanted = _wanted(arguments.variant, arguments.matting)
+    folder = FOLDERS.get(arguments.variant)
     _show_licences(wanted)
     must_accept = any(weights.licence.must_accept for weights in wanted)
     if must_accept and not (arguments.accept_licence or _agreed_at_the_terminal()):
@@ -69,10 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         for weights in wanted:
             fetch(weights, arguments.models)
+        for text in licence_texts(wanted[0]) if arguments.variant != NONE else ():
+            _fetch_text(text, arguments.models)
     except FetchFailed as failure:
         print(f"FAILED: {failure}")
         return EXIT_FAILED
-    _show_settings(wanted, arguments.models)
+    _show_settings(wanted, folder, arguments.models)
     return EXIT_OK
 
 
@@ -96,6 +113,20 @@ def fetch(weights: Weights, models: Path) -> Path:
     return _bring(download, path)
 
 
+def _fetch_text(text: Weights, models: Path) -> None:
+    """Brings a licence text, or says that the repository has none; offline what is there is left as it is.
+
+    Raises:
+        FetchFailed: as `fetch`.
+    """
+    if constants.is_offline_mode():
+        return
+    try:
+        fetch(text, models)
+    except NotPublished:
+        print(f"{_public_url(text)}: the repository has no such file", flush=True)
+
+
 def locate(weights: Weights) -> Download:
     """Where to get a published file and what it must be, with the hub's word where the table has none.
 
@@ -109,6 +140,8 @@ def locate(weights: Weights) -> Download:
     url = hf_hub_url(origin.repo, origin.file, revision=origin.revision)
     try:
         told = get_hf_file_metadata(url)
+    except EntryNotFoundError as error:
+        raise NotPublished(f"{_public_url(weights)} can't be asked for: {error}") from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         raise FetchFailed(f"{_public_url(weights)} can't be asked for: {error}") from error
     sha256 = told.etag if told.etag is not None and len(told.etag) == _SHA256_DIGITS else None
@@ -209,14 +242,17 @@ def _public_url(weights: Weights) -> str:
 
 
 def _wanted(variant: str, matting: str) -> list[Weights]:
-    chosen = [SHAPE_MODELS.get(variant), MATTING_MODELS.get(matting)]
-    return [weights for weights in chosen if weights is not None]
+    """The files of the shape model, then the background remover."""
+    shape = FOLDERS[variant].files if variant in FOLDERS else (SHAPE_MODELS.get(variant),)
+    return [weights for weights in (*shape, MATTING_MODELS.get(matting)) if weights is not None]
 
 
 def _show_licences(wanted: Iterable[Weights]) -> None:
     by_licence: dict[Licence, list[str]] = {}
     for weights in wanted:
-        by_licence.setdefault(weights.licence, []).append(weights.name)
+        names = by_licence.setdefault(weights.licence, [])
+        if weights.name not in names:
+            names.append(weights.name)
     for licence, names in by_licence.items():
         print(f"{', '.join(names)}: {licence.name}\n  {licence.url}")
         print("".join(f"  - {condition}\n" for condition in licence.conditions))
@@ -232,9 +268,13 @@ def _agreed_at_the_terminal() -> bool:
         return False
 
 
-def _show_settings(wanted: Sequence[Weights], models: Path) -> None:
+def _show_settings(wanted: Sequence[Weights], folder: WeightsFolder | None, models: Path) -> None:
     print("\nAll is there and checked. Settings to use it:")
+    if folder is not None:
+        print(f"  MODEL_PATH={(models / folder.path).as_posix()}")
     for weights in wanted:
+        if folder is not None and weights in folder.files:
+            continue
         if weights.name in SHAPE_MODELS:
             print(f"  MODEL_PATH={(models / weights.path).as_posix()}")
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import json
 import os
 import random
 import subprocess
@@ -20,7 +21,16 @@ from support.hub_server import Hub, hub_server
 from ai_engine.cli import fetch_weights
 from ai_engine.cli.fetch_weights import FetchFailed, fetch
 from ai_engine.images import background
-from ai_engine.published_weights import APACHE, MATTING_MODELS, SHAPE_MODELS, HubOrigin, Weights, add_choices
+from ai_engine.published_weights import (
+    APACHE,
+    FOLDERS,
+    MATTING_MODELS,
+    SHAPE_MODELS,
+    HubOrigin,
+    Weights,
+    WeightsFolder,
+    add_choices,
+)
 from hy3dgen.families.variants import VARIANTS
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -216,6 +226,66 @@ def test_the_licence_is_shown_before_the_first_byte_and_the_settings_after_the_l
     assert (tmp_path / "hunyuan3d-dit-v2-0" / "model.fp16.safetensors").read_bytes() == BODY
 
 
+def test_licence_texts_are_fetched_where_the_repository_has_them(
+    tiny_hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_hub.files[f"owner/name/resolve/{'a' * 40}/LICENSE"] = b"what binds"
+    assert command(tmp_path, "--matting", "none", "--accept-licence") == fetch_weights.EXIT_OK
+    assert (tmp_path / "hunyuan3d-dit-v2-0" / "LICENSE").read_bytes() == b"what binds"
+    assert "NOTICE: the repository has no such file" in capsys.readouterr().out
+
+
+def hub_with(hub: Hub, folder: WeightsFolder, monkeypatch: pytest.MonkeyPatch) -> WeightsFolder:
+    """A hub that has a folder's files, each with its own address for contents; nothing is known of their sums."""
+    small = replace(folder, files=tuple(replace(one, size_bytes=None, sha256=None) for one in folder.files))
+    for weights in small.files:
+        origin = weights.origin
+        assert isinstance(origin, HubOrigin)
+        hub.files[f"{origin.repo}/resolve/{origin.revision}/{origin.file}"] = origin.file.encode()
+    monkeypatch.setattr(fetch_weights, "FOLDERS", {folder.name: small})
+    return small
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_model_in_several_files_arrives_as_one_folder(
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    folder = hub_with(hub, FOLDERS[name], monkeypatch)
+    options = ["--variant", name, "--matting", "none", "--accept-licence"]
+    assert command(tmp_path, *options) == fetch_weights.EXIT_OK
+    for weights in folder.files:
+        assert isinstance(weights.origin, HubOrigin)
+        assert (tmp_path / weights.path).read_bytes() == weights.origin.file.encode()
+    assert capsys.readouterr().out.count(f"MODEL_PATH={(tmp_path / folder.path).as_posix()}\n") == 1
+
+
+@pytest.mark.parametrize("name", ["triposg", "step1x-3d"])
+def test_models_under_free_licences_need_no_consent(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    hub_with(hub, FOLDERS[name], monkeypatch)
+    assert command(tmp_path, "--variant", name, "--matting", "none") == fetch_weights.EXIT_OK
+
+
+def test_2_1_is_not_fetched_before_its_licence_was_accepted(hub: Hub, tmp_path: Path) -> None:
+    assert command(tmp_path, "--variant", "v2-1", "--matting", "none") == fetch_weights.EXIT_NOT_ACCEPTED
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_fetched_folder_has_the_names_that_its_family_reads(name: str) -> None:
+    """The component folders are the prefixes of the published tensors, as the parity data list them."""
+    data = {"v2-1": "hunyuan3d_21", "triposg": "triposg", "step1x-3d": "step1x_3d"}[name]
+    tensors = json.loads((REPOSITORY / "tests/parity/data" / data / "keys_full.json").read_text())["tensors"]
+    components = {one.partition(".")[0] for one in tensors} if name != "v2-1" else set()
+    fetched = {Path(one.path).relative_to(FOLDERS[name].path) for one in FOLDERS[name].files}
+    assert {file.parent.name for file in fetched if file.suffix == ".safetensors"} == components
+
+
 class Terminal(io.StringIO):
     """A person who types these lines."""
 
@@ -296,6 +366,8 @@ def test_every_shape_model_is_pinned_to_a_commit() -> None:
 
 
 def test_sums_are_sums() -> None:
+    for folder in FOLDERS.values():
+        assert all(one.sha256 is None or len(bytes.fromhex(one.sha256)) == 32 for one in folder.files)
     for weights in (*SHAPE_MODELS.values(), *MATTING_MODELS.values()):
         assert (weights.sha256 is None) == (weights.size_bytes is None)
         assert weights.sha256 is None or len(bytes.fromhex(weights.sha256)) == 32
