@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hy3dgen.errors import CheckpointError
+
+NUM_REMAPS, NUM_PICKLE_REMAPS = 64, 16
+"""How often a file is mapped anew while it is read: each takes up to 20 ms, of a pickle 100."""
+MIN_REMAP_BYTES = 8 * 1024 * 1024
 
 Shapes = Mapping[str, tuple[int, ...]]
 OnLoaded = Callable[[float], None]
@@ -57,8 +62,7 @@ def open_weights(
         yield _read_pickle(path, device, pickled_parts)
         return
     try:
-        with safe_open(path, framework="pt", device=str(device)) as handle:
-            yield _SafeTensors(handle)
+        yield _SafeTensors(path, device)
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is damaged or no safetensors file: {error}") from error
 
@@ -74,18 +78,21 @@ def open_pickled_tables(path: Path, device: torch.device) -> Iterator[TensorFile
         raise CheckpointError(
             f"no weights at {path}: fetch or mount them there, or point MODEL_PATH elsewhere"
         )
+    yield _Pickled(partial(_tables_as_one, path), device)
+
+
+def _tables_as_one(path: Path) -> dict[str, Tensor]:
     tables = _unpickled(path, torch.device("cpu"))
     if not isinstance(tables, dict):
         raise CheckpointError(f"{path.name} is no table of tensors")
     flat: dict[str, Tensor] = {}
     for key, value in tables.items():
-        flat |= (
-            {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
-        )
+        nested = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{key}.{name}".removesuffix("."): one for name, one in nested.items()}
     strange = [str(name) for name, one in flat.items() if not isinstance(one, Tensor)]
     if strange:
         raise CheckpointError(f"{path.name} holds something else than tensors: {', '.join(strange[:5])}")
-    yield _Loaded(flat, device)
+    return flat
 
 
 @dataclass
@@ -127,41 +134,54 @@ class CountedFile:
         return tensor
 
 
-@dataclass
 class _SafeTensors:
-    handle: Any
+    """A mapped safetensors file, mapped anew after every part of it that was read.
 
-    def __post_init__(self) -> None:
-        names = self.handle.keys()
-        self.shapes: Shapes = {name: tuple(self.handle.get_slice(name).get_shape()) for name in names}
-        self.header: Mapping[str, str] = self.handle.metadata() or {}
+    Pages that were read stay in memory as long as their mapping: without that, a file whose tensors are converted one
+    by one would lie in memory beside all of their copies.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self._path, self._device, self._num_read = path, device, 0
+        self._handle = self._mapped()
+        names = self._handle.keys()
+        self.shapes: Shapes = {name: tuple(self._handle.get_slice(name).get_shape()) for name in names}
+        self.header: Mapping[str, str] = self._handle.metadata() or {}
 
     def read(self, name: str) -> Tensor:
-        tensor: Tensor = self.handle.get_tensor(name)
+        if self._num_read > max(MIN_REMAP_BYTES, self._path.stat().st_size // NUM_REMAPS):
+            self._handle, self._num_read = self._mapped(), 0
+        tensor: Tensor = self._handle.get_tensor(name)
+        self._num_read += tensor.nbytes
         return tensor
 
+    def _mapped(self) -> Any:
+        return safe_open(self._path, framework="pt", device=str(self._device))
 
-@dataclass
-class _Loaded:
-    """A table of tensors already in memory, as a pickled file gives it."""
 
-    tensors: Mapping[str, Tensor]
-    device: torch.device
+class _Pickled:
+    """Mapped tables of tensors as one, mapped anew as `_SafeTensors`, but not so often: it takes a while."""
 
-    def __post_init__(self) -> None:
-        self.shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+    def __init__(self, make: Callable[[], Mapping[str, Tensor]], device: torch.device) -> None:
+        self._make, self._device, self._num_read = make, device, 0
+        self._tensors = make()
+        self._num_bytes = sum(tensor.nbytes for tensor in self._tensors.values())
+        self.shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
         self.header: Mapping[str, str] = {}
 
     def read(self, name: str) -> Tensor:
-        return self.tensors[name].to(self.device)
+        if self._num_read > max(MIN_REMAP_BYTES, self._num_bytes // NUM_PICKLE_REMAPS):
+            self._tensors, self._num_read = self._make(), 0
+        self._num_read += self._tensors[name].nbytes
+        return self._tensors[name].to(self._device)
 
 
 def _read_pickle(path: Path, device: torch.device, names: Sequence[str]) -> TensorFile:
-    parts = _unpickled(path, device)
+    parts = _unpickled(path, torch.device("cpu"))
     if not isinstance(parts, dict) or not all(isinstance(parts.get(part), dict) for part in names):
         raise CheckpointError(f"{path.name} is no checkpoint of the parts {', '.join(names)}")
     tensors = {f"{part}.{name}": tensor for part in names for name, tensor in parts[part].items()}
-    return _Loaded(tensors, device)
+    return _Pickled(lambda: tensors, device)
 
 
 def _unpickled(path: Path, device: torch.device) -> Any:
