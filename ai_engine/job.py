@@ -219,6 +219,9 @@ class DecodeFacts:
     smaller than about `saturation_distance` may be absent."""
     num_queries: int
     """Points asked of the field."""
+    warnings: tuple[str, ...] = ()
+    """What is suspicious about the field (its sign at the box's corners, its range), in words; none in the usual case.
+    Nothing is corrected."""
 
 
 @dataclass(frozen=True)

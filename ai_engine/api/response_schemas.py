@@ -70,7 +70,8 @@ class JobView(BaseModel):
     decode: dict[str, Any] | None = Field(
         description="How the field was searched: mode, the lattice it began on (coarse_resolution), how far from the "
         "surface the field saturates (saturation_distance, model units), whether that lattice leaves no room for an "
-        "unseen part (is_covered), and how many points were asked (num_queries)."
+        "unseen part (is_covered), how many points were asked (num_queries), and what is suspicious about the field, "
+        "as its sign or range (warnings; empty in the usual case)."
     )
     deliveries: list[DeliveryView]
 

@@ -263,6 +263,7 @@ def _facts(report: DecodeReport, options: JobOptions) -> DecodeFacts:
         saturation_distance=report.saturation_distance,
         is_covered=report.is_covered,
         num_queries=report.num_queries,
+        warnings=report.warnings,
     )
 
 

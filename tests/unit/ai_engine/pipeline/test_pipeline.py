@@ -25,7 +25,14 @@ from ai_engine.stage import Stage
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.event import JobEvent
 
-FACTS = DecodeFacts("fast", (32, 32, 32), 0.03, is_covered=False, num_queries=259_207)
+FACTS = DecodeFacts(
+    "fast",
+    (32, 32, 32),
+    0.03,
+    is_covered=False,
+    num_queries=259_207,
+    warnings=("the sign may be reversed",),
+)
 
 
 @dataclass(frozen=True)
@@ -92,4 +99,5 @@ def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> N
         "saturation_distance": 0.03,
         "is_covered": False,
         "num_queries": 259_207,
+        "warnings": ["the sign may be reversed"],
     }
