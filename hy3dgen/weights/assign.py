@@ -103,20 +103,16 @@ def refuse_names(path: Path, unused: Iterable[str], allowed: tuple[str, ...] = (
 
 
 def _weights(file: TensorFile, network: nn.Module, naming: Naming, dtype: torch.dtype) -> dict[str, Tensor]:
-    weights = {}
-    for name in network.state_dict():
-        place = naming(name)
-        tensor = _stacked([file.read(one).to(dtype) for one in place.names])
-        if place.half is not None:
-            tensor = tensor.chunk(2)[place.half]
-        elif place.is_swapped:
-            tensor = torch.cat(tensor.chunk(2)[::-1])
-        weights[name] = tensor.contiguous()
-    return weights
+    return {name: _read(file, naming(name), dtype).contiguous() for name in network.state_dict()}
 
 
-def _stacked(parts: list[Tensor]) -> Tensor:
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
+def _read(file: TensorFile, place: PublishedName, dtype: torch.dtype) -> Tensor:
+    if place.half is not None:
+        # Always a copy: a view would keep the other half in memory too.
+        return file.read(place.name).chunk(2)[place.half].to(dtype, copy=True)
+    parts = [file.read(name).to(dtype) for name in place.names]
+    tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
+    return torch.cat(tensor.chunk(2)[::-1]) if place.is_swapped else tensor
 
 
 def _sample(items: list[str]) -> str:

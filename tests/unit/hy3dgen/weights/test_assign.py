@@ -51,6 +51,7 @@ STACKED = PublishedName("a", below=("b", "c"))
 SHARED = PublishedName("a", below=("b",), shares=(1, 2))
 SWAPPED = PublishedName("a", is_swapped=True)
 HALF = PublishedName("a", half=1)
+SIZES = {STACKED: {"a": 2, "b": 2, "c": 2}, SWAPPED: {"a": 6}, HALF: {"a": 12}}
 
 
 def test_stacked_tensors_give_their_rows_in_order() -> None:
@@ -68,6 +69,14 @@ def test_exchanged_halves_are_put_back() -> None:
 
 def test_half_of_a_tensor_is_taken() -> None:
     assert given(lambda _: HALF, {"a": rows(*range(12))}) == [6, 7, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("place", [STACKED, SWAPPED, HALF])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_parameter_keeps_no_more_memory_than_its_own(place: PublishedName, dtype: torch.dtype) -> None:
+    network, tensors = Rows(), {name: torch.ones(rows, 2) for name, rows in SIZES[place].items()}
+    assign_weights(Path("file"), Table(tensors, {}), network, lambda _: place, dtype)
+    assert network.rows.untyped_storage().nbytes() == network.rows.nbytes
 
 
 @pytest.mark.parametrize("place", [STACKED, SHARED, SWAPPED])
