@@ -69,18 +69,17 @@ Progress = Callable[[Stage, int, int], None]
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What the shape model is asked for."""
+    """What the shape model is asked for; None is the model's own value."""
 
     seed: int
     num_inference_steps: int | None = None
-    """None: the model's own number."""
-    guidance_scale: float = 5.0
+    guidance_scale: float | None = None
     octree_resolution: int = 256
     """Cells per side."""
-    mc_level: float = -1 / 512
-    num_chunks: int = 8000
+    mc_level: float | None = None
+    num_chunks: int | None = None
     """Points asked of the field in one call."""
-    bounds: float = 1.01
+    bounds: float | None = None
     """Half the side of the cube that is searched, in model units."""
     decode_mode: DecodeMode = "strict"
 

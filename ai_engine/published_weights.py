@@ -97,6 +97,22 @@ MIT = Licence(
 TRIPOSG_LICENCE = replace(MIT, url="https://huggingface.co/VAST-AI/TripoSG")
 STEP1X_LICENCE = replace(APACHE, url="https://huggingface.co/stepfun-ai/Step1X-3D")
 
+UNKNOWN_LICENCE = Licence(
+    name="unknown",
+    url="",
+    conditions=("These weights are of no published model that is known here: ask whom they came from.",),
+    must_accept=False,
+)
+_LICENCES = MappingProxyType(
+    {
+        "Tencent Hunyuan 3D 2.0": HUNYUAN_LICENCE,
+        "Tencent Hunyuan 3D 2.1": HUNYUAN_2_1_LICENCE,
+        "Apache-2.0": APACHE,
+        "MIT": TRIPOSG_LICENCE,
+    }
+)
+"""By what the licence of a shape model's weights begins with, as a worker tells it."""
+
 LICENCE_TEXTS = ("LICENSE", "NOTICE")
 
 
@@ -240,6 +256,11 @@ FOLDERS: Mapping[str, WeightsFolder] = MappingProxyType(
         )
     }
 )
+
+
+def licence_called(notice: str) -> Licence:
+    """The licence that a model's own notice begins with; the unknown one where none is called so."""
+    return next((one for name, one in _LICENCES.items() if notice.startswith(name)), UNKNOWN_LICENCE)
 
 
 def licence_texts(weights: Weights) -> tuple[Weights, ...]:

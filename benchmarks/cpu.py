@@ -9,6 +9,7 @@ import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -43,7 +44,7 @@ class Line:
         self.model = ShapeModel.load(settings)
 
     def make_ready(self) -> None:
-        self.model.make_ready(self.settings)
+        self.model = self.model.made_ready(self.settings)
 
     def run(self, picture: Image.Image, resolution: int, steps: int | None = None) -> dict[str, float]:
         """Processor seconds of each stage. The background is removed from the picture on grey ground."""
@@ -55,7 +56,7 @@ class Line:
         cutout = cut_out(_file(picture), remove="always", remover=self.remover)
         lap()
         options = JobOptions(seed=0, num_inference_steps=steps, octree_resolution=resolution)
-        shape = self.model.generate(cutout.to_image(), options, _lap_after_denoising(lap))
+        shape = self.model.generate(cutout.rgba, options, _lap_after_denoising(lap))
         lap()
         with tempfile.TemporaryDirectory() as folder:
             finished, _ = finish(shape.mesh, see=lambda mesh: through_stl(mesh, Path(folder) / "mesh.stl"))
@@ -80,7 +81,7 @@ def tables(asked: Asked) -> Iterator[Table]:
         for stage in STAGES
     ]
     in_network = _network_share(line, pictures[1], resolution, asked.steps)
-    steps = asked.steps or line.model.default_steps
+    steps = asked.steps or line.model.model.defaults.num_steps
     yield Table(
         f"The embedded model on one core: {steps} steps, octree {resolution}",
         ("stage", "CPU s", "share"),
@@ -92,7 +93,7 @@ def tables(asked: Asked) -> Iterator[Table]:
 
 def _network_share(line: Line, picture: Image.Image, resolution: int, steps: int | None) -> float:
     """The share of decoding and extraction in which the network is asked."""
-    vae, spent_s = line.model.vae, 0.0
+    vae, spent_s = line.model.model.family.vae, 0.0
 
     def ask(*arguments: Tensor) -> Tensor:
         nonlocal spent_s
@@ -101,9 +102,9 @@ def _network_share(line: Line, picture: Image.Image, resolution: int, steps: int
         spent_s += time.process_time() - begun_s
         return logits
 
-    vae.ask_geometry = ask
+    vae.execution = replace(vae.execution, query=ask)
     seconds = line.run(picture, resolution, steps)
-    vae.ask_geometry = None
+    vae.execution = replace(vae.execution, query=None)
     return spent_s / seconds["decode, extract"]
 
 

@@ -25,7 +25,8 @@ from benchmarks.measuring import (
     timed,
 )
 from benchmarks.published import filled, networks_of
-from hy3dgen.families.variants import DEFAULT_GUIDANCE, ModelConfig
+from hy3dgen.families.hunyuan3d_2 import GUIDANCE_SCALE
+from hy3dgen.families.variants import ModelConfig
 from hy3dgen.families.velocity import Pairing, SamplingOptions, velocity_for
 from hy3dgen.networks.image_encoder import PATCH_PX
 from hy3dgen.networks.stream_dit import DiTConfig, Modulation
@@ -125,7 +126,7 @@ class _Denoising:
 
     def _way(self, name: str, pairing: Pairing, network: FixedShapes | None = None) -> Way:
         options = SamplingOptions(pairing)
-        make = partial(velocity_for, self.dit, self.context, self.times, DEFAULT_GUIDANCE, options, network)
+        make = partial(velocity_for, self.dit, self.context, self.times, GUIDANCE_SCALE, options, network)
         once_s, velocity = timed(self.asked, make)
         return Way(name, velocity, self.num_calls, self._flops(pairing), once_s)
 
@@ -153,7 +154,7 @@ class _Denoising:
 
     def _guidance(self) -> Tensor | None:
         return (
-            torch.full((1,), DEFAULT_GUIDANCE, device=self.asked.device)
+            torch.full((1,), GUIDANCE_SCALE, device=self.asked.device)
             if self.config.dit.has_guidance
             else None
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from benchmarks import today
 from benchmarks.measuring import Asked, Row, Table, forget_peak, peak_bytes, ratio, timed
 from benchmarks.pictures import ellipse, held_out
 from benchmarks.published import EMBEDDED, random_pipeline
-from hy3dgen.networks.vecset_decoder import HALF_EXTENT
+from hy3dgen.families.hunyuan3d_2 import FRAME
 from hy3dgen.runtime.warm_up import choose_attention, compile_networks, warm_up
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 from tests.support.fields import field_of
@@ -58,15 +58,15 @@ def tables(asked: Asked) -> Iterator[Table]:
     pipeline = pipeline_of(variant, asked)
     is_random = variant != "tiny"
     if asked.is_gpu:
-        choose_attention(pipeline)
-        compile_networks(pipeline, POINTS_PER_CALL)
-    warm_up(pipeline, POINTS_PER_CALL)
+        pipeline.model = choose_attention(pipeline.model)
+        pipeline.model, _ = compile_networks(pipeline.model, POINTS_PER_CALL)
+    warm_up(pipeline.model, POINTS_PER_CALL)
     steps = asked.steps or (pipeline.config.settings.default_steps if is_random else EMBEDDED_STEPS)
     with tempfile.TemporaryDirectory() as folder, KnownBody(pipeline) if is_random else nullcontext():
         work = partial(_one_way, asked, pipeline, steps, resolution, Path(folder))
         work(_ours, min(steps, 2))
         (ours, our_mesh), (theirs, their_mesh) = work(_ours), work(_today)
-    voxel = 2 * HALF_EXTENT / resolution
+    voxel = 2 * FRAME.half_extent / resolution
     far, vertices_far = hausdorff(our_mesh, their_mesh) / voxel, _vertices_off(our_mesh, their_mesh) / voxel
     yield Table(
         f"A job: {variant}, {steps} steps, octree {resolution}, {asked.device.type}, {asked.dtype}",
@@ -160,11 +160,12 @@ class KnownBody(AbstractContextManager[None]):
 
     def __init__(self, pipeline: Hunyuan3DDiTFlowMatchingPipeline) -> None:
         self.vae, self.body = pipeline.vae, field_of("solid").to(pipeline.device)
-        self.inner = self.vae.ask_geometry or self.vae.geometry
+        self.before = self.vae.execution
 
     def __enter__(self) -> None:
-        self.vae.ask_geometry = lambda points, key, value: self._answer(
-            self.inner(points, key, value), points
+        inner = self.before.query or self.vae.geometry
+        self.vae.execution = replace(
+            self.before, query=lambda points, key, value: self._answer(inner(points, key, value), points)
         )
         self.hook = self.vae.geometry.register_forward_hook(
             lambda module, inputs, output: self._answer(output, inputs[0])
@@ -172,6 +173,7 @@ class KnownBody(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self.hook.remove()
+        self.vae.execution = self.before
 
     def _answer(self, cost: Tensor, points: Tensor) -> Tensor:
         return self.body(points[0].float())[None] + 0.0 * cost.nan_to_num()

@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from benchmarks.job import KnownBody
 from benchmarks.measuring import NOT_MEASURED, Asked, Row, Table, apart, forget_peak, peak_bytes, timed
 from benchmarks.pictures import ellipse
 from benchmarks.published import random_pipeline, write_random_file
-from hy3dgen.families.checkpoint import weights_of
+from hy3dgen.models import weights_of
 from hy3dgen.runtime.out_of_memory import OnLowered, free_memory
 from hy3dgen.shapegen import GpuOutOfMemory, Hunyuan3DDiTFlowMatchingPipeline
 from hy3dgen.weights.offload import Residence
@@ -76,7 +77,7 @@ def load(path: str, dtype: str, residence: Residence) -> dict[str, int]:
     networks = (pipeline.conditioner, pipeline.dit, vae)
     at_once = 0
     for network in networks:
-        pipeline.bring(network)
+        pipeline.model.execution.load(network)
         sum(float(one.view(torch.uint8).flatten()[::4096].sum()) for one in network.parameters())
         at_once = max(at_once, sum(_present_bytes(one) for one in networks))
     return {
@@ -122,9 +123,8 @@ def fit(device: str, variant: str, residence: Residence) -> dict[str, str]:
     """In a process of its own, a short job within each budget, the largest first: the peak and its seconds."""
     asked = Asked(torch.device(device))
     home = asked.device if residence == "full" else torch.device("cpu")
-    pipeline = random_pipeline(variant, home, asked.dtype)
-    pipeline.device = asked.device
-    pipeline.reside(residence)
+    model = random_pipeline(variant, home, asked.dtype).model
+    pipeline = Hunyuan3DDiTFlowMatchingPipeline(replace(model, device=asked.device).resident(residence))
     with KnownBody(pipeline):
         return {str(budget): _within(asked, pipeline, budget) for budget in reversed(BUDGETS_GB)}
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from benchmarks.measuring import Asked, Row, Table
 from benchmarks.pictures import held_out
 from benchmarks.published import EMBEDDED
+from hy3dgen.families.hunyuan3d_2 import FRAME
 from hy3dgen.families.velocity import SamplingOptions
 from hy3dgen.networks.stream_dit import Modulation
-from hy3dgen.networks.vecset_decoder import HALF_EXTENT
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 from hy3dgen.weights.float8 import use_float8
 
@@ -87,7 +87,7 @@ def _shapes(
     options: SamplingOptions,
 ) -> tuple[list[Tensor], float]:
     """Which points of the grid are inside, for each picture, and the median seconds of denoising."""
-    axis = torch.linspace(-HALF_EXTENT, HALF_EXTENT, GRID_SIDE, device=asked.device)
+    axis = torch.linspace(-FRAME.half_extent, FRAME.half_extent, GRID_SIDE, device=asked.device)
     points = torch.cartesian_prod(axis, axis, axis)[None]
     inside, seconds = [], []
     for number, picture in enumerate(pictures):

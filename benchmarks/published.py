@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hy3dgen.families.checkpoint import Networks, build_networks
+from hy3dgen.families.family import Built
+from hy3dgen.families.hunyuan3d_2 import built, card_of
 from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
 from hy3dgen.families.variants import ModelConfig, variant_settings
+from hy3dgen.models import ShapeModel
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
 
 KEYS = Path(__file__).parents[1] / "tests" / "parity" / "data" / "keys_full.json"
@@ -51,9 +53,10 @@ def config_of(variant: str) -> ModelConfig:
     return ModelConfig(dit_config(shapes), vae_config(shapes), conditioner_config(shapes, settings), settings)
 
 
-def networks_of(variant: str) -> Networks:
+def networks_of(variant: str) -> Built:
     """The networks without weights."""
-    return build_networks(config_of(variant))
+    config = config_of(variant)
+    return built(config, card_of(config.settings, shapes_of(variant)))
 
 
 def filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
@@ -68,10 +71,10 @@ def filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> None
 def random_pipeline(
     variant: str, device: torch.device, dtype: torch.dtype
 ) -> Hunyuan3DDiTFlowMatchingPipeline:
-    networks = networks_of(variant)
-    for network in (networks.conditioner, networks.dit, networks.vae):
-        filled(network, device, dtype)
-    return Hunyuan3DDiTFlowMatchingPipeline(networks, device, dtype)
+    family = networks_of(variant).model
+    for network in family.networks:
+        filled(network.eval(), device, dtype)
+    return Hunyuan3DDiTFlowMatchingPipeline(ShapeModel(family, device, dtype))
 
 
 def write_random_file(path: Path, variant: str) -> int:

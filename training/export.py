@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hy3dgen.families.checkpoint import published_state
+from hy3dgen.families.hunyuan3d_2 import published_state
 from hy3dgen.families.variants import BORDER_RATIO
 from training.data import IMAGE_PX, load
 from training.evaluate import ENCODER, MODEL

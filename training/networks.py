@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hy3dgen.families.hunyuan3d_2 import FRAME
 from hy3dgen.networks.image_encoder import Conditioner, ConditionerConfig
 from hy3dgen.networks.stream_dit import DiT, DiTConfig, Modulation
 from hy3dgen.networks.vecset_decoder import ShapeVAE, VAEConfig, fourier_features
@@ -168,7 +169,7 @@ class LatentHeads(nn.Module):
 
 def new_vae() -> ShapeVAE:
     """A decoder with fresh weights; its scale factor is set when training ends."""
-    return ShapeVAE(VAE, scale_factor=1.0)
+    return ShapeVAE(VAE, scale_factor=1.0, frame=FRAME)
 
 
 def new_conditioner() -> Conditioner:

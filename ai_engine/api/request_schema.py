@@ -63,8 +63,11 @@ class JobWishes(BaseModel):
         le=100,
         description="Steps from noise to shape; the model's own number unless given.",
     )
-    guidance_scale: float = Field(
-        default=5.0, ge=0, le=20, description="How closely the picture is followed."
+    guidance_scale: float | None = Field(
+        default=None,
+        ge=0,
+        le=20,
+        description="How closely the picture is followed; the model's own unless given.",
     )
     seed: int | None = Field(
         default=None,
@@ -80,14 +83,23 @@ class JobWishes(BaseModel):
     octree_resolution: int | None = Field(
         default=None, ge=32, le=1024, description="Cells per side; wins over quality."
     )
-    mc_level: float = Field(
-        default=-1 / 512, ge=-10, le=10, description="The value of the field at the surface."
+    mc_level: float | None = Field(
+        default=None,
+        ge=-10,
+        le=10,
+        description="The value of the field at the surface; the model's own unless given.",
     )
-    num_chunks: int = Field(
-        default=8000, ge=100, le=1_000_000, description="Points asked of the field in one call."
+    num_chunks: int | None = Field(
+        default=None,
+        ge=100,
+        le=1_000_000,
+        description="Most points asked of the field in one call; the service's own number unless given.",
     )
-    bounds: float = Field(
-        default=1.01, ge=0.1, le=4, description="Half the side of the cube that is searched."
+    bounds: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=4,
+        description="Half the side of the cube that is searched; the model's own unless given.",
     )
     decode_mode: DecodeMode = Field(
         default="strict",

@@ -10,7 +10,7 @@ from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, o
 from ai_engine.api.response_schemas import Alive, Health, LicenceFacts, Licences, Readiness
 from ai_engine.errors import NotReady
 from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
-from ai_engine.published_weights import APACHE, HUNYUAN_LICENCE, MATTING_MODELS, Licence
+from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, licence_called
 from ai_engine.settings import MattingModel
 from ai_engine.web.auth import bearer, known_caller
 from ai_engine.web.problems import problems
@@ -110,8 +110,7 @@ def licences_in_use(worker: WorkerLease | None, matting_model: MattingModel) -> 
 
 
 def _shape_model(worker: WorkerLease) -> LicenceFacts:
-    is_published = (worker.model_id or "").startswith("hunyuan3d")
-    return _told(worker.model_id or "", HUNYUAN_LICENCE if is_published else PROJECT)
+    return _told(worker.model_id or "", licence_called(worker.licence or UNKNOWN_LICENCE.name))
 
 
 def _of_matting(name: MattingModel) -> Licence:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ai_engine.errors import DeviceFault
 from ai_engine.job import JobOptions, Progress
@@ -44,7 +43,11 @@ class StandInModel:
     peak_memory_bytes: int | None = None
     default_steps: int = 5
 
-    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
+    def complete(self, options: JobOptions) -> JobOptions:
+        """`options` with this model's number of steps; a sphere has no other wishes."""
+        return replace(options, num_inference_steps=options.num_inference_steps or self.default_steps)
+
+    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
         """A closed sphere in model units, Y up.
 
         Raises:
@@ -52,7 +55,7 @@ class StandInModel:
         """
         if options.seed == TROUBLE_SEED:
             self._get_into_trouble()
-        steps = options.num_inference_steps or self.default_steps
+        steps = self.complete(options).num_inference_steps or 1
         for done in range(1, steps + 1):
             time.sleep(self.step_s)
             progress(Stage.DENOISE, done, steps)

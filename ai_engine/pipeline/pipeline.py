@@ -97,11 +97,8 @@ class JobLine:
 
     @property
     def options(self) -> JobOptions:
-        """The options as used: the model's own number of steps where the caller named none."""
-        wished = self.job.options
-        return replace(
-            wished, num_inference_steps=wished.num_inference_steps or self.workshop.model.default_steps
-        )
+        """The options as used: the model's own values where the caller named none."""
+        return self.workshop.model.complete(self.job.options)
 
     @contextmanager
     def _turn(self, lane: threading.Semaphore) -> Iterator[None]:
@@ -164,7 +161,7 @@ class JobLine:
     def shape(self, picture: Record, cutout: Record) -> Record:
         """The mesh as the shape model gives it, an NPZ file."""
         source = self._present(cutout, lambda: self.cut_out(picture))
-        image = Cutout.from_png(source.read_bytes()).to_image()
+        rgba = Cutout.from_png(source.read_bytes()).rgba
         with self._device(), self.workshop.device_clock, _Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
             denoised_s = 0.0
@@ -175,7 +172,7 @@ class JobLine:
                     denoised_s = clock.seconds
                 self.run.progress(stage, done, total)
 
-            shape = self.workshop.model.generate(image, self.options, progress)
+            shape = self.workshop.model.generate(rgba, self.options, progress)
             decoded_s = clock.seconds - denoised_s
         artifact = self.workshop.store.put(self.job.job_id, "mesh.npz", lambda path: _save(shape.mesh, path))
         record = _record(artifact, {Stage.DENOISE: denoised_s, Stage.DECODE: decoded_s})

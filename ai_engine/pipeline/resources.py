@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 
 from ai_engine.images.background import Remover
 from ai_engine.images.formats import DownloadLimits
@@ -50,10 +51,6 @@ class Model(Protocol):
         """Of the weights, and so of the meshes."""
 
     @property
-    def default_steps(self) -> int:
-        """Steps from noise to shape unless a job asks for another number."""
-
-    @property
     def has_gpu(self) -> bool:
         """True when it computes on a GPU."""
 
@@ -61,8 +58,11 @@ class Model(Protocol):
     def peak_memory_bytes(self) -> int | None:
         """The most of the device's own memory in use so far; None where it has none."""
 
-    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
-        """The shape of the object in `picture` (RGBA)."""
+    def complete(self, options: JobOptions) -> JobOptions:
+        """`options` with the model's own values where they are None."""
+
+    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
+        """The shape of the object in `rgba` [height, width, 4]."""
 
 
 class Run(Protocol):

@@ -9,11 +9,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
+import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 
 from ai_engine.errors import DeviceFault, EmptyMesh, GpuOutOfMemory, NoForeground, StartupError
 from ai_engine.job import DecodeFacts, JobOptions, Progress
@@ -22,30 +23,28 @@ from ai_engine.pipeline.resources import Shape
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
-from hy3dgen.families.checkpoint import weights_of
-from hy3dgen.field.octree import DecodeProgress
+from hy3dgen import models
+from hy3dgen.families.card import Card
+from hy3dgen.field.geometry import Mesh as ShapeMesh
+from hy3dgen.field.octree import POINTS_PER_CALL, DecodeProgress
 from hy3dgen.field.sparse_field import DecodeReport
-from hy3dgen.runtime.out_of_memory import OnLowered, patient
+from hy3dgen.runtime.out_of_memory import OnLowered
 from hy3dgen.runtime.warm_up import choose_attention, compile_networks, set_compiler_cache, warm_up
-from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE
 from hy3dgen.weights.offload import Residence, Weights, choose_residence
-
-TINY_LICENCE = "Apache-2.0"
-PUBLISHED_LICENCE = "Tencent Hunyuan 3D 2.0 Community License (not for the EU, the UK and South Korea)"
 
 DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
 """How errors of the GPU begin that have no class of their own: from cuBLAS, cuDNN, the driver, compiled kernels."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ShapeModel:
-    """The shape model, loaded: its networks on one device, and what it is called."""
+    """The shape model, loaded, and how much of its weights is on the device at a time."""
 
-    pipeline: Hunyuan3DDiTFlowMatchingPipeline
-    vae: ShapeVAE
-    device: torch.device
+    model: models.ShapeModel
     residence: Residence = "full"
 
     @classmethod
@@ -59,7 +58,7 @@ class ShapeModel:
         device = choose_device(settings.device, require_gpu=settings.require_gpu)
         try:
             room = Room.on(device, settings)
-            pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
+            model = models.open_model(
                 settings.model_path,
                 device=device,
                 dtype=dtype_of(settings, device),
@@ -79,39 +78,50 @@ class ShapeModel:
             device,
             room.residence,
         )
-        return cls(pipeline, vae, device, room.residence)
+        return cls(model, room.residence)
 
-    def make_ready(self, settings: Settings) -> None:
-        """Does before the first job what would make it slower than later ones: first calls, and compiling.
+    def made_ready(self, settings: Settings) -> ShapeModel:
+        """The model after what would make its first job slower than later ones: first calls, and compiling.
 
         Raises:
             StartupError: not even one call of each kind fits the device's memory.
         """
-        begun_s, points = time.monotonic(), JobOptions(seed=0).num_chunks
+        begun_s, model = time.monotonic(), self.model
         try:
             if self.has_gpu:
-                choose_attention(self.pipeline)
+                model = choose_attention(model)
             if self._is_compiled(settings.compile):
                 set_compiler_cache(settings.data_dir.absolute() / "compiled")
-                compile_networks(self.pipeline, points)
-            warm_up(self.pipeline, points)
+                model, _ = compile_networks(model)
+            warm_up(model)
         except torch.OutOfMemoryError as error:
             raise StartupError(f"a job does not fit the memory of {self.device}; set MEMORY=low") from error
         logger.info("model ready for its first job in %.1f s", time.monotonic() - begun_s)
+        return replace(self, model=model)
 
     def _is_compiled(self, wish: Literal["auto", "0", "1"]) -> bool:
         # A compiled network is bound to the place its weights lie at.
         return self.residence == "full" and (wish == "1" or (wish == "auto" and self.has_gpu))
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks compute."""
+        return self.model.device
+
+    @property
+    def card(self) -> Card:
+        """Licences, territory, source and defaults of the model."""
+        return self.model.card
+
+    @property
     def model_id(self) -> str:
         """The name of the checkpoint's model."""
-        return self.pipeline.config.settings.model_id
+        return self.card.model_id
 
     @property
     def licence(self) -> str:
-        """The licence of the weights, which the meshes are under too."""
-        return PUBLISHED_LICENCE if self.model_id.startswith("hunyuan3d") else TINY_LICENCE
+        """The licence of the weights, which may bind the meshes too; `unknown` where the weights are not known."""
+        return self.card.licence_notice
 
     @property
     def has_gpu(self) -> bool:
@@ -123,13 +133,20 @@ class ShapeModel:
         """The most of the GPU's memory that PyTorch had in use so far; None on a CPU."""
         return torch.cuda.max_memory_allocated(self.device) if self.has_gpu else None
 
-    @property
-    def default_steps(self) -> int:
-        """The number of steps this checkpoint is sampled with unless a job asks for another."""
-        return self.pipeline.config.settings.default_steps
+    def complete(self, options: JobOptions) -> JobOptions:
+        """`options` with the model's own values where they are None."""
+        defaults, frame = self.model.defaults, self.model.family.frame
+        return replace(
+            options,
+            num_inference_steps=_given(options.num_inference_steps, defaults.num_steps),
+            guidance_scale=_given(options.guidance_scale, defaults.guidance_scale),
+            mc_level=_given(options.mc_level, frame.iso),
+            bounds=_given(options.bounds, frame.half_extent),
+            num_chunks=_given(options.num_chunks, POINTS_PER_CALL),
+        )
 
-    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
-        """The mesh of the object in `picture` (RGBA, background transparent), in model units, Y up.
+    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
+        """The mesh of the object in `rgba` [height, width, 4], in model units, Y up, front +Z.
 
         `progress` hears of each denoising step and each octree level, and may raise to stop there.
 
@@ -145,54 +162,49 @@ class ShapeModel:
             logger.warning("lowered, since the memory of %s ran short: %s", self.device, what)
             lowered.append(what)
 
-        with _told_as_job_errors():
-            latents = self._denoise(picture, options, progress, on_lowered)
-            mesh, report = self._decode(latents, options, progress, on_lowered)
-        return Shape(mesh, _facts(report, options), tuple(lowered))
+        options = self.complete(options)
+        with _raised_as_job_errors():
+            latents = self._sample(rgba, options, progress, on_lowered)
+            mesh, report = self._decode(self.model.tokens(latents), options, progress, on_lowered)
+        for warning in report.warnings:
+            logger.warning("suspicious field: %s", warning)
+        return Shape(Mesh(mesh.vertices, mesh.faces), _facts(report, options), tuple(lowered))
 
-    def _denoise(
-        self, picture: Image.Image, options: JobOptions, progress: Progress, on_lowered: OnLowered
+    def _sample(
+        self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress, on_lowered: OnLowered
     ) -> torch.Tensor:
-        num_steps = options.num_inference_steps or self.default_steps
+        num_steps = options.num_inference_steps or 1
 
         def on_step(done: int, total: int) -> None:
             # A last step of no length is left out; it counts as done with the one before.
             progress(Stage.DENOISE, num_steps if done == total else done, num_steps)
 
-        latents = self.pipeline(
-            picture,
-            num_inference_steps=num_steps,
-            guidance_scale=options.guidance_scale,
+        return self.model.sample(
+            rgba,
+            options.num_inference_steps,
+            options.guidance_scale,
             # Drawn on the CPU: the same seed starts from the same noise on every device.
-            generator=torch.Generator("cpu").manual_seed(options.seed),
+            torch.Generator("cpu").manual_seed(options.seed),
             callback=on_step,
             on_lowered=on_lowered,
         )
-        assert isinstance(latents, torch.Tensor)
-        return latents
 
     def _decode(
-        self, latents: torch.Tensor, options: JobOptions, progress: Progress, on_lowered: OnLowered
-    ) -> tuple[Mesh, DecodeReport]:
-        reports: list[DecodeReport] = []
-
+        self, tokens: torch.Tensor, options: JobOptions, progress: Progress, on_lowered: OnLowered
+    ) -> tuple[ShapeMesh, DecodeReport]:
         def on_level(level: DecodeProgress) -> None:
             progress(Stage.DECODE, level.level, level.num_levels)
 
-        with torch.no_grad():
-            tokens = patient(self.vae)(latents / self.vae.scale_factor)
-        (mesh,) = self.vae.latents2mesh(
+        return self.model.decode(
             tokens,
+            resolution=options.octree_resolution,
             bounds=options.bounds,
-            octree_resolution=options.octree_resolution,
-            mc_level=options.mc_level,
-            num_chunks=options.num_chunks,
-            decode_mode=options.decode_mode,
+            level=options.mc_level,
+            mode=options.decode_mode,
+            max_points_per_call=options.num_chunks,
             on_level=on_level,
-            on_report=reports.append,
             on_lowered=on_lowered,
         )
-        return Mesh(mesh.vertices, mesh.faces), reports[0]
 
 
 @dataclass(frozen=True)
@@ -212,7 +224,9 @@ class Room:
             StartupError: the checkpoint can't be used.
         """
         try:
-            weights = weights_of(settings.model_path, dtype_of(settings, device))
+            weights = models.weights_of(
+                settings.model_path, dtype_of(settings, device), settings.model_variant
+            )
         except shape_errors.CheckpointError as error:
             raise StartupError(str(error)) from error
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
@@ -256,6 +270,10 @@ def choose_device(name: str | Literal["auto"], *, require_gpu: bool) -> torch.de
     return device
 
 
+def _given(wished: T | None, own: T) -> T:
+    return own if wished is None else wished
+
+
 def _facts(report: DecodeReport, options: JobOptions) -> DecodeFacts:
     return DecodeFacts(
         mode=options.decode_mode,
@@ -268,8 +286,8 @@ def _facts(report: DecodeReport, options: JobOptions) -> DecodeFacts:
 
 
 @contextmanager
-def _told_as_job_errors() -> Iterator[None]:
-    """What the shape model raises on purpose, in the words of the contract."""
+def _raised_as_job_errors() -> Iterator[None]:
+    """Raises what the shape model raises on purpose as errors of a job."""
     try:
         yield
     except shape_errors.EmptyImage as error:

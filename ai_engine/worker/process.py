@@ -138,9 +138,7 @@ def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model
     # Seconds of imports that a worker with the stand-in does without.
     from ai_engine.pipeline.shape_model import ShapeModel
 
-    model = ShapeModel.load(settings, on_loaded)
-    model.make_ready(settings)
-    return model
+    return ShapeModel.load(settings, on_loaded).made_ready(settings)
 
 
 def _watchdog(settings: Settings, model: Model, departure: Departure) -> Watchdog:

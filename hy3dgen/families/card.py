@@ -45,6 +45,12 @@ class Card:
     octree_resolution: int = 384
     verified_on: Literal["fixtures", "weights"] = "fixtures"
 
+    @property
+    def licence_notice(self) -> str:
+        """The licence of the weights, and where it grants nothing."""
+        name = self.licences[0].name
+        return f"{name} (not for the EU, the UK and South Korea)" if self.territory_excluded else name
+
     def excludes(self, country: str) -> bool:
         """True when the licence leaves out `country`: a code, or `EU` for the whole union."""
         left_out = set(self.territory_excluded)

@@ -15,22 +15,16 @@ from torch import Tensor, nn
 
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card
+from hy3dgen.families.variants import Settings
 from hy3dgen.families.velocity import Clock
+from hy3dgen.field.geometry import Frame
 from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.skip_dit import SkipDiT
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.weights.assign import Naming, assign_weights, refuse_names, wanted_shapes
 from hy3dgen.weights.published_files import PublishedFiles
-from hy3dgen.weights.tensor_file import Shapes
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The box of a family, as half its side in model units, and the value at its surface."""
-
-    half_extent: float
-    level: float
+from hy3dgen.weights.tensor_file import CountedFile, OnLoaded, Shapes
 
 
 @dataclass(frozen=True)
@@ -47,8 +41,9 @@ class Defaults:
 class LoadedFamily:
     """The networks of one checkpoint, in eval mode, and what only its family knows.
 
-    `prepare` makes the family's pixels of an RGBA cut-out. `times(n)` are the sampler's times, 0 noise .. 1 shape, of
-    n published steps, without those that change nothing.
+    `prepare` makes the family's pixels of an RGBA cut-out, `prepare_views` those of named views and their indices,
+    where it takes several. `times(n)` are the sampler's times, 0 noise .. 1 shape, of n published steps, without those
+    that change nothing. `settings` is what no tensor tells, where the pipeline's published face shows it.
     """
 
     card: Card
@@ -59,8 +54,19 @@ class LoadedFamily:
     prepare: Callable[[Image.Image], Tensor]
     times: Callable[[int], Tensor]
     num_latents: int
-    frame: Frame
     defaults: Defaults
+    prepare_views: Callable[[Mapping[str, Image.Image]], tuple[Tensor, tuple[int, ...]]] | None = None
+    settings: Settings | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """Where its shapes lie, and the field's value at their surface."""
+        return self.vae.frame
+
+    @property
+    def networks(self) -> tuple[nn.Module, nn.Module, nn.Module]:
+        """The picture encoder, the denoiser and the decoder, in the order of a job."""
+        return (self.conditioner, self.dit, self.vae)
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,15 @@ class Family:
         return all(mark in shapes for mark in self.marks)
 
     def load(
-        self, files: PublishedFiles, dtype: torch.dtype, overrides: Mapping[str, Any] | None = None
+        self,
+        files: PublishedFiles,
+        dtype: torch.dtype,
+        overrides: Mapping[str, Any] | None = None,
+        on_loaded: OnLoaded | None = None,
     ) -> LoadedFamily:
         """The networks with their weights as numbers of `dtype`: strict, mapped, one tensor at a time.
+
+        `on_loaded` hears which share of the weights, 0 to 1, has been read.
 
         Raises:
             CheckpointError: another model, a tensor that no network takes, one that is missing, or one whose shape
@@ -114,8 +126,9 @@ class Family:
         """
         built = self.build(files, overrides or {})
         refuse_names(files.path, set(files.shapes) - set(built.published_shapes()), self.ignored)
+        file = files if on_loaded is None else CountedFile(files, on_loaded, self.ignored)
         for network, naming in built.networks:
-            assign_weights(files.path, files, network, naming, dtype)
+            assign_weights(files.path, file, network, naming, dtype)
             network.eval().requires_grad_(False)
         return built.model
 

@@ -10,7 +10,7 @@ import torch
 
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import EU, Card, Licence
-from hy3dgen.families.family import Built, Defaults, Family, Frame, LoadedFamily, known_overrides
+from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily, known_overrides
 from hy3dgen.families.published_names import (
     CONDITIONER_PREFIX,
     VAE_NAMES,
@@ -20,6 +20,7 @@ from hy3dgen.families.published_names import (
 )
 from hy3dgen.families.read_config import SkipDiTNames, encoder_config, skip_dit_config, vae_config
 from hy3dgen.families.velocity import Clock
+from hy3dgen.field.geometry import Frame
 from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.image_prep import prepare_image
 from hy3dgen.networks.skip_dit import SkipDiT
@@ -28,7 +29,7 @@ from hy3dgen.sampling import flow_times
 from hy3dgen.weights.published_files import PublishedFiles
 
 NORM_EPS = 1e-6
-FRAME = Frame(half_extent=1.01, level=0.0)
+FRAME = Frame(half_extent=1.01, iso=0.0)
 IGNORED = ("vae.encoder.", "vae.pre_kl.")
 """The encoder side of the VAE, which makes no meshes."""
 MARKS = ("model.x_embedder.weight", "model.t_embedder.mlp.2.weight")
@@ -128,7 +129,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         dit = SkipDiT(
             skip_dit_config(shapes, NAMES, norm_eps=NORM_EPS, experts_per_token=settings["moe_top_k"])
         )
-        vae = ShapeVAE(vae_config(shapes, settings["vae_heads"]), float(settings["scale_factor"]))
+        vae = ShapeVAE(vae_config(shapes, settings["vae_heads"]), float(settings["scale_factor"]), FRAME)
         conditioner = Conditioner(
             encoder_config(
                 shapes,
@@ -151,7 +152,6 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         prepare=partial(prepare_image, side_px=settings["image_px"], border_ratio=settings["border_ratio"]),
         times=flow_times,
         num_latents=settings["num_latents"],
-        frame=FRAME,
         defaults=Defaults(num_steps=50, guidance_scale=5.0, guidance_off=-1e-9),
     )
     return Built(model, namings)

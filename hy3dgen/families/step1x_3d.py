@@ -12,10 +12,11 @@ from torch import Tensor
 
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card, Licence
-from hy3dgen.families.family import Built, Defaults, Family, Frame, LoadedFamily, known_overrides
+from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily, known_overrides
 from hy3dgen.families.published_names import VAE_NAMES, Renames, dino_name, renamed
 from hy3dgen.families.read_config import count, encoder_config, native_px, shape_of, vae_config
 from hy3dgen.families.velocity import Clock
+from hy3dgen.field.geometry import Frame
 from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.image_prep import fill_own_frame
 from hy3dgen.networks.stream_dit import DiT, DiTConfig
@@ -26,7 +27,7 @@ from hy3dgen.weights.published_files import PublishedFiles
 from hy3dgen.weights.tensor_file import Shapes
 
 VAE_EPS = 1e-5
-FRAME = Frame(half_extent=1.05, level=0.0)
+FRAME = Frame(half_extent=1.05, iso=0.0)
 FILLED_SHARE = 0.95
 DIT, ENCODER = "transformer.dit_model.", "visual_encoder.dino_model."
 IGNORED = ("vae.encoder.", "vae.pre_kl.")
@@ -99,6 +100,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         vae = ShapeVAE(
             vae_config(shapes, settings["vae_heads"], decoder="decoder.", norm_eps=VAE_EPS),
             float(settings["scale_factor"]),
+            FRAME,
         )
         conditioner = Conditioner(
             encoder_config(
@@ -123,7 +125,6 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         prepare=partial(fill_own_frame, share=FILLED_SHARE),
         times=times,
         num_latents=settings["num_latents"],
-        frame=FRAME,
         defaults=Defaults(num_steps=50, guidance_scale=7.5, guidance_off=1.0),
     )
     return Built(model, namings)

@@ -10,7 +10,7 @@ import torch
 
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card, Licence
-from hy3dgen.families.family import Built, Defaults, Family, Frame, LoadedFamily, known_overrides
+from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily, known_overrides
 from hy3dgen.families.published_names import Renames, dino_name, renamed
 from hy3dgen.families.read_config import (
     SkipDiTNames,
@@ -21,6 +21,7 @@ from hy3dgen.families.read_config import (
     skip_dit_config,
 )
 from hy3dgen.families.velocity import Clock
+from hy3dgen.field.geometry import Frame
 from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.image_prep import pad_square
 from hy3dgen.networks.skip_dit import SkipDiT
@@ -30,7 +31,7 @@ from hy3dgen.weights.published_files import PublishedFiles
 from hy3dgen.weights.tensor_file import Shapes
 
 NORM_EPS = 1e-5
-FRAME = Frame(half_extent=1.005, level=0.0)
+FRAME = Frame(half_extent=1.005, iso=0.0)
 BORDER_SHARE, MAX_SIDE_PX = 0.1, 2000
 IGNORED = ("vae.encoder.", "vae.quant.")
 """The encoder side of the VAE, which makes no meshes."""
@@ -100,7 +101,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
     shapes = files.shapes
     with torch.device("meta"):
         dit = SkipDiT(skip_dit_config(shapes, NAMES, norm_eps=NORM_EPS))
-        vae = ShapeVAE(vae_config(shapes, settings["vae_heads"]), float(settings["scale_factor"]))
+        vae = ShapeVAE(vae_config(shapes, settings["vae_heads"]), float(settings["scale_factor"]), FRAME)
         conditioner = Conditioner(
             encoder_config(
                 shapes,
@@ -125,7 +126,6 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         prepare=partial(pad_square, border_share=BORDER_SHARE, max_side_px=MAX_SIDE_PX),
         times=lambda num_steps: times_of(rectified_sigmas(num_steps, shift)),
         num_latents=settings["num_latents"],
-        frame=FRAME,
         defaults=Defaults(num_steps=50, guidance_scale=7.0, guidance_off=1.0),
     )
     return Built(model, namings)

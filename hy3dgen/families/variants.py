@@ -5,7 +5,11 @@ The published values are literals in `VARIANTS` (source: the published config fi
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hy3dgen.errors import CheckpointError
@@ -13,9 +17,14 @@ from hy3dgen.networks.image_encoder import PATCH_PX, ConditionerConfig
 from hy3dgen.networks.stream_dit import DiTConfig
 from hy3dgen.networks.vecset_decoder import VAEConfig
 from hy3dgen.sampling import Schedule
+from hy3dgen.weights.tensor_file import Shapes
+
+PUBLISHED_PREFIX = "hunyuan3d-dit-"
+GUIDANCE_INPUT = "model.guidance_in.in_layer.weight"
 
 BORDER_RATIO = 0.15
-DEFAULT_GUIDANCE = 5.0
+EMBEDDED_MODEL = "ai-engine-tiny"
+"""What the header of the embedded model calls it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ _MINI_TURBO: dict[str, Any] = {
 _MULTI_VIEW: dict[str, Any] = {"is_multi_view": True}
 
 VARIANTS: dict[str, Settings] = {
-    name: Settings(model_id=f"hunyuan3d-dit-{name}", **changes)
+    name: Settings(model_id=f"{PUBLISHED_PREFIX}{name}", **changes)
     for name, changes in {
         "v2-0": {},
         "v2-0-fast": {},
@@ -101,7 +110,63 @@ def variant_settings(name: str) -> Settings:
     Raises:
         CheckpointError: no such variant.
     """
-    short = name.lower().removeprefix("hunyuan3d-dit-")
+    short = name.lower().removeprefix(PUBLISHED_PREFIX)
     if short not in VARIANTS:
         raise CheckpointError(f"unknown variant {name!r}; known are {', '.join(VARIANTS)}")
     return VARIANTS[short]
+
+
+def read_settings(
+    path: Path,
+    shapes: Shapes,
+    header: Mapping[str, str],
+    variant: str | None,
+    overrides: Mapping[str, Any],
+) -> Settings:
+    """What no shape tells, from all sources; the later source wins.
+
+    Raises:
+        CheckpointError: unknown names or values, or a variant that contradicts the tensors.
+    """
+    settings = replace(VARIANTS[variant_of_size(shapes)], model_id=path.stem)
+    named = variant or variant_in_path(path)
+    if named is not None:
+        settings = variant_settings(named)
+        _check_variant(named, shapes)
+    if "config" in header and variant is None:
+        settings = settings.updated(_header_config(path, header["config"]), origin=f"header of {path.name}")
+    return settings.updated(dict(overrides), origin="overrides")
+
+
+def variant_of_size(shapes: Shapes) -> str:
+    """The variant that the tensors are of, as far as they tell: how many blocks, and whether guidance is an input."""
+    size = "v2-mini" if "model.single_blocks.16.linear1.weight" not in shapes else "v2-0"
+    return f"{size}-fast" if GUIDANCE_INPUT in shapes else size
+
+
+def variant_in_path(path: Path) -> str | None:
+    """The published variant that a file or folder on `path` is named after, if any; the longest name wins."""
+    for text in (path.stem.lower(), path.parent.name.lower()):
+        found = [name for name in VARIANTS if re.search(rf"{PUBLISHED_PREFIX}{name}(?![a-z0-9-])", text)]
+        if found:
+            return max(found, key=len)
+    return None
+
+
+def _check_variant(name: str, shapes: Shapes) -> None:
+    has_guidance = GUIDANCE_INPUT in shapes
+    if name.endswith(("-fast", "-turbo")) != has_guidance:
+        found = "has" if has_guidance else "lacks"
+        raise CheckpointError(f"variant {name} contradicts the file, which {found} guidance tensors")
+    if ("mini" in name) != ("mini" in variant_of_size(shapes)):
+        raise CheckpointError(f"variant {name} contradicts the file's number of single blocks")
+
+
+def _header_config(path: Path, text: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"the config header of {path.name} is not JSON") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"the config header of {path.name} is not a JSON object")
+    return config

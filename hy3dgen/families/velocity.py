@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hy3dgen.networks.skip_dit import Heads, SkipDiT
 from hy3dgen.networks.stream_dit import DiT
-from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, ignore_lowered, patient
+from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, ignore_lowered, retry_after_oom
 from hy3dgen.sampling import Velocity, guided
 
 Pairing = Literal["folded", "batched"]
@@ -62,22 +62,24 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Side:
+class BoundDenoiser:
     """The network with one context, ready for every time of a table."""
 
     network: Network
     context: Float[Tensor, "batch context width"]
     rows: Mapping[float, Float[Tensor, "batch rows width"]]
-    copies: int = 1
+    multiplicity: int = 1
     clock: Clock = Clock()
 
     def __call__(self, latents: Float[Tensor, "batch tokens channels"], time: float) -> Tensor:
         """The velocity at a time of the table."""
-        return self.clock.towards_shape(self.network(latents, self.context, self.rows[time], self.copies))
+        return self.clock.towards_shape(
+            self.network(latents, self.context, self.rows[time], self.multiplicity)
+        )
 
 
 @dataclass(frozen=True)
-class SkipSide:
+class BoundSkipDenoiser:
     """The network with long skips and one picture's keys and values, or None for no picture."""
 
     network: Callable[[Tensor, Tensor, Sequence[Heads] | None], Tensor]
@@ -102,11 +104,11 @@ def skip_velocity_for(
     Both sides are asked one after the other, whatever `pairing` says: the one without a picture skips its
     cross-attention.
     """
-    network = patient(dit.velocity)
-    with_picture = SkipSide(network, dit.keys_values(context), clock)
+    network = retry_after_oom(dit.velocity)
+    with_picture = BoundSkipDenoiser(network, dit.keys_values(context), clock)
     if guidance_scale < 0 or guidance_scale == 1:
         return with_picture
-    return GuidedVelocity(with_picture, SkipSide(network, None, clock), guidance_scale, options)
+    return GuidedVelocity(with_picture, BoundSkipDenoiser(network, None, clock), guidance_scale, options)
 
 
 def velocity_for(
@@ -125,14 +127,14 @@ def velocity_for(
     `dit.velocity`. A call that the device has no room for is made once more in freed memory; a batched pair then
     goes on one by one, and `on_lowered` hears of it.
     """
-    network, has_guidance = patient(network or dit.velocity), dit.config.has_guidance
+    network, has_guidance = retry_after_oom(network or dit.velocity), dit.config.has_guidance
     clock = clock or Clock()
     rows = _rows(dit, times.to(context.device), clock, guidance_scale if has_guidance else None)
-    with_picture = Side(network, dit.context_in(context), rows, clock=clock)
+    with_picture = BoundDenoiser(network, dit.context_in(context), rows, clock=clock)
     if has_guidance or guidance_scale < 0 or guidance_scale == 1:
         return with_picture
     blank = dit.context_in(torch.zeros_like(context[:, :1]))
-    without_picture = Side(network, blank, rows, context.shape[1], clock)
+    without_picture = BoundDenoiser(network, blank, rows, context.shape[1], clock)
     one_by_one = GuidedVelocity(with_picture, without_picture, guidance_scale, options)
     if options.pairing == "batched":
         return WhileThereIsRoom(_batched(dit, with_picture, guidance_scale), one_by_one, on_lowered)
@@ -148,7 +150,7 @@ def _rows(
     return dict(zip(times.tolist(), dit.modulations(moments, guidance).split(1), strict=True))
 
 
-def _batched(dit: DiT, with_picture: Side, scale: float) -> Velocity:
+def _batched(dit: DiT, with_picture: BoundDenoiser, scale: float) -> Velocity:
     blank = dit.context_in(with_picture.context.new_zeros(1, 1, dit.config.context_width))
     pair = torch.cat([with_picture.context, blank.expand_as(with_picture.context)])
 

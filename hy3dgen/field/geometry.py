@@ -47,6 +47,19 @@ class Box:
         return (x1 - x0, y1 - y0, z1 - z0)
 
 
+@dataclass(frozen=True)
+class Frame:
+    """Where a model's shapes lie: in a cube of half the side `half_extent`, at the field's value `iso`."""
+
+    half_extent: float
+    iso: float
+
+    @property
+    def box(self) -> Box:
+        """The cube."""
+        return Box.from_bounds(self.half_extent)
+
+
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """A triangle mesh: float32 `vertices` [V, 3] and int32 `faces` [F, 3], wound so that normals point out."""

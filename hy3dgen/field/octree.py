@@ -34,6 +34,9 @@ from hy3dgen.field.sparse_field import DecodeReport, LevelReport, SparseField
 COARSEST_CELLS, FINEST_COARSE_CELLS = 32, 128
 """The coarse lattice has at least and at most so many cells along its longest axis."""
 
+POINTS_PER_CALL = 8000
+"""Points asked in one call unless the caller or the memory that is free says otherwise."""
+
 GUARD_MARGIN = 1.3
 """How much steeper than measured the guard takes the field to be."""
 
@@ -53,7 +56,7 @@ class DecodeOptions:
     """
 
     mode: Mode = "strict"
-    max_points_per_call: int = 8000
+    max_points_per_call: int = POINTS_PER_CALL
     memory_share: float = 0.4
     bytes_per_point: int = 26_000
     max_active_share: float = 0.25

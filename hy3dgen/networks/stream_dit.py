@@ -151,15 +151,15 @@ class DoubleBlock(nn.Module):
         return torch.cat([self.latent.modulation(vector), self.context.modulation(vector)], dim=1)
 
     def forward(
-        self, latent: Tensor, context: Tensor, rows: Float[Tensor, "batch 12 width"], copies: int = 1
+        self, latent: Tensor, context: Tensor, rows: Float[Tensor, "batch 12 width"], multiplicity: int = 1
     ) -> tuple[Tensor, Tensor]:
-        """Both streams, one block further; shapes unchanged. `copies` as in `DiT.velocity`."""
+        """Both streams, one block further; shapes unchanged. `multiplicity` as in `DiT.velocity`."""
         mods = _over_tokens(rows)
         latent_mods, context_mods = mods[:6], mods[6:]
         latent_heads = self.latent.heads(latent, *latent_mods[:2])
         context_heads = self.context.heads(context, *context_mods[:2])
         query, key, value = (torch.cat(pair, dim=2) for pair in zip(context_heads, latent_heads, strict=True))
-        attended = attend(query, key, value, first_key_counts=copies)
+        attended = attend(query, key, value, first_key_counts=multiplicity)
         from_context, from_latent = attended.split([context.shape[1], latent.shape[1]], dim=1)
         latent = _advance(self.latent, latent, from_latent, latent_mods)
         context = _advance(self.context, context, from_context, context_mods)
@@ -185,12 +185,12 @@ class SingleBlock(nn.Module):
         self.norm = QkvNorm(config)
         self.fused_out = nn.Linear(width + config.mlp_hidden, width)
 
-    def forward(self, tokens: Tensor, rows: Float[Tensor, "batch 3 width"], copies: int = 1) -> Tensor:
-        """Tokens, one block further; shape unchanged. `copies` as in `DiT.velocity`."""
+    def forward(self, tokens: Tensor, rows: Float[Tensor, "batch 3 width"], multiplicity: int = 1) -> Tensor:
+        """Tokens, one block further; shape unchanged. `multiplicity` as in `DiT.velocity`."""
         shift, scale, gate = _over_tokens(rows)
         fused, hidden = self.fused_in(modulate(tokens, shift, scale)).split(self.widths, dim=-1)
         query, key, value = self.norm(fused)
-        attended = attend(query, key, value, first_key_counts=copies)
+        attended = attend(query, key, value, first_key_counts=multiplicity)
         hidden = functional.gelu(hidden, approximate="tanh")
         return torch.addcmul(tokens, gate, self.fused_out(torch.cat([attended, hidden], dim=-1)))
 
@@ -248,20 +248,20 @@ class DiT(nn.Module):
         latents: Float[Tensor, "batch tokens channels"],
         context: Float[Tensor, "batch context width"],
         rows: Float[Tensor, "batch rows width"],
-        copies: int = 1,
+        multiplicity: int = 1,
     ) -> Float[Tensor, "batch tokens channels"]:
         """The velocity, given `context_in(context)` and the `modulations` of one time.
 
         A context of equal tokens stays one of equal tokens in every block, since nothing here knows a position: the
-        first of them with `copies`, their number, gives the same velocity for less.
+        first of them with `multiplicity`, their number, gives the same velocity for less.
         """
         double, single, final = rows.split(self._row_counts, dim=1)
         latent = self.latent_in(latents)
         for double_block, own in zip(self.double_blocks, double.split(12, dim=1), strict=True):
-            latent, context = double_block(latent, context, own, copies)
+            latent, context = double_block(latent, context, own, multiplicity)
         tokens = torch.cat([context, latent], dim=1)
         for single_block, own in zip(self.single_blocks, single.split(3, dim=1), strict=True):
-            tokens = single_block(tokens, own, copies)
+            tokens = single_block(tokens, own, multiplicity)
         return self.final(modulate(tokens[:, context.shape[1] :], *_over_tokens(final)))
 
     @property

@@ -6,30 +6,23 @@ units. Formulas: spec f.1 and f.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hy3dgen.errors import EmptyMesh, LatentShapeError
-from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
-from hy3dgen.field.geometry import Box, Mesh
-from hy3dgen.field.marching_cubes import extract_surface
-from hy3dgen.field.octree import DecodeOptions, Mode, OnLevel, decode_field
-from hy3dgen.field.sparse_field import DecodeReport
+from hy3dgen.errors import LatentShapeError
+from hy3dgen.field.decode import Decoded, Search, decode_mesh
+from hy3dgen.field.field_query import Query
+from hy3dgen.field.geometry import Box, Frame, Mesh
+from hy3dgen.field.octree import POINTS_PER_CALL, DecodeOptions, Mode, OnLevel
 from hy3dgen.networks.layers import LAYER_NORM_EPS, Mlp, attend
-from hy3dgen.runtime.out_of_memory import OnLowered, first_that_fits, ignore_lowered
-from hy3dgen.weights.offload import Bring, stay
+from hy3dgen.runtime.execution import Execution
+from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered
 
-OnReport = Callable[[DecodeReport], None]
-
-LEAST_CELLS_PER_BLOCK = 2**12
 POST_NORM_EPS = 1e-5  # Trained so: the one layer norm with another epsilon.
-MC_LEVEL = -1 / 512
-HALF_EXTENT = 1.01
 
 
 @dataclass(frozen=True)
@@ -151,18 +144,17 @@ class GeometryDecoder(nn.Module):
 
 
 class ShapeVAE(nn.Module):
-    """The decoder networks of one checkpoint, and the factor between sampled latents and theirs."""
+    """The decoder networks of one checkpoint, the factor between sampled latents and theirs, and their frame."""
 
-    def __init__(self, config: VAEConfig, scale_factor: float) -> None:
+    def __init__(self, config: VAEConfig, scale_factor: float, frame: Frame) -> None:
         super().__init__()
         self.config = config
         self.scale_factor = scale_factor
+        self.frame = frame
         self.post_kl = nn.Linear(config.latent_channels, config.width)
         self.blocks = nn.ModuleList(TokenBlock(config) for _ in range(config.num_layers))
         self.geometry = GeometryDecoder(config)
-        self.ask_geometry: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
-        """What is asked for logits in place of `geometry`: its compiled twin, if there is one."""
-        self.bring: Bring = stay
+        self.execution = Execution()
 
     def forward(self, latents: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch tokens width"]:
         """The shape tokens of `latents`, which the caller has divided by `scale_factor`.
@@ -171,7 +163,7 @@ class ShapeVAE(nn.Module):
             LatentShapeError: `latents` are not `latent_channels` wide.
         """
         check_width(latents, self.config.latent_channels, stage="vae(latents)")
-        self.bring(self)
+        self.execution.load(self)
         tokens = self.post_kl(latents.to(self.post_kl.weight.dtype))
         for block in self.blocks:
             tokens = block(tokens)
@@ -186,82 +178,69 @@ class ShapeVAE(nn.Module):
             LatentShapeError: `tokens` did not come out of `vae(latents)`.
         """
         check_width(tokens, self.config.width, stage="query_geometry(points, tokens)")
-        self.bring(self)
+        self.execution.load(self)
         return self.geometry(points, *self.geometry.keys_values(tokens))
+
+    @torch.no_grad()
+    def decode(
+        self,
+        tokens: Float[Tensor, "1 tokens width"],
+        search: Search,
+        *,
+        on_level: OnLevel | None = None,
+        on_lowered: OnLowered = ignore_lowered,
+    ) -> Decoded:
+        """The closed surface of one shape, and how it was found; see `decode_mesh`.
+
+        Raises:
+            LatentShapeError: `tokens` did not come out of `vae(latents)`.
+            EmptyMesh, GpuOutOfMemory: as `decode_mesh`.
+        """
+        check_width(tokens, self.config.width, stage="decode(tokens)")
+        return decode_mesh(
+            self.field(tokens), search, tokens.device, on_level=on_level, on_lowered=on_lowered
+        )
 
     @torch.no_grad()
     def latents2mesh(
         self,
         latents: Float[Tensor, "batch tokens width"],
-        bounds: float | Sequence[float] = HALF_EXTENT,
+        bounds: float | Sequence[float] | None = None,
         octree_resolution: int = 256,
-        mc_level: float = MC_LEVEL,
-        num_chunks: int = 8000,
+        mc_level: float | None = None,
+        num_chunks: int = POINTS_PER_CALL,
         decode_mode: Mode = "strict",
         on_level: OnLevel | None = None,
-        on_report: OnReport | None = None,
         on_lowered: OnLowered = ignore_lowered,
     ) -> list[Mesh]:
-        """One closed mesh per row of `latents`, which came out of `vae(...)`; vertices in model units.
+        """One closed mesh per row of `latents`, which came out of `vae(...)`: the published name of `decode`.
 
         `bounds` is a half extent or the six numbers of a box, `octree_resolution` the number of cells along each
-        axis, `num_chunks` (a published name) the most points asked in one call. `on_level` hears of each finished
-        octree level and may raise to stop; `on_report` hears how each shape's decode went, `on_lowered` what was
-        lowered where the device ran out of memory: the mesh stays the same.
+        axis, `mc_level` the field's value at the surface, `num_chunks` the most points asked in one call. What is
+        None is the model's own.
 
         Raises:
             LatentShapeError: `latents` skipped `vae(...)`.
-            EmptyMesh: the field does not cross `mc_level` inside the box.
-            GpuOutOfMemory: not even the smallest call fits the device.
+            EmptyMesh, GpuOutOfMemory: as `decode_mesh`.
         """
         check_width(latents, self.config.width, stage="latents2mesh(latents)")
-        box, wished = Box.from_bounds(bounds), DecodeOptions(max_points_per_call=num_chunks, mode=decode_mode)
+        search = Search(
+            box=self.frame.box if bounds is None else Box.from_bounds(bounds),
+            resolution=octree_resolution,
+            iso=self.frame.iso if mc_level is None else mc_level,
+            options=DecodeOptions(max_points_per_call=num_chunks, mode=decode_mode),
+        )
+        decoded = (
+            self.decode(row[None], search, on_level=on_level, on_lowered=on_lowered) for row in latents
+        )
+        return [one.mesh for one in decoded]
 
-        def decoded(tokens: Tensor, options: DecodeOptions) -> tuple[DecodeReport, Mesh]:
-            field = decode_field(
-                self._query(tokens),
-                box,
-                octree_resolution,
-                level=mc_level,
-                options=options,
-                device=latents.device,
-                on_level=on_level,
-            )
-            return field.report, extract_surface(field, options.cells_per_block)
-
-        return [_mesh(partial(decoded, row[None]), wished, on_report, on_lowered) for row in latents]
-
-    def _query(self, tokens: Float[Tensor, "1 tokens width"]) -> Callable[[Tensor], Tensor]:
+    def field(self, tokens: Float[Tensor, "1 tokens width"]) -> Query:
         """The field of one shape as a function of points [n, 3]; keys and values are made once."""
-        self.bring(self)
+        self.execution.load(self)
         key, value = self.geometry.keys_values(tokens)
-        ask = self.ask_geometry or self.geometry
-        return lambda points: ask(points[None], key, value)[0]
-
-
-def _mesh(
-    decode: Callable[[DecodeOptions], tuple[DecodeReport, Mesh]],
-    wished: DecodeOptions,
-    on_report: OnReport | None,
-    on_lowered: OnLowered,
-) -> Mesh:
-    """The surface, found as wished, or in as little memory as it takes."""
-    least = replace(
-        wished,
-        max_points_per_call=min(wished.max_points_per_call, MIN_POINTS_PER_CALL),
-        cells_per_block=LEAST_CELLS_PER_BLOCK,
-    )
-    lowers = f"octree in blocks of {least.cells_per_block} cells, {least.max_points_per_call} points a call"
-    report, mesh = first_that_fits(
-        [(None, lambda: decode(wished)), (lowers, lambda: decode(least))], on_lowered
-    )
-    if report.num_halvings > 0:
-        on_lowered(f"num_chunks {report.points_per_call}")
-    if on_report is not None:
-        on_report(report)
-    if mesh.is_empty:
-        raise EmptyMesh("the field does not cross the level inside the box: the shape is empty or fills it")
-    return mesh
+        query = self.execution.query or self.geometry
+        return lambda points: query(points[None], key, value)[0]
 
 
 def check_width(tensor: Tensor, width: int, *, stage: str) -> None:

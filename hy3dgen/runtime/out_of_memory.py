@@ -1,6 +1,6 @@
-"""When the device runs out of memory: what is kept for reuse is let go, then the work is asked in a smaller form.
+"""Out of device memory: the allocator's cache is emptied and the call is made again, then in a smaller form.
 
-Whoever lowers something says so in a few words to `OnLowered`. Knows no networks.
+What was lowered is told to `OnLowered` in a few words. Knows no networks.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def patient(work: Callable[P, T]) -> Callable[P, T]:
-    """`work`, done once more in freed memory where the device had no room for it."""
+def retry_after_oom(work: Callable[P, T]) -> Callable[P, T]:
+    """Calls `work`; after an out-of-memory error it empties the allocator's cache and calls once more."""
 
     def twice(*arguments: P.args, **named: P.kwargs) -> T:
         try:

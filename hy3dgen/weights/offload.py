@@ -1,12 +1,12 @@
-"""Where the weights are: all on the device, one network at a time, or one layer at a time.
+"""Offload: the weights all on the device, one network at a time, or one layer at a time.
 
-Weights that wait lie in main memory, and where no number is converted in the file's own pages, shared with every other
-process. A network that waits has no numbers at all: using it out of turn fails at once. Knows no files.
+Offloaded weights lie in main memory, and where no number is converted in the file's own pages, shared with every other
+process. An offloaded network has no numbers at all: using it without loading it fails at once. Knows no files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 Residence = Literal["full", "low", "minimal"]
-"""full: all networks on the device; low: they take turns; minimal: each layer comes when it is needed."""
+"""full: all networks on the device; low: one network at a time; minimal: one layer at a time."""
 
 NOWHERE = torch.device("meta")
 ACTIVATION_BYTES = 1_000_000_000
@@ -23,27 +23,27 @@ MINIMAL_BYTES = 100_000_000
 """The largest layer and the one before it."""
 
 
-class Turns:
-    """Only the network used last has its weights on `device`."""
+class ModelOffload:
+    """Keeps the weights of one network at a time on `device`: of the one that was loaded last."""
 
     def __init__(self, networks: Sequence[nn.Module], device: torch.device) -> None:
         self.device = device
-        self._waiting: dict[nn.Module, Mapping[str, Tensor]] = {one: one.state_dict() for one in networks}
-        self._present: nn.Module | None = None
+        self._offloaded: dict[nn.Module, Mapping[str, Tensor]] = {one: one.state_dict() for one in networks}
+        self._loaded: nn.Module | None = None
         for network in networks:
-            _assign(network, NOWHERE, self._waiting[network])
+            _assign(network, NOWHERE, self._offloaded[network])
 
-    def take(self, network: nn.Module) -> None:
-        """Brings the weights of `network`, and lets those of the one before go."""
-        if network is self._present:
+    def load(self, network: nn.Module) -> None:
+        """Copies the weights of `network` to the device, after freeing those of the one before."""
+        if network is self._loaded:
             return
-        if self._present is not None:
-            _assign(self._present, NOWHERE, self._waiting[self._present])
-            self._present = None
+        if self._loaded is not None:
+            _assign(self._loaded, NOWHERE, self._offloaded[self._loaded])
+            self._loaded = None
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-        _assign(network, self.device, self._waiting[network])
-        self._present = network
+        _assign(network, self.device, self._offloaded[network])
+        self._loaded = network
 
 
 def _assign(network: nn.Module, device: torch.device, weights: Mapping[str, Tensor]) -> None:
@@ -56,27 +56,27 @@ def _assign(network: nn.Module, device: torch.device, weights: Mapping[str, Tens
     network.requires_grad_(False)
 
 
-def bring_layers(networks: Sequence[nn.Module], device: torch.device) -> None:
-    """From now on each layer's own weights come to `device` for its call alone, in the order of the device's work."""
+def offload_layers(networks: Sequence[nn.Module], device: torch.device) -> None:
+    """Makes each layer copy its own weights to `device` for each of its calls, and free them after it."""
     for network in networks:
         for layer in network.modules():
             if next(layer.parameters(recurse=False), None) is not None:
-                _bring_for_calls(layer, device)
+                _load_for_calls(layer, device)
 
 
-def _bring_for_calls(layer: nn.Module, device: torch.device) -> None:
-    waiting = dict(layer.named_parameters(recurse=False))
-    nowhere = {name: _parameter(one, NOWHERE) for name, one in waiting.items()}
+def _load_for_calls(layer: nn.Module, device: torch.device) -> None:
+    offloaded = dict(layer.named_parameters(recurse=False))
+    nowhere = {name: _parameter(one, NOWHERE) for name, one in offloaded.items()}
 
-    def come(*_: object) -> None:
-        layer._parameters.update({name: _parameter(one, device) for name, one in waiting.items()})
+    def load(*_: object) -> None:
+        layer._parameters.update({name: _parameter(one, device) for name, one in offloaded.items()})
 
-    def go(*_: object) -> None:
+    def free(*_: object) -> None:
         layer._parameters.update(nowhere)
 
-    go()
-    layer.register_forward_pre_hook(come)
-    layer.register_forward_hook(go, always_call=True)
+    free()
+    layer.register_forward_pre_hook(load)
+    layer.register_forward_hook(free, always_call=True)
 
 
 def _parameter(weights: Tensor, device: torch.device) -> nn.Parameter:
@@ -111,11 +111,3 @@ def choose_residence(weights: Weights, free_bytes: int) -> Residence:
     """The fastest that fits; minimal where nothing does."""
     order: tuple[Residence, ...] = ("full", "low")
     return next((one for one in order if weights.needed(one) <= free_bytes), "minimal")
-
-
-Bring = Callable[[nn.Module], None]
-"""Called with a network before its weights are used."""
-
-
-def stay(network: nn.Module) -> None:
-    """Nothing to bring: all weights are where they are used."""

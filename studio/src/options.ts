@@ -17,6 +17,10 @@ const EMPTY_MEANS: Record<string, string> = {
   height_mm: "model units",
   seed: "drawn",
   num_inference_steps: "the model’s own",
+  guidance_scale: "the model’s own",
+  mc_level: "the model’s own",
+  num_chunks: "the service’s own",
+  bounds: "the model’s own",
   octree_resolution: "from quality",
 };
 const OWN_DEFAULTS: Record<string, string> = { session_id: "studio", asset_id: "mesh" };

@@ -61,16 +61,12 @@ def test_quality_names_a_resolution_and_a_resolution_wins_over_it() -> None:
     assert JobRequest(**GOOD, quality="high", octree_resolution=100).options().octree_resolution == 100
 
 
-def test_the_defaults_are_those_of_the_model() -> None:
+def test_what_belongs_to_the_model_is_left_to_it() -> None:
     options = JobRequest(**GOOD, seed=3).options()
 
-    assert (options.seed, options.num_inference_steps, options.guidance_scale) == (3, None, 5.0)
-    assert (options.octree_resolution, options.mc_level, options.num_chunks, options.bounds) == (
-        256,
-        -1 / 512,
-        8000,
-        1.01,
-    )
+    assert (options.seed, options.num_inference_steps, options.guidance_scale) == (3, None, None)
+    assert options.octree_resolution == 256
+    assert (options.mc_level, options.num_chunks, options.bounds) == (None, None, None)
 
 
 def test_a_seed_is_drawn_where_none_is_given() -> None:

@@ -13,7 +13,7 @@ from parity_case import DATA
 from PIL import Image
 
 from hy3dgen.errors import EmptyImage, EmptyMesh, LatentShapeError
-from hy3dgen.pipeline import once_done
+from hy3dgen.models import once_done
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, Mesh, ShapeVAE
 
 CHECKPOINT = DATA / "checkpoint.safetensors"
@@ -143,12 +143,12 @@ def test_vertices_are_scaled_by_the_number_of_cells(loaded) -> None:
     _pipeline, vae = loaded
     resolution, radius = 64, 0.6
     sphere = ShapeVAE.latents2mesh.__wrapped__
-    original = vae._query
-    vae._query = lambda _tokens: lambda points: radius - points.norm(dim=-1)
+    original = vae.field
+    vae.field = lambda _tokens: lambda points: radius - points.norm(dim=-1)
     try:
         (mesh,) = sphere(vae, torch.zeros(1, 1, 64), octree_resolution=resolution, mc_level=0.0)
     finally:
-        vae._query = original
+        vae.field = original
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - radius).max() < 0.001
     assert np.abs(mesh.bounds.mean(axis=0)).max() < 1e-4
     assert mesh.is_closed

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity_case import Case, close, load_case
+from parity_case import DATA, Case, close, load_case
+from safetensors.torch import load_file
 
 from benchmarks import today
 from benchmarks.__main__ import DELEGATED, MODULES
@@ -17,8 +18,8 @@ from benchmarks.gpu import PARTS, Part, run_parts
 from benchmarks.measuring import Asked, Table, in_turns, ratio
 from benchmarks.predictions import PREDICTIONS
 from benchmarks.published import config_of, networks_of, shapes_of, write_random_file
-from hy3dgen.families.checkpoint import published_shapes, weights_of
 from hy3dgen.families.variants import VARIANTS
+from hy3dgen.models import weights_of
 
 
 @pytest.fixture(scope="module", params=[("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo")])
@@ -52,14 +53,14 @@ def test_todays_surface_is_ours(case: Case) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_random_networks_have_the_published_shapes(variant: str) -> None:
-    assert published_shapes(networks_of(variant)) == shapes_of(variant)
+    assert networks_of(variant).published_shapes() == shapes_of(variant)
 
 
 def test_a_random_file_is_a_file_of_the_published_layout(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: (2,) * len(shape) for name, shape in shapes_of("v2-mini").items()}
+    few = {name: tuple(one.shape) for name, one in load_file(DATA / "checkpoint.safetensors").items()}
     monkeypatch.setattr("benchmarks.published.shapes_of", lambda variant: few)
     size = write_random_file(tmp_path / "few.safetensors", "v2-mini")
-    assert weights_of(tmp_path / "few.safetensors", torch.float16).total < size < 300_000
+    assert weights_of(tmp_path / "few.safetensors", torch.float16).total == pytest.approx(size, rel=0.1)
 
 
 def test_the_work_of_a_step_is_that_of_the_specification() -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ai_engine.errors import JobCancelled
 from ai_engine.job import JobOptions
 from ai_engine.pipeline.fake_model import RADIUS, StandInModel, rings_for, sphere
 from ai_engine.printing.prepare import report
 from ai_engine.stage import Stage
+
+RGBA = np.zeros((8, 8, 4), np.uint8)
 
 
 def test_the_sphere_is_closed_and_faces_outwards() -> None:
@@ -24,7 +25,7 @@ def test_it_tells_its_progress_like_the_shape_model() -> None:
     told: list[tuple[Stage, int, int]] = []
 
     shape = StandInModel().generate(
-        Image.new("RGBA", (8, 8)), JobOptions(seed=0, num_inference_steps=3), lambda *step: told.append(step)
+        RGBA, JobOptions(seed=0, num_inference_steps=3), lambda *step: told.append(step)
     )
 
     assert told == [(Stage.DENOISE, done, 3) for done in (1, 2, 3)] + [(Stage.DECODE, 1, 1)]
@@ -36,13 +37,13 @@ def test_it_stops_where_progress_says_so() -> None:
         raise JobCancelled
 
     with pytest.raises(JobCancelled):
-        StandInModel().generate(Image.new("RGBA", (8, 8)), JobOptions(seed=0), stop)
+        StandInModel().generate(RGBA, JobOptions(seed=0), stop)
 
 
 @pytest.mark.parametrize("num_faces", [24, 2208, 680_000])
 def test_the_sphere_has_about_as_many_faces_as_asked(num_faces: int) -> None:
     shape = StandInModel(num_faces=num_faces).generate(
-        Image.new("RGBA", (8, 8)), JobOptions(seed=0, num_inference_steps=1), lambda *_: None
+        RGBA, JobOptions(seed=0, num_inference_steps=1), lambda *_: None
     )
 
     mesh = shape.mesh

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from numpy.typing import NDArray
 from service.house import cut_out_png
 
 from ai_engine.api.request_schema import JobRequest
@@ -39,8 +40,8 @@ FACTS = DecodeFacts(
 class SearchingModel(StandInModel):
     """The sphere, as if a field had been searched for it."""
 
-    def generate(self, picture: Image.Image, options: JobOptions, progress: Progress) -> Shape:
-        return Shape(super().generate(picture, options, progress).mesh, FACTS, ("num_chunks 2048",))
+    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
+        return Shape(super().generate(rgba, options, progress).mesh, FACTS, ("num_chunks 2048",))
 
 
 class PlainRun:

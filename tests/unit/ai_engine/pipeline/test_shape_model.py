@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch.utils.hooks import RemovableHandle
 
@@ -31,13 +32,13 @@ def model() -> ShapeModel:
 
 
 @pytest.fixture(scope="module")
-def picture() -> Image.Image:
+def picture() -> NDArray[np.uint8]:
     image = Image.new("RGBA", (200, 200))
     ImageDraw.Draw(image).ellipse((40, 40, 160, 160), fill=(200, 120, 60, 255))
-    return image
+    return np.asarray(image)
 
 
-def test_a_picture_becomes_a_closed_mesh_in_the_box(model: ShapeModel, picture: Image.Image) -> None:
+def test_a_picture_becomes_a_closed_mesh_in_the_box(model: ShapeModel, picture: NDArray[np.uint8]) -> None:
     mesh = model.generate(picture, OPTIONS, ignore).mesh
     edges = np.sort(
         np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]), axis=1
@@ -46,14 +47,16 @@ def test_a_picture_becomes_a_closed_mesh_in_the_box(model: ShapeModel, picture: 
     assert np.abs(mesh.vertices).max() <= 1.01
 
 
-def test_the_same_seed_gives_the_same_mesh_byte_for_byte(model: ShapeModel, picture: Image.Image) -> None:
+def test_the_same_seed_gives_the_same_mesh_byte_for_byte(
+    model: ShapeModel, picture: NDArray[np.uint8]
+) -> None:
     first, again = (model.generate(picture, OPTIONS, ignore).mesh for _ in range(2))
     assert first.vertices.tobytes() == again.vertices.tobytes()
     assert first.faces.tobytes() == again.faces.tobytes()
 
 
 def test_progress_goes_step_by_step_of_those_asked_for_then_level_by_level(
-    model: ShapeModel, picture: Image.Image
+    model: ShapeModel, picture: NDArray[np.uint8]
 ) -> None:
     seen: list[tuple[Stage, int, int]] = []
     model.generate(picture, OPTIONS, lambda *step: seen.append(step))
@@ -66,7 +69,7 @@ def test_progress_goes_step_by_step_of_those_asked_for_then_level_by_level(
 
 @pytest.mark.parametrize("stage", [Stage.DENOISE, Stage.DECODE])
 def test_a_job_stops_between_two_steps_when_progress_raises(
-    model: ShapeModel, picture: Image.Image, stage: Stage
+    model: ShapeModel, picture: NDArray[np.uint8], stage: Stage
 ) -> None:
     def stop(at: Stage, done: int, total: int) -> None:
         if at == stage:
@@ -77,12 +80,12 @@ def test_a_job_stops_between_two_steps_when_progress_raises(
 
 
 def test_the_decode_mode_chooses_the_first_lattice_and_tells_what_may_hide(
-    model: ShapeModel, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+    model: ShapeModel, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def steep_sphere(points: torch.Tensor) -> torch.Tensor:
         return torch.tanh((0.6 - points.norm(dim=-1)) / 0.0175)
 
-    monkeypatch.setattr(model.vae, "_query", lambda tokens: steep_sphere)
+    monkeypatch.setattr(model.model.family.vae, "field", lambda tokens: steep_sphere)
     options = replace(OPTIONS, octree_resolution=96)
 
     strict, fast = (
@@ -97,19 +100,18 @@ def test_the_decode_mode_chooses_the_first_lattice_and_tells_what_may_hide(
     assert np.array_equal(strict.mesh.vertices, fast.mesh.vertices)
 
 
-def test_made_ready_it_gives_the_same_mesh(model: ShapeModel, picture: Image.Image) -> None:
-    ready = ShapeModel.load(Settings(device="cpu"))
-    ready.make_ready(Settings(device="cpu"))
+def test_made_ready_it_gives_the_same_mesh(model: ShapeModel, picture: NDArray[np.uint8]) -> None:
+    ready = ShapeModel.load(Settings(device="cpu")).made_ready(Settings(device="cpu"))
     first, after = (one.generate(picture, OPTIONS, ignore) for one in (model, ready))
     assert first.mesh.vertices.tobytes() == after.mesh.vertices.tobytes()
 
 
 @pytest.mark.parametrize("memory", ["low", "minimal"])
 def test_with_little_memory_it_gives_the_same_mesh(
-    model: ShapeModel, picture: Image.Image, memory: str
+    model: ShapeModel, picture: NDArray[np.uint8], memory: str
 ) -> None:
-    small = ShapeModel.load(Settings(device="cpu", memory=memory))
-    small.make_ready(Settings(device="cpu", memory=memory))
+    settings = Settings(device="cpu", memory=memory)
+    small = ShapeModel.load(settings).made_ready(settings)
     first, same = (one.generate(picture, OPTIONS, ignore) for one in (model, small))
     assert small.residence == memory
     assert first.mesh.vertices.tobytes() == same.mesh.vertices.tobytes()
@@ -131,11 +133,16 @@ def test_compiling_is_for_networks_that_stay_where_they_are(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wish: str, memory: str, is_compiled: bool
 ) -> None:
     compiled: list[int] = []
-    monkeypatch.setattr(shape_model, "compile_networks", lambda pipeline, points: compiled.append(points))
+
+    def compile_networks(model: object) -> tuple[object, bool]:
+        compiled.append(1)
+        return model, True
+
+    monkeypatch.setattr(shape_model, "compile_networks", compile_networks)
     monkeypatch.setattr(shape_model, "set_compiler_cache", lambda folder: None)
     settings = Settings(device="cpu", compile=wish, memory=memory, data_dir=tmp_path)
-    ShapeModel.load(settings).make_ready(settings)
-    assert compiled == ([8000] if is_compiled else [])
+    ShapeModel.load(settings).made_ready(settings)
+    assert compiled == ([1] if is_compiled else [])
 
 
 def refuse_calls(network: torch.nn.Module, max_points: int) -> RemovableHandle:
@@ -149,19 +156,19 @@ def refuse_calls(network: torch.nn.Module, max_points: int) -> RemovableHandle:
 
 
 def test_what_memory_made_smaller_is_told_and_the_mesh_is_the_same(
-    model: ShapeModel, picture: Image.Image
+    model: ShapeModel, picture: NDArray[np.uint8]
 ) -> None:
     expected = model.generate(picture, OPTIONS, ignore)
 
-    with refuse_calls(model.vae.geometry, max_points=2048):
+    with refuse_calls(model.model.family.vae.geometry, max_points=2048):
         found = model.generate(picture, OPTIONS, ignore)
 
     assert (expected.degraded, found.degraded) == ((), ("num_chunks 2048",))
     assert np.array_equal(found.mesh.faces, expected.mesh.faces)
 
 
-def test_a_job_that_fits_in_no_form_ends_with_a_code(model: ShapeModel, picture: Image.Image) -> None:
-    with refuse_calls(model.vae.geometry, max_points=0), pytest.raises(GpuOutOfMemory):
+def test_a_job_that_fits_in_no_form_ends_with_a_code(model: ShapeModel, picture: NDArray[np.uint8]) -> None:
+    with refuse_calls(model.model.family.vae.geometry, max_points=0), pytest.raises(GpuOutOfMemory):
         model.generate(picture, OPTIONS, ignore)
 
 
@@ -175,13 +182,13 @@ def test_a_job_that_fits_in_no_form_ends_with_a_code(model: ShapeModel, picture:
     ],
 )
 def test_a_device_that_broke_is_told_from_a_bug(
-    model: ShapeModel, picture: Image.Image, error: RuntimeError, is_fault: bool
+    model: ShapeModel, picture: NDArray[np.uint8], error: RuntimeError, is_fault: bool
 ) -> None:
     def break_down(*_: object) -> None:
         raise error
 
     with (
-        model.vae.geometry.register_forward_pre_hook(break_down),
+        model.model.family.vae.geometry.register_forward_pre_hook(break_down),
         pytest.raises(DeviceFault if is_fault else RuntimeError) as raised,
     ):
         model.generate(picture, OPTIONS, ignore)
@@ -190,14 +197,21 @@ def test_a_device_that_broke_is_told_from_a_bug(
 
 def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:
     with pytest.raises(NoForeground):
-        model.generate(Image.new("RGBA", (64, 64)), OPTIONS, ignore)
+        model.generate(np.zeros((64, 64, 4), np.uint8), OPTIONS, ignore)
 
 
 def test_the_model_says_what_it_is(model: ShapeModel) -> None:
     assert model.model_id == "ai-engine-tiny"
     assert model.licence == "Apache-2.0"
-    assert model.default_steps == 10
+    assert model.complete(JobOptions(seed=0)).num_inference_steps == 10
     assert not model.has_gpu
+
+
+def test_options_are_completed_by_the_models_own_values_and_wishes_stay(model: ShapeModel) -> None:
+    own, wished = (model.complete(one) for one in (JobOptions(seed=7), JobOptions(seed=7, bounds=0.9)))
+
+    assert (own.guidance_scale, own.bounds, own.mc_level, own.num_chunks) == (5.0, 1.01, -1 / 512, 8000)
+    assert wished.bounds == 0.9
 
 
 def test_a_missing_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:

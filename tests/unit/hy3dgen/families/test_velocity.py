@@ -32,10 +32,10 @@ class Spy:
     def __init__(self, network: Callable[..., Tensor]) -> None:
         self.network, self.num_calls, self.num_folded = network, 0, 0
 
-    def __call__(self, latents: Tensor, context: Tensor, rows: Tensor, copies: int) -> Tensor:
+    def __call__(self, latents: Tensor, context: Tensor, rows: Tensor, multiplicity: int) -> Tensor:
         self.num_calls += 1
-        self.num_folded += copies > 1
-        return self.network(latents, context, rows, copies)
+        self.num_folded += multiplicity > 1
+        return self.network(latents, context, rows, multiplicity)
 
 
 def plain_way(case: Case) -> Velocity:

@@ -24,8 +24,8 @@ def job(device: torch.device, checkpoint: str, residence: Residence) -> tuple[Te
         DATA / f"{checkpoint}.safetensors", device, torch.float32, overrides=overrides, residence=residence
     )
     if device.type == "cuda":
-        choose_attention(pipeline)
-        warm_up(pipeline)
+        pipeline.model = choose_attention(pipeline.model)
+        warm_up(pipeline.model)
     generator = torch.Generator().manual_seed(3)
     steps: list[int] = []
     latents = pipeline(

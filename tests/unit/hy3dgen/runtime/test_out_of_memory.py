@@ -18,7 +18,7 @@ from hy3dgen.errors import GpuOutOfMemory
 from hy3dgen.families.velocity import SamplingOptions
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.field.geometry import Mesh
-from hy3dgen.runtime.out_of_memory import first_that_fits, patient
+from hy3dgen.runtime.out_of_memory import first_that_fits, retry_after_oom
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE
 
 RESOLUTION = 48
@@ -147,4 +147,4 @@ def test_an_attempt_that_failed_holds_no_memory_while_the_next_one_runs() -> Non
 
     assert first_that_fits([(None, fail), ("less", lambda: len(held))], lambda _: None) == 0
     answers = iter([fail, lambda: len(held)])
-    assert patient(lambda: next(answers)())() == 0
+    assert retry_after_oom(lambda: next(answers)())() == 0

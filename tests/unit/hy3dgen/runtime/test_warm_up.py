@@ -30,7 +30,7 @@ def latents_of(case: Case) -> Tensor:
 def test_warming_up_changes_no_number(names: tuple[str, str]) -> None:
     case = load_case(*names)
     before = latents_of(case)
-    warm_up(case.pipeline)
+    warm_up(case.pipeline.model)
     assert torch.equal(latents_of(case), before)
 
 
@@ -42,7 +42,7 @@ def test_warming_up_goes_through_the_octree_and_the_extraction(monkeypatch: pyte
         return balls[-1]
 
     monkeypatch.setattr(warm_up_module, "extract_surface", extract)
-    warm_up(load_case(*CASES[0]).pipeline)
+    warm_up(load_case(*CASES[0]).pipeline.model)
     (ball,) = balls
     assert np.linalg.norm(ball.vertices, axis=1) == pytest.approx(warm_up_module.BALL_RADIUS, abs=0.01)
 
@@ -62,12 +62,14 @@ points = torch.linspace(-1, 1, 6144).view(2048, 3).to(DEVICE)
 
 def results():
     latents = case.pipeline(case.image, num_inference_steps=5, latents=case.stages["sample.noise"])
-    return latents, case.vae._query(case.stages["vae.out"])(points)
+    return latents, case.vae.field(case.stages["vae.out"])(points)
 
 with torch.no_grad():
     expected = results()
-    assert compile_networks(case.pipeline, points_per_call=4096)
-    case.pipeline.network.plain = case.vae.ask_geometry.plain = refuse
+    case.pipeline.model, is_compiled = compile_networks(case.pipeline.model, points_per_call=4096)
+    assert is_compiled
+    execution = case.pipeline.model.execution
+    execution.denoise.plain = execution.query.plain = refuse
     for found, wanted in zip(results(), expected):
         assert close(found, wanted)
 """

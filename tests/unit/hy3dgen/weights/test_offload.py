@@ -11,9 +11,9 @@ from parity_case import DATA, DEVICE
 from PIL import Image
 from torch import Tensor, nn
 
-from hy3dgen.families.checkpoint import weights_of
+from hy3dgen.models import weights_of
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
-from hy3dgen.weights.offload import Turns, Weights, choose_residence
+from hy3dgen.weights.offload import ModelOffload, Weights, choose_residence
 
 CHECKPOINT = DATA / "checkpoint.safetensors"
 OVERRIDES = json.loads((DATA / "overrides.json").read_text())["checkpoint"]
@@ -53,13 +53,13 @@ def test_one_network_at_a_time_has_weights() -> None:
     pipeline = load(residence="low")
     networks = {"conditioner": pipeline.conditioner, "dit": pipeline.dit, "vae": pipeline.vae}
     seen: list[list[str]] = []
-    take = pipeline.bring
+    load_weights = pipeline.model.execution.load
 
     def watched(network: nn.Module) -> None:
-        take(network)
+        load_weights(network)
         seen.append([name for name, one in networks.items() if num_bytes(one)])
 
-    pipeline.bring = pipeline.vae.bring = watched
+    pipeline.model = pipeline.model.running(load=watched)
     shape_of(pipeline)
     assert seen == [["conditioner"], ["dit"], ["vae"], ["vae"]] * 2
 
@@ -72,19 +72,19 @@ def test_layers_that_come_for_their_call_have_no_weights_between_calls() -> None
 
 def test_a_network_used_out_of_turn_fails_at_once() -> None:
     pipeline = load(residence="low")
-    pipeline.bring(pipeline.vae)
+    pipeline.model.execution.load(pipeline.vae)
     with pytest.raises((RuntimeError, NotImplementedError)):
         pipeline.dit(*(torch.zeros(shape, device=DEVICE) for shape in ((1, 32, 16), (1,), (1, 17, 48))))
 
 
-def test_what_waits_is_not_changed_by_what_was_on_the_device() -> None:
+def test_offloaded_weights_are_not_changed_by_what_was_on_the_device() -> None:
     one, other = nn.Linear(2, 2), nn.Linear(2, 2)
     before = one.weight.detach().clone()
-    turns = Turns([one, other], DEVICE)
-    turns.take(one)
+    offload = ModelOffload([one, other], DEVICE)
+    offload.load(one)
     one.weight.zero_()
-    turns.take(other)
-    turns.take(one)
+    offload.load(other)
+    offload.load(one)
     assert torch.equal(one.weight.cpu(), before)
 
 

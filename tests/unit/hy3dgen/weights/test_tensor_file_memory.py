@@ -11,30 +11,31 @@ import torch
 from parity_case import DATA
 from safetensors.torch import load_file, save_file
 
-from hy3dgen.families.checkpoint import load_networks, published_state
+from hy3dgen.families.hunyuan3d_2 import published_state
+from hy3dgen.models import open_model
 from hy3dgen.networks.stream_dit import DiT, DiTConfig
 
 LOAD = """
 import resource, sys, json
 import torch
 from pathlib import Path
-from hy3dgen.families.checkpoint import load_networks
+from hy3dgen.models import open_model
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
-networks = load_networks(sys.argv[1], device=torch.device("cpu"), dtype=torch.float32,
+model = open_model(sys.argv[1], device=torch.device("cpu"), dtype=torch.float32,
                          overrides=json.loads(sys.argv[2]))
-total = sum(p.sum().item() for p in networks.dit.parameters())  # touches every page
+total = sum(p.sum().item() for p in model.family.dit.parameters())  # touches every page
 print(peak() - before)
 """
 
 
 def large_checkpoint(path: Path, overrides: dict[str, object]) -> int:
     """Writes the parity checkpoint with a denoiser of about 200 MB; its size in bytes."""
-    small = load_networks(
+    small = open_model(
         DATA / "checkpoint.safetensors", device=torch.device("cpu"), dtype=torch.float32, overrides=overrides
     )
     dit = DiT(DiTConfig(768, 16, 48, 2, 4, 12, 4.0, True, False))
-    save_file(published_state(dit, small.vae, small.conditioner), path)
+    save_file(published_state(dit, small.family.vae, small.family.conditioner), path)
     return path.stat().st_size
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,19 @@ from parity_case import DATA
 from safetensors.torch import load_file, save_file
 
 from hy3dgen.errors import CheckpointError
-from hy3dgen.families.checkpoint import (
-    build_networks,
-    load_vae,
-    published_shapes,
-    published_state,
-    variant_in_path,
-)
+from hy3dgen.families.card import Card
+from hy3dgen.families.hunyuan3d_2 import FAMILY, FRAME, built, card_of, load_vae, published_state
 from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
-from hy3dgen.families.variants import VARIANTS, ModelConfig, variant_settings
+from hy3dgen.families.variants import VARIANTS, ModelConfig, variant_in_path, variant_settings
+from hy3dgen.models import open_model
 from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
+from hy3dgen.weights.published_files import PublishedFiles
 
 KEYS = json.loads((DATA / "keys_full.json").read_text())
 OVERRIDES = json.loads((DATA / "overrides.json").read_text())
 PLAIN = DATA / "checkpoint.safetensors"
+EMBEDDED = Path("models/tiny/tiny.safetensors")
 
 
 def expand(names: dict[str, list[int]]) -> dict[str, tuple[int, ...]]:
@@ -67,7 +67,7 @@ def test_our_modules_take_exactly_the_published_names_and_shapes(variant: str) -
     config = ModelConfig(
         dit_config(shapes), vae_config(shapes), conditioner_config(shapes, settings), settings
     )
-    assert published_shapes(build_networks(config)) == shapes
+    assert built(config, card_of(settings, shapes)).published_shapes() == shapes
 
 
 def test_the_published_sizes_are_read_off_the_shapes() -> None:
@@ -97,7 +97,7 @@ def test_a_turbo_geometry_decoder_is_recognised_in_a_separate_file() -> None:
     assert not config.geo_has_ln_post
     assert not config.geo_qk_norm
     with torch.device("meta"):
-        vae = ShapeVAE(config, 1.0)
+        vae = ShapeVAE(config, 1.0, FRAME)
     assert sum(parameter.numel() for parameter in vae.parameters()) == 203_690_497
 
 
@@ -164,16 +164,9 @@ def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.safetensors")
 
 
-def test_a_2_1_file_is_refused_by_name(tmp_path: Path) -> None:
-    names = ("model.x_embedder.weight", "model.t_embedder.mlp.2.weight")
-    save_file({name: torch.zeros(1) for name in names}, tmp_path / "new.safetensors")
-    with pytest.raises(CheckpointError, match=r"2\.1"):
-        load(tmp_path / "new.safetensors")
-
-
 def test_some_other_model_is_refused(tmp_path: Path) -> None:
     save_file({"unet.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(CheckpointError, match=r"no Hunyuan3D 2\.0 single file"):
+    with pytest.raises(CheckpointError, match=r"no known family .*unet\.weight"):
         load(tmp_path / "other.safetensors")
 
 
@@ -249,3 +242,58 @@ def test_everything_lands_on_one_device_in_eval_mode_without_gradients() -> None
         assert not network.training
         assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
         assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def card(shapes: dict[str, tuple[int, ...]], **settings: Any) -> Card:
+    return card_of(replace(variant_settings("v2-0"), **settings), shapes)
+
+
+@pytest.mark.parametrize("model_id", ["model.fp16", "ai-engine-tiny", "hunyuan3d-dit-v2-0"])
+def test_tensors_of_published_sizes_are_tencents_whatever_the_file_is_called(model_id: str) -> None:
+    found = card(single_file_shapes("dit_v2_0"), model_id=model_id)
+
+    assert found.licences[0].name == "Tencent Hunyuan 3D 2.0 Community License"
+    assert found.outputs_restricted
+    assert all(found.excludes(country) for country in ("DE", "EU", "GB", "KR"))
+    assert not found.excludes("US")
+
+
+def test_the_embedded_model_is_apache_by_its_own_marker_and_an_unknown_one_is_unknown() -> None:
+    embedded, named, other = (
+        open_model(path, device="cpu", dtype=torch.float32, overrides=overrides).card
+        for path, overrides in (
+            (EMBEDDED, None),
+            (EMBEDDED, {"model_id": "hunyuan3d-dit-v2-0"}),
+            (PLAIN, OVERRIDES["checkpoint"]),
+        )
+    )
+
+    assert (embedded.model_id, embedded.licence_notice) == ("ai-engine-tiny", "Apache-2.0")
+    assert (named.licence_notice, other.licence_notice) == ("unknown", "unknown")
+    assert embedded.territory_excluded == ()
+
+
+@pytest.mark.parametrize(
+    ("dit", "model_id"),
+    [
+        ("dit_v2_0", "hunyuan3d-dit-v2-0"),
+        ("dit_v2_0_guidance", "hunyuan3d-dit-v2-0-fast"),
+        ("dit_mini", "hunyuan3d-dit-v2-mini"),
+        ("dit_mini_guidance", "hunyuan3d-dit-v2-mini-fast"),
+    ],
+)
+def test_a_published_file_of_any_name_is_called_by_its_tensors(dit: str, model_id: str) -> None:
+    shapes = single_file_shapes(dit)
+    files = PublishedFiles(Path("weights/model.fp16.safetensors"), shapes, {}, {}, {})
+
+    found = FAMILY.build(files, {}).model.card
+
+    assert found.model_id == model_id
+    assert found.num_parameters == sum(math.prod(shape) for shape in shapes.values())
+    assert found.revision is not None
+
+
+def test_the_model_knows_its_own_sampling_and_frame() -> None:
+    model = open_model(PLAIN, device="cpu", dtype=torch.float32, overrides=OVERRIDES["checkpoint"])
+    assert (model.defaults.num_steps, model.defaults.guidance_scale) == (50, 5.0)
+    assert (model.family.frame.half_extent, model.family.frame.iso) == (1.01, -1 / 512)
