@@ -1,6 +1,7 @@
 """One command, one page of tables: `python -m benchmarks [section ...]`.
 
 denoise      a step of the denoiser, today's pattern against ours, at a published size
+families     a guided step, points a second and memory of TripoSG, Step1X-3D and Hunyuan3D-2.1 at their published sizes
 decode       points asked, extraction, memory and time of sparse decoding; with a GPU its time alone
 finish       making a mesh ready for print (benchmarks.finish)
 job          picture to STL: today's pattern against ours
@@ -12,8 +13,8 @@ throughput   jobs an hour of the whole service against its device stages alone
 service      the device's share, a submission, a long queue, memory (benchmarks.service)
 cpu          the embedded model on one core: where the time goes
 
-Without names all but `decode`, `finish` and `service`, which take long. What needs a GPU says so where there is none;
-`python -m benchmarks.gpu` runs all of that where there is one.
+Without names all but `families`, `decode`, `finish` and `service`, which take long. What needs a GPU
+says so where there is none; `python -m benchmarks.gpu` runs all of that where there is one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from benchmarks.measuring import Asked, Table, machine, write_json
 from benchmarks.predictions import PREDICTIONS
 
 OWN = ("denoise", "job", "options", "compile", "start", "memory", "throughput", "cpu")
-MODULES = {name: name for name in (*OWN, "decode")} | {"compile": "compiling"}
+MODULES = {name: name for name in (*OWN, "decode", "families")} | {"compile": "compiling"}
 DELEGATED = ("finish", "service")
 
 
@@ -45,7 +46,8 @@ def main() -> None:
         "sections", nargs="*", metavar="section", choices=[*MODULES, *DELEGATED, []], default=[]
     )
     parser.add_argument(
-        "--variant", help="a published name, e.g. v2-0, v2-0-turbo, v2-mini; tiny where it can"
+        "--variant",
+        help="a published name, e.g. v2-0, v2-0-turbo, v2-mini; tiny where it can; of families: triposg, ...",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, help="of a job")

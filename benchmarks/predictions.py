@@ -14,6 +14,10 @@ PREDICTIONS = {
     "compile": "embedded model on a CPU: denoising 1.3x, decoding 1.1x; the first start a minute "
     "longer, the second 10 s",
     "decode": "20x to 60x at 256 (see spec: queries, not glue, decide)",
+    "families": "a job against the plain pair, by multiply-adds: TripoSG 1.08x (cross-attention of one side, keys and "
+    "values), Step1X-3D 1.35x (10.7 against 14.0 TFLOP a step, 49 calls for 50), 2.1 1.11x; points a second on a CPU: "
+    "TripoSG and 2.1 as v2-0 within a fifth, Step1X-3D 1.7x that. A job on an H200 in float16 at 400 TFLOP/s: TripoSG "
+    "1.5 s, Step1X-3D 1.3 s, 2.1 4.1 s",
     "start": "port open in 0.8 s; a mini file readable at 90 % of the page cache's rate as float16, 40 % as float32; "
     "first job 3x a warm one without a warm-up, 1.2x with",
     "memory": "process peak while loading: the file's size, and below it where the numbers need no "
