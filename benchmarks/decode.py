@@ -27,9 +27,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.measuring import Asked, Row, Table, in_turns, machine
+from hy3dgen.field.decode_options import DecodeOptions, Mode
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.field.marching_cubes import extract_surface
-from hy3dgen.field.octree import DecodeOptions, Mode, decode_field
+from hy3dgen.field.octree import decode_field
 from hy3dgen.field.sparse_field import DecodeReport, SparseField
 from hy3dgen.networks.vecset_decoder import GeometryDecoder, VAEConfig
 from hy3dgen.runtime.compiled import FixedShapes
@@ -63,7 +64,7 @@ PUBLISHED_TOKENS = 3072
 
 def decode(name: str, resolution: int, mode: Mode = "fast") -> SparseField:
     options = DecodeOptions(mode, max_points_per_call=2**17)
-    return decode_field(field_of(name), BOX, resolution, level=LEVEL, device="cpu", options=options)
+    return decode_field(field_of(name), BOX, resolution, iso=LEVEL, device="cpu", options=options)
 
 
 def measure_queries() -> Iterator[Row]:
@@ -272,7 +273,7 @@ def _sparse_seconds(
     def search() -> None:
         key, value = decoder.keys_values(tokens)
         query = lambda points: body(points) + 0.0 * ask(points[None], key, value)[0]  # noqa: E731
-        field = decode_field(query, BOX, resolution, level=LEVEL, device=tokens.device, options=options)
+        field = decode_field(query, BOX, resolution, iso=LEVEL, device=tokens.device, options=options)
         extract_surface(field)
         reports.append(field.report)
 

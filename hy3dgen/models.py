@@ -33,8 +33,8 @@ from hy3dgen.families.family import Defaults, Family, LoadedFamily
 from hy3dgen.families.field_check import field_warnings
 from hy3dgen.families.velocity import SamplingOptions, skip_velocity_for, velocity_for
 from hy3dgen.field.decode import Search
+from hy3dgen.field.decode_options import POINTS_PER_CALL, DecodeOptions, Mode, OnLevel
 from hy3dgen.field.geometry import Box, Mesh
-from hy3dgen.field.octree import POINTS_PER_CALL, DecodeOptions, Mode, OnLevel
 from hy3dgen.field.sparse_field import DecodeReport
 from hy3dgen.networks.skip_dit import SkipDiT
 from hy3dgen.networks.stream_dit import DiT

@@ -25,8 +25,8 @@ from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
 from hy3dgen import models
 from hy3dgen.families.card import Card
+from hy3dgen.field.decode_options import POINTS_PER_CALL, DecodeProgress
 from hy3dgen.field.geometry import Mesh as ShapeMesh
-from hy3dgen.field.octree import POINTS_PER_CALL, DecodeProgress
 from hy3dgen.field.sparse_field import DecodeReport
 from hy3dgen.runtime.out_of_memory import OnLowered
 from hy3dgen.runtime.warm_up import choose_attention, compile_networks, set_compiler_cache, warm_up
@@ -193,7 +193,7 @@ class ShapeModel:
         self, tokens: torch.Tensor, options: JobOptions, progress: Progress, on_lowered: OnLowered
     ) -> tuple[ShapeMesh, DecodeReport]:
         def on_level(level: DecodeProgress) -> None:
-            progress(Stage.DECODE, level.level, level.num_levels)
+            progress(Stage.DECODE, level.depth, level.num_depths)
 
         return self.model.decode(
             tokens,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hy3dgen.field.field_query import FieldMemory, FieldQuery
-from hy3dgen.field.lattice import Level
+from hy3dgen.field.lattice import Lattice
 from hy3dgen.field.marching_cubes_table import EDGES, code_table, edge_corners
 
 MAX_POINTS = 200
@@ -38,24 +38,24 @@ class Calibration:
     saturation_distance: float
 
 
-def saturated_value(logits: Float[Tensor, " n"], level: float) -> float:
-    """The distance from `level` at which a logit counts as saturated, judged by logits all over the box."""
+def saturated_value(logits: Float[Tensor, " n"], iso: float) -> float:
+    """The distance from `iso` at which a logit counts as saturated, judged by logits all over the box."""
     rank = 1 + int(PLATEAU_QUANTILE * (len(logits) - 1))
-    return SATURATED_SHARE * float((logits - level).abs().kthvalue(rank).values)
+    return SATURATED_SHARE * float((logits - iso).abs().kthvalue(rank).values)
 
 
 def calibrate(
-    query: FieldQuery, level: Level, points: Float[Tensor, "m 3"], *, iso: float, saturated: float
+    query: FieldQuery, lattice: Lattice, points: Float[Tensor, "m 3"], *, iso: float, saturated: float
 ) -> Calibration:
     """Measures the field round points on its surface, or as near to it as any are known.
 
     Asks 6 points round each for the slope and 32 on the way out, in two calls. Points that lie off the surface make
     the distance come out too small, on the careful side.
     """
-    slope = _gradient(query, points, SLOPE_STEP_CELLS * level.stride * min(level.grid.spacing))
+    slope = _gradient(query, points, SLOPE_STEP_CELLS * lattice.stride * min(lattice.grid.spacing))
     steepness = slope.norm(dim=-1)
     outward = -slope / steepness.clamp_min(1e-12)[:, None]
-    distance = _saturation_distance(query, level, points, outward, iso, saturated)
+    distance = _saturation_distance(query, lattice, points, outward, iso, saturated)
     return Calibration(
         steepness=float(steepness.quantile(STEEPNESS_QUANTILE)),
         saturation_distance=float(distance.quantile(DISTANCE_QUANTILE)),
@@ -63,14 +63,14 @@ def calibrate(
 
 
 def crossings(
-    memory: FieldMemory, level: Level, cells: Int64[Tensor, " n"], codes: UInt8[Tensor, " n"], iso: float
+    memory: FieldMemory, lattice: Lattice, cells: Int64[Tensor, " n"], codes: UInt8[Tensor, " n"], iso: float
 ) -> Float[Tensor, "m 3"]:
     """Up to `MAX_POINTS` points where the field crosses `iso`, on edges of active cells.
 
     Asks 14 points inside each edge, none of which lies on a finer lattice, and interpolates at the first sign change.
     """
-    ends = _crossed_edges(level, cells, codes)
-    start, end = (level.grid.coordinates(keys) for keys in ends.unbind(-1))
+    ends = _crossed_edges(lattice, cells, codes)
+    start, end = (lattice.grid.coordinates(keys) for keys in ends.unbind(-1))
     shares = torch.arange(1, PARTS_PER_EDGE, device=cells.device) / PARTS_PER_EDGE
     inner = torch.lerp(start[:, None], end[:, None], shares[:, None])
     known = memory.read(ends)
@@ -82,7 +82,7 @@ def crossings(
 
 
 def _crossed_edges(
-    level: Level, cells: Int64[Tensor, " n"], codes: UInt8[Tensor, " n"]
+    lattice: Lattice, cells: Int64[Tensor, " n"], codes: UInt8[Tensor, " n"]
 ) -> Int64[Tensor, "m 2"]:
     """The ends of one crossed edge in each of some cells, drawn with a fixed seed on the CPU: the same everywhere."""
     generator = torch.Generator().manual_seed(SEED)
@@ -91,7 +91,7 @@ def _crossed_edges(
     crossed = torch.tensor(code_table().crossed_edges, device=cells.device)[codes[drawn].long()]
     edge = (weights + crossed).argmax(dim=-1)
     corners = torch.tensor([edge_corners(number) for number in range(len(EDGES))], device=cells.device)[edge]
-    return level.corner_keys(cells[drawn]).gather(1, corners)
+    return lattice.corner_keys(cells[drawn]).gather(1, corners)
 
 
 def _gradient(query: FieldQuery, points: Float[Tensor, "m 3"], step: float) -> Float[Tensor, "m 3"]:
@@ -104,18 +104,18 @@ def _gradient(query: FieldQuery, points: Float[Tensor, "m 3"], step: float) -> F
 
 def _saturation_distance(
     query: FieldQuery,
-    level: Level,
+    lattice: Lattice,
     points: Float[Tensor, "m 3"],
     outward: Float[Tensor, "m 3"],
     iso: float,
     saturated: float,
 ) -> Float[Tensor, " m"]:
     """How far along `outward` the field first saturates; the ray's length where it does not, its end at the box."""
-    length = RAY_CELLS * level.half_diagonal * 2 / 3**0.5
+    length = RAY_CELLS * lattice.half_diagonal * 2 / 3**0.5
     step = length / POINTS_PER_RAY
     distances = step * torch.arange(1, POINTS_PER_RAY + 1, device=points.device)
     rays = points[:, None] + distances[:, None] * outward[:, None]
-    inside = rays.clamp(points.new_tensor(level.grid.box.lower), points.new_tensor(level.grid.box.upper))
+    inside = rays.clamp(points.new_tensor(lattice.grid.box.lower), points.new_tensor(lattice.grid.box.upper))
     values = (query(inside.flatten(0, 1)).view(len(points), -1) - iso).abs()
     # Beyond the box nothing is asked: taking it as saturated errs on the careful side.
     values = values.where((inside == rays).all(dim=-1), saturated)

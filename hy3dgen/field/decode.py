@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from hy3dgen.errors import EmptyMesh
+from hy3dgen.field.decode_options import DecodeOptions, OnLevel
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL, Query
 from hy3dgen.field.geometry import Box, Mesh
 from hy3dgen.field.marching_cubes import extract_surface
-from hy3dgen.field.octree import DecodeOptions, OnLevel, decode_field
+from hy3dgen.field.octree import decode_field
 from hy3dgen.field.sparse_field import DecodeReport
 from hy3dgen.runtime.out_of_memory import OnLowered, first_that_fits, ignore_lowered
 
@@ -58,7 +59,7 @@ def decode_mesh(
             query,
             search.box,
             search.resolution,
-            level=search.iso,
+            iso=search.iso,
             options=options,
             device=device,
             on_level=on_level,

@@ -27,6 +27,9 @@ AXIS_SHIFTS = (2 * INDEX_BITS, INDEX_BITS, 0)
 AXIS_UNITS = tuple(1 << shift for shift in AXIS_SHIFTS)
 """How far apart in keys the neighbours along x, y, z are."""
 
+COARSEST_CELLS, FINEST_COARSE_CELLS = 32, 128
+"""The coarse lattice has at least and at most so many cells along its longest axis."""
+
 CELLS_PER_BLOCK = 2**17
 """Cells handled at once: bounds the temporaries to about 50 MB."""
 
@@ -107,7 +110,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Level:
+class Lattice:
     """The cells whose lower corners are multiples of `stride`; the last along an axis may be cut off by the box."""
 
     grid: Grid
@@ -130,9 +133,9 @@ class Level:
         return 0.5 * self.stride * float(np.linalg.norm(self.grid.spacing))
 
     @property
-    def next_finer(self) -> Level:
+    def next_finer(self) -> Lattice:
         """The level of half this stride."""
-        return Level(self.grid, self.stride // 2)
+        return Lattice(self.grid, self.stride // 2)
 
     def all_cells(self, device: torch.device, cells_per_block: int = CELLS_PER_BLOCK) -> Iterator[Keys]:
         """Every cell of the level, sorted, slab by slab."""
@@ -191,3 +194,11 @@ class Level:
             exists = torch.stack([mask[:, axis] for axis, (_, mask) in enumerate(picks)], dim=-1).all(dim=-1)
             found.append(pack(lower[exists]))
         return torch.cat(found).unique()
+
+
+def coarse_lattices(grid: Grid) -> list[Lattice]:
+    """The lattices to begin with, coarsest first: 32 to 128 cells along the longest axis where there are as many."""
+    longest = max(grid.cells)
+    strides = (1 << power for power in range(longest.bit_length()))
+    fitting = [stride for stride in strides if COARSEST_CELLS <= -(-longest // stride) <= FINEST_COARSE_CELLS]
+    return [Lattice(grid, stride) for stride in reversed(fitting or [1])]

@@ -23,7 +23,7 @@ CELLS_PER_BLOCK = 2**17
 
 
 def extract_surface(field: SparseField, cells_per_block: int = CELLS_PER_BLOCK) -> Mesh:
-    """The surface where the field equals its level, in model units, wound so that normals point outside.
+    """The surface where the field equals its iso value, in model units, wound so that normals point outside.
 
     Closed except where it leaves the box. A field without cells gives an empty mesh.
     """
@@ -64,13 +64,13 @@ def numbered(
 
 
 def edge_crossings(field: SparseField, edges: Int64[Tensor, " n"]) -> Float[Tensor, "n 3"]:
-    """Where the field crosses its level on each edge, linear between the ends: float64, in finest-cell units."""
+    """Where the field crosses its iso value on each edge, linear between the ends: float64, in finest-cell units."""
     point, axis = edges // 3, edges % 3
     units = torch.tensor(AXIS_UNITS, device=edges.device)
     near_keys = field.keys.index_select(0, point)
     far = torch.searchsorted(field.keys, near_keys + units.index_select(0, axis))
-    near_value = field.logits.index_select(0, point).double() - field.level
-    far_value = field.logits.index_select(0, far).double() - field.level
+    near_value = field.logits.index_select(0, point).double() - field.iso
+    far_value = field.logits.index_select(0, far).double() - field.iso
     share = near_value / (near_value - far_value)
     return unpack(near_keys).double().scatter_add(1, axis[:, None], share[:, None])
 

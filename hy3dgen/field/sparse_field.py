@@ -1,4 +1,7 @@
-"""The field where it matters: the lattice points round the surface, their logits, and the cells it passes through."""
+"""The field where it matters: the lattice points round the surface, their logits, and the cells it passes through.
+
+`Surface` is what a search knows on one lattice, `SparseField` what is left of the finest: all that extraction needs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import torch
 from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
-from hy3dgen.field.lattice import AXIS_UNITS, Grid, runs
+from hy3dgen.field.lattice import AXIS_UNITS, Grid, Lattice, runs
 from hy3dgen.field.marching_cubes_table import CORNERS
 
 
@@ -54,16 +57,33 @@ class DecodeReport:
         return any(level.is_whole for level in self.levels[1:])
 
 
+@dataclass(frozen=True)
+class Surface:
+    """What is known on one lattice: sorted active cells, their codes, and cells to look into though none is active."""
+
+    lattice: Lattice
+    cells: Int64[Tensor, " n"]
+    codes: UInt8[Tensor, " n"]
+    guarded: Int64[Tensor, " m"]
+    is_whole: bool = False
+    num_rounds: int = 1
+
+    @property
+    def active_share(self) -> float:
+        """Active cells by all cells of the lattice."""
+        return len(self.cells) / self.lattice.num_cells
+
+
 @dataclass(frozen=True, eq=False)
 class SparseField:
     """The cells that a surface passes through, on the finest lattice.
 
     `keys` are the corner points of these cells, sorted, and `logits` their values; `cells` says for each cell, sorted
-    too, which of the points is its lower corner; bit c of `codes` is set where corner c is above `level`.
+    too, which of the points is its lower corner; bit c of `codes` is set where corner c is above `iso`.
     """
 
     grid: Grid
-    level: float
+    iso: float
     keys: Int64[Tensor, " points"]
     logits: Float[Tensor, " points"]
     cells: Int32[Tensor, " cells"]

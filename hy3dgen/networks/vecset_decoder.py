@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from hy3dgen.errors import LatentShapeError
 from hy3dgen.field.decode import Decoded, Search, decode_mesh
+from hy3dgen.field.decode_options import POINTS_PER_CALL, DecodeOptions, Mode, OnLevel
 from hy3dgen.field.field_query import Query
 from hy3dgen.field.geometry import Box, Frame, Mesh
-from hy3dgen.field.octree import POINTS_PER_CALL, DecodeOptions, Mode, OnLevel
 from hy3dgen.networks.layers import LAYER_NORM_EPS, Mlp, attend
 from hy3dgen.runtime.execution import Execution
 from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered

@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from hy3dgen.families.velocity import SamplingOptions
+from hy3dgen.field.decode_options import POINTS_PER_CALL
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.field.geometry import Frame
 from hy3dgen.field.marching_cubes import extract_surface
-from hy3dgen.field.octree import POINTS_PER_CALL, decode_field
+from hy3dgen.field.octree import decode_field
 from hy3dgen.models import ShapeModel
 from hy3dgen.networks.image_encoder import PATCH_PX
 from hy3dgen.networks.stream_dit import DiT
@@ -83,7 +84,7 @@ def _extract_ball(frame: Frame, device: torch.device) -> None:
     def ball(points: Tensor) -> Tensor:
         return BALL_RADIUS - points.norm(dim=-1)
 
-    extract_surface(decode_field(ball, frame.box, BALL_CELLS, level=frame.iso, device=device))
+    extract_surface(decode_field(ball, frame.box, BALL_CELLS, iso=frame.iso, device=device))
 
 
 def choose_attention(model: ShapeModel) -> ShapeModel:

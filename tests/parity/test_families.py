@@ -12,9 +12,10 @@ from support.dense_twin import dense_field
 from support.mesh_checks import assert_same_cells, assert_same_surface
 from torch import Tensor, nn
 
+from hy3dgen.field.decode_options import DecodeOptions
 from hy3dgen.field.field_query import FieldQuery
 from hy3dgen.field.geometry import Box
-from hy3dgen.field.octree import DecodeOptions, decode_field
+from hy3dgen.field.octree import decode_field
 from hy3dgen.networks.layers import time_waves
 from hy3dgen.networks.vecset_decoder import fourier_features
 from hy3dgen.sampling import flow_match_sigmas, flow_times, rectified_sigmas, thousandths_left, times_of
@@ -257,7 +258,7 @@ def test_sparse_equals_dense(case: FamilyCase, resolution: int) -> None:
         return model.query(points.to(DEVICE)[None], tokens)[0]
 
     options = DecodeOptions(max_points_per_call=CALL)
-    found = decode_field(ask, box, resolution, level=0.0, device=DEVICE, options=options)
+    found = decode_field(ask, box, resolution, iso=0.0, device=DEVICE, options=options)
     dense = dense_field(FieldQuery(ask, CALL), box, resolution)
     assert len(found.cells) > 0
     assert_same_cells(found, dense)

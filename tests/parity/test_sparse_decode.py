@@ -15,8 +15,9 @@ from support.fields import BOX, LEVEL
 from support.mesh_checks import assert_same_cells, assert_same_surface
 from torch import Tensor
 
+from hy3dgen.field.decode_options import DecodeOptions
 from hy3dgen.field.field_query import FieldQuery
-from hy3dgen.field.octree import DecodeOptions, decode_field
+from hy3dgen.field.octree import decode_field
 from hy3dgen.field.sparse_field import SparseField
 from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
@@ -29,7 +30,7 @@ TINY = Path("models/tiny/tiny.safetensors")
 def assert_like_dense(vae: ShapeVAE, tokens: Tensor, resolution: int) -> None:
     query = query_of(vae, tokens)
     options = DecodeOptions(max_points_per_call=CALL)
-    found = decode_field(query, BOX, resolution, level=LEVEL, device=tokens.device, options=options)
+    found = decode_field(query, BOX, resolution, iso=LEVEL, device=tokens.device, options=options)
     # Asked in calls of the same size, as networks may round differently in calls of another.
     dense = dense_field(FieldQuery(lambda points: query(points.to(tokens.device)), CALL), BOX, resolution)
     field = on_cpu(found)

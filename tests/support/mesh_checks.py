@@ -49,7 +49,7 @@ def assert_open_only_at(box: Box, mesh: Mesh) -> None:
 
 def assert_same_cells(field: SparseField, dense: DenseField) -> None:
     """The same active cells, codes and, bit for bit, corner values."""
-    codes = dense.codes(field.level)
+    codes = dense.codes(field.iso)
     active = ((codes != 0) & (codes != 255)).nonzero()
     assert torch.equal(unpack(field.cell_keys()), active)
     assert torch.equal(field.codes, codes[tuple(active.T)])
@@ -63,7 +63,7 @@ def assert_same_surface(field: SparseField, dense: DenseField) -> None:
     """
     crossed, our_faces = numbered(triangle_edges(field), 3 * len(field.keys))
     ours = rows_as_keys(edge_crossings(field, crossed).float().numpy())
-    vertices, their_faces = dense.lattice_mesh(field.level)
+    vertices, their_faces = dense.lattice_mesh(field.iso)
     theirs = rows_as_keys(vertices)
     on_edge = (vertices == np.floor(vertices)).sum(axis=1) >= 2
     assert np.array_equal(np.unique(ours), np.unique(theirs[on_edge]))
@@ -75,7 +75,7 @@ def assert_same_surface(field: SparseField, dense: DenseField) -> None:
     is_single = (counts == 1)[place]
     is_known = ((ours[same] == theirs) & is_single[same])[their_faces].all(axis=1)
     edges, our_faces = _doubled_edges(field, crossed), our_faces.numpy()
-    is_compared = ~is_ambiguous()[dense.codes(field.level).numpy()]
+    is_compared = ~is_ambiguous()[dense.codes(field.iso).numpy()]
     is_compared[tuple(_cells(edges, our_faces[~is_single[our_faces].all(axis=1)]).T)] = False
     outlines = [_outlines(edges, faces, is_compared) for faces in (our_faces, same[their_faces[is_known]])]
     assert np.array_equal(*outlines)

@@ -25,7 +25,7 @@ def truncated(points: Tensor) -> Tensor:
 
 
 def warnings_of(field: Callable[[Tensor], Tensor], resolution: int = 64) -> tuple[str, ...]:
-    report = decode_field(field, BOX, resolution, level=0.0, device="cpu").report
+    report = decode_field(field, BOX, resolution, iso=0.0, device="cpu").report
     return field_warnings(field, BOX, resolution, report, torch.device("cpu"))
 
 
@@ -49,6 +49,6 @@ def test_a_ramp_shorter_than_a_cell_is_told() -> None:
 
 
 def test_no_warning_is_part_of_a_report_unless_there_is_one() -> None:
-    report = decode_field(ball, BOX, 32, level=0.0, device="cpu").report
+    report = decode_field(ball, BOX, 32, iso=0.0, device="cpu").report
     assert report.warnings == ()
     assert dataclasses.replace(report, warnings=("one",)).warnings == ("one",)

@@ -13,9 +13,10 @@ from support.mesh_checks import assert_open_only_at, assert_same_cells, on_latti
 from torch import Tensor
 
 from hy3dgen.field import marching_cubes_table as table
+from hy3dgen.field.decode_options import DecodeOptions
 from hy3dgen.field.geometry import Box, Mesh
 from hy3dgen.field.marching_cubes import extract_surface
-from hy3dgen.field.octree import DecodeOptions, decode_field
+from hy3dgen.field.octree import decode_field
 from hy3dgen.field.sparse_field import SparseField
 
 UNIT = Box((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -27,7 +28,7 @@ def surface_of(values: Tensor, level: float = 0.0, box: Box = UNIT) -> Mesh:
 
 def field_of_values(values: Tensor, level: float, box: Box) -> SparseField:
     x, y, z = (count - 1 for count in values.shape)
-    return decode_field(on_lattice(values, box), box, (x, y, z), level=level, device="cpu")
+    return decode_field(on_lattice(values, box), box, (x, y, z), iso=level, device="cpu")
 
 
 def with_rim(values: Tensor) -> Tensor:
@@ -143,14 +144,14 @@ def test_a_sphere_is_where_and_as_large_as_it_should_be(resolution: int) -> None
 def sphere_mesh(resolution: int, center: np.ndarray, radius: float) -> Mesh:
     x, y, z = center.tolist()
     query = Field(sphere(radius), torch.eye(3), offset=(x, y, z), ripple=0.0)
-    field = decode_field(query, BOX, resolution, level=0.0, device="cpu", options=DecodeOptions("fast"))
+    field = decode_field(query, BOX, resolution, iso=0.0, device="cpu", options=DecodeOptions("fast"))
     return extract_surface(field)
 
 
 def test_a_box_that_is_no_cube_stretches_the_cells() -> None:
     box = Box((-1.0, -0.8, -0.9), (1.1, 0.8, 0.7))
     query = field_of("solid")
-    field = decode_field(query, box, (70, 45, 90), level=LEVEL, device="cpu")
+    field = decode_field(query, box, (70, 45, 90), iso=LEVEL, device="cpu")
     dense = dense_field(query, box, (70, 45, 90))
     assert_same_cells(field, dense)
     mesh, twin = extract_surface(field), dense.mesh(LEVEL)
@@ -175,7 +176,7 @@ def test_the_size_of_a_block_of_cells_changes_nothing(cells_per_block: int) -> N
 
 
 def test_vertices_are_shared_and_all_used() -> None:
-    mesh = extract_surface(decode_field(field_of("torus"), BOX, 48, level=LEVEL, device="cpu"))
+    mesh = extract_surface(decode_field(field_of("torus"), BOX, 48, iso=LEVEL, device="cpu"))
     assert np.array_equal(np.unique(mesh.faces), np.arange(len(mesh.vertices)))
     assert len(np.unique(mesh.vertices, axis=0)) == len(mesh.vertices)
     assert len(mesh.vertices) - len(mesh.faces) / 2 == 0  # Euler number of a torus.

@@ -20,11 +20,12 @@ from support.mesh_checks import (
 from torch import Tensor
 
 from hy3dgen.errors import Cancelled, GpuOutOfMemory, ShapeModelError
+from hy3dgen.field.decode_options import DecodeOptions, DecodeProgress, Mode
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.field.geometry import Box
-from hy3dgen.field.lattice import Grid, Level, pack, unpack
+from hy3dgen.field.lattice import Grid, Lattice, pack, unpack
 from hy3dgen.field.marching_cubes import extract_surface
-from hy3dgen.field.octree import DecodeOptions, DecodeProgress, Mode, coarse_levels, decode_field
+from hy3dgen.field.octree import SurfaceSearch, coarse_lattices, decode_field
 from hy3dgen.field.sparse_field import SparseField
 
 MAX_PROBES = 3 * 200 * (14 + 6 + 32)
@@ -41,10 +42,9 @@ def decode(
     *,
     box: Box = BOX,
     call: int = CALL,
-    is_guarded: bool = True,
 ) -> SparseField:
-    options = DecodeOptions(mode, max_points_per_call=call, is_guarded=is_guarded)
-    return decode_field(query, box, resolution, level=LEVEL, device="cpu", options=options)
+    options = DecodeOptions(mode, max_points_per_call=call)
+    return decode_field(query, box, resolution, iso=LEVEL, device="cpu", options=options)
 
 
 def assert_equal_fields(one: SparseField, other: SparseField) -> None:
@@ -120,9 +120,11 @@ def assert_like_dense(body: str, seed: int, resolution: int, modes: list[Mode], 
         assert mesh.volume > 0
 
 
-def test_without_the_guard_the_plate_falls_to_pieces() -> None:
+def test_without_the_guard_the_plate_falls_to_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     query = field_of("plate", 0)
-    guarded, bare = decode(query, 64), decode(query, 64, is_guarded=False)
+    guarded = decode(query, 64)
+    monkeypatch.setattr(SurfaceSearch, "guard", lambda _, surface: surface)
+    bare = decode(query, 64)
     assert len(bare.cells) < len(guarded.cells)
     with pytest.raises(AssertionError):
         assert_same_cells(bare, dense_field(query, BOX, 64))
@@ -186,7 +188,7 @@ def test_a_gpu_finds_the_same_cells() -> None:
     def on_cpu(points: Tensor) -> Tensor:
         return query(points.cpu()).cuda()
 
-    field = decode_field(on_cpu, BOX, 128, level=LEVEL, device="cuda", options=options)
+    field = decode_field(on_cpu, BOX, 128, iso=LEVEL, device="cuda", options=options)
     expected = decode(query, 128, "strict")
     assert torch.equal(field.cell_keys().cpu(), expected.cell_keys())
     assert np.array_equal(extract_surface(field).faces, extract_surface(expected).faces)
@@ -235,9 +237,9 @@ def test_each_level_is_told_and_counted() -> None:
     told: list[DecodeProgress] = []
     options = DecodeOptions("fast", CALL)
     field = decode_field(
-        field_of("torus"), BOX, 100, level=LEVEL, device="cpu", options=options, on_level=told.append
+        field_of("torus"), BOX, 100, iso=LEVEL, device="cpu", options=options, on_level=told.append
     )
-    assert [(step.level, step.num_levels, step.resolution[0]) for step in told] == [(1, 2, 50), (2, 2, 100)]
+    assert [(step.depth, step.num_depths, step.resolution[0]) for step in told] == [(1, 2, 50), (2, 2, 100)]
     assert told[-1].num_active_cells == len(field.cells)
     assert told[-1].num_queries == field.report.num_queries
     assert sum(level.num_queries for level in field.report.levels) == field.report.num_queries
@@ -250,7 +252,7 @@ def test_a_raise_between_levels_stops_the_decode() -> None:
         raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        decode_field(spy, BOX, 256, level=LEVEL, device="cpu", on_level=stop)
+        decode_field(spy, BOX, 256, iso=LEVEL, device="cpu", on_level=stop)
     assert len(spy.points) <= 65**3 + MAX_PROBES
 
 
@@ -311,7 +313,7 @@ def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_a_level_that_is_no_number_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="finite"):
-        decode_field(field_of("torus"), BOX, 40, level=bad, device="cpu")
+        decode_field(field_of("torus"), BOX, 40, iso=bad, device="cpu")
 
 
 def test_the_resolution_may_be_any_whole_number_but_no_fraction() -> None:
@@ -341,7 +343,7 @@ def test_the_earlier_the_field_saturates_the_finer_the_coarse_lattice() -> None:
 
 def test_coarse_lattices_have_32_to_128_cells_where_there_are_as_many() -> None:
     def counts(cells: int) -> list[int]:
-        return [level.cells[0] for level in coarse_levels(Grid(BOX, (cells,) * 3))]
+        return [level.cells[0] for level in coarse_lattices(Grid(BOX, (cells,) * 3))]
 
     assert counts(256) == [32, 64, 128]
     assert counts(1024) == [32, 64, 128]
@@ -367,7 +369,7 @@ def test_coordinates_are_a_float32_linspace_bit_for_bit(resolution: int) -> None
 
 
 def test_cells_cut_off_by_the_box_end_at_it() -> None:
-    level = Level(Grid(BOX, (10, 10, 10)), stride=4)
+    level = Lattice(Grid(BOX, (10, 10, 10)), stride=4)
     assert level.cells == (3, 3, 3)
     last = pack(torch.tensor([[8, 8, 8]]))
     assert unpack(level.corner_keys(last)[0]).max() == 10
