@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from ai_engine import __version__
 from ai_engine.api import file_routes, job_routes, studio_routes
 from ai_engine.api import service_routes as state_routes
-from ai_engine.api.admission import Door
+from ai_engine.api.admission import Admission
 from ai_engine.api.dependencies import Service
 from ai_engine.api.openapi import install_document
 from ai_engine.errors import StartupError
@@ -47,9 +47,9 @@ def create_app(settings: Settings) -> FastAPI:
     """
     keys = check_access(settings)
     store = open_store(settings, is_worker=False)
-    door = Door(settings, download_policy(settings), webhook_policy(settings), store)
+    admission = Admission(settings, download_policy(settings), webhook_policy(settings), store)
     streams = OpenStreams(settings.max_open_streams_per_key)
-    service = Service(settings, JobEngine(settings), door, store, streams)
+    service = Service(settings, JobEngine(settings), admission, store, streams)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from ai_engine.api.admission import Door
+from ai_engine.api.admission import Admission
 from ai_engine.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -47,7 +47,7 @@ class Service:
 
     settings: Settings
     engine: JobEngine
-    door: Door
+    admission: Admission
     store: ArtifactStore
     streams: OpenStreams
     links: Links | None = None

@@ -1,4 +1,4 @@
-"""The routes of jobs: submit, follow, stop, run again, deliver again. Thin: the door checks, the engine works."""
+"""The routes of jobs: submit, follow, stop, run again, deliver again. Thin: admission checks, the job queue works."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine.api.admission import Admission, Sender
 from ai_engine.api.dependencies import (
     OF_FILE,
     OF_JOB,
@@ -27,7 +26,7 @@ from ai_engine.api.dependencies import (
     keyed_router,
 )
 from ai_engine.api.openapi import event_stream, submission_body
-from ai_engine.api.request_body import Submission, read_submission
+from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
 from ai_engine.api.response_schemas import Accepted, JobList, JobView, accepted, list_of, view_of
 from ai_engine.errors import (
     DeliveryUnderWay,
@@ -39,7 +38,7 @@ from ai_engine.errors import (
     NoWebhook,
     TooManyStreams,
 )
-from ai_engine.job import CallerId, JobStatus
+from ai_engine.job import CallerId, Job, JobStatus
 from ai_engine.job_queue.job_index import JobFilter
 from ai_engine.job_queue.queue import Submitted
 from ai_engine.logs import event
@@ -78,23 +77,28 @@ async def generate_3d(
     traceparent: Annotated[str | None, Header()] = None,
 ) -> Accepted:
     """Queues a job: a picture's URL in, a mesh at the webhook later."""
-    sender = Sender(caller.owner, idempotency_key, traceparent)
-    async with read_submission(request, service.settings) as submission:
-        answer = await run_in_threadpool(_submit, service, submission, sender)
+    headers = RequestHeaders(caller.owner, idempotency_key, traceparent)
+    async with read_submission(request, headers, service.settings) as submission:
+        job, submitted = await run_in_threadpool(_submit, service, submission)
+    return _accept(response, job, submitted)
+
+
+def _accept(response: Response, job: Job, submitted: Submitted) -> Accepted:
+    """The answer to a submission: 202 for a new job, 200 for a known one."""
+    answer = accepted(job.job_id, submitted)
     response.headers["Location"] = answer.status_url
-    if answer.message != "queued":
-        response.status_code = 200
+    response.status_code = 202 if submitted.is_new else 200
     return answer
 
 
 def _check_room(service: Service, owner: str | None) -> None:
-    """Comes back when one more job of `owner` would be taken.
+    """Checks that one more job of `owner` can be taken.
 
     Raises:
         QueueFull: as many jobs wait as are allowed to.
         TooManyJobs: as many jobs of this owner are open as are allowed to.
         DiskFull: there is no room for its files.
-        NotReady: the service is about to end.
+        NotReady: the service is draining.
     """
     if service.is_draining:
         raise NotReady(
@@ -105,21 +109,8 @@ def _check_room(service: Service, owner: str | None) -> None:
         raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)
 
 
-def _entered(service: Service, admission: Admission, sender: Sender) -> Submitted:
-    if sender.idempotency_key is not None:
-        # Who comes again has a place already, and brings nothing that is to be kept.
-        if service.engine.has(admission.job.job_id):
-            return service.engine.known(admission.job)
-        _check_room(service, sender.owner)
-    return service.engine.submit(service.door.admit(admission))
-
-
-def _submit(service: Service, submission: Submission, sender: Sender) -> Accepted:
-    if sender.idempotency_key is None:
-        _check_room(service, sender.owner)
-    admission = service.door.check(submission, sender)
-    submitted = _entered(service, admission, sender)
-    job = admission.job
+def _submit(service: Service, submission: Submission) -> tuple[Job, Submitted]:
+    job, submitted = _enqueue(service, submission)
     event(
         logger,
         "job accepted" if submitted.is_new else "job known",
@@ -127,7 +118,20 @@ def _submit(service: Service, submission: Submission, sender: Sender) -> Accepte
         session_id=job.session_id,
         asset_id=job.asset_id,
     )
-    return accepted(job.job_id, submitted)
+    return job, submitted
+
+
+def _enqueue(service: Service, submission: Submission) -> tuple[Job, Submitted]:
+    headers = submission.headers
+    if headers.idempotency_key is None:
+        _check_room(service, headers.owner)
+    job = service.admission.admit(submission)
+    if headers.idempotency_key is not None:
+        # A repeated request has its place already, and its picture is not kept again.
+        if service.engine.has(job.job_id):
+            return job, service.engine.known(job)
+        _check_room(service, headers.owner)
+    return job, service.engine.submit(service.admission.keep_picture(job, submission.picture))
 
 
 @router.get("/jobs/{job_id}", responses=problems(*OF_JOB))
@@ -170,13 +174,10 @@ def retry_job(record: OwnJob, response: Response, service: Connected) -> Accepte
         job, submitted = latest.job, service.engine.known(latest.job)
     else:
         _check_room(service, record.job.owner)
-        job = service.door.again(latest.job)
+        job = service.admission.retry(latest.job)
         submitted = service.engine.submit(job)
         event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
-    answer = accepted(job.job_id, submitted)
-    response.headers["Location"] = answer.status_url
-    response.status_code = 202 if submitted.is_new else 200
-    return answer
+    return _accept(response, job, submitted)
 
 
 @router.post(

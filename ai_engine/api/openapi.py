@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ai_engine.api.request_body import PICTURE_PART
-from ai_engine.api.request_schema import JobRequest, JobWishes
+from ai_engine.api.request_schema import JobRequest
 from ai_engine.job import MEDIA_TYPES
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
 from ai_engine.web.problems import Problem
@@ -45,7 +45,7 @@ def install_document(app: FastAPI) -> None:
 def submission_body() -> Json:
     """The two bodies that `POST /generate-3d` takes."""
     form = {
-        "allOf": [{"$ref": f"{_REF}{JobWishes.__name__}Form"}],
+        "allOf": [{"$ref": f"{_REF}{JobRequest.__name__}Form"}],
         "description": "The same fields as parts, and the picture itself as a file.",
     }
     return {
@@ -98,8 +98,9 @@ def _document(app: FastAPI) -> Json:
             _drop_fastapi_errors(operation)
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas |= _schemas(JobRequest, JobWishes, Problem, WebhookEvent)
-    schemas["JobWishesForm"] = _form_schema(schemas.pop("JobWishes"))
+    schemas |= _schemas(JobRequest, Problem, WebhookEvent)
+    schemas["JobRequestForm"] = _form_schema(schemas["JobRequest"])
+    schemas["JobRequest"] = _json_schema(schemas["JobRequest"])
     document["webhooks"] = {kind: _webhook(kind, words) for kind, words in _WEBHOOKS.items()}
     return document
 
@@ -116,14 +117,43 @@ def _schemas(*models: type[BaseModel]) -> Json:
     return defs
 
 
-def _form_schema(wishes: Json) -> Json:
+def _json_schema(request: Json) -> Json:
+    """The fields as JSON has them: the picture's URL is needed, and null stands for an optional field left out."""
+    optional = {
+        name: field if name in request["required"] else _or_null(field)
+        for name, field in request["properties"].items()
+    }
+    url = _without_null(request["properties"]["image_url"])
+    return {
+        **request,
+        "properties": {**optional, "image_url": url},
+        "required": [*request["required"], "image_url"],
+    }
+
+
+def _or_null(field: Json) -> Json:
+    if any(one.get("type") == "null" for one in field.get("anyOf", [])):
+        return field
+    about: Json = {
+        name: field[name] for name in ("default", "description", "title", "examples") if name in field
+    }
+    value = {name: rule for name, rule in field.items() if name not in about}
+    return {"anyOf": [value, {"type": "null"}], **about}
+
+
+def _without_null(field: Json) -> Json:
+    (value,) = (one for one in field["anyOf"] if one.get("type") != "null")
+    return {name: rule for name, rule in field.items() if name not in ("anyOf", "default")} | value
+
+
+def _form_schema(request: Json) -> Json:
     """The fields as a form has them: one of the picture's two ways is needed."""
     picture = {**_BINARY, "description": "The picture: PNG, JPEG or WebP."}
-    url = JobRequest.model_json_schema()["properties"]["image_url"]
+    url = _without_null(request["properties"]["image_url"])
     return {
-        **wishes,
+        **request,
         "description": "What a caller asks for, as the parts of a form.",
-        "properties": {**wishes["properties"], PICTURE_PART: picture, "image_url": url},
+        "properties": {**request["properties"], PICTURE_PART: picture, "image_url": url},
         "oneOf": [{"required": [PICTURE_PART]}, {"required": ["image_url"]}],
     }
 

@@ -1,90 +1,177 @@
-"""The body of a submission: JSON, or a form with the picture in it, to what was asked for. Knows no job engine.
+"""Parses the body of a submission, JSON or a multipart form, into one `Submission`. Knows no job queue.
 
-A form's picture goes to a temporary file as it comes in, so that memory stays flat; every other part is small.
+A form's picture goes to a temporary file as it comes in, so that memory stays flat. A data URL is parsed, decoded
+and hashed here once: whatever reads a `Submission` finds the picture's bytes in one place.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ai_engine.api.request_schema import MAX_REQUEST_BYTES, JobRequest, JobWishes
-from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, CrossOrigin, InvalidField
+from ai_engine.api.request_schema import MAX_REQUEST_BYTES, NEEDS_IMAGE_URL, JobRequest
+from ai_engine.errors import (
+    BodyTooLarge,
+    BodyTypeUnknown,
+    CrossOrigin,
+    InvalidField,
+    JobError,
+    UnreadableImage,
+)
+from ai_engine.images.data_url import decode_data_url
+from ai_engine.images.formats import MAGIC_BYTES, NO_PICTURE, DownloadLimits, over_limit, picture_format
 from ai_engine.settings import Settings
+from ai_engine.storage.store import READ_BYTES
 
 PICTURE_PART = "image"
 MAX_PARTS = 64
 _JSON = "application/json"
 _FORM = "multipart/form-data"
-_BASE64_GROWTH = 4 / 3
+_BASE64_GROWTH = 4 / 3 * 80 / 76
+"""Characters per byte of a picture, with a line break of four characters (as JSON escapes it) after each 76."""
 _EMBEDDED_PICTURE = re.compile(rb':\s*"data:[^"]*"', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Submission:
-    """What a request asks for, checked field by field."""
+class RequestHeaders:
+    """What a submission's headers say."""
 
-    wishes: JobWishes
-    picture: BinaryIO | None = None
-    """The picture that came as a part of a form; else `wishes` is a JobRequest and names its URL."""
+    owner: str | None = None
+    """The name of the caller's key."""
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that came inside the request."""
+
+    file: BinaryIO
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a request asks for, each field checked by itself."""
+
+    request: JobRequest
+    """`image_url` is an http(s) URL, or None where a picture came."""
+    picture: Picture | None
+    headers: RequestHeaders = RequestHeaders()
 
 
 @asynccontextmanager
-async def read_submission(request: Request, settings: Settings) -> AsyncIterator[Submission]:
-    """What the request asks for; a picture in it can be read until the block ends.
+async def read_submission(
+    request: Request, headers: RequestHeaders, settings: Settings
+) -> AsyncIterator[Submission]:
+    """The submission in the request; its picture can be read until the block ends.
 
     Raises:
-        BodyTypeUnknown: the body is neither JSON nor a form.
+        BodyTypeUnknown: the body is neither JSON nor a form, or it is compressed.
         BodyTooLarge: it has more bytes than are taken; the rest is not read.
         CrossOrigin: a page of another origin had a browser send the form.
-        InvalidField: a field is there twice, or is none that belongs there.
+        InvalidField: a field occurs twice or is unknown, or the picture is none.
         pydantic.ValidationError: fields are missing, unknown or out of bounds.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
+    max_bytes = MAX_REQUEST_BYTES + int(settings.image_max_bytes * _BASE64_GROWTH)
+    limits = DownloadLimits(max_bytes=settings.image_max_bytes)
     if media_type == _JSON:
-        max_bytes = MAX_REQUEST_BYTES + int(settings.image_max_bytes * _BASE64_GROWTH)
-        yield _of_json(b"".join([chunk async for chunk in _capped(request, max_bytes)]))
-    elif media_type == _FORM:
+        body = b"".join([chunk async for chunk in _capped(request, max_bytes)])
+        yield await run_in_threadpool(_read_json, body, headers, limits)
+    else:
         _refuse_other_origins(request, settings)
-        form = await _form(request, MAX_REQUEST_BYTES + settings.image_max_bytes)
+        form = await _parse_form(request, max_bytes)
         try:
-            yield _of_form(form, settings.image_max_bytes)
+            yield await run_in_threadpool(_read_form, form, headers, limits)
         finally:
             await form.close()
-    else:
+
+
+def _media_type(request: Request) -> str:
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise BodyTypeUnknown(
+            f"The body is compressed (Content-Encoding: {coding[:40]}); send it uncompressed."
+        )
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in (_JSON, _FORM):
         raise BodyTypeUnknown(f"The header Content-Type must be {_JSON} or {_FORM}.")
+    return media_type
 
 
-def _of_json(body: bytes) -> Submission:
-    # Before it is read: millions of small fields cost a hundred times their bytes, and as many errors.
+def _read_json(body: bytes, headers: RequestHeaders, limits: DownloadLimits) -> Submission:
+    # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
     picture = _EMBEDDED_PICTURE.search(body)
     if len(body) - (len(picture[0]) if picture else 0) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the picture in it a request has {MAX_REQUEST_BYTES} bytes at most.")
-    request = JobRequest.model_validate_json(body)
-    _refuse_twice([name for name, _ in json.loads(body, object_pairs_hook=list)])
-    return Submission(request)
+    try:
+        fields = json.loads(body, object_pairs_hook=_unique)  # drops a byte order mark
+    except (ValueError, RecursionError) as error:
+        raise InvalidField("body", "the body is not valid JSON", code="json_invalid") from error
+    return _submission(fields, headers, limits)
 
 
-def _refuse_twice(names: Sequence[str]) -> None:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_doubled(name for name, _ in pairs)
+    for name, _ in pairs:
+        name.encode()  # half a surrogate pair is no text, and no answer could name it
+    return dict(pairs)
+
+
+def _refuse_doubled(names: Iterable[str]) -> None:
     """Two readers of one request could each take another of two values."""
-    for name in names:
-        if names.count(name) > 1:
+    for name, number in Counter(names).items():
+        if number > 1:
             raise InvalidField(name, "this field is there more than once", code="duplicate_field")
 
 
-async def _form(request: Request, max_bytes: int) -> FormData:
+def _submission(fields: Any, headers: RequestHeaders, limits: DownloadLimits) -> Submission:
+    """The submission whose picture, if any came, is the data URL in `fields`."""
+    request = JobRequest.model_validate(fields, context=NEEDS_IMAGE_URL)
+    url = request.image_url or ""
+    if url[:5].lower() != "data:":
+        return Submission(request, None, headers)
+    picture = _decode_picture(url, limits)
+    return Submission(request.model_copy(update={"image_url": None}), picture, headers)
+
+
+def _decode_picture(url: str, limits: DownloadLimits) -> Picture:
+    try:
+        data = decode_data_url(url, limits)
+    except JobError as error:
+        raise InvalidField("image_url", error.detail, code=error.code) from error
+    return _check_picture(io.BytesIO(data), "image_url")
+
+
+def _check_picture(file: BinaryIO, field: str) -> Picture:
+    if picture_format(file.read(MAGIC_BYTES)) is None:
+        raise InvalidField(field, NO_PICTURE, code=UnreadableImage.code)
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(READ_BYTES):
+        digest.update(piece)
+    return Picture(file, digest.hexdigest())
+
+
+async def _parse_form(request: Request, max_bytes: int) -> FormData:
     stream = _capped(request, max_bytes)
+    # A text part may be a data URL, or a picture whose part has no filename.
     parser = MultiPartParser(
-        request.headers, stream, max_files=1, max_fields=MAX_PARTS, max_part_size=MAX_REQUEST_BYTES
+        request.headers, stream, max_files=1, max_fields=MAX_PARTS, max_part_size=max_bytes
     )
     try:
         return await parser.parse()
@@ -96,28 +183,33 @@ async def _form(request: Request, max_bytes: int) -> FormData:
         ) from error
 
 
-def _of_form(form: FormData, max_image_bytes: int) -> Submission:
+def _read_form(form: FormData, headers: RequestHeaders, limits: DownloadLimits) -> Submission:
     parts = form.multi_items()
-    _refuse_twice([name for name, _ in parts])
+    _refuse_doubled(name for name, _ in parts)
     files = {name: part for name, part in parts if isinstance(part, UploadFile)}
     # A page's form sends what was left empty too.
     texts = {name: part for name, part in parts if isinstance(part, str) and part}
-    if set(files) - {PICTURE_PART}:
-        raise InvalidField(
-            next(iter(files)), f"the picture's part is called {PICTURE_PART}", code="unknown_field"
-        )
+    _check_parts(files, texts)
+    if not files:
+        return _submission(texts, headers, limits)
+    picture = files[PICTURE_PART]
+    if (picture.size or 0) > limits.max_bytes:
+        raise InvalidField(PICTURE_PART, over_limit(limits), code="image_too_large")
+    request = JobRequest.model_validate(texts)
+    return Submission(request, _check_picture(picture.file, PICTURE_PART), headers)
+
+
+def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str]) -> None:
+    for name in files:
+        if name != PICTURE_PART:
+            raise InvalidField(name, f"the picture's part is called {PICTURE_PART}", code="unknown_field")
     if PICTURE_PART in texts:
         raise InvalidField(PICTURE_PART, "must be a file part, with a filename", code="not_a_file")
-    if not files:
-        return Submission(JobRequest.model_validate(texts))
-    if "image_url" in texts:
+    if files and "image_url" in texts:
         raise InvalidField("image_url", "a picture came in the form: leave this out", code="two_pictures")
-    picture = files[PICTURE_PART]
-    if (picture.size or 0) > max_image_bytes:
-        raise InvalidField(
-            PICTURE_PART, f"The picture has more than {max_image_bytes / 1e6:g} MB.", code="image_too_large"
-        )
-    return Submission(JobWishes.model_validate(texts), picture.file)
+    sizes = [len(text) for name, text in texts.items() if name != "image_url" or text[:5].lower() != "data:"]
+    if sum(sizes) > MAX_REQUEST_BYTES:
+        raise BodyTooLarge(f"Besides the picture in it a form has {MAX_REQUEST_BYTES} bytes at most.")
 
 
 async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
@@ -130,9 +222,9 @@ async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, Non
 
 
 def _refuse_other_origins(request: Request, settings: Settings) -> None:
-    """Browsers send forms wherever a page tells them to, without asking first as they do for JSON.
+    """Protects against cross-site form posts: browsers send forms without asking first, as they do for JSON.
 
-    Whoever sends a key is no such page.
+    A request with a key is no such form.
     """
     origin = request.headers.get("origin")
     if origin is None or "authorization" in request.headers:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from ai_engine.job import (
     CallerId,
@@ -26,11 +27,17 @@ MAX_REQUEST_BYTES = 64 * 1024
 OCTREE_RESOLUTION = {"draft": 128, "standard": 256, "high": 384, "max": 512}
 """Cells per side that each quality asks for."""
 
+NEEDS_IMAGE_URL = "needs image_url"
+"""Validation context of a request that brings no picture of its own: `image_url` is then required."""
+
 Quality = Literal["draft", "standard", "high", "max"]
 
 
-class JobWishes(BaseModel):
-    """What a caller asks for, but for the picture. Checked; unknown fields are refused by name."""
+class JobRequest(BaseModel):
+    """What a caller asks for. Each field is checked, and unknown fields are refused by name.
+
+    A null for an optional field counts as no value, as clients in C#, Java and Go send it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -143,6 +150,30 @@ class JobWishes(BaseModel):
         default=None, ge=1, le=3600, description="Seconds for the whole job, from the start of work."
     )
 
+    # Last: the order is part of the digest that an idempotency key is compared by.
+    image_url: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
+        examples=["https://example.com/chair.png"],
+        validate_default=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: value for name, value in fields.items() if value is not None or name not in optional}
+
+    @field_validator("image_url")
+    @classmethod
+    def _require_picture(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None and info.context == NEEDS_IMAGE_URL:
+            raise PydanticCustomError("missing", "Field required")
+        return url
+
     def options(self) -> JobOptions:
         """The request's wishes for the shape, with a seed drawn where none was given."""
         return JobOptions(
@@ -165,18 +196,3 @@ class JobWishes(BaseModel):
             max_bytes=self.max_bytes,
             require_printable=self.require_printable,
         )
-
-
-class JobRequest(JobWishes):
-    """What a caller asks for, with the picture's URL."""
-
-    image_url: str = Field(
-        min_length=1,
-        description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
-        examples=["https://example.com/chair.png"],
-    )
-
-    @property
-    def has_embedded_picture(self) -> bool:
-        """True when the URL is the picture."""
-        return self.image_url[:5].lower() == "data:"

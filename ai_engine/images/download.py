@@ -1,15 +1,14 @@
-"""URL to picture bytes, capped in size and time. Knows addresses only through the guarded client."""
+"""Downloads a picture, capped in size and time. Knows addresses only through the guarded client."""
 
 from __future__ import annotations
 
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
-from ai_engine.images.data_url import decode_data_url
 from ai_engine.images.formats import NO_PICTURE, DownloadLimits, over_limit, picture_format
 from ai_engine.outbound.client import AddressForbidden, GuardedClient, TransferFailed, TransferTooLarge
 
 
 def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> bytes:
-    """The bytes of a PNG, JPEG or WebP file at an http(s) or `data:` URL; only its first bytes are looked at.
+    """The bytes of a PNG, JPEG or WebP file at an http(s) URL; only its first bytes are looked at.
 
     Raises:
         ImageUrlForbidden: the URL, or one it redirects to, may not be used.
@@ -17,13 +16,13 @@ def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> byt
         ImageTooLarge: more than `limits.max_bytes`.
         UnreadableImage: what came is no picture of these formats.
     """
-    data = decode_data_url(url, limits) if url[:5].lower() == "data:" else _downloaded(url, http, limits)
+    data = _download(url, http, limits)
     if picture_format(data) is None:
         raise UnreadableImage(NO_PICTURE, stage="download")
     return data
 
 
-def _downloaded(url: str, http: GuardedClient, limits: DownloadLimits) -> bytes:
+def _download(url: str, http: GuardedClient, limits: DownloadLimits) -> bytes:
     try:
         return http.get_capped(url, limits.max_bytes, limits.timeout_s)
     except AddressForbidden as error:

@@ -74,12 +74,18 @@ class BucketStore:
     keeps_copies: bool = True
 
     def put(
-        self, job_id: str, name: str, write: Callable[[Path], None], *, is_shared: bool = True
+        self,
+        job_id: str,
+        name: str,
+        write: Callable[[Path], None],
+        *,
+        is_shared: bool = True,
+        sha256: str | None = None,
     ) -> Artifact:
         """As every store does it; when this returns, a shared file is in the bucket, whole."""
         import obstore
 
-        artifact = self.copies.put(job_id, name, write)
+        artifact = self.copies.put(job_id, name, write, sha256=sha256)
         if is_shared:
             path = self.copies.path(artifact)
             try:

@@ -29,11 +29,18 @@ class ArtifactStore(Protocol):
     """Where the files of jobs are."""
 
     def put(
-        self, job_id: str, name: str, write: Callable[[Path], None], *, is_shared: bool = True
+        self,
+        job_id: str,
+        name: str,
+        write: Callable[[Path], None],
+        *,
+        is_shared: bool = True,
+        sha256: str | None = None,
     ) -> Artifact:
         """The record of a job's file called `name`, whose bytes `write` puts at the path it is given.
 
-        `is_shared`: other machines need it, or it is expensive to make again.
+        `is_shared`: other machines need it, or it is expensive to make again. `sha256`: of the bytes, where the
+        caller has computed it already.
 
         Raises:
             OSError: the disk is full, or the folder can't be written.
@@ -100,14 +107,20 @@ class LocalStore:
     """Part of each name is of the file's sha256: two that write one name at once never meet."""
 
     def put(
-        self, job_id: str, name: str, write: Callable[[Path], None], *, is_shared: bool = True
+        self,
+        job_id: str,
+        name: str,
+        write: Callable[[Path], None],
+        *,
+        is_shared: bool = True,
+        sha256: str | None = None,
     ) -> Artifact:
         """As every store does it."""
         folder = self.root / job_id
         folder.mkdir(parents=True, exist_ok=True)
         with _Part(folder, name) as part:
             write(part.path)
-            sha256 = _sha256(part.path)
+            sha256 = sha256 or _sha256(part.path)
             told = f"{sha256[:16]}-{name}" if self.names_tell_content else name
             record = Artifact(uri=f"{job_id}/{told}", sha256=sha256, size=part.path.stat().st_size)
             part.become(folder / told)

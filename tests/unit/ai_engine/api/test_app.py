@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import subprocess
 import sys
@@ -209,7 +210,7 @@ def test_a_setting_that_can_not_be_used_keeps_the_service_from_starting(
     status = main.main(["api"])
 
     printed = capsys.readouterr().err
-    assert status == 1
+    assert status == os.EX_CONFIG
     assert said in printed
     assert "hunter2" not in printed
 

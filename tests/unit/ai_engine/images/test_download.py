@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import io
 import socket
 import threading
@@ -123,36 +122,3 @@ def test_the_message_holds_nothing_of_the_url_or_of_the_other_side() -> None:
     with answering(response(b"remote words", "500 words")) as port, pytest.raises(JobError) as caught:
         fetch(f"http://127.0.0.1:{port}/secret-token")
     assert not any(word in caught.value.detail for word in ("secret", "127.0.0.1", "words"))
-
-
-@pytest.mark.parametrize("head", ["data:image/png;base64,", "DATA:IMAGE/PNG;charset=x;BASE64,"])
-def test_a_data_url_carries_its_picture(head: str) -> None:
-    picture = encoded("PNG")
-    assert fetch(head + base64.b64encode(picture).decode()) == picture
-
-
-def test_a_data_url_may_be_percent_encoded() -> None:
-    picture = encoded("PNG")
-    text = base64.b64encode(picture).decode().replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
-    assert fetch("data:image/png;base64," + text) == picture
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "data:",
-        "data:,",
-        "data:image/png,abc",
-        "data:text/html;base64,YWJj",
-        "data:image/png;base64,a!b",
-        "data:image/png;base64,YWJj",
-    ],
-)
-def test_a_data_url_without_a_picture_is_refused(url: str) -> None:
-    with pytest.raises(UnreadableImage):
-        fetch(url)
-
-
-def test_a_data_url_over_the_limit_is_refused() -> None:
-    with pytest.raises(ImageTooLarge):
-        fetch("data:image/png;base64," + base64.b64encode(bytes(20_001)).decode())

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ai_engine.api.admission import Admission, sane_traceparent
+from ai_engine.api.request_body import Picture, RequestHeaders, Submission
+from ai_engine.api.request_schema import JobRequest
+from ai_engine.errors import FileExpired, InvalidField
+from ai_engine.outbound.addresses import AddressPolicy
+from ai_engine.settings import Settings
+from ai_engine.storage.store import LocalStore
+
+BYTES = b"a picture's bytes"
+
+
+def admission(folder: Path) -> Admission:
+    policy = AddressPolicy(is_development=False)
+    return Admission(Settings(data_dir=folder), policy, policy, LocalStore(folder / "jobs"), lambda: 5.0)
+
+
+ANYBODY = RequestHeaders()
+
+
+def submission(picture: bytes | None = None, headers: RequestHeaders = ANYBODY, **fields: Any) -> Submission:
+    request = JobRequest(session_id="s", asset_id="a", **fields)
+    known = Picture(io.BytesIO(picture), hashlib.sha256(picture).hexdigest()) if picture else None
+    return Submission(request, known, headers)
+
+
+def test_a_submission_becomes_a_job_and_nothing_is_written(tmp_path: Path) -> None:
+    job = admission(tmp_path).admit(
+        submission(image_url="https://93.184.216.34/a.png", headers=RequestHeaders("shop"), priority=3)
+    )
+
+    assert (job.owner, job.priority, job.accepted_at_s) == ("shop", 3, 5.0)
+    assert (job.image_url, job.image) == ("https://93.184.216.34/a.png", None)
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_the_digest_of_a_request_tells_pictures_and_options_apart(tmp_path: Path) -> None:
+    door = admission(tmp_path)
+
+    digests = [
+        door.admit(one).request_sha256
+        for one in (
+            submission(BYTES),
+            submission(BYTES, num_chunks=8000),
+            submission(BYTES + b"."),
+            submission(BYTES, priority=1),
+        )
+    ]
+
+    assert digests[0] == digests[1], "a default that is written out is the same request"
+    assert len(set(digests)) == 3
+
+
+def test_one_key_is_one_job_for_its_owner_and_another_for_the_next(tmp_path: Path) -> None:
+    door = admission(tmp_path)
+
+    def job_id(owner: str | None) -> str:
+        return door.admit(submission(BYTES, RequestHeaders(owner, "key"))).job_id
+
+    assert job_id("shop") == job_id("shop")
+    assert len({job_id("shop"), job_id("press"), job_id(None)}) == 3
+
+
+@pytest.mark.parametrize("field", ["image_url", "webhook_url", "upload_url"])
+def test_an_address_inside_is_refused_by_its_field(tmp_path: Path, field: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        admission(tmp_path).admit(submission(**{field: "http://10.0.0.1/a"}))
+    assert (caught.value.field, caught.value.field_code) == (field, f"{field}_forbidden")
+
+
+def test_a_kept_picture_is_found_by_its_digest_and_copied_for_a_retry(tmp_path: Path) -> None:
+    door = admission(tmp_path)
+    sent = submission(BYTES)
+    job = door.keep_picture(door.admit(sent), sent.picture)
+    assert job.image is not None
+    assert door.store.path(job.image).read_bytes() == BYTES
+    assert job.image.sha256 == hashlib.sha256(BYTES).hexdigest()
+
+    again = door.retry(job)
+    door.store.remove(job.job_id)
+
+    assert again.image is not None
+    assert door.store.path(again.image).read_bytes() == BYTES
+    with pytest.raises(FileExpired):
+        door.retry(job)
+
+
+def test_a_trace_that_is_none_is_dropped() -> None:
+    good = f"00-{'1' * 32}-{'2' * 16}-01"
+
+    assert sane_traceparent(good) == good
+    for bad in (None, "", good[:-1], good.replace("1", "0"), "01" + good[2:]):
+        assert sane_traceparent(bad) is None

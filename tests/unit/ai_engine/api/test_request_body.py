@@ -1,0 +1,142 @@
+"""One body, one Submission: each kind of body goes through the real parser, no service needed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from typing import Any
+
+import anyio
+import pytest
+from fastapi import Request
+from service.house import cut_out_png
+
+from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
+from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField
+from ai_engine.settings import Settings
+
+PICTURE = cut_out_png()
+DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+FIELDS: dict[str, Any] = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}
+BOUNDARY = "boundary"
+FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def read(body: bytes, media_type: str = "application/json", **headers: str) -> Submission:
+    """The submission, with its picture read into the digest that stands in it."""
+    named = {"content-type": media_type} | {name.replace("_", "-"): value for name, value in headers.items()}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/generate-3d",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def run() -> Submission:
+        request, settings = Request(scope, receive), Settings(image_max_bytes=200_000)
+        async with read_submission(request, RequestHeaders("shop"), settings) as submission:
+            if submission.picture is not None:
+                submission.picture.file.seek(0)
+                content = submission.picture.file.read()
+                assert hashlib.sha256(content).hexdigest() == submission.picture.sha256
+            return submission
+
+    return anyio.run(run)
+
+
+def form(*parts: tuple[str, str, bytes]) -> bytes:
+    """A form of parts `(name, what follows the name, content)`."""
+    body = b""
+    for name, rest, content in parts:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{rest}\r\n\r\n'
+        body += head.encode() + content + b"\r\n"
+    return body + f"--{BOUNDARY}--\r\n".encode()
+
+
+NAMES = (("session_id", "", b"s1"), ("asset_id", "", b"a1"))
+
+
+def test_a_url_stays_in_the_request() -> None:
+    submission = read(json.dumps(FIELDS).encode())
+
+    assert submission.request.image_url == FIELDS["image_url"]
+    assert submission.picture is None
+    assert submission.headers.owner == "shop"
+
+
+def test_a_picture_is_the_same_submission_whichever_way_it_comes() -> None:
+    inline = read(json.dumps(FIELDS | {"image_url": DATA_URL}).encode())
+    in_form = read(form(*NAMES, ("image_url", "", DATA_URL.encode())), FORM_TYPE)
+    as_file = read(form(*NAMES, ("image", '; filename="a.png"', PICTURE)), FORM_TYPE)
+
+    assert inline.request == in_form.request == as_file.request
+    assert inline.request.image_url is None
+    digests = {one.picture.sha256 for one in (inline, in_form, as_file) if one.picture}
+    assert digests == {hashlib.sha256(PICTURE).hexdigest()}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_json(encoding: str) -> None:
+    assert read(json.dumps(FIELDS).encode(encoding)).request.asset_id == "a1"
+
+
+def test_null_is_as_good_as_unset_for_each_optional_field() -> None:
+    plain = read(json.dumps(FIELDS).encode()).request
+    optional = {
+        name: None
+        for name, field in type(plain).model_fields.items()
+        if not field.is_required() and name != "image_url"
+    }
+
+    request = read(json.dumps(FIELDS | optional).encode()).request
+
+    assert len(optional) > 15
+    assert request == plain
+    assert request.model_dump_json(exclude_defaults=True) == plain.model_dump_json(exclude_defaults=True)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP"])
+def test_a_compressed_body_is_refused_by_the_name_of_its_coding(coding: str) -> None:
+    with pytest.raises(BodyTypeUnknown, match=coding.lower()):
+        read(gzip.compress(json.dumps(FIELDS).encode()), content_encoding=coding)
+
+
+@pytest.mark.parametrize("size", [100, 70_000, 150_000])
+def test_a_picture_whose_part_has_no_filename_is_named_at_any_size(size: int) -> None:
+    with pytest.raises(InvalidField, match="filename") as caught:
+        read(form(*NAMES, ("image", "", PICTURE + b"x" * size)), FORM_TYPE)
+    assert (caught.value.field, caught.value.field_code) == ("image", "not_a_file")
+
+
+def test_a_data_url_of_the_full_size_is_taken_in_lines_and_in_forms() -> None:
+    picture = PICTURE + b"x" * (200_000 - len(PICTURE))
+    text = base64.encodebytes(picture).decode().replace("\n", "\r\n")
+    url = "data:image/png;base64," + text
+
+    for submission in (
+        read(json.dumps(FIELDS | {"image_url": url}).encode()),
+        read(form(*NAMES, ("image_url", "", url.encode())), FORM_TYPE),
+    ):
+        assert submission.picture is not None
+        assert submission.picture.sha256 == hashlib.sha256(picture).hexdigest()
+
+
+def test_text_parts_that_are_no_picture_stay_small() -> None:
+    with pytest.raises(BodyTooLarge):
+        read(form(*NAMES, ("webhook_url", "", b"x" * 70_000)), FORM_TYPE)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 60_000, b"9" * 10_000, b'{"\\ud800": 1}', b'{"a": {"b": 1, "b": 2}}', b"{}x"],
+    ids=["nested", "digits", "surrogate", "doubled inside", "trailing"],
+)
+def test_json_that_is_broken_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidField):
+        read(body)
