@@ -15,8 +15,8 @@ from hy3dgen.families.family import Built
 from hy3dgen.families.hunyuan3d_2 import built, card_of
 from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
 from hy3dgen.families.variants import ModelConfig, variant_settings
-from hy3dgen.models import ShapeModel
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
+from hy3dgen.shape_model import ShapeModel
 
 KEYS = Path(__file__).parents[1] / "tests" / "parity" / "data" / "keys_full.json"
 EMBEDDED = Path(__file__).parents[1] / "models" / "tiny" / "tiny.safetensors"

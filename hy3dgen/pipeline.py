@@ -24,11 +24,12 @@ from torch import Tensor
 from hy3dgen.families.variants import ModelConfig, Settings
 from hy3dgen.families.velocity import SamplingOptions
 from hy3dgen.field.geometry import Mesh
-from hy3dgen.models import Picture, ShapeModel, StepCallback, Views, open_model
+from hy3dgen.models import open_model
 from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered
 from hy3dgen.sampling import Schedule, times_for
+from hy3dgen.shape_model import Picture, ShapeModel, StepCallback, Views
 from hy3dgen.weights.offload import Residence
 from hy3dgen.weights.tensor_file import OnLoaded
 

@@ -1,4 +1,4 @@
-"""Times and steps of the sampler: pure functions that know no network. Formulas: spec e.
+"""Times and steps of the sampler: pure functions that know no network. Formulas: docs/shape-model.md, Sampling.
 
 Time 0 is noise, time 1 is the shape; the network's velocity points from the one to the other.
 """

@@ -30,6 +30,7 @@ from hy3dgen.field.geometry import Mesh as ShapeMesh
 from hy3dgen.field.sparse_field import DecodeReport
 from hy3dgen.runtime.out_of_memory import OnLowered
 from hy3dgen.runtime.warm_up import choose_attention, compile_networks, set_compiler_cache, warm_up
+from hy3dgen.shape_model import ShapeModel as LoadedModel
 from hy3dgen.weights.offload import Residence, Weights, choose_residence
 
 DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 class ShapeModel:
     """The shape model, loaded, and how much of its weights is on the device at a time."""
 
-    model: models.ShapeModel
+    model: LoadedModel
     residence: Residence = "full"
 
     @classmethod

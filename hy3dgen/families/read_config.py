@@ -1,4 +1,4 @@
-"""Tensor shapes -> network sizes. Rules: spec a.4. Knows names and shapes, reads no weights."""
+"""Tensor shapes -> network sizes. Rules: docs/shape-model.md, Sizes. Knows names and shapes, reads no weights."""
 
 from __future__ import annotations
 

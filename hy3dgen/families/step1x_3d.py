@@ -17,7 +17,7 @@ from hy3dgen.families.published_names import VAE_NAMES, Renames, dino_name, rena
 from hy3dgen.families.read_config import count, encoder_config, native_px, shape_of, vae_config
 from hy3dgen.families.velocity import Clock
 from hy3dgen.field.geometry import Frame
-from hy3dgen.networks.image_encoder import Conditioner
+from hy3dgen.networks.image_encoder import Conditioner, ConditionerConfig
 from hy3dgen.networks.image_prep import fill_own_frame
 from hy3dgen.networks.stream_dit import DiT, DiTConfig
 from hy3dgen.networks.vecset_decoder import ShapeVAE
@@ -102,15 +102,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
             float(settings["scale_factor"]),
             FRAME,
         )
-        conditioner = Conditioner(
-            encoder_config(
-                shapes,
-                ENCODER,
-                working_px=settings["image_encoder_px"],
-                resized_px=settings["image_encoder_px"],
-                num_heads=settings["image_encoder_heads"],
-            )
-        )
+        conditioner = Conditioner(_conditioner_config(shapes, settings))
     namings = (
         partial(denoiser_name, dit.config),
         partial(renamed, "vae.", DECODER),
@@ -128,6 +120,16 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         defaults=Defaults(num_steps=50, guidance_scale=7.5, guidance_off=1.0),
     )
     return Built(model, namings)
+
+
+def _conditioner_config(shapes: Shapes, settings: Mapping[str, Any]) -> ConditionerConfig:
+    return encoder_config(
+        shapes,
+        ENCODER,
+        working_px=settings["image_encoder_px"],
+        resized_px=settings["image_encoder_px"],
+        num_heads=settings["image_encoder_heads"],
+    )
 
 
 def times(num_steps: int) -> Tensor:

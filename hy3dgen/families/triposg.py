@@ -22,7 +22,7 @@ from hy3dgen.families.read_config import (
 )
 from hy3dgen.families.velocity import Clock
 from hy3dgen.field.geometry import Frame
-from hy3dgen.networks.image_encoder import Conditioner
+from hy3dgen.networks.image_encoder import Conditioner, ConditionerConfig
 from hy3dgen.networks.image_prep import pad_square
 from hy3dgen.networks.skip_dit import SkipDiT
 from hy3dgen.networks.vecset_decoder import ShapeVAE, VAEConfig
@@ -102,15 +102,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
     with torch.device("meta"):
         dit = SkipDiT(skip_dit_config(shapes, NAMES, norm_eps=NORM_EPS))
         vae = ShapeVAE(vae_config(shapes, settings["vae_heads"]), float(settings["scale_factor"]), FRAME)
-        conditioner = Conditioner(
-            encoder_config(
-                shapes,
-                ENCODER,
-                working_px=settings["image_encoder_px"],
-                resized_px=settings["image_px"],
-                num_heads=settings["image_encoder_heads"],
-            )
-        )
+        conditioner = Conditioner(_conditioner_config(shapes, settings))
     namings = (
         partial(renamed, "transformer.", DENOISER),
         partial(renamed, "vae.", decoder_names(shapes)),
@@ -129,6 +121,16 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         defaults=Defaults(num_steps=50, guidance_scale=7.0, guidance_off=1.0),
     )
     return Built(model, namings)
+
+
+def _conditioner_config(shapes: Shapes, settings: Mapping[str, Any]) -> ConditionerConfig:
+    return encoder_config(
+        shapes,
+        ENCODER,
+        working_px=settings["image_encoder_px"],
+        resized_px=settings["image_px"],
+        num_heads=settings["image_encoder_heads"],
+    )
 
 
 def published_settings(files: PublishedFiles) -> dict[str, Any]:

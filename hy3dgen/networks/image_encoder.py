@@ -1,4 +1,7 @@
-"""The picture encoder: one picture, or several views, to the tokens the denoiser listens to. Formulas: spec c."""
+"""The picture encoder: one picture, or several views, to the tokens the denoiser listens to.
+
+Formulas: docs/shape-model.md, Picture encoder.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@
     fill_own_frame    Step1X-3D: 95 % of the picture in its own aspect, then a square
     pad_square        TripoSG: what is visible, made square, with a border of 10 %
 
-The arithmetic goes step by step as the checkpoints were trained, because every rounding moves the result.
+Formulas of the first: docs/shape-model.md, Picture. The arithmetic goes step by step as the checkpoints were trained,
+because every rounding moves the result.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The denoiser: noisy latents, time and a picture's tokens in, velocity out.
 
 Latents are an unordered set: nothing here knows a token's position. Time runs 0 (noise) to 1 (shape). Formulas:
-spec b. Layout, everywhere: [batch, tokens, features].
+docs/shape-model.md, Denoiser. Layout, everywhere: [batch, tokens, features].
 """
 
 from __future__ import annotations
@@ -252,8 +252,8 @@ class DiT(nn.Module):
     ) -> Float[Tensor, "batch tokens channels"]:
         """The velocity, given `context_in(context)` and the `modulations` of one time.
 
-        A context of equal tokens stays one of equal tokens in every block, since nothing here knows a position: the
-        first of them with `multiplicity`, their number, gives the same velocity for less.
+        The unconditional context is T identical tokens, and they stay identical: nothing here knows a position. One of
+        them is passed with `multiplicity` T, and its attention logit is raised by log T.
         """
         double, single, final = rows.split(self._row_counts, dim=1)
         latent = self.latent_in(latents)

@@ -1,7 +1,7 @@
 """The decoder side of the ShapeVAE: latents -> tokens once per shape; tokens + points -> logits.
 
 A logit is positive inside the shape, negative outside, and saturates away from the surface. Points are in model
-units. Formulas: spec f.1 and f.2.
+units. Formulas: docs/shape-model.md, Decoder.
 """
 
 from __future__ import annotations

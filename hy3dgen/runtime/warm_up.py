@@ -21,12 +21,12 @@ from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.field.geometry import Frame
 from hy3dgen.field.marching_cubes import extract_surface
 from hy3dgen.field.octree import decode_field
-from hy3dgen.models import ShapeModel
 from hy3dgen.networks.image_encoder import PATCH_PX
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.runtime.attention import fastest_kernel, preferring
 from hy3dgen.runtime.compiled import FixedShapes
 from hy3dgen.sampling import euler
+from hy3dgen.shape_model import ShapeModel
 
 BALL_RADIUS, BALL_CELLS = 0.6, 64
 CPU_TOKENS, CPU_POINTS = 64, 2048

@@ -16,7 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hy3dgen.models import ShapeModel, open_model
+from hy3dgen.models import open_model
+from hy3dgen.shape_model import ShapeModel
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from parity_case import DATA
 from PIL import Image
 
 from hy3dgen.errors import EmptyImage, EmptyMesh, LatentShapeError
-from hy3dgen.models import once_done
+from hy3dgen.shape_model import once_done
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, Mesh, ShapeVAE
 
 CHECKPOINT = DATA / "checkpoint.safetensors"

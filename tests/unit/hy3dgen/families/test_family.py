@@ -23,8 +23,9 @@ from support.published_layouts import (
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families import hunyuan3d_21, step1x_3d, triposg
 from hy3dgen.families.family import Family
-from hy3dgen.models import ShapeModel, open_model
+from hy3dgen.models import open_model
 from hy3dgen.networks.skip_dit import SkipDiT
+from hy3dgen.shape_model import ShapeModel
 
 FAMILIES: dict[str, Family] = {
     "hunyuan3d_21": hunyuan3d_21.FAMILY,
