@@ -135,8 +135,8 @@ class ShapeModel:
         """
         family = self.family
         self.execution.load(family.dit)
-        moment = torch.as_tensor(time, dtype=torch.float64, device=latents.device).expand(len(latents))
-        moment = family.clock.network_time(moment)
+        moment = torch.as_tensor(time, dtype=torch.float64, device="cpu").expand(len(latents))
+        moment = family.clock.network_time(moment).to(latents.device)
         if isinstance(family.dit, DiT) and family.dit.config.has_guidance:
             scale = torch.full_like(moment, family.defaults.guidance_scale)
             return family.clock.towards_shape(family.dit(latents, moment, context, scale))

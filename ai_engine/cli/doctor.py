@@ -17,17 +17,24 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ai_engine.cli.trial_job import trial_warnings
 from ai_engine.errors import StartupError
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import check_bucket
 
+if TYPE_CHECKING:  # PyTorch is imported when a model is loaded, not before
+    from ai_engine.pipeline.shape_model import ShapeModel
+
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 MIN_PYTHON = (3, 11)
 CONNECT_S = 3.0
 LOOK_UP_S = 5.0
+QUICK_WEIGHTS_BYTES = 100_000_000
+"""Of the shape model, for a trial job on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ def _shape_model(settings: Settings) -> Iterator[Finding]:
     if settings.is_stand_in:
         yield Finding("shape model: the stand-in, a sphere for every picture")
         return
-    from ai_engine.pipeline.shape_model import ShapeModel
+    from ai_engine.pipeline.shape_model import Room, ShapeModel
 
     try:
         for device in settings.devices:
@@ -118,6 +125,19 @@ def _shape_model(settings: Settings) -> Iterator[Finding]:
         return
     seconds = time.monotonic() - begun_at
     yield Finding(f"shape model: {model.model_id} from {settings.model_path}, loaded in {seconds:.1f} s")
+    yield _field(model, Room.on(model.device, settings).weights.total)
+
+
+def _field(model: ShapeModel, weights_bytes: int) -> Finding:
+    """Whether the field of a plain picture looks as a field must, where that is quick."""
+    if not model.has_gpu and weights_bytes > QUICK_WEIGHTS_BYTES:
+        return Finding("field: looked at with every job (decode.warnings); it takes long here, without a GPU")
+    warnings = trial_warnings(model)
+    if warnings:
+        return Finding(
+            f"field: {'; '.join(warnings)}", "compare meshes with their pictures before you serve these"
+        )
+    return Finding("field: negative outside, positive inside, of a usual range")
 
 
 def _room(settings: Settings) -> Finding:

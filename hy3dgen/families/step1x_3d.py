@@ -33,6 +33,17 @@ DIT, ENCODER = "transformer.dit_model.", "visual_encoder.dino_model."
 IGNORED = ("vae.encoder.", "vae.pre_kl.")
 """The encoder side of the VAE, which makes no meshes."""
 MARKS = (f"{DIT}transformer_blocks.0.norm1_context.linear.weight",)
+SCHEDULE = {
+    "num_train_timesteps": 1000,
+    "shift": 1.0,
+    "shift_terminal": None,
+    "invert_sigmas": False,
+    "use_dynamic_shifting": False,
+    "use_beta_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_karras_sigmas": False,
+}
+"""What would change the times."""
 CONDITION_PROJECTION = "transformer.proj_visual_condtion."  # misspelt so in the files
 
 DENOISER: Renames = (
@@ -149,8 +160,12 @@ def published_settings(files: PublishedFiles) -> dict[str, Any]:
     vae, scheduler = "vae/config.json", "scheduler/scheduler_config.json"
     if files.setting(vae, "include_pi", False):
         raise CheckpointError(f"{files.path.name}: include_pi is true, which no published Step1X-3D is")
-    if files.setting(scheduler, "shift", 1.0) != 1 or files.setting(scheduler, "use_dynamic_shifting", False):
-        raise CheckpointError(f"{files.path.name}: the schedule is shifted, which no published Step1X-3D is")
+    for name, published in SCHEDULE.items():
+        found = files.setting(scheduler, name, published)
+        if found != published:
+            raise CheckpointError(
+                f"{files.path.name}: the schedule's {name} is {found!r}, published is {published!r}"
+            )
     return {
         "num_latents": files.setting(vae, "num_latents", 2048),
         "scale_factor": files.setting(vae, "z_scale_factor", 1.0),

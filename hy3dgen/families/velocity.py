@@ -88,8 +88,9 @@ class BoundSkipDenoiser:
 
     def __call__(self, latents: Float[Tensor, "batch tokens channels"], time: float) -> Tensor:
         """The velocity at any time."""
-        moment = torch.full((len(latents),), time, dtype=torch.float64, device=latents.device)
-        return self.clock.towards_shape(self.network(latents, self.clock.network_time(moment), self.seen))
+        moment = torch.full((len(latents),), time, dtype=torch.float64)
+        moment = self.clock.network_time(moment).to(latents.device)
+        return self.clock.towards_shape(self.network(latents, moment, self.seen))
 
 
 def skip_velocity_for(
@@ -129,7 +130,9 @@ def velocity_for(
     """
     network, has_guidance = retry_after_oom(network or dit.velocity), dit.config.has_guidance
     clock = clock or Clock()
-    rows = _rows(dit, times.to(context.device), clock, guidance_scale if has_guidance else None)
+    moments = clock.network_time(times).to(context.device)
+    made = _rows(dit, moments, guidance_scale if has_guidance else None)
+    rows = dict(zip(times.tolist(), made, strict=True))
     with_picture = BoundDenoiser(network, dit.context_in(context), rows, clock=clock)
     if has_guidance or guidance_scale < 0 or guidance_scale == 1:
         return with_picture
@@ -142,12 +145,11 @@ def velocity_for(
 
 
 def _rows(
-    dit: DiT, times: Float[Tensor, " times"], clock: Clock, guidance_scale: float | None
-) -> dict[float, Tensor]:
-    """The modulations of each time, [1, rows, width]."""
-    moments = clock.network_time(times)
+    dit: DiT, moments: Float[Tensor, " times"], guidance_scale: float | None
+) -> tuple[Float[Tensor, "1 rows width"], ...]:
+    """The modulations of each of the network's times."""
     guidance = None if guidance_scale is None else torch.full_like(moments, guidance_scale)
-    return dict(zip(times.tolist(), dit.modulations(moments, guidance).split(1), strict=True))
+    return dit.modulations(moments, guidance).split(1)
 
 
 def _batched(dit: DiT, with_picture: BoundDenoiser, scale: float) -> Velocity:

@@ -228,7 +228,8 @@ def test_the_scribble_variant_of_triposg_is_refused(tmp_path: Path) -> None:
     ("file", "setting", "value", "found"),
     [
         ("transformer/config.json", "use_label_condition", True, "label variant"),
-        ("scheduler/scheduler_config.json", "shift", 3.0, "shifted"),
+        ("scheduler/scheduler_config.json", "shift", 3.0, "shift is 3.0"),
+        ("scheduler/scheduler_config.json", "use_karras_sigmas", True, "use_karras_sigmas is True"),
         ("vae/config.json", "include_pi", True, "include_pi"),
     ],
 )
