@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import StringConstraints
+from pydantic import ConfigDict, StringConstraints
 
 from ai_engine.errors import JobError
+from ai_engine.print_facts import PrintFacts
 from ai_engine.stage import Stage
 
 MEDIA_TYPES = {
@@ -196,17 +197,25 @@ class MeshFacts:
 
     format: MeshFormat
     faces: int
-    units: str
+    units: Literal["mm", "model"]
     """`mm`: Z up. `model`: the searched cube's side is `2 * bounds`; Y up."""
     bbox: tuple[float, float, float]
     """Side lengths along x, y, z."""
-    print: dict[str, Any]
-    """What a slicer will find: the report, as plain JSON values."""
+    print: PrintFacts
+    """What a slicer will find."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> MeshFacts:
+        """The facts that `dataclasses.asdict` and JSON made plain values of."""
+        x, y, z = fields["bbox"]
+        return cls(**fields | {"bbox": (x, y, z), "print": PrintFacts.from_dict(fields["print"])})
 
 
 @dataclass(frozen=True)
 class DecodeFacts:
     """How the field was searched for its surface, and how far that is warranted to be all of it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
 
     mode: DecodeMode
     coarse_resolution: tuple[int, int, int]
@@ -225,13 +234,18 @@ class DecodeFacts:
 
 @dataclass(frozen=True)
 class JobFailure:
-    """Why a job ended without a mesh, as the caller is told."""
+    """Why a job ended without a mesh, as callers read it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
 
     code: str
+    """Stable; gpu_out_of_memory, image_invalid, ..."""
     title: str
     detail: str
+    """One sentence."""
     stage: str
     retryable: bool
+    """Another try may help."""
 
     @classmethod
     def of(cls, error: JobError) -> JobFailure:
@@ -266,7 +280,7 @@ class JobResult:
         kinds: dict[str, Callable[..., Any]] = {
             "artifact": Artifact,
             "preview": Artifact,
-            "mesh": MeshFacts,
+            "mesh": lambda **fields: MeshFacts.from_dict(fields),
             "decode": DecodeFacts,
             "failure": JobFailure,
         }

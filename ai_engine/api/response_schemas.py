@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from ai_engine.job import Job, JobResult, JobStatus, rfc3339
+from ai_engine.job import DecodeFacts, Job, JobFailure, JobResult, JobStatus, rfc3339
 from ai_engine.job_queue.queue import JobPage, Submitted
 from ai_engine.job_queue.records import DeliveryAttempt, JobRecord, JobSummary
-from ai_engine.webhooks.event import described
-from ai_engine.webhooks.event_schema import ArtifactFacts, ErrorFacts
+from ai_engine.print_facts import PrintFacts
+from ai_engine.webhooks.event import artifact_facts
+from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts
 
 
 class Accepted(BaseModel):
@@ -62,17 +63,12 @@ class JobView(BaseModel):
     created_at: str
     ended_at: str | None
     timings_s: dict[str, float] = Field(description="Seconds of each stage that is done.")
-    options: dict[str, Any] = Field(description="As used.")
+    options: OptionsFacts
     model: dict[str, str]
-    error: ErrorFacts | None
+    error: JobFailure | None
     artifact: ArtifactFacts | None
-    print: dict[str, Any] | None = Field(description="What a slicer will find.")
-    decode: dict[str, Any] | None = Field(
-        description="How the field was searched: mode, the lattice it began on (coarse_resolution), how far from the "
-        "surface the field saturates (saturation_distance, model units), whether that lattice leaves no room for an "
-        "unseen part (is_covered), how many points were asked (num_queries), and what is suspicious about the field, "
-        "as its sign or range (warnings; empty in the usual case)."
-    )
+    print: PrintFacts | None
+    decode: DecodeFacts | None
     deliveries: list[DeliveryView]
 
 
@@ -89,7 +85,7 @@ class JobSummaryView(BaseModel):
     ended_at: str | None
     format: str
     status_url: str
-    error: ErrorFacts | None
+    error: JobFailure | None
     artifact: ArtifactFacts | None
 
 
@@ -130,33 +126,29 @@ def _summary(known: JobSummary) -> JobSummaryView:
         ended_at=rfc3339(known.ended_at_s) if known.ended_at_s else None,
         format=job.format,
         status_url=f"/jobs/{job.job_id}",
-        error=_error(result),
-        artifact=_artifact(_facts(job, result)),
+        error=result.failure if result else None,
+        artifact=_artifact(job, result),
     )
 
 
-def _facts(job: Job, result: JobResult | None) -> dict[str, Any]:
-    """The file and the mesh in it, and where they are had."""
-    facts = described(job, result) if result else {}
-    if facts:
-        facts["artifact"]["url"] = f"/jobs/{job.job_id}/mesh"
-        if "preview" in facts["artifact"]:
-            facts["artifact"]["preview"]["url"] = f"/jobs/{job.job_id}/preview.png"
-    return facts
+def _artifact(job: Job, result: JobResult | None) -> ArtifactFacts | None:
+    """The file and the mesh in it, with the routes that serve them."""
+    facts = artifact_facts(job, result) if result else None
+    if facts is None:
+        return None
+    route = f"/jobs/{job.job_id}"
+    preview = facts.preview and facts.preview.model_copy(update={"url": f"{route}/preview.png"})
+    return facts.model_copy(update={"url": f"{route}/mesh", "preview": preview})
 
 
-def _artifact(facts: dict[str, Any]) -> ArtifactFacts | None:
-    return ArtifactFacts(**facts["artifact"]) if facts else None
-
-
-def _error(result: JobResult | None) -> ErrorFacts | None:
-    return ErrorFacts(**asdict(result.failure)) if result and result.failure else None
+def _options(job: Job, result: JobResult | None) -> OptionsFacts:
+    asked = asdict(job.options) | asdict(job.print_options) | {"degraded": []}
+    return OptionsFacts(**asked | (result.options if result else {}))
 
 
 def view_of(record: JobRecord) -> JobView:
     """The job as its caller sees it."""
     job, result = record.job, record.result
-    facts = _facts(job, result)
     return JobView(
         job_id=job.job_id,
         session_id=job.session_id,
@@ -171,12 +163,12 @@ def view_of(record: JobRecord) -> JobView:
         created_at=rfc3339(job.accepted_at_s),
         ended_at=rfc3339(record.ended_at_s) if record.ended_at_s else None,
         timings_s=dict(record.timings_s),
-        options=(result.options if result else None) or asdict(job.options),
+        options=_options(job, result),
         model=result.model if result else {},
-        error=_error(result),
-        artifact=_artifact(facts),
-        print=facts.get("print"),
-        decode=asdict(result.decode) if result and result.decode else None,
+        error=result.failure if result else None,
+        artifact=_artifact(job, result),
+        print=result.mesh.print if result and result.mesh else None,
+        decode=result.decode if result else None,
         deliveries=[_delivery(attempt) for attempt in record.deliveries],
     )
 

@@ -91,7 +91,7 @@ class JobLine:
             model={"id": self.workshop.model.model_id, "licence": self.workshop.model.licence},
             artifact=Artifact(**file["artifact"]),
             preview=Artifact(**file["preview"]),
-            mesh=MeshFacts(**file["mesh"]),
+            mesh=MeshFacts.from_dict(file["mesh"]),
             decode=DecodeFacts(**mesh["decode"]) if mesh.get("decode") else None,
         )
 
@@ -264,7 +264,7 @@ def _facts(job: Job, report: PrintReport) -> MeshFacts:
         faces=report.num_faces,
         units=report.units,
         bbox=report.bbox,
-        print=report.to_dict(),
+        print=report.facts(),
     )
 
 

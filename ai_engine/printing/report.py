@@ -6,13 +6,14 @@ A slicer takes a unit for a millimetre and z for up, whatever was meant; so does
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, area_vectors, row_lengths, signed_volumes
 from ai_engine.mesh.topology import EdgeFacts, edge_facts, face_bodies
+from ai_engine.print_facts import PrintFacts
 from ai_engine.printing.self_intersections import crossing_share
 from ai_engine.printing.wall_thickness import smallest_wall
 
@@ -84,30 +85,31 @@ class PrintReport:
         wall = np.inf if self.smallest_wall is None else self.smallest_wall
         return tuple(kind for kind, thinnest in MIN_WALL_MM.items() if wall >= thinnest)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As the event and `GET /jobs/{id}` show it: plain JSON values."""
+    def facts(self) -> PrintFacts:
+        """The report as the event and `GET /jobs/{id}` show it."""
+        x, y, z = self.bbox
         error = self.simplification_error
-        return {
-            "watertight": self.is_watertight,
-            "closed": self.is_closed,
-            "manifold": self.is_manifold,
-            "consistent_winding": self.is_winding_consistent,
-            "bodies": self.num_bodies,
-            "hollows": self.num_hollows,
-            "triangles": self.num_faces,
-            "volume_cm3": _rounded(self.volume / 1000),
-            "area_cm2": _rounded(self.area / 100),
-            "bbox_mm": [_rounded(side) for side in self.bbox],
-            "self_intersection_share": _rounded(self.crossing_share),
-            "smallest_wall_mm": None if self.smallest_wall is None else _rounded(self.smallest_wall),
-            "printers": list(self.printers),
-            "overhang_share": _rounded(self.overhang_share),
-            "contact_area_mm2": _rounded(self.contact_area),
-            "simplification_error_mm": None if error is None else _rounded(error),
-            "repairs": self.repairs,
-            "printable": not self.blockers,
-            "warnings": list(self.warnings),
-        }
+        return PrintFacts(
+            watertight=self.is_watertight,
+            closed=self.is_closed,
+            manifold=self.is_manifold,
+            consistent_winding=self.is_winding_consistent,
+            bodies=self.num_bodies,
+            hollows=self.num_hollows,
+            triangles=self.num_faces,
+            volume_cm3=_rounded(self.volume / 1000),
+            area_cm2=_rounded(self.area / 100),
+            bbox_mm=(_rounded(x), _rounded(y), _rounded(z)),
+            self_intersection_share=_rounded(self.crossing_share),
+            smallest_wall_mm=None if self.smallest_wall is None else _rounded(self.smallest_wall),
+            printers=self.printers,
+            overhang_share=_rounded(self.overhang_share),
+            contact_area_mm2=_rounded(self.contact_area),
+            simplification_error_mm=None if error is None else _rounded(error),
+            repairs=self.repairs,
+            printable=not self.blockers,
+            warnings=self.warnings,
+        )
 
 
 def _rounded(value: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ai_engine.errors import JobCancelled
 from ai_engine.job import MEDIA_TYPES, Job, JobResult, rfc3339
+from ai_engine.webhooks.event_schema import ArtifactFacts, PictureFacts
 
 MAX_EVENT_BYTES = 4096
 MAX_DETAIL_CHARS = 300
@@ -33,7 +34,7 @@ class JobEvent:
             error = asdict(result.failure) | {"detail": result.failure.detail[:MAX_DETAIL_CHARS]}
             ending: dict[str, Any] = {"status": kind, "error": error}
         else:
-            kind, ending = "succeeded", {"status": "completed", **described(job, result)}
+            kind, ending = "succeeded", {"status": "completed", **_describe(job, result)}
         facts = {"timings_s": result.timings_s, "options": result.options, "model": result.model}
         return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | facts)
 
@@ -59,22 +60,28 @@ class JobEvent:
         return cls(**json.loads(text))
 
 
-def described(job: Job, result: JobResult) -> dict[str, Any]:
-    """The file and the mesh in it, as the caller is told; nothing when there is none."""
-    if result.artifact is None or result.mesh is None:
+def _describe(job: Job, result: JobResult) -> dict[str, Any]:
+    artifact = artifact_facts(job, result)
+    if artifact is None or result.mesh is None:
         return {}
-    mesh = result.mesh
-    artifact = {
-        "format": mesh.format,
-        "media_type": MEDIA_TYPES[mesh.format],
-        "size": result.artifact.size,
-        "sha256": result.artifact.sha256,
-        "filename": job.file_name,
-        "faces": mesh.faces,
-        "units": mesh.units,
-        "bbox": [round(side, 4) for side in mesh.bbox],
-    }
-    if result.preview is not None:
-        preview = {"media_type": "image/png", "size": result.preview.size, "sha256": result.preview.sha256}
-        artifact["preview"] = preview
-    return {"artifact": artifact, "print": mesh.print}
+    return {"artifact": artifact.model_dump(exclude_none=True), "print": asdict(result.mesh.print)}
+
+
+def artifact_facts(job: Job, result: JobResult) -> ArtifactFacts | None:
+    """The mesh file and its picture as callers read them, without links; None when there is no mesh."""
+    if result.artifact is None or result.mesh is None:
+        return None
+    mesh, preview = result.mesh, result.preview
+    return ArtifactFacts(
+        format=mesh.format,
+        media_type=MEDIA_TYPES[mesh.format],
+        size=result.artifact.size,
+        sha256=result.artifact.sha256,
+        filename=job.file_name,
+        faces=mesh.faces,
+        units=mesh.units,
+        bbox=[round(side, 4) for side in mesh.bbox],
+        preview=PictureFacts(media_type="image/png", size=preview.size, sha256=preview.sha256)
+        if preview
+        else None,
+    )

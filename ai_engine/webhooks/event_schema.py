@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_engine.job import MeshFormat
+from ai_engine.job import DecodeMode, JobFailure, MeshFormat
+from ai_engine.print_facts import PrintFacts
 
 EventType = Literal["generation.succeeded", "generation.failed", "generation.cancelled", "webhook.test"]
 
@@ -43,14 +44,25 @@ class ArtifactFacts(_Open):
     preview: PictureFacts | None = None
 
 
-class ErrorFacts(_Open):
-    """Why a job ended without a mesh."""
+class OptionsFacts(_Open):
+    """The options as used: what the request asked for, with everything that was left open filled in."""
 
-    code: str = Field(description="Stable; gpu_out_of_memory, image_invalid, ...")
-    title: str
-    detail: str = Field(description="One sentence.")
-    stage: str
-    retryable: bool = Field(description="Another try may help.")
+    seed: int | None = Field(default=None, description="As given, or as drawn.")
+    num_inference_steps: int | None = Field(default=None, description="Steps from noise to shape.")
+    guidance_scale: float | None = Field(default=None, description="How closely the picture is followed.")
+    octree_resolution: int | None = Field(default=None, description="Cells per side.")
+    mc_level: float | None = Field(default=None, description="The value of the field at the surface.")
+    num_chunks: int | None = Field(default=None, description="Points asked of the field in one call.")
+    bounds: float | None = Field(default=None, description="Half the side of the cube that is searched.")
+    decode_mode: DecodeMode | None = None
+    height_mm: float | None = Field(default=None, description="Null: raw model units, Y up.")
+    flat_base: bool | None = None
+    target_faces: int | None = None
+    max_bytes: int | None = Field(default=None, description="Of the file.")
+    require_printable: bool | None = None
+    degraded: list[str] | None = Field(
+        default=None, description="What was lowered because the device's memory ran short."
+    )
 
 
 class EventData(_Open):
@@ -61,10 +73,10 @@ class EventData(_Open):
     asset_id: str
     status: Literal["completed", "failed", "cancelled", "test"]
     artifact: ArtifactFacts | None = None
-    print: dict[str, Any] | None = Field(default=None, description="What a slicer will find.")
-    error: ErrorFacts | None = None
+    print: PrintFacts | None = Field(default=None, description="What a slicer will find.")
+    error: JobFailure | None = None
     timings_s: dict[str, float] | None = Field(default=None, description="Seconds per stage.")
-    options: dict[str, Any] | None = Field(default=None, description="As used, with the seed drawn.")
+    options: OptionsFacts | None = None
     model: dict[str, str] | None = Field(default=None, description="Its id and its licence.")
     left_out: list[str] | None = Field(
         default=None, description="Members that would have made the event larger than 4 kB."

@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.sample_job import job as sample_job
+from support.sample_job import print_facts
 
 from ai_engine.api.admission import sane_traceparent
 from ai_engine.job import Artifact, Job, JobFailure, JobResult, MeshFacts
@@ -85,7 +86,7 @@ def test_the_event_of_a_failure_is_small_plain_and_comes_back_as_it_was(
 def test_the_event_of_a_success_is_small_plain_and_comes_back_as_it_was(
     asset_id: str, warnings: list[str], bbox: tuple[float, float, float], size: int
 ) -> None:
-    facts = MeshFacts("stl", size, "mm", bbox, {"watertight": True, "warnings": warnings})
+    facts = MeshFacts("stl", size, "mm", bbox, print_facts(warnings=tuple(warnings)))
     result = JobResult({"queue": 0.1}, {"degraded": []}, {}, Artifact("x", "0" * 64, size), mesh=facts)
 
     check_event(replace(sample_job(), asset_id=asset_id), result)

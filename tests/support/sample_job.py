@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from ai_engine.job import Job, JobOptions
+from ai_engine.print_facts import PrintFacts
+from ai_engine.printing.report import report
+from support.solid_shapes import cube
 
 
 def job(**changes: Any) -> Job:
@@ -26,3 +30,8 @@ def job(**changes: Any) -> Job:
         "request_sha256": "0" * 64,
     }
     return Job(**fields | changes)
+
+
+def print_facts(**changes: Any) -> PrintFacts:
+    """What the report says of a cube, but for `changes`."""
+    return replace(report(cube(side=1.0)).facts(), **changes)

@@ -49,7 +49,7 @@ def test_the_digest_of_a_request_tells_pictures_and_options_apart(tmp_path: Path
         door.admit(one).request_sha256
         for one in (
             submission(BYTES),
-            submission(BYTES, num_chunks=8000),
+            submission(BYTES, quality="standard"),
             submission(BYTES + b"."),
             submission(BYTES, priority=1),
         )

@@ -91,8 +91,8 @@ def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> N
 
     assert result.failure is None
     view = view_of(JobRecord(job, JobStatus.SUCCEEDED, "finish", 1.0, result, [], 1.0))
-    assert view.options["decode_mode"] == "fast"
-    assert view.options["degraded"] == ["num_chunks 2048"]
+    assert view.options.decode_mode == "fast"
+    assert view.options.degraded == ["num_chunks 2048"]
     assert JobEvent.of(job, result, 1.0).data["options"]["degraded"] == ["num_chunks 2048"]
     assert json.loads(view.model_dump_json())["decode"] == {
         "mode": "fast",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -232,7 +233,7 @@ def test_the_report_is_made_from_what_a_slicer_sees() -> None:
 
 def test_the_report_becomes_plain_json_of_modest_size() -> None:
     _, found = finish(BROKEN["touching_edge"](), PrintOptions(height_mm=30, flat_base=True))
-    told = json.loads(json.dumps(found.to_dict()))
+    told = json.loads(json.dumps(asdict(found.facts())))
     assert told["watertight"] is True
     assert told["bodies"] == 2
     assert told["bbox_mm"][2] == 30
