@@ -1,0 +1,87 @@
+"""Sizes follow from shapes; what a rule needs and does not find is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from parity_case import DATA
+from safetensors import safe_open
+
+from hy3dgen.errors import CheckpointError
+from hy3dgen.families.read_config import (
+    conditioner_config,
+    count,
+    dit_config,
+    encoder_config,
+    native_px,
+    num_frequencies,
+    shape_of,
+    vae_config,
+)
+from hy3dgen.families.variants import Settings
+
+with safe_open(DATA / "checkpoint.safetensors", "pt") as file:
+    SHAPES = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dict)
+
+
+def test_the_parity_checkpoint_is_read_right() -> None:
+    dit, vae = dit_config(SHAPES), vae_config(SHAPES)
+    assert (dit.hidden, dit.latent_channels, dit.context_width) == (64, 16, 48)
+    assert (vae.width, vae.num_frequencies, vae.qk_norm) == (64, 8, True)
+    assert not dit.has_guidance
+
+
+def test_the_number_of_blocks_is_one_more_than_the_largest_index() -> None:
+    names = {f"blocks.{index}.weight": (1,) for index in (0, 1, 10)} | {"other.12.weight": (1,)}
+    assert count(names, "blocks.") == 11
+    assert count(names, "absent.") == 0
+
+
+@pytest.mark.parametrize(
+    ("read", "lost"),
+    [
+        (dit_config, "model.latent_in.weight"),
+        (dit_config, "model.double_blocks.0.img_mlp.0.weight"),
+        (vae_config, "vae.post_kl.weight"),
+        (vae_config, "vae.geo_decoder.query_proj.weight"),
+    ],
+)
+def test_a_tensor_that_tells_sizes_and_is_not_there_is_named(read: Any, lost: str) -> None:
+    shapes = {name: shape for name, shape in SHAPES.items() if name != lost}
+    with pytest.raises(CheckpointError, match=f"lacks {lost}"):
+        read(shapes)
+
+
+def test_heads_without_a_norm_to_read_them_from_are_told_or_sixteen() -> None:
+    bare = {name: shape for name, shape in SHAPES.items() if "q_norm" not in name}
+    assert vae_config(bare, 8).num_heads == 8
+    assert vae_config(bare).num_heads == 16
+
+
+def test_points_have_their_own_coordinates_a_sine_and_a_cosine_per_frequency() -> None:
+    assert num_frequencies(51) == 8
+
+
+def test_the_encoder_works_at_the_settings_size_and_knows_its_own() -> None:
+    found = conditioner_config(SHAPES, Settings(image_encoder_px=84))
+    assert found.working_px == 84
+    assert found.native_px == native_px(SHAPES, "conditioner.main_image_encoder.model.")
+
+
+def test_an_encoder_with_registers_works_at_its_own_size_alone() -> None:
+    prefix = "e."
+    shapes = {
+        "e.embeddings.cls_token": (1, 1, 64),
+        "e.embeddings.position_embeddings": (1, 17, 64),
+        "e.embeddings.register_tokens": (1, 4, 64),
+        "e.encoder.layer.0.mlp.fc1.weight": (256, 64),
+    }
+    assert encoder_config(shapes, prefix, working_px=56).num_registers == 4
+    with pytest.raises(CheckpointError, match="its own 56 px, not at 70"):
+        encoder_config(shapes, prefix, working_px=70)
+
+
+def test_a_shape_that_is_not_there_is_named() -> None:
+    with pytest.raises(CheckpointError, match=r"lacks nothing\.here"):
+        shape_of({}, "nothing.here")
