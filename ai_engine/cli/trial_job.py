@@ -14,13 +14,14 @@ from ai_engine.stage import Stage
 if TYPE_CHECKING:  # PyTorch is imported when a model is loaded, not before
     from ai_engine.pipeline.shape_model import ShapeModel
 
-TRIAL_CELLS, PICTURE_PX = 64, 128
+TRIAL_STEPS, TRIAL_CELLS, PICTURE_PX = 10, 64, 128
 
 
 def trial_warnings(model: ShapeModel) -> tuple[str, ...]:
     """What is suspicious about the field of a ball's picture (sign, range), in words; nothing if all is well."""
+    options = JobOptions(seed=0, num_inference_steps=TRIAL_STEPS, octree_resolution=TRIAL_CELLS)
     try:
-        shape = model.generate(plain_ball(), JobOptions(seed=0, octree_resolution=TRIAL_CELLS), _ignore)
+        shape = model.generate(plain_ball(), options, _ignore)
     except EmptyMesh as error:
         return (f"a plain picture gives no mesh: {error}",)
     return shape.decode.warnings if shape.decode else ()
