@@ -51,3 +51,15 @@ def test_every_route_that_the_readme_names_is_there() -> None:
     unknown = [path for path in told if path.replace("{id}", "{job_id}") not in paths]
     assert told
     assert unknown == []
+
+
+def test_every_page_and_chapter_that_a_docstring_of_the_model_cites_is_there() -> None:
+    sources = [file.read_text() for file in (ROOT / "hy3dgen").rglob("*.py")]
+    cited = [
+        found
+        for text in sources
+        for found in re.findall(r"docs/([a-z-]+\.md), ([A-Z][a-z]+(?: [a-z]+)?)", text)
+    ]
+    assert cited
+    for page, chapter in cited:
+        assert f"\n## {chapter}\n" in (ROOT / "docs" / page).read_text(), (page, chapter)
