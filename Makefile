@@ -45,6 +45,8 @@ doctor: $(VENV)/serve
 
 studio:
 	npm --prefix studio ci --no-audit --no-fund
+	$(RUN) studio/schemas.py > studio/openapi.json
+	npm --prefix studio run types
 	npm --prefix studio run check
 	npm --prefix studio run build
 

@@ -231,6 +231,13 @@ class DecodeFacts:
     """What is suspicious about the field (its sign at the box's corners, its range), in words; none in the usual case.
     Nothing is corrected."""
 
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> DecodeFacts:
+        """The facts that `dataclasses.asdict` and JSON made plain values of."""
+        x, y, z = fields["coarse_resolution"]
+        lists = {"coarse_resolution": (x, y, z), "warnings": tuple(fields.get("warnings", ()))}
+        return cls(**fields | lists)
+
 
 @dataclass(frozen=True)
 class JobFailure:
@@ -281,7 +288,7 @@ class JobResult:
             "artifact": Artifact,
             "preview": Artifact,
             "mesh": lambda **fields: MeshFacts.from_dict(fields),
-            "decode": DecodeFacts,
+            "decode": lambda **fields: DecodeFacts.from_dict(fields),
             "failure": JobFailure,
         }
         values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}

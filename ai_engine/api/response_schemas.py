@@ -9,10 +9,12 @@ from pydantic import BaseModel, Field
 
 from ai_engine.job import DecodeFacts, Job, JobFailure, JobResult, JobStatus, rfc3339
 from ai_engine.job_queue.queue import JobPage, Submitted
-from ai_engine.job_queue.records import DeliveryAttempt, JobRecord, JobSummary
+from ai_engine.job_queue.records import DeliveryAttempt, DeliveryState, JobRecord, JobSummary
 from ai_engine.print_facts import PrintFacts
 from ai_engine.webhooks.event import artifact_facts
 from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts
+
+ReadyState = Literal["ready", "starting", "loading", "warming up", "busy", "draining", "failed"]
 
 
 class Accepted(BaseModel):
@@ -31,9 +33,8 @@ class DeliveryView(BaseModel):
     """One attempt to bring the result to the webhook."""
 
     attempt: int
-    state: str = Field(
-        description="waiting, sending, accepted, failed, dead (failed, and none follows of itself), or replaced "
-        "by a redelivery."
+    state: DeliveryState = Field(
+        description="dead: failed, and no attempt follows of itself. replaced: a redelivery came first."
     )
     status: int | None = Field(description="The receiver's HTTP status.")
     detail: str | None
@@ -201,7 +202,10 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     """Whether jobs are taken and worked on."""
 
-    status: str = Field(description="ready; or starting, loading 43 %, warming up, busy, draining, failed.")
+    status: ReadyState
+    progress: float | None = Field(
+        default=None, ge=0, le=1, description="Share of the weights that are read, while `status` is loading."
+    )
 
 
 class LicenceFacts(BaseModel):

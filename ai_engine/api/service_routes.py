@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, open_router
-from ai_engine.api.response_schemas import Alive, Health, LicenceFacts, Licences, Readiness
+from ai_engine.api.response_schemas import Alive, Health, LicenceFacts, Licences, Readiness, ReadyState
 from ai_engine.errors import NotReady
 from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, licence_called
@@ -17,6 +19,12 @@ from ai_engine.web.problems import problems
 
 LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
+
+_NOT_READY: dict[WorkerState, ReadyState] = {
+    WorkerState.LOADING: "loading",
+    WorkerState.FAILED: "failed",
+    WorkerState.DRAINING: "draining",
+}
 
 router = open_router()
 
@@ -43,9 +51,9 @@ async def livez() -> Alive:
     responses=problems() | {503: {"model": Readiness, "description": "Not ready, and why."}},
 )
 def readyz(service: AnyService) -> JSONResponse:
-    """Ready, or 503 and why not: starting, loading 43 %, warming up, busy, draining, failed."""
-    state = _state(service)
-    return JSONResponse(Readiness(status=state).model_dump(), 200 if state == "ready" else 503)
+    """Ready, or 503 and why not: starting, loading (with `progress`), warming up, busy, draining, failed."""
+    readiness = _readiness(service)
+    return JSONResponse(readiness.model_dump(exclude_none=True), 200 if readiness.status == "ready" else 503)
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=problems(*OF_KEY))
@@ -65,20 +73,26 @@ def licences(service: AnyService) -> Licences:
     return licences_in_use(_live_worker(service), service.settings.matting_model)
 
 
-def _state(service: Service) -> str:
+def _readiness(service: Service) -> Readiness:
     if not service.is_connected:
-        return "starting"
+        return Readiness(status="starting")
     if service.is_draining:
-        return str(WorkerState.DRAINING)
+        return Readiness(status="draining")
     worker = _live_worker(service)
     if worker is None:
         lately = service.engine.workers()
-        return "failed" if lately and lately[0].state == WorkerState.FAILED else "starting"
-    if worker.state == WorkerState.LOADING and worker.loaded:
-        return "warming up" if worker.loaded >= 1 else f"loading {int(100 * worker.loaded)} %"
-    if worker.state != WorkerState.READY:
-        return str(worker.state)
-    return "ready" if service.has_disk() and not service.engine.is_full() else "busy"
+        return Readiness(status="failed" if lately and lately[0].state == WorkerState.FAILED else "starting")
+    return _readiness_of(worker, has_room=lambda: service.has_disk() and not service.engine.is_full())
+
+
+def _readiness_of(worker: WorkerLease, *, has_room: Callable[[], bool]) -> Readiness:
+    if worker.state == WorkerState.READY:
+        return Readiness(status="ready" if has_room() else "busy")
+    if worker.state != WorkerState.LOADING or not worker.loaded:
+        return Readiness(status=_NOT_READY[worker.state])
+    if worker.loaded >= 1:
+        return Readiness(status="warming up")
+    return Readiness(status="loading", progress=round(worker.loaded, 3))
 
 
 def _live_worker(service: Service) -> WorkerLease | None:

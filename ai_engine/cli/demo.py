@@ -199,7 +199,10 @@ def _wait_until_ready(service: _Service) -> None:
 
 def _state(client: httpx2.Client) -> str:
     try:
-        return str(client.get("/readyz").json()["status"])
+        answer = client.get("/readyz").json()
+        return (
+            f"{answer['status']} {answer['progress']:.0%}" if "progress" in answer else str(answer["status"])
+        )
     except (httpx2.HTTPError, ValueError, KeyError):
         return "starting"
 

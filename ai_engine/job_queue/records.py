@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dbos import WorkflowStatus
 
@@ -23,13 +24,16 @@ _STATUS = {
 }
 
 
+DeliveryState = Literal["waiting", "sending", "accepted", "failed", "dead", "replaced"]
+
+
 @dataclass(frozen=True)
 class DeliveryAttempt:
     """One attempt to bring the result to the webhook."""
 
     attempt: int
-    state: str
-    """waiting, sending, accepted, failed, dead (failed, and none follows of itself), or replaced by a redelivery."""
+    state: DeliveryState
+    """dead: failed, and no attempt follows of itself. replaced: a redelivery came first."""
     status: int | None
     """The receiver's HTTP status."""
     detail: str | None
@@ -130,5 +134,7 @@ def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
     if row.status != "SUCCESS" or row.output is None:
         return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
     sent = row.output
-    state = "accepted" if sent["is_accepted"] else "failed" if sent["next_delay_s"] is not None else "dead"
+    state: DeliveryState = (
+        "accepted" if sent["is_accepted"] else "failed" if sent["next_delay_s"] is not None else "dead"
+    )
     return DeliveryAttempt(number, state, sent["status"], sent["detail"], sent["at_s"], sent.get("form"))

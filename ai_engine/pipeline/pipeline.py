@@ -92,7 +92,7 @@ class JobLine:
             artifact=Artifact(**file["artifact"]),
             preview=Artifact(**file["preview"]),
             mesh=MeshFacts.from_dict(file["mesh"]),
-            decode=DecodeFacts(**mesh["decode"]) if mesh.get("decode") else None,
+            decode=DecodeFacts.from_dict(mesh["decode"]) if mesh.get("decode") else None,
         )
 
     @property

@@ -64,7 +64,10 @@ def _describe(job: Job, result: JobResult) -> dict[str, Any]:
     artifact = artifact_facts(job, result)
     if artifact is None or result.mesh is None:
         return {}
-    return {"artifact": artifact.model_dump(exclude_none=True), "print": asdict(result.mesh.print)}
+    return {
+        "artifact": artifact.model_dump(mode="json", exclude_none=True),
+        "print": asdict(result.mesh.print),
+    }
 
 
 def artifact_facts(job: Job, result: JobResult) -> ArtifactFacts | None:
@@ -72,6 +75,7 @@ def artifact_facts(job: Job, result: JobResult) -> ArtifactFacts | None:
     if result.artifact is None or result.mesh is None:
         return None
     mesh, preview = result.mesh, result.preview
+    x, y, z = mesh.bbox
     return ArtifactFacts(
         format=mesh.format,
         media_type=MEDIA_TYPES[mesh.format],
@@ -80,7 +84,7 @@ def artifact_facts(job: Job, result: JobResult) -> ArtifactFacts | None:
         filename=job.file_name,
         faces=mesh.faces,
         units=mesh.units,
-        bbox=[round(side, 4) for side in mesh.bbox],
+        bbox=(round(x, 4), round(y, 4), round(z, 4)),
         preview=PictureFacts(media_type="image/png", size=preview.size, sha256=preview.sha256)
         if preview
         else None,

@@ -37,7 +37,7 @@ class ArtifactFacts(_Open):
     filename: str
     faces: int
     units: Literal["mm", "model"]
-    bbox: list[float] = Field(min_length=3, max_length=3, description="Side lengths along x, y, z.")
+    bbox: tuple[float, float, float] = Field(description="Side lengths along x, y, z.")
     url: str | None = Field(
         default=None, description="Where it is had; in a webhook a signed link, where PUBLIC_URL is set."
     )

@@ -1,5 +1,6 @@
 // The service over HTTP: the key goes along as a header, refusals come back as Problem, silence as Unreachable.
 
+import type { components } from "./api_schema";
 import type { Accepted, JobView, Status } from "./job";
 import type { Picture } from "./picture";
 
@@ -29,16 +30,9 @@ export class Unreachable extends Error {
   }
 }
 
-export interface Health {
-  status: string;
-  gpu: boolean;
-  model: string | null;
-}
-
-export interface JobPage {
-  jobs: JobView[];
-  next_cursor: string | null;
-}
+export type Health = components["schemas"]["Health"];
+export type JobPage = components["schemas"]["JobList"];
+type Readiness = components["schemas"]["Readiness"];
 
 export interface JobFilter {
   session_id?: string;
@@ -88,10 +82,11 @@ export class Client {
     return this.json("GET", "/health");
   }
 
-  /** `ready`, or why not. */
+  /** `ready`, or why not, with how far the weights are read. */
   async readiness(): Promise<string> {
     const answer = await this.send("GET", "/readyz");
-    return ((await answer.json()) as { status: string }).status;
+    const { status, progress } = (await answer.json()) as Readiness;
+    return progress == null ? status : `${status} ${Math.floor(100 * progress)} %`;
   }
 
   openapi(): Promise<unknown> {

@@ -2,8 +2,7 @@
 
 import { Box3, Box3Helper, type Color, type LineBasicMaterial, type PerspectiveCamera, Vector3 } from "three";
 import { el } from "./dom";
-import { number } from "./job";
-import type { Units } from "./viewer";
+import { number, type Units } from "./job";
 
 export class DimensionBox {
   readonly object: Box3Helper;

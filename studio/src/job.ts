@@ -1,82 +1,19 @@
 // The vocabulary of the API as the page reads it, and the words that people read for it.
 
-export type Status = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+import type { components } from "./api_schema";
+
+type Schemas = components["schemas"];
+
+export type Accepted = Schemas["Accepted"];
+export type Artifact = Schemas["ArtifactFacts"];
+export type Delivery = Schemas["DeliveryView"];
+export type Format = Artifact["format"];
+export type JobError = Schemas["JobFailure"];
+export type JobView = Schemas["JobView"];
+export type JobSummary = Schemas["JobSummaryView"];
+export type Status = Schemas["JobStatus"];
+export type Units = Artifact["units"];
 export type Stage = "queue" | "download" | "cutout" | "denoise" | "decode" | "finish" | "deliver";
-export type Format = "stl" | "3mf" | "glb" | "obj" | "ply";
-
-export interface Artifact {
-  format: Format;
-  media_type: string;
-  size: number;
-  sha256: string;
-  filename: string;
-  faces: number;
-  units: "mm" | "model";
-  bbox: [number, number, number];
-  url?: string;
-}
-
-export interface PrintReport {
-  watertight: boolean;
-  manifold: boolean;
-  bodies: number;
-  hollows: number;
-  triangles: number;
-  volume_cm3: number;
-  area_cm2: number;
-  bbox_mm: [number, number, number];
-  self_intersection_share: number;
-  smallest_wall_mm: number | null;
-  printers: string[];
-  overhang_share: number;
-  contact_area_mm2: number;
-  simplification_error_mm: number | null;
-  repairs: Record<string, number>;
-  printable: boolean;
-  warnings: string[];
-}
-
-export interface JobError {
-  code: string;
-  title: string;
-  detail: string;
-  stage: string;
-  retryable: boolean;
-}
-
-export interface Delivery {
-  attempt: number;
-  state: "waiting" | "sending" | "accepted" | "failed" | "dead" | "replaced";
-  status: number | null;
-  detail: string | null;
-  at: string | null;
-}
-
-export interface JobView {
-  job_id: string;
-  session_id: string;
-  asset_id: string;
-  status: Status;
-  stage: string;
-  progress: number;
-  created_at: string;
-  ended_at: string | null;
-  queue_position?: number | null;
-  eta_s?: number | null;
-  timings_s: Record<string, number>;
-  options: Record<string, unknown>;
-  model: { id?: string; licence?: string };
-  error: JobError | null;
-  artifact: Artifact | null;
-  print: PrintReport | null;
-  deliveries: Delivery[];
-}
-
-export interface Accepted {
-  job_id: string;
-  queue_position: number;
-  eta_s: number | null;
-}
 
 export interface Progress {
   stage: Stage;

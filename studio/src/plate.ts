@@ -5,7 +5,7 @@ import {
   type Box3, BufferAttribute, BufferGeometry, CanvasTexture, type Color, Group, LineBasicMaterial, LineSegments,
   Mesh, MeshBasicMaterial, PlaneGeometry, Vector3,
 } from "three";
-import type { Units } from "./viewer";
+import type { Units } from "./job";
 
 /** The bed of many a small printer. */
 const BED_MM = 220;

@@ -1,7 +1,8 @@
 // How meshes are looked at: the same for both panes.
 
 import { el } from "./dom";
-import { FIRST_LOOK, type Look, type Units } from "./viewer";
+import type { Units } from "./job";
+import { FIRST_LOOK, type Look } from "./viewer";
 
 interface Toggle {
   name: keyof Look;

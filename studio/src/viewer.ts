@@ -8,10 +8,9 @@ import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { STLLoader } from "three/examples/jsm/loaders/STLLoader.js";
 import { el } from "./dom";
 import { DimensionBox } from "./dimension_box";
+import type { Units } from "./job";
 import { Plate } from "./plate";
 import { weld } from "./weld";
-
-export type Units = "mm" | "model";
 
 export interface Look {
   wireframe: boolean;

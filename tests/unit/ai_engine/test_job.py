@@ -85,7 +85,7 @@ def test_an_unknown_field_is_refused_by_its_name() -> None:
 def test_jobs_and_results_come_back_from_json_as_they_were() -> None:
     assert Job.from_dict(json.loads(json.dumps(job().to_dict()))) == job()
     again = JobResult.from_dict(json.loads(json.dumps(result().to_dict())))
-    assert again.mesh == result().mesh
+    assert (again.mesh, again.decode) == (result().mesh, result().decode)
     assert json.dumps(again.to_dict()) == json.dumps(result().to_dict())
     failed = JobResult(failure=JobFailure.of(UnreadableImage("broken")))
     assert JobResult.from_dict(failed.to_dict()) == failed

@@ -188,7 +188,11 @@ def test_a_worker_that_loads_is_not_ready_and_tells_how_far_it_is(opened: Open, 
         said.append(client.get("/readyz"))
 
     leases.close()
-    assert [answer.json()["status"] for answer in said] == ["loading", "loading 43 %", "warming up"]
+    assert [answer.json() for answer in said] == [
+        {"status": "loading"},
+        {"status": "loading", "progress": 0.437},
+        {"status": "warming up"},
+    ]
     assert {answer.status_code for answer in said} == {503}
 
 

@@ -6,6 +6,7 @@ import gzip
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,9 @@ def test_the_committed_bundle_is_what_the_source_builds(tmp_path: Path) -> None:
     if install.returncode != 0:
         pytest.skip(f"npm ci got no packages: {install.stderr.strip()[-200:]}")
 
+    subprocess.run([npm, "run", "types"], cwd=copy, capture_output=True, check=True)
+    types = Path("src") / "api_schema.ts"
+    assert (copy / types).read_bytes() == (SOURCE / types).read_bytes(), "run `make studio`"
     subprocess.run([npm, "run", "check"], cwd=copy, capture_output=True, text=True, check=True)
     subprocess.run([node, "build.mjs", str(tmp_path / "built")], cwd=copy, capture_output=True, check=True)
 
@@ -103,6 +107,27 @@ def test_the_committed_bundle_is_what_the_source_builds(tmp_path: Path) -> None:
     assert built.keys() == {path.name for path in FOLDER.iterdir()}
     different = [name for name, data in built.items() if data != (FOLDER / name).read_bytes()]
     assert different == [], "run `make studio` and commit what it built"
+
+
+def test_the_schemas_that_the_pages_types_are_made_of_are_those_of_the_service() -> None:
+    printed = subprocess.run(
+        [sys.executable, "schemas.py"], cwd=SOURCE, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert (SOURCE / "openapi.json").read_text() == printed, "run `make studio` and commit what it built"
+
+
+def test_no_file_of_the_pages_source_imports_itself_by_way_of_others() -> None:
+    found = {path.stem: _imports(path.read_text()) for path in (SOURCE / "src").glob("*.ts")}
+    while leaves := {name for name, needed in found.items() if not needed & found.keys()}:
+        found = {name: needed for name, needed in found.items() if name not in leaves}
+
+    assert len(_imports((SOURCE / "src" / "main.ts").read_text())) > 10
+    assert found == {}, "these files import each other in a circle"
+
+
+def _imports(source: str) -> set[str]:
+    return set(re.findall(r'from "\./(\w+)"', source))
 
 
 def test_the_lock_file_names_no_machine() -> None:
