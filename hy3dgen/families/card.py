@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hy3dgen.weights.offload import ACTIVATION_BYTES
+
 EU = (
     *("AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU"),
     *("IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"),
@@ -50,6 +52,11 @@ class Card:
         """The licence of the weights, and where it grants nothing."""
         name = self.licences[0].name
         return f"{name} (not for the EU, the UK and South Korea)" if self.territory_excluded else name
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a job takes of a device, about, in half precision and with all weights on it."""
+        return 2 * self.num_parameters + ACTIVATION_BYTES
 
     def excludes(self, country: str) -> bool:
         """True when the licence leaves out `country`: a code, or `EU` for the whole union."""
