@@ -1,6 +1,7 @@
 # make demo    a picture to a mesh at a webhook, everything on this machine
 # make test    all that runs without a GPU or the network
 # make studio  the page at / from its source in studio/; needs npm
+# make docs    the tables in docs/ that follow from code
 # make fuzz    odd inputs for the API and the parsers, for as long as it takes (in `make test` for seconds)
 # make chaos   half an hour of kills, freezes and restarts; KILLS=20 for less
 # make check   format, lint, types, import contracts, tests
@@ -17,7 +18,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 # Tools that come with the packages are found before those of the system.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: studio demo test chaos fuzz check lint format serve doctor evaluate clean
+.PHONY: docs studio demo test chaos fuzz check lint format serve doctor evaluate clean
 
 $(VENV)/serve: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +50,9 @@ studio:
 	npm --prefix studio run types
 	npm --prefix studio run check
 	npm --prefix studio run build
+
+docs: $(VENV)/dev
+	cd tests && PYTHONPATH=.:.. $(abspath $(RUN)) -m support.doc_tables
 
 test: $(VENV)/dev
 	$(RUN) -m pytest

@@ -119,9 +119,7 @@ def _shape_model(settings: Settings) -> Iterator[Finding]:
         begun_at = time.monotonic()
         model = ShapeModel.load(settings.model_copy(update={"device": settings.devices[0]}))
     except StartupError as error:
-        yield Finding(
-            f"shape model: {error}", "set DEVICE, MODEL_PATH, MODEL_VARIANT; see the README on weights"
-        )
+        yield Finding(f"shape model: {error}", "set DEVICE, MODEL_PATH, MODEL_VARIANT; see docs/licences.md")
         return
     seconds = time.monotonic() - begun_at
     yield Finding(f"shape model: {model.model_id} from {settings.model_path}, loaded in {seconds:.1f} s")
@@ -186,7 +184,7 @@ def _access(settings: Settings) -> Iterator[Finding]:
     try:
         keys = check_access(settings)
     except StartupError as error:
-        yield Finding(f"access: {error}", "see the README on keys")
+        yield Finding(f"access: {error}", "see docs/security.md")
         return
     owners = sorted({key.name for key in keys.keys})
     yield Finding(
@@ -226,7 +224,7 @@ def _file_store(settings: Settings) -> Iterator[Finding]:
     try:
         check_bucket(settings)
     except StartupError as error:
-        yield Finding(str(error), "see the README on several machines")
+        yield Finding(str(error), "see docs/operations.md")
         return
     yield Finding(f"files of jobs: {settings.artifacts_url} can be written")
 
