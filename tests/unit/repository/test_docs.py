@@ -17,6 +17,8 @@ from ai_engine.api.app import create_app
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.settings import Settings
 from ai_engine.webhooks.event_schema import WebhookEvent
+from hy3dgen.families import hunyuan3d_21, step1x_3d, triposg
+from hy3dgen.families.card import Card
 
 README = (ROOT / "README.md").read_text()
 API = (DOCS / "api.md").read_text()
@@ -199,3 +201,16 @@ def test_every_page_and_chapter_that_a_docstring_of_the_model_cites_is_there() -
     assert cited
     for page, chapter in cited:
         assert f"\n## {chapter}\n" in (ROOT / "docs" / page).read_text(), (page, chapter)
+
+
+@pytest.mark.parametrize(
+    "card", [triposg.CARD, step1x_3d.CARD, hunyuan3d_21.CARD], ids=lambda card: card.model_id
+)
+def test_the_memory_of_a_model_is_the_one_of_its_card(card: Card) -> None:
+    needed = f"| {card.memory_bytes / 1e9:.1f} GB |"
+    name = {"hunyuan3d-dit-v2-1": "v2-1", "step1x-3d-geometry-1300m": "step1x-3d"}.get(
+        card.model_id, card.model_id
+    )
+    for text in (README, (DOCS / "performance.md").read_text()):
+        row = next(line for line in text.splitlines() if re.match(rf"\| `?{name}`? \|", line))
+        assert needed in row
