@@ -145,10 +145,10 @@ class Settings(BaseSettings):
         le=32,
         description="Jobs one worker holds at once; only one of them is on the device.",
     )
-    queue_poll_s: Seconds = Field(default=0.5, description="Seconds between two looks for new work.")
+    queue_poll_s: Seconds = Field(default=0.5, description="Seconds between two polls of the queue.")
     lease_s: Seconds = Field(
         default=15,
-        description="Seconds without a sign of life after which another worker takes a worker's jobs.",
+        description="A worker's lease: after so many seconds without a heartbeat another worker takes its jobs over.",
     )
     stage_grace_s: Seconds = Field(
         default=60,
@@ -242,7 +242,7 @@ class Settings(BaseSettings):
     )
     webhook_secret: SecretStr | None = Field(
         default=None,
-        description="whsec_...: deliveries are signed with it. Two, space apart, while it rotates.",
+        description="whsec_...: deliveries are signed with it. Two, separated by a space, while it rotates.",
     )
     webhook_max_inline_bytes: int = Field(
         default=95_000_000,
@@ -256,16 +256,19 @@ class Settings(BaseSettings):
     )
     link_secret: SecretStr | None = Field(
         default=None,
-        description="Links are signed with it. None: with a key that is made once and kept in the database.",
+        description="Signs the links. None: a key that is made once and kept in the database.",
     )
     link_ttl_s: Seconds = Field(default=604_800, description="Seconds for which the link in a webhook holds.")
     webhook_connect_timeout_s: Seconds = Field(default=5, description="Seconds to connect to a webhook.")
-    webhook_timeout_s: Seconds = Field(default=30, description="Seconds for one delivery, and then:")
+    webhook_timeout_s: Seconds = Field(
+        default=30,
+        description="Base timeout of one delivery attempt; WEBHOOK_TIMEOUT_S_PER_MB is added per megabyte.",
+    )
     webhook_timeout_s_per_mb: float = Field(default=1, ge=0, description="Seconds more per megabyte sent.")
     webhook_delays_s: Annotated[tuple[float, ...], NoDecode] = Field(
         default=(0, 5, 30, 300, 1800, 7200, 18000, 36000),
         min_length=1,
-        description="Seconds before each attempt of a delivery; after the last it is dead.",
+        description="Seconds before each attempt of a delivery; after the last it is a dead letter.",
     )
     webhook_max_retry_after_s: Seconds = Field(
         default=3600, description="The longest Retry-After of a receiver that is obeyed."
