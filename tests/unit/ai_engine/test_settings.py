@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 import main
+from ai_engine.errors import StartupError
 from ai_engine.settings import Settings
 
 
@@ -131,7 +132,7 @@ def test_a_database_url_that_cant_be_used_is_refused_without_showing_its_passwor
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
 
-    assert main.main(["worker"]) == 1
+    assert main.main(["worker"]) == StartupError.exit_status
 
     told = capsys.readouterr().err
     assert "DATABASE_URL: Value error, must be" in told
