@@ -29,7 +29,7 @@ from ai_engine.storage.s3_store import open_store
 from ai_engine.web.api_keys import check_access
 from ai_engine.web.auth import Access
 from ai_engine.web.limits import OpenStreams
-from ai_engine.web.middleware import REQUEST_ID, Envelope, Refusals
+from ai_engine.web.middleware import REQUEST_ID, Refusals, RequestMiddleware
 from ai_engine.web.problems import broken, crowded, install_problem_handlers
 from ai_engine.webhooks.signed_links import open_links
 
@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    install_document(app)
+    install_document(app, settings)
     app.state.service = service
     app.state.access = Access(settings, keys)
     install_problem_handlers(app)
@@ -92,7 +92,7 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
             expose_headers=["Location", "ETag", "Retry-After", "Content-Disposition", REQUEST_ID],
         )
     app.add_middleware(
-        Envelope,
+        RequestMiddleware,
         refusals=Refusals(broken, crowded),
         body_timeout_s=settings.request_timeout_s,
         max_open_requests=settings.max_open_requests,

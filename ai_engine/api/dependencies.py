@@ -31,7 +31,7 @@ from ai_engine.errors import (
     TooManyJobs,
 )
 from ai_engine.job_queue.queue import JobEngine
-from ai_engine.job_queue.records import JobRecord
+from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
 from ai_engine.storage.free_space import has_room
@@ -92,7 +92,7 @@ Connected = Annotated[Service, Depends(connected_service)]
 
 
 def own_job(job_id: str, service: Connected, caller: KnownCaller) -> JobRecord:
-    """The job of the path.
+    """All that is known of the job of the path.
 
     Raises:
         JobNotFound: there is no job of this id, or it is another caller's.
@@ -103,8 +103,22 @@ def own_job(job_id: str, service: Connected, caller: KnownCaller) -> JobRecord:
     return record
 
 
+def own_summary(job_id: str, service: Connected, caller: KnownCaller) -> JobSummary:
+    """What one row says of the job of the path.
+
+    Raises:
+        JobNotFound: there is no job of this id, or it is another caller's.
+    """
+    known = service.engine.summary(job_id)
+    if not caller.may_see(known.job.owner):
+        raise JobNotFound(f"There is no job {job_id}.")
+    return known
+
+
 OwnJob = Annotated[JobRecord, Depends(own_job)]
 """The job of the path, if it is the caller's."""
+OwnSummary = Annotated[JobSummary, Depends(own_summary)]
+"""The job of the path, if it is the caller's, without its progress and deliveries."""
 
 OF_KEY = (KeyWrong, HostUnknown, RateExceeded, NotReady)
 OF_JOB = (*OF_KEY, JobNotFound)

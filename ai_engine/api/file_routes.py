@@ -9,11 +9,19 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from ai_engine.api.dependencies import OF_FILE, OF_JOB, Connected, OwnJob, Service, keyed_router, open_router
+from ai_engine.api.dependencies import (
+    OF_FILE,
+    OF_JOB,
+    Connected,
+    OwnSummary,
+    Service,
+    keyed_router,
+    open_router,
+)
 from ai_engine.api.openapi import file_answers
 from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
 from ai_engine.job import MEDIA_TYPES, Artifact
-from ai_engine.job_queue.records import JobRecord
+from ai_engine.job_queue.records import JobSummary
 from ai_engine.stage import Stage
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.web.problems import problem, problems
@@ -28,9 +36,9 @@ _PNG = file_answers("image/png")
 @router.get(
     "/jobs/{job_id}/mesh", response_class=StreamingResponse, responses=_MESH | problems(*OF_JOB, *OF_FILE)
 )
-def get_mesh(record: OwnJob, request: Request, service: Connected) -> Response:
+def get_mesh(known: OwnSummary, request: Request, service: Connected) -> Response:
     """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
-    return _mesh_answer(request, service, record)
+    return _mesh_answer(request, service, known)
 
 
 @link_router.head("/files/{job_id}/{file_name}", include_in_schema=False)
@@ -51,47 +59,49 @@ def get_linked_file(
     assert service.links is not None
     service.links.check(job_id, file_name, expires, signature, time.time())
     try:
-        record = service.engine.get(job_id)
+        known = service.engine.summary(job_id)
     except JobNotFound as error:
         raise FileExpired("The file is no longer kept.") from error
-    return _mesh_answer(request, service, record)
+    return _mesh_answer(request, service, known)
 
 
-def _mesh_answer(request: Request, service: Service, record: JobRecord) -> Response:
-    if record.result is None or record.result.artifact is None:
-        raise FileNotReady(f"The job is {record.status.value}.")
+def _mesh_answer(request: Request, service: Service, known: JobSummary) -> Response:
+    if known.result is None or known.result.artifact is None:
+        raise FileNotReady(f"The job is {known.status.value}.")
     return file_answer(
         request,
         service.store,
-        record.result.artifact,
-        media_type=MEDIA_TYPES[record.job.format],
-        filename=record.job.file_name,
+        known.result.artifact,
+        media_type=MEDIA_TYPES[known.job.format],
+        filename=known.job.file_name,
     )
 
 
+@router.head("/jobs/{job_id}/cutout.png", include_in_schema=False)
 @router.get(
     "/jobs/{job_id}/cutout.png",
     response_class=StreamingResponse,
     responses=_PNG | problems(*OF_JOB, *OF_FILE),
 )
-def get_cutout(record: OwnJob, request: Request, service: Connected) -> Response:
+def get_cutout(known: OwnSummary, request: Request, service: Connected) -> Response:
     """The object on transparent ground: what the model saw. There as soon as it is made, while the job runs."""
-    cutout = service.engine.stage_file(record.job.job_id, Stage.CUTOUT)
+    cutout = service.engine.stage_file(known.job.job_id, Stage.CUTOUT)
     if cutout is None:
-        raise FileNotReady(f"The job is {record.status.value}, and has no cut-out.")
+        raise FileNotReady(f"The job is {known.status.value}, and has no cut-out.")
     return file_answer(request, service.store, cutout, media_type="image/png")
 
 
+@router.head("/jobs/{job_id}/preview.png", include_in_schema=False)
 @router.get(
     "/jobs/{job_id}/preview.png",
     response_class=StreamingResponse,
     responses=_PNG | problems(*OF_JOB, *OF_FILE),
 )
-def get_preview(record: OwnJob, request: Request, service: Connected) -> Response:
+def get_preview(known: OwnSummary, request: Request, service: Connected) -> Response:
     """A shaded picture of the mesh, from the front and from behind."""
-    if record.result is None or record.result.preview is None:
-        raise FileNotReady(f"The job is {record.status.value}.")
-    return file_answer(request, service.store, record.result.preview, media_type="image/png")
+    if known.result is None or known.result.preview is None:
+        raise FileNotReady(f"The job is {known.status.value}.")
+    return file_answer(request, service.store, known.result.preview, media_type="image/png")
 
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)

@@ -22,6 +22,7 @@ from ai_engine.api.dependencies import (
     OF_SUBMISSION,
     Connected,
     OwnJob,
+    OwnSummary,
     Service,
     keyed_router,
 )
@@ -134,12 +135,14 @@ def _enqueue(service: Service, submission: Submission) -> tuple[Job, Submitted]:
     return job, service.engine.submit(service.admission.keep_picture(job, submission.picture))
 
 
+@router.head("/jobs/{job_id}", include_in_schema=False)
 @router.get("/jobs/{job_id}", responses=problems(*OF_JOB))
 def get_job(record: OwnJob) -> JobView:
     """How far the job is, and what came out."""
     return view_of(record)
 
 
+@router.head("/jobs", include_in_schema=False)
 @router.get("/jobs", responses=problems(*OF_KEY, InvalidField))
 def list_jobs(
     service: Connected,
@@ -161,19 +164,19 @@ def list_jobs(
     status_code=202,
     responses=_KNOWN | problems(*OF_JOB, JobSucceeded, FileExpired, *OF_ROOM),
 )
-def retry_job(record: OwnJob, response: Response, service: Connected) -> Accepted:
+def retry_job(known: OwnSummary, response: Response, service: Connected) -> Accepted:
     """Runs the job again, with the same options and seed, as a new job that names the first in `retry_of`.
 
     For jobs that failed or were cancelled. The id of any attempt may be given: the latest counts, and while that
     waits or runs it is the answer (200).
     """
-    latest = service.engine.last_attempt(record.job)
+    latest = service.engine.last_attempt(known.job)
     if latest.status == JobStatus.SUCCEEDED:
         raise JobSucceeded(f"Job {latest.job.job_id} has succeeded.")
     if latest.result is None:
         job, submitted = latest.job, service.engine.known(latest.job)
     else:
-        _check_room(service, record.job.owner)
+        _check_room(service, known.job.owner)
         job = service.admission.retry(latest.job)
         submitted = service.engine.submit(job)
         event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
@@ -185,26 +188,27 @@ def retry_job(record: OwnJob, response: Response, service: Connected) -> Accepte
     status_code=202,
     responses=problems(*OF_JOB, *OF_FILE, NoWebhook, DeliveryUnderWay),
 )
-def redeliver_job(record: OwnJob, service: Connected) -> JobView:
+def redeliver_job(known: OwnSummary, service: Connected) -> JobView:
     """Sends the webhook again, accepted or dead as it may be: the same event under the same `webhook-id`.
 
     The attempts are counted on, and begin at once; one that was still waiting gives way.
     """
-    artifact = record.result.artifact if record.result else None
+    artifact = known.result.artifact if known.result else None
     if artifact is not None and not service.store.has(artifact):
         raise FileExpired("The file is no longer kept.")
-    service.engine.redeliver(record.job)
-    event(logger, "redelivery asked for", job_id=record.job.job_id)
-    return view_of(service.engine.get(record.job.job_id))
+    service.engine.redeliver(known.job)
+    event(logger, "redelivery asked for", job_id=known.job.job_id)
+    return view_of(service.engine.get(known.job.job_id))
 
 
 @router.delete("/jobs/{job_id}", status_code=202, responses=problems(*OF_JOB))
-def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
+def cancel_job(known: OwnSummary, service: Connected) -> JobView:
     """Stops the job, waiting or running. A job that is over stays as it is."""
-    service.engine.cancel(job_id)
-    return view_of(service.engine.get(job_id))
+    service.engine.cancel(known)
+    return view_of(service.engine.get(known.job.job_id))
 
 
+@router.head("/jobs/{job_id}/events", include_in_schema=False)
 @router.get(
     "/jobs/{job_id}/events",
     response_class=StreamingResponse,
@@ -212,14 +216,17 @@ def cancel_job(job_id: str, service: Connected, _: OwnJob) -> JobView:
 )
 def get_events(
     job_id: str,
+    request: Request,
     service: Connected,
     caller: KnownCaller,
-    _: OwnJob,
+    _: OwnSummary,
     last_event_id: Annotated[str | None, Header()] = None,
-) -> StreamingResponse:
+) -> Response:
     """Server-sent events: `queue` with position and eta_s whenever they change while the job waits; `progress` with
     stage, done and total, at most four a second; at the end `done` with the whole job. `queue` is not told again.
     """
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
     found = _EVENT_ID.fullmatch(last_event_id or "")
     offset = int(found[0]) + 1 if found else 0
     service.streams.check(caller.who)

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from ai_engine.api.request_body import PICTURE_PART
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.job import MEDIA_TYPES
+from ai_engine.settings import Settings
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
 from ai_engine.web.problems import Problem
 from ai_engine.webhooks.event_schema import WebhookEvent
@@ -31,12 +32,12 @@ _EXAMPLE = {
 Json = dict[str, Any]
 
 
-def install_document(app: FastAPI) -> None:
+def install_document(app: FastAPI, settings: Settings) -> None:
     """Makes `app` serve this document at /openapi.json."""
 
     def document() -> Json:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, settings)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # as FastAPI says to do it
@@ -90,7 +91,7 @@ def event_stream() -> dict[int | str, Json]:
     return {200: {"description": "Events until the job has ended; then one called done.", "content": content}}
 
 
-def _document(app: FastAPI) -> Json:
+def _document(app: FastAPI, settings: Settings) -> Json:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     schemas = document["components"]["schemas"]
     for path in document["paths"].values():
@@ -101,7 +102,9 @@ def _document(app: FastAPI) -> Json:
     schemas |= _schemas(JobRequest, Problem, WebhookEvent)
     schemas["JobRequestForm"] = _form_schema(schemas["JobRequest"])
     schemas["JobRequest"] = _json_schema(schemas["JobRequest"])
-    document["webhooks"] = {kind: _webhook(kind, words) for kind, words in _WEBHOOKS.items()}
+    document["webhooks"] = {
+        kind: _webhook(kind, words, _answers(settings)) for kind, words in _WEBHOOKS.items()
+    }
     return document
 
 
@@ -181,12 +184,28 @@ _ANSWERS = {
     "2XX": "Accepted.",
     "410": "Never again.",
     "413": "Too large: a link follows where PUBLIC_URL is set.",
-    "429": "Busy; Retry-After is obeyed, up to an hour. So with 503.",
-    "default": "Tried again: after 5 s, 30 s, 5 min, 30 min, 2 h, 5 h, 10 h. Redirects are not followed.",
 }
 
 
-def _webhook(kind: str, words: str) -> Json:
+def _answers(settings: Settings) -> dict[str, str]:
+    """What each answer of a receiver does, with the retry schedule of this service."""
+    longest = _duration(settings.webhook_max_retry_after_s)
+    later = ", ".join(_duration(delay_s) for delay_s in settings.webhook_delays_s[1:])
+    again = f"Tried again, each time after: {later}." if later else "Not tried again."
+    return _ANSWERS | {
+        "429": f"Busy; Retry-After is obeyed, up to {longest}. So with 503.",
+        "default": f"{again} Redirects are not followed.",
+    }
+
+
+def _duration(seconds: float) -> str:
+    for unit, size_s in (("h", 3600), ("min", 60)):
+        if seconds >= size_s and seconds % size_s == 0:
+            return f"{seconds / size_s:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _webhook(kind: str, words: str, answers: dict[str, str]) -> Json:
     has_file = kind in ("generation.succeeded", "webhook.test")
     headers = _HEADERS | (_BINARY_HEADERS if has_file else {})
     event = {"schema": {"$ref": f"{_REF}{WebhookEvent.__name__}"}}
@@ -205,7 +224,7 @@ def _webhook(kind: str, words: str) -> Json:
                 "required": True,
                 "content": content | {kind: {"schema": _BINARY} for kind in files},
             },
-            "responses": {status: {"description": about} for status, about in _ANSWERS.items()},
+            "responses": {status: {"description": about} for status, about in answers.items()},
         }
     }
 

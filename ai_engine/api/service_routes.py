@@ -29,6 +29,7 @@ _NOT_READY: dict[WorkerState, ReadyState] = {
 router = open_router()
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", responses=problems(NotReady))
 def health(service: AnyService) -> Health:
     """As callers poll it: answers as soon as the port is open."""
@@ -39,12 +40,14 @@ def health(service: AnyService) -> Health:
     )
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", responses=problems(NotReady))
 async def livez() -> Alive:
     """Alive: answered by the event loop itself, however many requests are open."""
     return Alive()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=Readiness,
@@ -56,6 +59,7 @@ def readyz(service: AnyService) -> JSONResponse:
     return JSONResponse(readiness.model_dump(exclude_none=True), 200 if readiness.status == "ready" else 503)
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", response_class=PlainTextResponse, responses=problems(*OF_KEY))
 async def get_metrics(request: Request, service: Connected) -> Response:
     """The numbers of the whole service, workers on other machines included, for Prometheus. Needs a key, unless
@@ -67,6 +71,7 @@ async def get_metrics(request: Request, service: Connected) -> Response:
     return Response(told, headers={"Content-Type": media_type})
 
 
+@router.head("/licences", include_in_schema=False)
 @router.get("/licences", responses=problems(NotReady))
 def licences(service: AnyService) -> Licences:
     """The licences of the code, and of the models in use, which hold for the meshes too."""

@@ -153,6 +153,14 @@ class JobEngine:
             timings_s=(known.result and known.result.timings_s) or self._seconds_so_far(row),
         )
 
+    def summary(self, job_id: str) -> JobSummary:
+        """What one row says of the job: no progress, no deliveries.
+
+        Raises:
+            JobNotFound: there is no job of this id.
+        """
+        return summary_of(self._row(job_id))
+
     def place(self, job_id: str) -> QueuePlace | None:
         """Where the job stands in the queue; None when it does not wait, or is none."""
         position = self._rows.place(job_id, PIPELINE_QUEUE)
@@ -236,14 +244,10 @@ class JobEngine:
         if last.status == "DELAYED":
             self._client.cancel_workflow(last.workflow_id)
 
-    def cancel(self, job_id: str) -> None:
-        """Stops the job if it is not over: at once when it waits, else at its next step.
-
-        Raises:
-            JobNotFound: there is no job of this id.
-        """
-        if result_of(self._row(job_id)) is None:
-            self._client.cancel_workflow(job_id)
+    def cancel(self, known: JobSummary) -> None:
+        """Stops the job if it is not over: at once when it waits, else at its next step."""
+        if known.result is None:
+            self._client.cancel_workflow(known.job.job_id)
 
     async def events(self, job_id: str, offset: int, pause_s: float) -> AsyncIterator[dict[str, Any] | None]:
         """The progress events of a job from number `offset` on, until it ends; None after each quiet `pause_s`."""

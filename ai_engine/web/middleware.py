@@ -55,8 +55,8 @@ class Refusals:
     """As many requests are being answered as may be."""
 
 
-class Envelope:
-    """Lies round the whole API."""
+class RequestMiddleware:
+    """ASGI middleware round the whole API: request id, careful headers, body deadline, limit of open requests."""
 
     def __init__(
         self, app: ASGIApp, *, refusals: Refusals, body_timeout_s: float, max_open_requests: int
@@ -86,7 +86,7 @@ class Envelope:
             await self._refusals.crowded(Request(scope))(scope, receive, answering.send)
             return
         try:
-            await self._app(scope, _Punctual(receive, self._body_timeout_s), answering.send)
+            await self._app(scope, BodyDeadline(receive, self._body_timeout_s), answering.send)
         except Exception:
             logger.exception("a request broke")
             if answering.status is not None:
@@ -130,8 +130,8 @@ class _Answering:
         )
 
 
-class _Punctual:
-    """The body of a request, which has to come in time."""
+class BodyDeadline:
+    """ASGI receive wrapper that enforces the deadline of a request's body (408)."""
 
     def __init__(self, receive: Receive, timeout_s: float) -> None:
         self._receive = receive

@@ -119,8 +119,8 @@ def test_a_waiting_job_can_be_cancelled_once_and_for_all(connected: Callable[...
     engine, asked = connected(), job()
     engine.submit(asked)
 
-    engine.cancel(asked.job_id)
-    engine.cancel(asked.job_id)
+    engine.cancel(engine.summary(asked.job_id))
+    engine.cancel(engine.summary(asked.job_id))
 
     record = engine.get(asked.job_id)
     assert record.status == JobStatus.CANCELLED
@@ -225,7 +225,7 @@ def test_the_list_can_be_of_one_session_one_owner_or_one_status(connected: Calla
     stopped = job(session_id="yours", owner="anna")
     for one in (waiting, stopped, job(session_id="yours", owner="bert")):
         engine.submit(one)
-    engine.cancel(stopped.job_id)
+    engine.cancel(engine.summary(stopped.job_id))
 
     def listed(**wanted: Any) -> set[str]:
         return {known.job.job_id for known in engine.jobs(JobFilter(**wanted), 10).jobs}

@@ -32,7 +32,7 @@ def test_waiting_jobs_are_counted_and_others_are_not(engine: JobEngine, rows: Jo
     jobs = [job() for _ in range(3)]
     for one in jobs:
         engine.submit(one)
-    engine.cancel(jobs[0].job_id)
+    engine.cancel(engine.summary(jobs[0].job_id))
 
     assert rows.num_waiting(PIPELINE_QUEUE) == 2
     assert rows.num_waiting("another queue") == 0
@@ -62,7 +62,7 @@ def test_with_sqlite_jobs_of_the_same_second_have_their_places_as_they_came(tmp_
 def test_a_job_that_does_not_wait_has_no_place(engine: JobEngine, rows: JobRows) -> None:
     over = job()
     engine.submit(over)
-    engine.cancel(over.job_id)
+    engine.cancel(engine.summary(over.job_id))
 
     assert rows.place(over.job_id, PIPELINE_QUEUE) == 0
     assert rows.place("no such job", PIPELINE_QUEUE) == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_both_ways_to_start_refuse_to_be_open_by_oversight(
 ) -> None:
     monkeypatch.setenv("HOST", "0.0.0.0")
 
-    assert main.main([command]) == 1
+    assert main.main([command]) == os.EX_CONFIG
     assert "there are no API keys" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
 from ai_engine.logs import event, set_up_logging
-from ai_engine.web.middleware import PAGE_ALLOWED, Envelope, Refusals
+from ai_engine.web.middleware import PAGE_ALLOWED, Refusals, RequestMiddleware
 from ai_engine.web.problems import broken, crowded, install_problem_handlers
 
 logger = logging.getLogger("test")
@@ -50,7 +50,7 @@ def small_api(**limits: Any) -> FastAPI:
         return len(await request.body())
 
     wanted: dict[str, Any] = {"body_timeout_s": 30.0, "max_open_requests": 10} | limits
-    app.add_middleware(Envelope, refusals=Refusals(broken, crowded), **wanted)
+    app.add_middleware(RequestMiddleware, refusals=Refusals(broken, crowded), **wanted)
     return app
 
 

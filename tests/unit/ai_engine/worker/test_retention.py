@@ -42,7 +42,7 @@ class Place:
         """A job that has just ended, and a file of it."""
         asked = job()
         self.engine.submit(asked)
-        self.engine.cancel(asked.job_id)
+        self.engine.cancel(self.engine.summary(asked.job_id))
         return asked.job_id, self.store.put_bytes(asked.job_id, "mesh.stl", b"triangles")
 
     def sweep(self, later_s: float) -> Swept:
@@ -135,7 +135,7 @@ def test_an_idempotency_key_can_be_used_anew_when_its_row_is_gone(place: Place) 
     again = place.engine.submit(job(job_id=job_id, request_sha256="1" * 64))
 
     assert again.is_new
-    place.engine.cancel(job_id)
+    place.engine.cancel(place.engine.summary(job_id))
     place.store.put_bytes(job_id, "mesh.stl", b"triangles")
     assert place.sweep(KEPT_S + HOUR_S) == Swept(1, 0, 0), "the note about its namesake is gone too"
 
