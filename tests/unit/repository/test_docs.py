@@ -22,7 +22,9 @@ from hy3dgen.families.card import Card
 
 README = (ROOT / "README.md").read_text()
 API = (DOCS / "api.md").read_text()
-PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
+PAGES = {
+    path.name: path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))
+}
 NOT_OURS = {
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "HF_HUB_OFFLINE"),
     *("BIND_ADDRESS", "COMPILER_PACKAGES", "FORWARDED_ALLOW_IPS"),
