@@ -21,6 +21,8 @@ from ai_engine.job import WebhookFormat
 Seconds = Annotated[float, Field(gt=0)]
 POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 DATABASE_CONNECT_TIMEOUT_S = 10
+MIN_SECRET_BYTES = 24
+"""Of a webhook secret, as Standard Webhooks asks for."""
 MattingModel = Literal["tiny", "isnet-general-use", "u2net", "birefnet-general", "none"]
 
 
@@ -416,11 +418,14 @@ def _check_secret(secret: str) -> None:
     if not secret.startswith("whsec_"):
         raise ValueError("WEBHOOK_SECRET must start with whsec_")
     try:
-        is_usable = len(b64decode(key + "=" * (-len(key) % 4), validate=True)) > 0
+        num_bytes = len(b64decode(key + "=" * (-len(key) % 4), validate=True))
     except ValueError:
-        is_usable = False
-    if not is_usable:
-        raise ValueError("WEBHOOK_SECRET must go on with base64 after whsec_")
+        raise ValueError("WEBHOOK_SECRET must go on with base64 after whsec_") from None
+    if num_bytes < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"WEBHOOK_SECRET has {num_bytes} bytes, {MIN_SECRET_BYTES} are needed (Standard Webhooks): "
+            "echo whsec_$(openssl rand -base64 32)"
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
 from ai_engine.images.formats import NO_PICTURE, DownloadLimits, over_limit, picture_format
-from ai_engine.outbound.client import AddressForbidden, GuardedClient, TransferFailed, TransferTooLarge
+from ai_engine.outbound.addresses import AddressForbidden
+from ai_engine.outbound.client import GuardedClient, TransferTooLarge
+from ai_engine.outbound.deadline import TransferFailed
 
 
 def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> bytes:

@@ -1,4 +1,4 @@
-"""Which addresses a caller's URL may lead to. Reads URLs and names; opens no connection.
+"""SSRF rules: which addresses a caller's URL may lead to. Reads URLs and names; opens no connection.
 
 One parser decides what the host is, here and for the connection alike, and a host that two parsers
 could read differently is refused rather than guessed at.
@@ -13,11 +13,12 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 
 import httpx2
 
-Address = IPv4Address | IPv6Address
+from ai_engine.outbound.address_ranges import Address, is_metadata, is_public
+
 Resolver = Callable[[str, int], Sequence[str]]
 """Host name and port to the addresses of that name as text; raises OSError when there are none."""
 
@@ -30,21 +31,9 @@ _AUTHORITY = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\[\]:@%\\]+)(?::[0-9]{1,5})?")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*")
 _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
-# Clouds hand out credentials at these; some (168.63.129.16) are publicly routable on paper.
-_METADATA_NETWORKS = tuple(
-    IPv4Network(text)
-    for text in ("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32")
-)
-_METADATA_V6 = (IPv6Network("fd00:ec2::/32"), IPv6Network("fd20:ce::254/128"))
 _METADATA_NAMES = frozenset({"metadata.google.internal", "metadata.goog", "metadata", "instance-data"})
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".onion")
 """Of names that nobody can register."""
-
-_GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
-_NOT_PUBLIC_V6 = tuple(IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "3fff::/20"))
-_NOT_PUBLIC_V4 = tuple(IPv4Network(text) for text in ("192.0.0.0/24", "192.88.99.0/24"))
-_NAT64 = IPv6Network("64:ff9b::/96")
-_V4_COMPATIBLE = IPv6Network("::/96")
 
 # Ports of other protocols, as browsers block them (WHATWG Fetch, "port blocking"): an HTTP request
 # sent there could be read as a command.
@@ -120,7 +109,7 @@ class AddressPolicy:
         Raises:
             AddressForbidden: the URL is malformed, or can be seen to lead to a forbidden place.
         """
-        target = _rewritten(parse_url(url), self.rewrite_loopback_to)
+        target = _rewrite(parse_url(url), self.rewrite_loopback_to)
         self._check_port(target)
         self._check_name(target)
         literal = _literal_address(target.host)
@@ -136,7 +125,7 @@ class AddressPolicy:
             OSError: the name has no address, or the answer took longer than `timeout_s`.
         """
         literal = _literal_address(host)
-        texts = [host] if literal is not None else _looked_up(self.resolve, host, port, timeout_s)
+        texts = [host] if literal is not None else _look_up(self.resolve, host, port, timeout_s)
         for text in texts:
             self._check_address(_address(text), host, port)
         return list(texts)
@@ -195,27 +184,6 @@ def parse_exceptions(text: str) -> frozenset[tuple[str, int]]:
     return frozenset(_exception(entry) for entry in entries)
 
 
-def is_public(address: Address) -> bool:
-    """True when the address is globally routable, tunnelled IPv4 unwrapped first."""
-    embedded = _embedded_v4(address)
-    if embedded:
-        return all(is_public(inner) for inner in embedded)
-    if isinstance(address, IPv6Address):
-        is_listed = address in _GLOBAL_UNICAST_V6 and not any(address in net for net in _NOT_PUBLIC_V6)
-        return is_listed and address.is_global
-    is_special = address.is_multicast or address.is_reserved or any(address in net for net in _NOT_PUBLIC_V4)
-    return address.is_global and not is_special
-
-
-def is_metadata(address: Address) -> bool:
-    """True for the addresses at which clouds hand out credentials, tunnelled ones included."""
-    if isinstance(address, IPv4Address):
-        return any(address in network for network in _METADATA_NETWORKS)
-    if any(address in network for network in _METADATA_V6):
-        return True
-    return any(is_metadata(inner) for inner in _embedded_v4(address))
-
-
 def _check_spelling(url: str) -> None:
     if len(url) > MAX_URL_CHARS:
         raise AddressForbidden(f"the URL has {len(url)} characters, {MAX_URL_CHARS} are allowed")
@@ -254,7 +222,7 @@ def _address(text: str) -> Address:
         raise AddressForbidden("the name service gave something that is not an address") from error
 
 
-def _rewritten(target: Target, loopback_means: str | None) -> Target:
+def _rewrite(target: Target, loopback_means: str | None) -> Target:
     if loopback_means is None:
         return target
     literal = _literal_address(target.host)
@@ -264,29 +232,17 @@ def _rewritten(target: Target, loopback_means: str | None) -> Target:
     return Target(scheme=target.scheme, host=loopback_means.lower(), port=target.port, path=target.path)
 
 
-def _embedded_v4(address: Address) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that an IPv6 address stands for; none for one that stands for itself."""
-    if isinstance(address, IPv4Address):
-        return ()
-    if address.teredo is not None:
-        return address.teredo
-    number = int(address)
-    last = IPv4Address(number & 0xFFFFFFFF)
-    is_isatap = (number >> 32) & 0xFDFFFFFF == 0x5EFE
-    is_compatible = address in _V4_COMPATIBLE and number > 1
-    if address.ipv4_mapped is not None or address in _NAT64 or is_isatap or is_compatible:
-        return (last,)
-    return () if address.sixtofour is None else (address.sixtofour,)
-
-
 def _exception(entry: str) -> tuple[str, int]:
+    """The pair of one entry; a URL, a network or a wildcard is none: it would match nothing, in silence."""
     host, separator, port = entry.rpartition(":")
-    if not separator or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    has_port = bool(separator) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    name = host.strip("[]").lower()
+    if not has_port or not (_HOST_NAME.fullmatch(name) or _literal_address(name)):
         raise ValueError(f"expected host:port, got {entry!r}")
-    return host.strip("[]").lower(), int(port)
+    return name, int(port)
 
 
-def _looked_up(resolve: Resolver, host: str, port: int, timeout_s: float) -> Sequence[str]:
+def _look_up(resolve: Resolver, host: str, port: int, timeout_s: float) -> Sequence[str]:
     """The resolver's answer. The system's resolver has no deadline of its own, so it runs on a thread."""
     answers: queue.SimpleQueue[Sequence[str] | OSError] = queue.SimpleQueue()
 

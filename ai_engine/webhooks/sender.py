@@ -16,7 +16,9 @@ from email.utils import parsedate_to_datetime
 from standardwebhooks import Webhook
 
 from ai_engine.job import MEDIA_TYPES
-from ai_engine.outbound.client import AddressForbidden, Answer, GuardedClient, TransferFailed
+from ai_engine.outbound.addresses import AddressForbidden
+from ai_engine.outbound.client import Answer, GuardedClient
+from ai_engine.outbound.deadline import TransferFailed
 from ai_engine.webhooks.body import Delivery, MeshFile, RequestBody, carries_file, request_body
 
 BYTES_PER_MB = 1_000_000

@@ -15,7 +15,7 @@ from service.house import House, Outside, wait_for
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 KEY = new_key()
-SECRET = "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIy"
+SECRET = "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg=="
 PICTURE = "?X-Signature=hunter2-picture"
 HOOK = "?token=hunter2-hook"
 

@@ -11,7 +11,8 @@ from support.raw_server import answering, raw_server, redirect, response
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, JobError, UnreadableImage
 from ai_engine.images.download import fetch_image
 from ai_engine.images.formats import DownloadLimits
-from ai_engine.outbound.client import AddressPolicy, GuardedClient
+from ai_engine.outbound.addresses import AddressPolicy
+from ai_engine.outbound.client import GuardedClient
 
 LIMITS = DownloadLimits(max_bytes=20_000, timeout_s=5.0)
 

@@ -260,8 +260,23 @@ def test_in_a_container_the_callers_loopback_means_the_host(host: str) -> None:
     assert policy.check_url(f"http://{host}:9999/webhook").authority == "host.docker.internal:9999"
 
 
-@pytest.mark.parametrize("text", ["host", "host:", "host:http", "host:0", "host:70000"])
-def test_an_exception_without_a_proper_port_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host",
+        "host:",
+        "host:http",
+        "host:0",
+        "host:70000",
+        "http://10.0.0.5:80",
+        "10.0.0.0/8:80",
+        "*.lan:80",
+        ":80",
+        "a b:80",
+        "host/path:80",
+    ],
+)
+def test_an_exception_that_is_no_host_and_port_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):
         parse_exceptions(text)
 

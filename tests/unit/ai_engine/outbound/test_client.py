@@ -8,14 +8,9 @@ from collections.abc import Iterator
 import pytest
 from support.raw_server import answering, raw_server, redirect, response
 
-from ai_engine.outbound.client import (
-    AddressForbidden,
-    AddressPolicy,
-    GuardedClient,
-    Pace,
-    TransferFailed,
-    TransferTooLarge,
-)
+from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
+from ai_engine.outbound.client import GuardedClient, TransferTooLarge
+from ai_engine.outbound.deadline import TransferFailed
 
 PUBLIC = "93.184.216.34"
 
@@ -200,18 +195,6 @@ def test_name_and_certificate_stay_with_the_host_while_the_connection_goes_to_th
     assert b"nas.example" in hellos[0]
     assert client._ssl_context.check_hostname
     assert client._ssl_context.verify_mode == ssl.CERT_REQUIRED
-
-
-def test_a_body_slower_than_the_minimum_rate_is_overdue_before_the_deadline() -> None:
-    now = [0.0]
-    pace = Pace(total_s=100.0, min_bytes_per_s=1000.0, clock=lambda: now[0])
-    pace.begin_body()
-    pace.count(2000)
-    now[0] = 6.9
-    assert pace.remaining_s() == pytest.approx(0.1)
-    now[0] = 7.1
-    with pytest.raises(TransferFailed, match="less than 1000 bytes a second"):
-        pace.remaining_s()
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,15 @@ import pytest
 from standardwebhooks import Webhook
 from support.peak_memory import CAN_BE_MEASURED
 
-from ai_engine.outbound.client import AddressForbidden, Answer, TransferFailed
+from ai_engine.outbound.addresses import AddressForbidden
+from ai_engine.outbound.client import Answer
+from ai_engine.outbound.deadline import TransferFailed
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.body import Delivery, MeshFile
 from ai_engine.webhooks.sender import Outcome, Sender, next_delay_s, retry_after_s
 
 ROOT = Path(__file__).resolve().parents[4]
-SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI="]
+SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcg=="]
 EVENT = json.dumps({"type": "generation.succeeded", "data": {"status": "completed"}}, separators=(",", ":"))
 FAILED = json.dumps({"data": {"status": "failed", "error": {"code": "internal", "detail": "It\r\nbröke"}}})
 
