@@ -216,3 +216,12 @@ def test_the_memory_of_a_model_is_the_one_of_its_card(card: Card) -> None:
     for text in (README, (DOCS / "performance.md").read_text()):
         row = next(line for line in text.splitlines() if re.match(rf"\| `?{name}`? \|", line))
         assert needed in row
+
+
+def test_the_retry_schedule_that_the_pages_name_is_the_default() -> None:
+    delays_s = Settings.model_fields["webhook_delays_s"].default
+    hours = round(sum(delays_s) / 3600)
+    assert len(delays_s) == 8
+    assert "eight attempts over about 18 hours" in API
+    assert "eight times over 18 hours" in README
+    assert f">8 attempts, {hours} hours<" in (DOCS / "flow.svg").read_text()
