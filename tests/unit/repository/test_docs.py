@@ -225,3 +225,18 @@ def test_the_retry_schedule_that_the_pages_name_is_the_default() -> None:
     assert "eight attempts over about 18 hours" in API
     assert "eight times over 18 hours" in README
     assert f">8 attempts, {hours} hours<" in (DOCS / "flow.svg").read_text()
+
+
+def test_every_module_and_code_on_the_line_of_a_job_is_there() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    line = next(block for block in code_blocks(page, "text") if "POST /generate-3d" in block)
+    steps = re.findall(r"^\d  ([a-z_]+)(?:/([a-z_]+))? ", line, re.MULTILINE)
+    assert len(steps) == 8
+    for room, module in steps:
+        assert (ROOT / "ai_engine" / room / (f"{module}.py" if module else "__init__.py")).exists(), (
+            room,
+            module,
+        )
+    codes = set(re.findall(r" ([a-z]+(?:_[a-z]+)+)(?=,|$)", line, re.MULTILINE)) - {"job_queue"}
+    assert codes
+    assert [code for code in codes if f"| `{code}` |" not in API] == []
