@@ -22,7 +22,7 @@ RequestRefused             answers a request; travels as problem+json           
 |- FileNotReady            not_ready               the job has no file yet       409
 |- KeyReused               idempotency_key_reused  same key, another body        409
 |- JobSucceeded            job_succeeded           nothing to run again          409
-|- NoWebhook               no_webhook              nobody to deliver to          409
+|- NoWebhook               no_webhook              no webhook and no upload URL  409
 |- DeliveryUnderWay        delivery_under_way      being sent at this moment     409
 |- HostUnknown             host_unknown            asked for by another's name   403
 |- CrossOrigin             cross_origin            a page's form, from elsewhere  403
@@ -40,7 +40,7 @@ RequestRefused             answers a request; travels as problem+json           
 '- NotReady                unavailable             still starting                503
    '- StoreUnavailable     unavailable             files can't be reached        503
 
-DeviceFault                the device broke; the process leaves and is started again; nobody is told
+DeviceFault                the device broke; the process leaves and is started again; not shown to callers
 StartupError               keeps a process from starting; travels in the log and in /readyz
 
 A message is one sentence for the caller: never a path, a stack, or bytes that another server sent.
@@ -195,7 +195,7 @@ class RequestRefused(Exception):
 
 
 class KeyWrong(RequestRefused):
-    """The request brings no API key where one is needed, or one that nobody has."""
+    """The request brings no API key where one is needed, or one that is unknown."""
 
     code = "unauthorized"
     title = "A valid API key is needed"
@@ -243,7 +243,7 @@ class JobSucceeded(RequestRefused):
 
 
 class NoWebhook(RequestRefused):
-    """The job's request named nobody to deliver to."""
+    """The job's request named no webhook and no upload URL."""
 
     code = "no_webhook"
     title = "The job has no webhook"
@@ -267,7 +267,7 @@ class HostUnknown(RequestRefused):
 
 
 class CrossOrigin(RequestRefused):
-    """A browser sent a form because a page of another origin told it to."""
+    """A browser sent a form because a page of another origin made it do so."""
 
     code = "cross_origin"
     title = "Pages of other origins may not send forms"
@@ -382,7 +382,7 @@ class StoreUnavailable(NotReady):
 
 
 class DeviceFault(Exception):
-    """The device is in a state that only a new process gets out of. Never told to callers."""
+    """The device is in a state that only a new process gets out of. Never shown to callers."""
 
 
 class StartupError(Exception):

@@ -136,7 +136,7 @@ class Job:
     accepted_at_s: float
     """Seconds since 1970."""
     request_sha256: str
-    """Of the request as it was checked: tells whether an idempotency key comes with another request."""
+    """Of the request as it was checked: an idempotency key that comes with another one is refused."""
     print_options: PrintOptions = PrintOptions()
     owner: str | None = None
     """The name of the API key that it came with, the only one that may see it; None where keys were off."""
@@ -150,8 +150,8 @@ class Job:
     """Where the mesh is PUT."""
 
     @property
-    def is_delivered(self) -> bool:
-        """True when somebody is told, or given, what comes out."""
+    def has_delivery(self) -> bool:
+        """True if the job has a webhook or an upload URL."""
         return self.webhook_url is not None or self.upload_url is not None
 
     @property
@@ -223,7 +223,7 @@ class DecodeFacts:
     saturation_distance: float | None
     """How far from the surface the field saturates, in model units; None when none was found to measure at."""
     is_covered: bool
-    """True when no separate part can hide between the first points, as far as the field tells. False: parts
+    """True when no separate part can hide between the first points, as far as the field shows. False: parts
     smaller than about `saturation_distance` may be absent."""
     num_queries: int
     """Points asked of the field."""

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         default=600,
         ge=0,
         description="Requests that one key, or without keys one address, may send; more get 429. Each API process "
-        "counts for itself. Not applied where there are no keys and nobody else can reach the port. 0: no limit.",
+        "counts for itself. Not applied where there are no keys and only this machine can reach the port. 0: no limit.",
     )
     max_open_jobs_per_key: int = Field(
         default=100, ge=0, description="Jobs of one key that may wait or run at once. 0: no limit."
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
     drain_s: Seconds = Field(
         default=30,
-        description="Seconds that jobs in flight get to finish when told to stop. "
+        description="Seconds that jobs in flight get to finish when the process is stopped. "
         "Meanwhile `serve` answers, new jobs with `503`.",
     )
 

@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        _tell_how_open(settings)
+        _log_openness(settings)
         connecting = asyncio.create_task(_connect(service))
         yield
         connecting.cancel()
@@ -99,7 +99,7 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
     )
 
 
-def _tell_how_open(settings: Settings) -> None:
+def _log_openness(settings: Settings) -> None:
     if settings.is_published and not settings.has_keys:
         event(logger, "OPEN_ACCESS: whoever reaches the port can use the device", level=logging.WARNING)
     if settings.is_development:

@@ -141,5 +141,5 @@ def keyed_router() -> APIRouter:
 
 
 def open_router() -> APIRouter:
-    """Routes that anybody may ask: none tells of a job, unless the link itself is the permission."""
+    """Routes that need no key: none shows a job, unless a signed link is the permission."""
     return APIRouter()

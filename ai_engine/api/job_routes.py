@@ -223,7 +223,8 @@ def get_events(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Server-sent events: `queue` with position and eta_s whenever they change while the job waits; `progress` with
-    stage, done and total, at most four a second; at the end `done` with the whole job. `queue` is not told again.
+    stage, done and total, at most four a second; at the end `done` with the whole job. A replay does not
+    repeat `queue`.
     """
     if request.method == "HEAD":
         return Response(media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
@@ -231,33 +232,33 @@ def get_events(
     offset = int(found[0]) + 1 if found else 0
     service.streams.check(caller.who)
     return StreamingResponse(
-        _counted(service.streams, caller.who, _events(service, job_id, offset)),
+        _count_open(service.streams, caller.who, _events(service, job_id, offset)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache"},
     )
 
 
-async def _counted(streams: OpenStreams, caller: str, told: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _count_open(streams: OpenStreams, caller: str, events: AsyncIterator[str]) -> AsyncIterator[str]:
     with streams.one(caller):
-        async for piece in told:
-            yield piece
+        async for event_text in events:
+            yield event_text
 
 
 async def _events(service: Service, job_id: str, offset: int) -> AsyncIterator[str]:
-    place, told_at = None, time.monotonic()
-    async for told in service.engine.events(job_id, offset, QUEUE_LOOK_S):
-        if told is None:
+    place, sent_at = None, time.monotonic()
+    async for progress in service.engine.events(job_id, offset, QUEUE_LOOK_S):
+        if progress is None:
             before, place = place, await run_in_threadpool(service.engine.place, job_id)
             if place is not None and place != before:
                 yield f"event: queue\ndata: {json.dumps(asdict(place))}\n\n"
-            elif time.monotonic() - told_at > EVENTS_PAUSE_S:
+            elif time.monotonic() - sent_at > EVENTS_PAUSE_S:
                 yield ": still here\n\n"
             else:
                 continue
-            told_at = time.monotonic()
+            sent_at = time.monotonic()
             continue
-        told_at = time.monotonic()
-        yield f"id: {offset}\nevent: progress\ndata: {json.dumps(told)}\n\n"
+        sent_at = time.monotonic()
+        yield f"id: {offset}\nevent: progress\ndata: {json.dumps(progress)}\n\n"
         offset += 1
     record = await run_in_threadpool(service.engine.get, job_id)
     yield f"event: done\ndata: {view_of(record).model_dump_json()}\n\n"

@@ -111,7 +111,7 @@ class JobRequest(BaseModel):
     decode_mode: DecodeMode = Field(
         default="strict",
         description="Both give the dense surface wherever they touch it. strict begins on a lattice so fine that no "
-        "separate part can hide between its points, as far as the field tells; fast begins coarser, asks half as "
+        "separate part can hide between its points, as far as the field shows; fast begins coarser, asks half as "
         "much, and may overlook separate parts smaller than the distance at which the field saturates.",
     )
     remove_background: RemoveBackground = Field(

@@ -74,7 +74,7 @@ class JobView(BaseModel):
 
 
 class JobSummaryView(BaseModel):
-    """What the list of jobs tells of one; `GET /jobs/{id}` tells all."""
+    """One job in the list of jobs; `GET /jobs/{id}` has more."""
 
     job_id: str
     session_id: str

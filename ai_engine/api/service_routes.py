@@ -1,4 +1,4 @@
-"""The routes that tell of the service itself: alive, ready, its numbers, its licences. No key but for the numbers."""
+"""Routes of the service itself: health, liveness, readiness, metrics, licences. Only the metrics need a key."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ async def get_metrics(request: Request, service: Connected) -> Response:
     """
     if not service.settings.metrics_open:
         await known_caller(request, await bearer(request))
-    told, media_type = await run_in_threadpool(service.metrics.exposition, request.headers.get("accept", ""))
-    return Response(told, headers={"Content-Type": media_type})
+    text, media_type = await run_in_threadpool(service.metrics.exposition, request.headers.get("accept", ""))
+    return Response(text, headers={"Content-Type": media_type})
 
 
 @router.head("/licences", include_in_schema=False)
@@ -123,18 +123,20 @@ def licences_in_use(worker: WorkerLease | None, matting_model: MattingModel) -> 
     `shape_model` is None while no worker has said which one it has, `matting_model` where there is none.
     """
     is_known = worker is not None and worker.model_id is not None
-    matting = None if matting_model == "none" else _told(matting_model, _of_matting(matting_model))
+    matting = (
+        None if matting_model == "none" else _licence_facts(matting_model, _matting_licence(matting_model))
+    )
     shape = _shape_model(worker) if worker and is_known else None
-    return Licences(code=_told("AI Engine", PROJECT), shape_model=shape, matting_model=matting)
+    return Licences(code=_licence_facts("AI Engine", PROJECT), shape_model=shape, matting_model=matting)
 
 
 def _shape_model(worker: WorkerLease) -> LicenceFacts:
-    return _told(worker.model_id or "", licence_called(worker.licence or UNKNOWN_LICENCE.name))
+    return _licence_facts(worker.model_id or "", licence_called(worker.licence or UNKNOWN_LICENCE.name))
 
 
-def _of_matting(name: MattingModel) -> Licence:
+def _matting_licence(name: MattingModel) -> Licence:
     return MATTING_MODELS[name].licence if name in MATTING_MODELS else PROJECT
 
 
-def _told(name: str, licence: Licence) -> LicenceFacts:
+def _licence_facts(name: str, licence: Licence) -> LicenceFacts:
     return LicenceFacts(name=name, licence=licence.name, url=licence.url, conditions=list(licence.conditions))

@@ -227,7 +227,7 @@ class JobEngine:
             FileNotReady: the job is not over.
             DeliveryUnderWay: an attempt is being made, or about to be.
         """
-        if not job.is_delivered:
+        if not job.has_delivery:
             raise NoWebhook("The job's request named no webhook.")
         if result_of(self._row(job.job_id)) is None:
             raise FileNotReady("The job is not over.")
@@ -362,7 +362,7 @@ class JobEngine:
         return last
 
     def _deliveries(self, job: Job) -> Sequence[DeliveryAttempt]:
-        if not job.is_delivered:
+        if not job.has_delivery:
             return []
         return [attempt_of(row) for row in self._delivery_rows(job.job_id)]
 

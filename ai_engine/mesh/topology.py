@@ -24,11 +24,11 @@ Numbers = NDArray[np.int64]
 class EdgeFacts:
     """What the edges of a mesh tell. All three are zero for the surface of a solid."""
 
-    num_open: int
+    num_boundary: int
     """Edges with an odd number of faces: where the surface ends."""
-    num_crowded: int
+    num_non_manifold: int
     """Edges with more than two faces."""
-    num_disagreeing: int
+    num_misoriented: int
     """Edges that two faces run along in the same direction: one of them looks the wrong way."""
 
     @property
@@ -39,7 +39,7 @@ class EdgeFacts:
     @property
     def num_bad(self) -> int:
         """Faults of all three kinds."""
-        return self.num_open + self.num_crowded + self.num_disagreeing
+        return self.num_boundary + self.num_non_manifold + self.num_misoriented
 
 
 def edge_facts(faces: Faces, num_vertices: int) -> EdgeFacts:
@@ -51,9 +51,9 @@ def edge_facts(faces: Faces, num_vertices: int) -> EdgeFacts:
     counts = np.diff(_group_starts(edges))
     num_forward = np.add.reduceat(keys & 1, _group_starts(edges)[:-1]) if len(keys) else counts
     return EdgeFacts(
-        num_open=int(np.count_nonzero(counts % 2)),
-        num_crowded=int(np.count_nonzero(counts > 2)),
-        num_disagreeing=int(
+        num_boundary=int(np.count_nonzero(counts % 2)),
+        num_non_manifold=int(np.count_nonzero(counts > 2)),
+        num_misoriented=int(
             np.count_nonzero(np.maximum(num_forward, counts - num_forward) > (counts + 1) // 2)
         ),
     )

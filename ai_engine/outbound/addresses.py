@@ -33,7 +33,7 @@ _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 _METADATA_NAMES = frozenset({"metadata.google.internal", "metadata.goog", "metadata", "instance-data"})
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".onion")
-"""Of names that nobody can register."""
+"""Suffixes of names that can't be registered."""
 
 # Ports of other protocols, as browsers block them (WHATWG Fetch, "port blocking"): an HTTP request
 # sent there could be read as a command.

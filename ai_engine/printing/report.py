@@ -97,22 +97,22 @@ class PrintReport:
             bodies=self.num_bodies,
             hollows=self.num_hollows,
             triangles=self.num_faces,
-            volume_cm3=_rounded(self.volume / 1000),
-            area_cm2=_rounded(self.area / 100),
-            bbox_mm=(_rounded(x), _rounded(y), _rounded(z)),
-            self_intersection_share=_rounded(self.crossing_share),
-            smallest_wall_mm=None if self.smallest_wall is None else _rounded(self.smallest_wall),
+            volume_cm3=_round(self.volume / 1000),
+            area_cm2=_round(self.area / 100),
+            bbox_mm=(_round(x), _round(y), _round(z)),
+            self_intersection_share=_round(self.crossing_share),
+            smallest_wall_mm=None if self.smallest_wall is None else _round(self.smallest_wall),
             printers=self.printers,
-            overhang_share=_rounded(self.overhang_share),
-            contact_area_mm2=_rounded(self.contact_area),
-            simplification_error_mm=None if error is None else _rounded(error),
+            overhang_share=_round(self.overhang_share),
+            contact_area_mm2=_round(self.contact_area),
+            simplification_error_mm=None if error is None else _round(error),
             repairs=self.repairs,
             printable=not self.blockers,
             warnings=self.warnings,
         )
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     """Four digits that count."""
     return float(f"{value:.4g}")
 
@@ -133,9 +133,9 @@ def report(mesh: Mesh, *, units: Units = "model") -> PrintReport:
     blockers = _blockers(edges, len(mesh.faces), volume, crossing, wall)
     ground = contact_area / max(bbox[0] * bbox[1], 1e-12) if units == "mm" else None
     return PrintReport(
-        is_closed=edges.num_open == 0 and len(mesh.faces) > 0,
-        is_manifold=edges.num_crowded == 0,
-        is_winding_consistent=edges.num_disagreeing == 0,
+        is_closed=edges.num_boundary == 0 and len(mesh.faces) > 0,
+        is_manifold=edges.num_non_manifold == 0,
+        is_winding_consistent=edges.num_misoriented == 0,
         num_bodies=num_bodies,
         num_hollows=num_hollows,
         num_vertices=len(mesh.vertices),
@@ -191,9 +191,9 @@ def _blockers(
     thinnest = min(MIN_WALL_MM.values())
     findings = (
         (num_faces == 0, "There is nothing to print."),
-        (edges.num_open > 0, f"The surface is not closed: it ends at {edges.num_open} edges."),
-        (edges.num_crowded > 0, f"{edges.num_crowded} edges have more than two faces."),
-        (edges.num_disagreeing > 0, "Some faces look the wrong way."),
+        (edges.num_boundary > 0, f"The surface is not closed: it ends at {edges.num_boundary} edges."),
+        (edges.num_non_manifold > 0, f"{edges.num_non_manifold} edges have more than two faces."),
+        (edges.num_misoriented > 0, "Some faces look the wrong way."),
         (num_faces > 0 and edges.is_solid and volume <= 0, "The faces look inwards."),
         (crossing > MAX_CROSSING_SHARE, f"{crossing:.2%} of the faces cut through others."),
         (

@@ -47,20 +47,20 @@ def open_store(settings: Settings, *, is_worker: bool) -> ArtifactStore:
     return BucketStore(
         LocalStore(folder, names_tell_content=True),
         _client(settings, patience),
-        told=settings.artifacts_url,
+        shown_url=settings.artifacts_url,
         keeps_copies=is_worker,
     )
 
 
 def check_bucket(settings: Settings) -> None:
-    """Comes back when the bucket can be written, or there is none.
+    """Checks that the bucket can be written, where one is configured.
 
     Raises:
         StartupError: it can't; the message says what to change.
     """
     if settings.artifacts_url is not None:
         copies = LocalStore(settings.data_dir / "jobs")
-        BucketStore(copies, _client(settings, CHECK_PATIENCE), told=settings.artifacts_url).check()
+        BucketStore(copies, _client(settings, CHECK_PATIENCE), shown_url=settings.artifacts_url).check()
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class BucketStore:
 
     copies: LocalStore
     client: S3Store
-    told: str
+    shown_url: str
     """The bucket's URL, for messages to the operator."""
     keeps_copies: bool = True
 
@@ -82,14 +82,14 @@ class BucketStore:
         is_shared: bool = True,
         sha256: str | None = None,
     ) -> Artifact:
-        """As every store does it; when this returns, a shared file is in the bucket, whole."""
+        """Implements `ArtifactStore`: when this returns, a shared file is in the bucket, whole."""
         import obstore
 
         artifact = self.copies.put(job_id, name, write, sha256=sha256)
         if is_shared:
             path = self.copies.path(artifact)
             try:
-                with _translated():
+                with _translate_errors():
                     obstore.put(self.client, artifact.uri, path, max_concurrency=UPLOADS_AT_ONCE)
             except FileNotFoundError as error:
                 raise StoreUnavailable(_UNREACHABLE, retry_after_s=5) from error  # There is no such bucket.
@@ -99,7 +99,7 @@ class BucketStore:
         return artifact
 
     def put_bytes(self, job_id: str, name: str, data: bytes, *, is_shared: bool = True) -> Artifact:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
 
         def write(path: Path) -> None:
             path.write_bytes(data)
@@ -107,17 +107,17 @@ class BucketStore:
         return self.put(job_id, name, write, is_shared=is_shared)
 
     def has(self, artifact: Artifact) -> bool:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         return self.copies.has(artifact) or self._is_in_bucket(artifact)
 
     def path(self, artifact: Artifact) -> Path:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         if not self.copies.has(artifact):
             self.copies.adopt(artifact, self.read(artifact))
         return self.copies.path(artifact)
 
     def read(self, artifact: Artifact, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         with suppress(FileNotFoundError):
             return self.copies.read(artifact, start, stop)
         if not self._is_in_bucket(artifact):
@@ -125,20 +125,20 @@ class BucketStore:
         return self._pieces(artifact.uri, start, artifact.size if stop is None else stop)
 
     def remove(self, job_id: str) -> None:
-        """As every store does it; the copies go first, for whoever comes back after a crash finds the bucket."""
+        """Implements `ArtifactStore`. Copies go first: a process that was killed in between finds the bucket again."""
         import obstore
 
         self.copies.remove(job_id)
-        with _translated():
+        with _translate_errors():
             for page in obstore.list(self.client, f"{job_id}/", chunk_size=1000):
                 obstore.delete(self.client, [found["path"] for found in page])
 
     def jobs(self) -> Iterator[tuple[str, float]]:
-        """As every store does it, of the bucket."""
+        """Implements `ArtifactStore`, for the bucket."""
         import obstore
 
         latest_s: dict[str, float] = {}
-        with _translated():
+        with _translate_errors():
             # One pass over all names: a job's are neighbours, but a listing need not be in order.
             for page in obstore.list(self.client, chunk_size=1000):
                 for found in page:
@@ -147,14 +147,14 @@ class BucketStore:
         yield from ((job_id, written_s) for job_id, written_s in latest_s.items() if is_job_id(job_id))
 
     def drop_old_copies(self, before_s: float) -> int:
-        """As every store does it; what only this machine needed goes too, a stage makes it again."""
+        """Implements `ArtifactStore`. Files that only this machine needed go too: a stage makes them again."""
         old = [job_id for job_id, written_s in self.copies.jobs() if written_s < before_s]
         for job_id in old:
             self.copies.remove(job_id)
         return len(old)
 
     def check(self) -> None:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         import obstore
         from obstore.exceptions import BaseError
 
@@ -164,14 +164,14 @@ class BucketStore:
             obstore.delete(self.client, name)
         except (BaseError, OSError) as error:
             raise StartupError(
-                f"ARTIFACTS_URL {self.told} can't be written: {_reason(error)}. Check the bucket's name, "
+                f"ARTIFACTS_URL {self.shown_url} can't be written: {_reason(error)}. Check the bucket's name, "
                 "ARTIFACTS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             ) from None
 
     def _is_in_bucket(self, artifact: Artifact) -> bool:
         import obstore
 
-        with _translated(), suppress(FileNotFoundError):
+        with _translate_errors(), suppress(FileNotFoundError):
             return obstore.head(self.client, artifact.uri)["size"] == artifact.size
         return False
 
@@ -179,7 +179,7 @@ class BucketStore:
         import obstore
 
         for begin in range(start, stop, PIECE_BYTES):
-            with _translated():
+            with _translate_errors():
                 piece = obstore.get_range(
                     self.client, key, start=begin, end=min(begin + PIECE_BYTES, stop)
                 ).to_bytes()
@@ -217,8 +217,8 @@ def _forget(path: Path) -> None:
 
 
 @contextmanager
-def _translated() -> Generator[None]:
-    """Errors of the client library as ours; what the other side said stays in the log.
+def _translate_errors() -> Generator[None]:
+    """Translates errors of the client library into ours; the remote message stays in the log.
 
     Raises:
         StoreUnavailable: the bucket can't be reached, or refuses.

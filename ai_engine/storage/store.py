@@ -1,7 +1,7 @@
 """The files of jobs: written whole or not at all, known by their sha256. What a store is, and the one on this disk.
 
 A file gets its bytes under a temporary name, reaches the disk, then gets its name; only after that is there a
-record of it. The store that machines share is `bucket.py`. Knows no stages, no formats and no database.
+record of it. The store that machines share is `s3_store.py`. Knows no stages, no formats and no database.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ArtifactStore(Protocol):
         """True when the file is there in its full size.
 
         Raises:
-            StoreUnavailable: nobody can tell now.
+            StoreUnavailable: the store does not answer.
         """
 
     def path(self, artifact: Artifact) -> Path:
@@ -84,17 +84,17 @@ class ArtifactStore(Protocol):
         """The id of every job that has files, and when the latest of them was written, in seconds since 1970.
 
         Raises:
-            StoreUnavailable: nobody can tell now.
+            StoreUnavailable: the store does not answer.
         """
 
     def drop_old_copies(self, before_s: float) -> int:
         """How many jobs' files were dropped that lie elsewhere too, and that were not written here since `before_s`."""
 
     def check(self) -> None:
-        """Comes back when files can be written and taken away again.
+        """Checks that files can be written and removed.
 
         Raises:
-            StartupError: they can't; the message says what to change.
+            StartupError: they can't be; the message says what to change.
         """
 
 
@@ -115,19 +115,19 @@ class LocalStore:
         is_shared: bool = True,
         sha256: str | None = None,
     ) -> Artifact:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         folder = self.root / job_id
         folder.mkdir(parents=True, exist_ok=True)
         with _Part(folder, name) as part:
             write(part.path)
             sha256 = sha256 or _sha256(part.path)
-            told = f"{sha256[:16]}-{name}" if self.names_tell_content else name
-            record = Artifact(uri=f"{job_id}/{told}", sha256=sha256, size=part.path.stat().st_size)
-            part.become(folder / told)
+            file_name = f"{sha256[:16]}-{name}" if self.names_tell_content else name
+            record = Artifact(uri=f"{job_id}/{file_name}", sha256=sha256, size=part.path.stat().st_size)
+            part.become(folder / file_name)
         return record
 
     def put_bytes(self, job_id: str, name: str, data: bytes, *, is_shared: bool = True) -> Artifact:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
 
         def write(path: Path) -> None:
             path.write_bytes(data)
@@ -150,28 +150,28 @@ class LocalStore:
             part.become(final)
 
     def has(self, artifact: Artifact) -> bool:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         with suppress(OSError):
             return self._at(artifact).stat().st_size == artifact.size
         return False
 
     def path(self, artifact: Artifact) -> Path:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         if not self.has(artifact):
             raise FileNotFoundError("the file is not there any more")
         return self._at(artifact)
 
     def read(self, artifact: Artifact, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         end = artifact.size if stop is None else stop
         return _pieces(self.path(artifact).open("rb"), start, end)
 
     def remove(self, job_id: str) -> None:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         shutil.rmtree(self.root / job_id, ignore_errors=True)
 
     def jobs(self) -> Iterator[tuple[str, float]]:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         if not self.root.is_dir():
             return
         for folder in self.root.iterdir():
@@ -180,11 +180,11 @@ class LocalStore:
                 yield folder.name, latest_s
 
     def drop_old_copies(self, before_s: float) -> int:
-        """As every store does it: these are no copies."""
+        """Implements `ArtifactStore`: these files are no copies, so none is dropped."""
         return 0
 
     def check(self) -> None:
-        """As every store does it."""
+        """Implements `ArtifactStore`."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with _Part(self.root, "probe") as part:

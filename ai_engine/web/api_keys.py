@@ -42,7 +42,7 @@ class ApiKeys:
         return bool(self.keys)
 
     def name_of(self, key: str) -> str | None:
-        """The name of this key's owner; None when nobody has it.
+        """The name of this key's owner; None for an unknown key.
 
         Takes as long for a wrong key as for a right one.
         """
@@ -57,7 +57,7 @@ def new_key() -> str:
 
 
 def configured(name: str, key: str) -> str:
-    """The key as the service is told of it: `name:sha256`.
+    """The setting's entry for a key: `name:sha256`.
 
     Raises:
         ValueError: the name has other characters than letters, digits, dot, hyphen and underscore.
@@ -71,7 +71,7 @@ def parse_keys(text: str) -> list[ApiKey]:
     """The keys in `text`: apart by commas, spaces or lines; a line that begins with # is a note.
 
     Raises:
-        ValueError: one of them is no `name:sha256`. What it is instead is not told: it may be a key.
+        ValueError: one of them is no `name:sha256`. The message does not show it: it may be a key.
     """
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     return [_parse(word) for line in lines for word in line.replace(",", " ").split()]
@@ -83,8 +83,8 @@ def read_keys(settings: Settings) -> ApiKeys:
     Raises:
         StartupError: one of them, or the file, can't be read.
     """
-    told = settings.api_keys.get_secret_value() if settings.api_keys else ""
-    keys = _parse_setting("API_KEYS", told)
+    text = settings.api_keys.get_secret_value() if settings.api_keys else ""
+    keys = _parse_setting("API_KEYS", text)
     if settings.api_keys_file is not None:
         keys += _parse_setting("API_KEYS_FILE", _read(settings.api_keys_file))
         if not keys:
@@ -96,7 +96,7 @@ def check_access(settings: Settings) -> ApiKeys:
     """The keys, where the service may start with them, or without any.
 
     Raises:
-        StartupError: others can reach the port, there are no keys, and nobody said that this is wanted.
+        StartupError: others can reach the port, there are no keys, and OPEN_ACCESS is not set.
     """
     keys = read_keys(settings)
     if keys or settings.open_access or not settings.is_published:

@@ -53,13 +53,13 @@ class Access:
         self._public_name = urlsplit(settings.public_url or "").hostname
 
     def check_host(self, host: str) -> None:
-        """Comes back when the service may be asked for by this `Host`.
+        """Protects against DNS rebinding: an open API on loopback refuses a `Host` with a registrable name.
 
-        Where only this machine reaches it, and without a key, a page in its browser is kept out by having another
-        origin: unless the page's own name is made to lead here (DNS rebinding). Its name gives it away.
+        The same-origin rule of browsers keeps pages of other sites out, unless such a site's name resolves to this
+        machine; its name then stands in `Host`.
 
         Raises:
-            HostUnknown: it is a name that somebody may have registered, and not the one of PUBLIC_URL.
+            HostUnknown: the name may be registered, and is not the one of PUBLIC_URL.
         """
         name = _name_of(host)
         if self._is_open_here and not _is_local(name) and name != self._public_name:

@@ -59,14 +59,14 @@ RETRY_AFTER_S = 5
 
 
 class OpenStreams:
-    """Counts them."""
+    """Counts each caller's open streams."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._num_open: Counter[str] = Counter()
 
     def check(self, caller: str) -> None:
-        """Comes back when this caller may open one more.
+        """Checks that this caller may open one more stream.
 
         Raises:
             TooManyStreams: as many are open as may be.

@@ -56,25 +56,25 @@ class Problem(BaseModel):
 
 def problems(*kinds: type[RequestRefused]) -> dict[int | str, dict[str, Any]]:
     """What the API document says of a route that may refuse in these ways."""
-    answers: dict[int | str, dict[str, Any]] = {500: _described("Our own bug.", {"internal": _example()})}
+    answers: dict[int | str, dict[str, Any]] = {500: _describe("Our own bug.", {"internal": _example()})}
     for status in sorted({kind.status for kind in kinds}):
         found = [kind for kind in kinds if kind.status == status]
         words = "; ".join(f"`{kind.code}`: {(kind.__doc__ or '').partition(chr(10))[0]}" for kind in found)
-        answers[status] = _described(words, {kind.code: _example(kind) for kind in found})
+        answers[status] = _describe(words, {kind.code: _example(kind) for kind in found})
         if status in _RETRY_LATER:
             answers[status]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
     return answers
 
 
-def _described(words: str, examples: dict[str, Any]) -> dict[str, Any]:
+def _describe(words: str, examples: dict[str, Any]) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
-    told = {code: {"value": example} for code, example in examples.items()}
-    return {"description": words, "content": {MEDIA_TYPE: {"schema": schema, "examples": told}}}
+    shown = {code: {"value": example} for code, example in examples.items()}
+    return {"description": words, "content": {MEDIA_TYPE: {"schema": schema, "examples": shown}}}
 
 
 def _example(kind: type[RequestRefused] = RequestRefused) -> dict[str, Any]:
     title = "Something went wrong on our side" if kind is RequestRefused else kind.title
-    told = Problem(
+    example = Problem(
         type=f"urn:ai-engine:problem:{kind.code}",
         title=title,
         status=kind.status,
@@ -83,7 +83,7 @@ def _example(kind: type[RequestRefused] = RequestRefused) -> dict[str, Any]:
         code=kind.code,
     ).model_dump(exclude_none=True)
     field = {"field": "quality", "code": "literal_error", "detail": "Input should be 'draft', ..."}
-    return told | ({"errors": [field]} if kind is InvalidField else {})
+    return example | ({"errors": [field]} if kind is InvalidField else {})
 
 
 def problem(
@@ -96,7 +96,7 @@ def problem(
     errors: list[dict[str, str]] | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """The answer that tells of one problem."""
+    """One problem as an answer."""
     body: dict[str, Any] = {
         "type": f"urn:ai-engine:problem:{code}",
         "title": title,
@@ -112,12 +112,12 @@ def problem(
 
 def install_problem_handlers(app: FastAPI) -> None:
     """Makes `app` answer all its errors in this form."""
-    app.add_exception_handler(RequestRefused, _refused)
-    app.add_exception_handler(ValidationError, _invalid)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(OperationalError, _no_database)
-    app.add_exception_handler(InterfaceError, _no_database)
+    app.add_exception_handler(RequestRefused, _answer_refusal)
+    app.add_exception_handler(ValidationError, _answer_invalid)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(OperationalError, _answer_no_database)
+    app.add_exception_handler(InterfaceError, _answer_no_database)
 
 
 def broken(request: Request) -> JSONResponse:
@@ -134,10 +134,10 @@ def broken(request: Request) -> JSONResponse:
 def crowded(request: Request) -> JSONResponse:
     """The answer to one request too many at once."""
     error = NotReady("The service answers as many requests at once as it can.", retry_after_s=1)
-    return _refused(request, error)
+    return _answer_refusal(request, error)
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
+def _answer_refusal(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestRefused)
     headers = dict(_HEADERS.get(error.status, {}))
     if error.retry_after_s is not None:
@@ -156,15 +156,15 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _no_database(request: Request, error: Exception) -> JSONResponse:
+def _answer_no_database(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OperationalError | InterfaceError)
     logger.warning("the job database does not answer: %s", str(error.orig).strip().partition("\n")[0])
-    return _refused(
+    return _answer_refusal(
         request, NotReady("The job database does not answer.", retry_after_s=DATABASE_RETRY_AFTER_S)
     )
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
+def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ValidationError | RequestValidationError)
     found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_url=False)
     errors = [_field_error(one) for one in found]
@@ -184,7 +184,7 @@ def _field_error(found: ErrorDetails | dict[str, Any]) -> dict[str, str]:
     return {"field": field, "code": found["type"], "detail": found["msg"]}
 
 
-def _http(request: Request, error: Exception) -> JSONResponse:
+def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
     code = _CODES.get(error.status_code, title.lower().replace(" ", "_"))

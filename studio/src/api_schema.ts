@@ -106,7 +106,7 @@ export interface components {
             ];
             /**
              * Is Covered
-             * @description True when no separate part can hide between the first points, as far as the field tells. False: parts
+             * @description True when no separate part can hide between the first points, as far as the field shows. False: parts
              *     smaller than about `saturation_distance` may be absent.
              */
             is_covered: boolean;
@@ -241,7 +241,7 @@ export interface components {
         JobStatus: "queued" | "running" | "succeeded" | "failed" | "cancelled";
         /**
          * JobSummaryView
-         * @description What the list of jobs tells of one; `GET /jobs/{id}` tells all.
+         * @description One job in the list of jobs; `GET /jobs/{id}` has more.
          */
         JobSummaryView: {
             artifact: components["schemas"]["ArtifactFacts"] | null;

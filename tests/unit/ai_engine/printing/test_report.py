@@ -31,9 +31,9 @@ def slow_edge_facts(faces: np.ndarray) -> EdgeFacts:
         for start, end in zip(face, face[1:] + face[:1], strict=True):
             runs.setdefault((min(start, end), max(start, end)), []).append(start < end)
     return EdgeFacts(
-        num_open=sum(len(run) % 2 for run in runs.values()),
-        num_crowded=sum(len(run) > 2 for run in runs.values()),
-        num_disagreeing=sum(abs(2 * sum(run) - len(run)) > 1 for run in runs.values()),
+        num_boundary=sum(len(run) % 2 for run in runs.values()),
+        num_non_manifold=sum(len(run) > 2 for run in runs.values()),
+        num_misoriented=sum(abs(2 * sum(run) - len(run)) > 1 for run in runs.values()),
     )
 
 
