@@ -23,6 +23,7 @@ from ai_engine.api.openapi import install_document
 from ai_engine.errors import StartupError
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.logs import event
+from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import open_store
@@ -57,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         connecting = asyncio.create_task(_connect(service))
         yield
         connecting.cancel()
-        if service.is_connected:
+        if service.metrics is not None:
             service.engine.close()
             service.metrics.close()
 
@@ -113,6 +114,7 @@ async def _connect(service: Service) -> None:
         try:
             await run_in_threadpool(service.engine.connect)
             service.links = await run_in_threadpool(open_links, service.settings)
+            service.metrics = await run_in_threadpool(Metrics, service.settings.jobs_database_url)
             service.is_connected = True
         except StartupError as error:
             event(logger, f"{error}; trying again", level=logging.WARNING)

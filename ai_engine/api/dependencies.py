@@ -6,7 +6,6 @@ Knows no route.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -52,6 +51,8 @@ class Service:
     streams: OpenStreams
     links: Links | None = None
     """Known once the database is open."""
+    metrics: Metrics | None = None
+    """The numbers of the whole service; likewise."""
     is_connected: bool = False
     is_draining: bool = False
     """True while the workers beside this API finish what they have, before all ends."""
@@ -59,11 +60,6 @@ class Service:
     def drain(self) -> None:
         """Takes no new jobs from now on."""
         self.is_draining = True
-
-    @cached_property
-    def metrics(self) -> Metrics:
-        """The numbers of the whole service; the job engine is connected."""
-        return Metrics(self.settings.jobs_database_url)
 
     def has_disk(self) -> bool:
         """True when there is room for the files of new jobs."""
