@@ -21,6 +21,7 @@ from ai_engine.api.admission import Admission
 from ai_engine.api.dependencies import Service
 from ai_engine.api.openapi import install_document
 from ai_engine.errors import StartupError
+from ai_engine.job_queue.link_key import open_links
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.logs import event
 from ai_engine.monitoring.prometheus import Metrics
@@ -32,7 +33,6 @@ from ai_engine.web.auth import Access
 from ai_engine.web.limits import OpenStreams
 from ai_engine.web.middleware import REQUEST_ID, Refusals, RequestMiddleware
 from ai_engine.web.problems import broken, crowded, install_problem_handlers
-from ai_engine.webhooks.signed_links import open_links
 
 CONNECT_RETRY_S = 2.0
 

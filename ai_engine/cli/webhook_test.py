@@ -14,7 +14,7 @@ from typing import Any
 
 from ai_engine.job import MEDIA_TYPES, WebhookFormat, rfc3339
 from ai_engine.settings import Settings
-from ai_engine.webhooks.attempt import open_sender
+from ai_engine.webhooks.attempt import open_client
 from ai_engine.webhooks.body import Delivery, MeshFile
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.sender import Outcome
@@ -46,7 +46,7 @@ def run_webhook_test(settings: Settings, url: str, form: WebhookFormat) -> int:
     print(f"POST {url}")
     print(f"  {_form_in_words(delivery)}; {_signing_in_words(settings)}")
     began = time.monotonic()
-    outcome = open_sender(settings).send(delivery, 1)
+    outcome = open_client(settings).send(delivery, 1)
     print(f"  {_outcome_in_words(outcome)} ({time.monotonic() - began:.2f} s)")
     return 0 if outcome.is_accepted else 1
 

@@ -15,6 +15,7 @@ from ai_engine.errors import (
 )
 from ai_engine.job import Job
 from ai_engine.job_queue.database import provide_unixepoch
+from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.settings import Settings
 
 APPLICATION = "ai-engine"
@@ -23,7 +24,6 @@ APPLICATION_VERSION = "1"
 the jobs of this one alone."""
 
 GENERATE = "generate"
-DELIVER = "deliver"
 PIPELINE_QUEUE = "pipeline"
 WEBHOOK_QUEUE = "webhook"
 PROGRESS = "progress"
@@ -71,22 +71,12 @@ def register_queues(register: Callable[..., object], settings: Settings) -> None
         )
 
 
-def delivery_id(job_id: str, attempt: int) -> str:
-    """The id of one attempt of a job's delivery, counted from 1."""
-    return f"{job_id}:deliver:{attempt}"
-
-
-def is_delivery(entry_id: str) -> bool:
-    """True for the id of an attempt of a delivery, False for that of a job."""
-    return f":{DELIVER}:" in entry_id
-
-
-def delivery_options(job_id: str, attempt: int, delay_s: float) -> EnqueueOptions:
+def delivery_options(entry: EntryId, delay_s: float) -> EnqueueOptions:
     """How an attempt of a delivery is queued. Twice the same attempt is one."""
     options = EnqueueOptions(
         workflow_name=DELIVER,
         queue_name=WEBHOOK_QUEUE,
-        workflow_id=delivery_id(job_id, attempt),
+        workflow_id=str(entry),
         app_version=APPLICATION_VERSION,
         application_name=APPLICATION,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.database import make_tables, open_engine
+from ai_engine.job_queue.entries import BROKEN, WAITING, EngineStatus
 
 _METADATA = sa.MetaData()
 _JOB = sa.Table(
@@ -34,13 +35,13 @@ _JOB = sa.Table(
     sa.Index("ai_engine_job_by_owner", "owner", "accepted_s", "job_id"),
     sa.Index("ai_engine_job_by_attempt", "first_id", "attempt"),
 )
-_STATES = {
-    JobStatus.QUEUED: ("ENQUEUED", "DELAYED"),
-    JobStatus.RUNNING: ("PENDING",),
-    JobStatus.CANCELLED: ("CANCELLED",),
-    JobStatus.FAILED: ("ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"),
+_STATES: dict[JobStatus, Collection[EngineStatus]] = {
+    JobStatus.QUEUED: WAITING,
+    JobStatus.RUNNING: {EngineStatus.PENDING},
+    JobStatus.CANCELLED: {EngineStatus.CANCELLED},
+    JobStatus.FAILED: BROKEN,
 }
-_ENDED = "SUCCESS"
+_ENDED = EngineStatus.SUCCESS.value
 """The engine's word for a job that came to its end, with a mesh or with a typed failure."""
 
 
@@ -168,7 +169,7 @@ class JobIndex:
 
     def _stands(self, status: JobStatus) -> sa.ColumnElement[bool]:
         state = self._rows.c.status
-        is_in_state = state.in_(_STATES.get(status, ()))
+        is_in_state = state.in_([word.value for word in _STATES.get(status, ())])
         if status not in (JobStatus.SUCCEEDED, JobStatus.FAILED):
             return is_in_state
         has_failed = sa.func.coalesce(_JOB.c.has_failed, sa.false())

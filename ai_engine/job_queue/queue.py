@@ -30,12 +30,12 @@ from ai_engine.job_queue.dbos_setup import (
     GENERATE,
     PIPELINE_QUEUE,
     PROGRESS,
-    delivery_id,
     delivery_options,
     generate_options,
     prepare_database,
     register_queues,
 )
+from ai_engine.job_queue.entries import EngineStatus, EntryId
 from ai_engine.job_queue.job_index import JobFilter, JobIndex, Place
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
@@ -52,6 +52,7 @@ from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
 from ai_engine.job_queue.workflow_table import Backlog, JobRows
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
+from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
 
 DELIVERIES_LOOKED_UP = 16
 QUEUE_COUNT_AGE_S = 0.5
@@ -209,7 +210,7 @@ class JobEngine:
 
     def _seconds_so_far(self, row: WorkflowStatus) -> dict[str, float]:
         """Of the stages that are done."""
-        if row.status == "ENQUEUED" and not row.recovery_attempts:
+        if EngineStatus(row.status) == EngineStatus.ENQUEUED and not row.recovery_attempts:
             return {}  # Asked for most, and never begun.
         outputs = [step["output"] for step in self._client.list_workflow_steps(row.workflow_id)]
         records = [output for output in outputs if isinstance(output, dict)]
@@ -232,16 +233,17 @@ class JobEngine:
         if result_of(self._row(job.job_id)) is None:
             raise FileNotReady("The job is not over.")
         rows = self._delivery_rows(job.job_id, load_input=True)
-        if not rows or rows[-1].status in ("ENQUEUED", "PENDING"):
+        if not rows or EngineStatus(rows[-1].status) in (EngineStatus.ENQUEUED, EngineStatus.PENDING):
             raise DeliveryUnderWay("The delivery is being made at this moment.")
         last = rows[-1]
         assert last.input is not None
-        number = attempt_number(last)
-        learned = (last.output or {}).get("learned", {})
-        parcel = last.input["args"][0] | learned | {"attempts_before": number, "linked_at_s": time.time()}
-        self._client.enqueue(delivery_options(job.job_id, number + 1, 0.0), parcel, number + 1)
+        task, number = DeliveryTask.from_dict(last.input["args"][0]), attempt_number(last)
+        if last.output is not None:
+            task = task.after(DeliveryOutcome.from_dict(last.output))
+        again = task.redelivery(number, time.time()).to_dict()
+        self._client.enqueue(delivery_options(EntryId(job.job_id, number + 1), 0.0), again, number + 1)
         # Last: one attempt too many is better than none, if this process dies in between.
-        if last.status == "DELAYED":
+        if EngineStatus(last.status) == EngineStatus.DELAYED:
             self._client.cancel_workflow(last.workflow_id)
 
     def cancel(self, known: JobSummary) -> None:
@@ -346,7 +348,11 @@ class JobEngine:
     def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[str, float]:
         if result is not None and result.failure is None:
             return Stage.FINISH, 1.0
-        last = None if row.status == "ENQUEUED" else self._last_progress(row.workflow_id)
+        last = (
+            None
+            if EngineStatus(row.status) == EngineStatus.ENQUEUED
+            else self._last_progress(row.workflow_id)
+        )
         if last is None:
             return Stage.QUEUE, 0.0
         progress = overall_progress(Stage(last["stage"]), last["done"], last["total"])
@@ -371,7 +377,7 @@ class JobEngine:
         found: list[WorkflowStatus] = []
         # By their ids, some at a time: by the beginning of their ids SQLite would look through all rows.
         while len(found) % DELIVERIES_LOOKED_UP == 0:
-            ids = [delivery_id(job_id, len(found) + n + 1) for n in range(DELIVERIES_LOOKED_UP)]
+            ids = [str(EntryId(job_id, len(found) + n + 1)) for n in range(DELIVERIES_LOOKED_UP)]
             rows = self._client.list_workflows(workflow_ids=ids, load_input=load_input)
             found += sorted(rows, key=attempt_number)
             if not rows:

@@ -13,14 +13,16 @@ from dbos import WorkflowStatus
 
 from ai_engine.errors import InternalError, JobCancelled, WorkerLost
 from ai_engine.job import Job, JobFailure, JobResult, JobStatus
+from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
+from ai_engine.webhooks.task import DeliveryOutcome
 
 _STATUS = {
-    "ENQUEUED": JobStatus.QUEUED,
-    "DELAYED": JobStatus.QUEUED,
-    "PENDING": JobStatus.RUNNING,
-    "CANCELLED": JobStatus.CANCELLED,
-    "ERROR": JobStatus.FAILED,
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobStatus.FAILED,
+    EngineStatus.ENQUEUED: JobStatus.QUEUED,
+    EngineStatus.DELAYED: JobStatus.QUEUED,
+    EngineStatus.PENDING: JobStatus.RUNNING,
+    EngineStatus.CANCELLED: JobStatus.CANCELLED,
+    EngineStatus.ERROR: JobStatus.FAILED,
+    EngineStatus.OUT_OF_ATTEMPTS: JobStatus.FAILED,
 }
 
 
@@ -98,43 +100,44 @@ def job_of(row: WorkflowStatus) -> Job:
 
 def result_of(row: WorkflowStatus) -> JobResult | None:
     """How the job of this row ended; None while it is not over."""
-    if row.status == "SUCCESS" and row.output is not None:
-        return JobResult.from_dict(row.output)
-    if row.status == "CANCELLED":
-        return JobResult(failure=JobFailure.of(JobCancelled("The job was cancelled.")))
-    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
-        return JobResult(failure=JobFailure.of(WorkerLost()))
-    if row.status == "ERROR":
-        return JobResult(failure=JobFailure.of(InternalError()))
+    match EngineStatus(row.status):
+        case EngineStatus.SUCCESS if row.output is not None:
+            return JobResult.from_dict(row.output)
+        case EngineStatus.CANCELLED:
+            return JobResult(failure=JobFailure.of(JobCancelled("The job was cancelled.")))
+        case EngineStatus.OUT_OF_ATTEMPTS:
+            return JobResult(failure=JobFailure.of(WorkerLost()))
+        case EngineStatus.ERROR:
+            return JobResult(failure=JobFailure.of(InternalError()))
     return None
 
 
 def status_of(row: WorkflowStatus, result: JobResult | None) -> JobStatus:
     """Where the job of this row is in its life; `result` is what `result_of` says."""
-    if row.status == "SUCCESS":
+    status = EngineStatus(row.status)
+    if status == EngineStatus.SUCCESS:
         return JobStatus.FAILED if result and result.failure else JobStatus.SUCCEEDED
-    return _STATUS[row.status]
+    return _STATUS[status]
 
 
 def attempt_number(row: WorkflowStatus) -> int:
     """Which attempt of its delivery this row is, counted from 1."""
-    return int(row.workflow_id.rsplit(":", 1)[1])
+    number = EntryId.parse(row.workflow_id).attempt
+    assert number is not None
+    return number
 
 
 def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
     """How the attempt of this row went, or stands."""
-    number = attempt_number(row)
-    if row.status in ("ENQUEUED", "DELAYED"):
+    number, status = attempt_number(row), EngineStatus(row.status)
+    if status in WAITING:
         due_ms = row.delay_until_epoch_ms
         return DeliveryAttempt(number, "waiting", None, None, due_ms / 1000 if due_ms else None)
-    if row.status == "PENDING":
+    if status == EngineStatus.PENDING:
         return DeliveryAttempt(number, "sending", None, None, None)
-    if row.status == "CANCELLED":
+    if status == EngineStatus.CANCELLED:
         return DeliveryAttempt(number, "replaced", None, "a redelivery was asked for instead", None)
-    if row.status != "SUCCESS" or row.output is None:
+    if status != EngineStatus.SUCCESS or row.output is None:
         return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
-    sent = row.output
-    state: DeliveryState = (
-        "accepted" if sent["is_accepted"] else "failed" if sent["next_delay_s"] is not None else "dead"
-    )
-    return DeliveryAttempt(number, state, sent["status"], sent["detail"], sent["at_s"], sent.get("form"))
+    sent = DeliveryOutcome.from_dict(row.output)
+    return DeliveryAttempt(number, sent.state, sent.status, sent.detail, sent.at_s, sent.form)

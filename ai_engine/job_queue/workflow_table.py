@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ai_engine.job_queue.database import make_tables, open_engine
+from ai_engine.job_queue.entries import ACTIVE, EngineStatus
 
 _METADATA = sa.MetaData()
 _FILES_GONE = sa.Table("ai_engine_files_gone", _METADATA, sa.Column("job_id", sa.Text, primary_key=True))
@@ -28,7 +29,7 @@ _COLUMNS = (
 _WAITS = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'ENQUEUED'")
 _RUNS = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'PENDING'")
 """With the words of the engine's partial index, and no parameters: SQLite would look through all rows otherwise."""
-_ACTIVE = ("ENQUEUED", "PENDING", "DELAYED")
+_ACTIVE = [status.value for status in ACTIVE]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class JobRows:
         """The ids of the workflows of this name that came to their end last, the latest first."""
         row = self._table.c
         query = sa.select(row.workflow_uuid).where(
-            row.completed_at.is_not(None), row.name == name, row.status == "SUCCESS"
+            row.completed_at.is_not(None), row.name == name, row.status == EngineStatus.SUCCESS.value
         )
         with self._engine.connect() as connection:
             ordered = query.order_by(row.completed_at.desc()).limit(most)
@@ -143,8 +144,8 @@ class JobRows:
         return [self._table.c.queue_name == queue, _WAITS]
 
 
-WAITING = "ENQUEUED"
-RUNNING = "PENDING"
+WAITING = EngineStatus.ENQUEUED.value
+RUNNING = EngineStatus.PENDING.value
 _IS_OPEN = sa.text(f"status IN ('{WAITING}', '{RUNNING}')")
 _IS_DELAYED = sa.text("status = 'DELAYED'")
 """Written out, as the conditions of the engine's partial indexes are: with parameters SQLite would scan the table."""

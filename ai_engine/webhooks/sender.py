@@ -48,7 +48,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Sender:
+class WebhookClient:
     """Makes one attempt of a delivery."""
 
     http: GuardedClient
@@ -75,12 +75,12 @@ class Sender:
         assert delivery.url is not None
         body = request_body(delivery)
         headers = body.headers | self.headers(delivery, attempt)
-        told = self._sent("POST", delivery.url, body, headers, "webhook", "the receiver")
-        is_too_large = told.status == TOO_LARGE and carries_file(delivery)
+        answer = self._send("POST", delivery.url, body, headers, "webhook", "the receiver")
+        is_too_large = answer.status == TOO_LARGE and carries_file(delivery)
         more = _AFTER_TOO_LARGE[delivery.has_link] if is_too_large else ""
         return replace(
-            told,
-            detail=told.detail + more,
+            answer,
+            detail=answer.detail + more,
             is_uploaded=is_uploaded,
             wants_link=is_too_large and delivery.has_link,
         )
@@ -88,11 +88,11 @@ class Sender:
     def _upload(self, url: str, mesh: MeshFile) -> Outcome:
         headers = {"Content-Type": MEDIA_TYPES[mesh.format]}
         body = RequestBody(headers, mesh.size, mesh.read())
-        put = self._sent("PUT", url, body, headers, "upload", "the upload's server")
+        put = self._send("PUT", url, body, headers, "upload", "the upload's server")
         detail = "uploaded" if put.is_accepted else f"the file could not be uploaded: {put.detail}"
         return replace(put, detail=detail, is_uploaded=put.is_accepted)
 
-    def _sent(
+    def _send(
         self, method: str, url: str, body: RequestBody, headers: dict[str, str], what: str, who: str
     ) -> Outcome:
         try:
@@ -108,7 +108,7 @@ class Sender:
             return Outcome(False, True, None, f"the {what}'s URL is not allowed: {error}")
         except TransferFailed as error:
             return Outcome(False, False, error.status, str(error))
-        return self._judged(answer, who)
+        return self._judge(answer, who)
 
     def headers(self, delivery: Delivery, attempt: int) -> dict[str, str]:
         """What every form carries besides its body."""
@@ -128,7 +128,7 @@ class Sender:
         ]
         return headers | ({"webhook-signature": " ".join(signatures)} if signatures else {})
 
-    def _judged(self, answer: Answer, who: str) -> Outcome:
+    def _judge(self, answer: Answer, who: str) -> Outcome:
         if answer.is_success:
             return Outcome(True, True, answer.status, "accepted")
         wait_s = 0.0

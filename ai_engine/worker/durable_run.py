@@ -17,6 +17,7 @@ from ai_engine.errors import (
 )
 from ai_engine.job import Job
 from ai_engine.job_queue.dbos_setup import PROGRESS
+from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.logs import event
 from ai_engine.monitoring.tracing import Trace, Tracer
 from ai_engine.pipeline.resources import Record
@@ -75,7 +76,7 @@ class DurableRun:
         self._watchdog.sign(job_id, Stage.QUEUE)
         self._check_time()
         if DBOS.list_workflows(
-            workflow_ids=[job_id], status="CANCELLED", load_input=False, load_output=False
+            workflow_ids=[job_id], status=EngineStatus.CANCELLED, load_input=False, load_output=False
         ):
             raise JobCancelled("The job was cancelled.", stage=self._stage)
 

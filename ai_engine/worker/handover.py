@@ -15,6 +15,7 @@ from dbos import DBOS, WorkflowStatus
 
 from ai_engine.errors import GenerationTimeout, JobError, WorkerLost
 from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE
+from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.logs import event
 from ai_engine.worker.watchdog import DEVICE_FAULT_STATUS
@@ -38,7 +39,7 @@ class Departure:
     def cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
         """Those of the jobs that were cancelled, and when, in seconds since 1970."""
         rows = DBOS.list_workflows(
-            workflow_ids=list(job_ids), status="CANCELLED", load_input=False, load_output=False
+            workflow_ids=list(job_ids), status=EngineStatus.CANCELLED, load_input=False, load_output=False
         )
         return {row.workflow_id: (row.completed_at or 0) / 1000 for row in rows}
 
@@ -67,7 +68,7 @@ class Departure:
         """Gives all jobs of this worker back to the queue, with all their attempts: they are not to blame."""
         rows = DBOS.list_workflows(
             name=GENERATE,
-            status="PENDING",
+            status=EngineStatus.PENDING,
             executor_id=self._executor_id,
             load_input=False,
             load_output=False,

@@ -15,7 +15,8 @@ from typing import Any
 
 from dbos import DBOS, WorkflowHandle, WorkflowStatus
 
-from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE, WEBHOOK_QUEUE, is_delivery
+from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE, WEBHOOK_QUEUE
+from ai_engine.job_queue.entries import BROKEN, EngineStatus, EntryId
 from ai_engine.job_queue.records import job_of, result_of, status_of
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.job_queue.workflow_table import JobRows
@@ -25,7 +26,7 @@ from ai_engine.monitoring.recorder import Books
 from ai_engine.pipeline.resources import Workshop
 from ai_engine.settings import Settings
 from ai_engine.worker.running_jobs import AtWork
-from ai_engine.worker.workflows import enqueue_result
+from ai_engine.worker.workflows import enqueue_delivery
 
 BEATS_PER_LEASE = 5
 LEASES_UNTIL_STRAY = 2
@@ -122,7 +123,7 @@ class LeaseKeeper(threading.Thread):
     def _put_back_strays(self) -> None:
         """Queues again what this worker has by its row alone: the engine could not write down how it ended."""
         rows = DBOS.list_workflows(
-            status="PENDING", executor_id=self._executor_id, load_input=False, load_output=False
+            status=EngineStatus.PENDING, executor_id=self._executor_id, load_input=False, load_output=False
         )
         queues = {row.workflow_id: row.queue_name for row in rows if row.queue_name}
         for workflow_id in self._at_work.strays(queues, LEASES_UNTIL_STRAY * self._settings.lease_s):
@@ -130,7 +131,8 @@ class LeaseKeeper(threading.Thread):
             DBOS.resume_workflow(workflow_id, queue_name=queues[workflow_id])
 
     def _note_taken_over(self, entries: Sequence[WorkflowHandle[Any]]) -> None:
-        ids = [entry.workflow_id for entry in entries if not is_delivery(entry.workflow_id)]
+        entry_ids = [EntryId.parse(entry.workflow_id) for entry in entries]
+        ids = [entry.job_id for entry in entry_ids if entry.attempt is None]
         for job_id in ids:
             event(logger, "job taken over", job_id=job_id, executor=self._executor_id)
         self._books.tally.taken_over(len(ids))
@@ -140,7 +142,7 @@ class LeaseKeeper(threading.Thread):
         looked_at_s = time.time()
         rows = DBOS.list_workflows(
             name=GENERATE,
-            status=["CANCELLED", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            status=[EngineStatus.CANCELLED, *BROKEN],
             completed_after=datetime.fromtimestamp(self._ended_since_s, UTC).isoformat(),
             load_output=False,
         )
@@ -156,7 +158,7 @@ class LeaseKeeper(threading.Thread):
         if result is not None and row.completed_at is not None:
             job, ended_at_s = job_of(row), row.completed_at / 1000
             self._books.close_job(job, status_of(row, result), result, ended_at_s)
-            enqueue_result(job, result, ended_at_s)
+            enqueue_delivery(job, result, ended_at_s)
         self._told.add(row.workflow_id)
 
 

@@ -44,7 +44,7 @@ from ai_engine.worker.heartbeat import LeaseKeeper
 from ai_engine.worker.retention import Housekeeper
 from ai_engine.worker.running_jobs import AtWork
 from ai_engine.worker.watchdog import Watchdog
-from ai_engine.worker.workflows import register_workflows
+from ai_engine.worker.workflows import open_workflows, register_workflows
 
 LEAVE_WITHIN_S = 60
 """Longer than a worker that is told to stop waits for its jobs."""
@@ -169,7 +169,7 @@ def _launch(
     DBOS(config=config)
     _log_like_the_rest()
     DBOS.listen_queues([PIPELINE_QUEUE, WEBHOOK_QUEUE])
-    register_workflows(settings, workshop, watchdog, books, at_work)
+    register_workflows(open_workflows(settings, workshop, watchdog, books, at_work))
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)
 

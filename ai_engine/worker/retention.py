@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ai_engine.errors import StoreUnavailable
-from ai_engine.job_queue.dbos_setup import DELIVER, GENERATE
+from ai_engine.job_queue.dbos_setup import GENERATE
+from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.job_queue.job_index import JobIndex
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.job_queue.workflow_table import EndedRow, JobRows
@@ -53,7 +54,7 @@ class Retention:
             StoreUnavailable: files can't be taken away now; what was done stays done.
         """
         # Looked up once: a delivery that is queued later than this belongs to a job that is not old.
-        busy = {delivery.rpartition(f":{DELIVER}:")[0] for delivery in self.rows.active(DELIVER)}
+        busy = {EntryId.parse(delivery).job_id for delivery in self.rows.active(DELIVER)}
         return Swept(
             self._take_files(now_s - self.retention_s, busy),
             self._delete_rows(now_s - self.retention_s - ROW_OUTLIVES_FILES_S, busy),
@@ -74,7 +75,7 @@ class Retention:
         """Deletes jobs and attempts of deliveries; those of a job that still delivers stay."""
         num_deleted = 0
         for batch in self._ended(before_s):
-            ids = [row.workflow_id for row in batch if row.workflow_id.partition(":")[0] not in busy]
+            ids = [row.workflow_id for row in batch if EntryId.parse(row.workflow_id).job_id not in busy]
             if ids:
                 self.rows.forget(ids)
                 self.delete_rows(ids)

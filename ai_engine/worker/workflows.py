@@ -1,6 +1,6 @@
-"""The two workflows that DBOS runs for us: `generate`, one job, and `deliver`, one attempt of its delivery.
+"""The two workflows that DBOS runs: `generate`, one job, and `deliver`, one attempt of its delivery.
 
-What a workflow does between its steps must come out the same when it is done again, so clocks and dice are asked
+Workflow code between steps is replayed after a crash and must be deterministic: clocks and random numbers are read
 inside steps only. Knows no process and no lease.
 """
 
@@ -10,78 +10,111 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dbos import DBOS
 
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_queue.dbos_setup import DELIVER, GENERATE, delivery_id, delivery_options
+from ai_engine.job_queue.dbos_setup import GENERATE, delivery_options
+from ai_engine.job_queue.entries import DELIVER, EntryId
+from ai_engine.job_queue.link_key import open_links
 from ai_engine.logs import about, event
 from ai_engine.monitoring.recorder import Books
 from ai_engine.monitoring.tracing import Trace, Tracer
 from ai_engine.pipeline.pipeline import run_job
-from ai_engine.pipeline.resources import Record, Workshop
+from ai_engine.pipeline.resources import Workshop
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.storage.free_space import has_room
-from ai_engine.webhooks.attempt import Mailroom, attempt_delivery, open_sender, state_of
+from ai_engine.webhooks.attempt import DeliveryContext, attempt_delivery, open_client
 from ai_engine.webhooks.event import JobEvent
-from ai_engine.webhooks.signed_links import open_links
+from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
 from ai_engine.worker.durable_run import DurableRun, report_progress
 from ai_engine.worker.running_jobs import AtWork
 from ai_engine.worker.watchdog import Watchdog
 
 NUM_STEPS = 4
-"""Of a job: where each may kill its worker as often as is allowed, it is taken up so many times as often."""
+"""Stages per job. DBOS's recovery limit is `NUM_STEPS` x JOB_MAX_ATTEMPTS: each stage has its own budget of crashes."""
 ROOM_PAUSE_S = 5.0
 """Between two looks for room on a full disk."""
 
 logger = logging.getLogger(__name__)
 
 
-def register_workflows(
-    settings: Settings, workshop: Workshop, watchdog: Watchdog, books: Books, at_work: AtWork
-) -> None:
-    """Makes the two workflows known to DBOS, before it is launched."""
-    mailroom = Mailroom(open_sender(settings), workshop.store, open_links(settings), settings)
+@dataclass(frozen=True)
+class JobWorkflows:
+    """The life of a job in one worker: `generate`, `end_job`, then `deliver` once per attempt."""
 
-    max_tries = settings.job_max_attempts
+    settings: Settings
+    workshop: Workshop
+    deliveries: DeliveryContext
+    watchdog: Watchdog
+    books: Books
+    at_work: AtWork
 
-    def ended(job: Job, result: JobResult) -> float:
-        has_failed, ended_at_s = result.failure is not None, time.time()
-        books.index.note_end(job.job_id, has_failed=has_failed)
-        status = JobStatus.FAILED if has_failed else JobStatus.SUCCEEDED
-        books.close_job(job, status, result, ended_at_s)
-        return ended_at_s
-
-    def sending(parcel: Record, attempt: int) -> Record:
-        job = Job.from_dict(parcel["job"])
-        with _attempt_span(books.tracer, job, attempt) as traceparent:
-            sent = attempt_delivery(mailroom, parcel, attempt, traceparent)
-        books.tally.delivery_attempted(state_of(sent))
-        return sent
-
-    @DBOS.workflow(name=GENERATE, max_recovery_attempts=NUM_STEPS * settings.job_max_attempts - 1)
-    def generate(fields: dict[str, Any]) -> dict[str, Any]:
+    def generate(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Runs the job's stages and queues the first attempt of its delivery."""
         job = Job.from_dict(fields)
-        with about(job_id=job.job_id), at_work.running(job.job_id):
-            began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, settings)
-            result = run_job(job, workshop, DurableRun(job, began_at_s, max_tries, watchdog, books.tracer))
+        with about(job_id=job.job_id), self.at_work.running(job.job_id):
+            began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, self.settings)
+            run = DurableRun(
+                job, began_at_s, self.settings.job_max_attempts, self.watchdog, self.books.tracer
+            )
+            result = run_job(job, self.workshop, run)
             queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
             result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
-            enqueue_result(job, result, DBOS.run_step({"name": "end"}, ended, job, result))
+            enqueue_delivery(job, result, DBOS.run_step({"name": "end"}, self.end_job, job, result))
             return result.to_dict()
 
-    @DBOS.workflow(name=DELIVER)
-    def deliver(parcel: Record, attempt: int) -> Record:
-        job_id = parcel["job"]["job_id"]
-        with about(job_id=job_id), at_work.running(delivery_id(job_id, attempt)):
-            sent = DBOS.run_step({"name": "send"}, sending, parcel, attempt)
-            if sent["next_delay_s"] is not None:
-                options = delivery_options(job_id, attempt + 1, sent["next_delay_s"])
-                DBOS.enqueue_workflow_with_options(options, parcel | sent["learned"], attempt + 1)
+    def end_job(self, job: Job, result: JobResult) -> float:
+        """Records the job's end in index, counters and traces; gives the time of it, seconds since 1970."""
+        has_failed, ended_at_s = result.failure is not None, time.time()
+        self.books.index.note_end(job.job_id, has_failed=has_failed)
+        status = JobStatus.FAILED if has_failed else JobStatus.SUCCEEDED
+        self.books.close_job(job, status, result, ended_at_s)
+        return ended_at_s
+
+    def deliver(self, fields: dict[str, Any], attempt: int) -> dict[str, Any]:
+        """Makes one attempt of a delivery and queues the next one if it failed."""
+        task = DeliveryTask.from_dict(fields)
+        entry = EntryId(task.job.job_id, attempt)
+        with about(job_id=entry.job_id), self.at_work.running(str(entry)):
+            sent: dict[str, Any] = DBOS.run_step({"name": "send"}, self._attempt, task, attempt)
+            outcome = DeliveryOutcome.from_dict(sent)
+            if outcome.next_delay_s is not None:
+                _enqueue(task.after(outcome), attempt + 1, outcome.next_delay_s)
             return sent
+
+    def _attempt(self, task: DeliveryTask, attempt: int) -> dict[str, Any]:
+        with _attempt_span(self.books.tracer, task.job, attempt) as traceparent:
+            outcome = attempt_delivery(self.deliveries, task, attempt, traceparent)
+        self.books.tally.delivery_attempted(outcome.state)
+        return outcome.to_dict()
+
+
+def open_workflows(
+    settings: Settings, workshop: Workshop, watchdog: Watchdog, books: Books, at_work: AtWork
+) -> JobWorkflows:
+    """The workflows of one worker.
+
+    Raises:
+        StartupError: the setting with the allowed hosts can't be read.
+    """
+    deliveries = DeliveryContext(open_client(settings), workshop.store, open_links(settings), settings)
+    return JobWorkflows(settings, workshop, deliveries, watchdog, books, at_work)
+
+
+def register_workflows(jobs: JobWorkflows) -> None:
+    """Makes the two workflows known to DBOS, before it is launched."""
+
+    @DBOS.workflow(name=GENERATE, max_recovery_attempts=NUM_STEPS * jobs.settings.job_max_attempts - 1)
+    def generate(fields: dict[str, Any]) -> dict[str, Any]:
+        return jobs.generate(fields)
+
+    @DBOS.workflow(name=DELIVER)
+    def deliver(fields: dict[str, Any], attempt: int) -> dict[str, Any]:
+        return jobs.deliver(fields, attempt)
 
 
 def _begin(job_id: str, settings: Settings) -> float:
@@ -93,18 +126,16 @@ def _begin(job_id: str, settings: Settings) -> float:
     return time.time()
 
 
-def enqueue_result(job: Job, result: JobResult, ended_at_s: float) -> None:
-    """Queues the first attempt to tell the caller; a second call for the same job changes nothing."""
+def enqueue_delivery(job: Job, result: JobResult, ended_at_s: float) -> None:
+    """Queues the first attempt of the job's delivery; a second call for the same job changes nothing."""
     if job.webhook_url is None and (job.upload_url is None or result.artifact is None):
         return
-    told = JobEvent.of(job, result, ended_at_s).to_json()
-    parcel = {
-        "job": job.to_dict(),
-        "event": told,
-        "artifact": asdict(result.artifact) if result.artifact else None,
-        "linked_at_s": ended_at_s,
-    }
-    DBOS.enqueue_workflow_with_options(delivery_options(job.job_id, 1, 0.0), parcel, 1)
+    _enqueue(DeliveryTask(job, JobEvent.of(job, result, ended_at_s), result.artifact, ended_at_s), 1, 0.0)
+
+
+def _enqueue(task: DeliveryTask, attempt: int, delay_s: float) -> None:
+    options = delivery_options(EntryId(task.job.job_id, attempt), delay_s)
+    DBOS.enqueue_workflow_with_options(options, task.to_dict(), attempt)
 
 
 @contextmanager

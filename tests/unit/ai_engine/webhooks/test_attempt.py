@@ -1,10 +1,10 @@
-"""What goes out in a delivery, as its parcel and the settings say; the running workflows are in `tests/service`."""
+"""What goes out in a delivery, as its task and the settings say; the running workflows are in `tests/service`."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,23 @@ from support.sample_job import job
 from ai_engine.job import Artifact
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
-from ai_engine.webhooks.attempt import Mailroom, _delivery, attempt_delivery, open_sender
+from ai_engine.webhooks.attempt import DeliveryContext, _delivery, attempt_delivery, open_client
+from ai_engine.webhooks.body import Delivery
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.signed_links import Links
+from ai_engine.webhooks.task import DeliveryTask
 
-EVENT = JobEvent("generation.succeeded", "2026-11-23T16:40:00Z", {"artifact": {}}).to_json()
+EVENT = JobEvent("generation.succeeded", "2026-11-23T16:40:00Z", {"artifact": {}})
 
 
-def delivery(tmp_path: Path, *, size: int, public_url: str | None, **parcel: Any) -> Any:
+def delivery(tmp_path: Path, *, size: int, public_url: str | None, **learned: Any) -> Delivery:
     settings = Settings(webhook_max_inline_bytes=100, public_url=public_url)
     store = LocalStore(tmp_path)
     links = Links(b"k", 60, settings.public_url)
     one = job(webhook_url="https://example.com/hook")
     artifact = store.put_bytes(one.job_id, "mesh.stl", b"x" * size)
-    packed = {"job": one.to_dict(), "event": EVENT, "artifact": asdict(artifact)} | parcel
-    return _delivery(packed, Mailroom(open_sender(settings), store, links, settings))
+    task = replace(DeliveryTask(one, EVENT, artifact, one.accepted_at_s), **learned)
+    return _delivery(task, DeliveryContext(open_client(settings), store, links, settings))
 
 
 def test_a_file_over_the_limit_goes_as_a_link_at_once(tmp_path: Path) -> None:
@@ -69,12 +71,10 @@ def test_a_delivery_that_breaks_on_our_side_is_tried_again(tmp_path: Path) -> No
     settings, store = Settings(webhook_delays_s=(0.0, 60.0)), CrowdedStore(tmp_path)
     one = job(webhook_url="https://example.com/hook", webhook_format="binary")
     artifact = store.put_bytes(one.job_id, "mesh.stl", b"x")
-    parcel = {"job": one.to_dict(), "event": EVENT, "artifact": asdict(artifact)}
+    context = DeliveryContext(open_client(settings), store, Links(b"k", 60, None), settings)
 
-    sent = attempt_delivery(
-        Mailroom(open_sender(settings), store, Links(b"k", 60, None), settings), parcel, 1, ""
-    )
+    outcome = attempt_delivery(context, DeliveryTask(one, EVENT, artifact, 0.0), 1, "")
 
-    assert (sent["is_accepted"], sent["status"]) == (False, None)
-    assert sent["next_delay_s"] is not None
-    assert "open files" not in sent["detail"]
+    assert (outcome.state, outcome.status) == ("failed", None)
+    assert outcome.next_delay_s is not None
+    assert "open files" not in outcome.detail

@@ -24,7 +24,7 @@ from ai_engine.outbound.client import Answer
 from ai_engine.outbound.deadline import TransferFailed
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.body import Delivery, MeshFile
-from ai_engine.webhooks.sender import Outcome, Sender, next_delay_s, retry_after_s
+from ai_engine.webhooks.sender import Outcome, WebhookClient, next_delay_s, retry_after_s
 
 ROOT = Path(__file__).resolve().parents[4]
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcg=="]
@@ -70,7 +70,7 @@ def delivery(
 
 def send(what: Delivery, reply: Answer | Exception, **settings: Any) -> tuple[Outcome, dict[str, Any]]:
     receiver = Receiver(reply)
-    sender = Sender(http=receiver, clock=lambda: 1_790_000_000.5, **settings)  # type: ignore[arg-type]
+    sender = WebhookClient(http=receiver, clock=lambda: 1_790_000_000.5, **settings)  # type: ignore[arg-type]
     return sender.send(what, 2), receiver.sent
 
 
@@ -114,7 +114,7 @@ def test_a_failure_in_binary_form_is_the_event_as_json(tmp_path: Path) -> None:
 
 def test_every_secret_signs_the_event_while_one_replaces_another(tmp_path: Path) -> None:
     signers = [Webhook(secret) for secret in SECRETS]
-    sender = Sender(http=Receiver(answer(200)), signers=signers)  # type: ignore[arg-type]
+    sender = WebhookClient(http=Receiver(answer(200)), signers=signers)  # type: ignore[arg-type]
 
     headers = sender.headers(delivery(tmp_path), 1)
 
@@ -230,7 +230,7 @@ def test_a_large_file_is_sent_without_ever_being_in_memory_whole(tmp_path: Path)
             return answer(200)
 
     tracemalloc.start()
-    Sender(http=Counting(answer(200))).send(large, 1)  # type: ignore[arg-type]
+    WebhookClient(http=Counting(answer(200))).send(large, 1)  # type: ignore[arg-type]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -265,7 +265,7 @@ def uploading(tmp_path: Path, **changes: Any) -> Delivery:
 def test_an_upload_is_put_with_its_type_and_then_the_webhook_carries_the_event_alone(tmp_path: Path) -> None:
     post = Post(answer(200), answer(204))
 
-    outcome = Sender(http=post).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
+    outcome = WebhookClient(http=post).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
 
     put, told = post.all_sent
     assert (put["method"], put["body"]) == ("PUT", b"--mesh\r\n" * 3)
@@ -277,7 +277,7 @@ def test_an_upload_is_put_with_its_type_and_then_the_webhook_carries_the_event_a
 def test_an_upload_that_fails_is_told_as_such_and_the_webhook_waits(tmp_path: Path) -> None:
     post = Post(answer(403))
 
-    outcome = Sender(http=post).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
+    outcome = WebhookClient(http=post).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
 
     assert (outcome.is_accepted, outcome.is_final, outcome.is_uploaded) == (False, False, False)
     assert outcome.detail == "the file could not be uploaded: the upload's server answered 403"
@@ -286,7 +286,7 @@ def test_an_upload_that_fails_is_told_as_such_and_the_webhook_waits(tmp_path: Pa
 def test_what_is_uploaded_already_is_not_uploaded_again(tmp_path: Path) -> None:
     post = Post(answer(500))
 
-    outcome = Sender(http=post).send(uploading(tmp_path, is_uploaded=True), 2)  # type: ignore[arg-type]
+    outcome = WebhookClient(http=post).send(uploading(tmp_path, is_uploaded=True), 2)  # type: ignore[arg-type]
 
     assert [sent["method"] for sent in post.all_sent] == ["POST"]
     assert (outcome.is_accepted, outcome.is_uploaded) == (False, True)
@@ -295,7 +295,7 @@ def test_what_is_uploaded_already_is_not_uploaded_again(tmp_path: Path) -> None:
 def test_an_upload_without_a_webhook_is_the_whole_delivery(tmp_path: Path) -> None:
     post = Post(answer(200))
 
-    outcome = Sender(http=post).send(uploading(tmp_path, url=None), 1)  # type: ignore[arg-type]
+    outcome = WebhookClient(http=post).send(uploading(tmp_path, url=None), 1)  # type: ignore[arg-type]
 
     assert (outcome.is_accepted, outcome.detail) == (True, "uploaded")
 
@@ -347,13 +347,13 @@ from ai_engine.storage.store import LocalStore
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.job import Artifact
 from ai_engine.webhooks.body import Delivery, MeshFile
-from ai_engine.webhooks.sender import Sender
+from ai_engine.webhooks.sender import WebhookClient
 from tests.support.peak_memory import peak_kb
 
 port, file = sys.argv[1], Path(sys.argv[2])
 artifact = Artifact(file.name, "00" * 32, file.stat().st_size)
 mesh = MeshFile(partial(LocalStore(file.parent).read, artifact), "a.stl", "stl", artifact.size, artifact.sha256)
-sender = Sender(http=GuardedClient(AddressPolicy(is_development=True)))
+sender = WebhookClient(http=GuardedClient(AddressPolicy(is_development=True)))
 url = f"http://127.0.0.1:{port}/"
 small = Delivery("f" * 32, "s", "a", url, "binary", "{}", None)
 assert sender.send(small, 1).is_accepted

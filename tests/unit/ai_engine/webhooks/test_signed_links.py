@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from ai_engine.errors import LinkExpired, LinkInvalid
-from ai_engine.settings import Settings
-from ai_engine.webhooks.signed_links import Links, open_links
+from ai_engine.webhooks.signed_links import Links
 
 JOB = "f" * 32
 LINKS = Links(b"k" * 32, ttl_s=60, public_url="https://mesh.example.com")
@@ -52,20 +50,3 @@ def test_another_key_opens_nothing() -> None:
 
 def test_without_a_public_address_there_are_no_links() -> None:
     assert Links(b"k" * 32, 60).url(JOB, "a1.stl", 0.0) is None
-
-
-def test_processes_that_share_a_database_share_the_key(tmp_path: Path, each_database_url: str) -> None:
-    settings = Settings(data_dir=tmp_path, database_url=each_database_url)
-
-    first, second = open_links(settings), open_links(settings)
-
-    assert first.key == second.key
-    assert len(first.key) == 32
-
-
-def test_a_key_of_the_settings_needs_no_database(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, link_secret="mine")
-
-    assert open_links(settings).key == open_links(settings).key
-    assert not list(tmp_path.iterdir())
-    assert "mine" not in repr(settings) + repr(open_links(settings))

@@ -16,6 +16,7 @@ from unit.ai_engine.job_queue.test_queue import job
 from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact
 from ai_engine.job_queue.dbos_setup import APPLICATION, delivery_options
+from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.queue import JobEngine
 from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.settings import Settings
@@ -84,9 +85,9 @@ def test_files_go_when_their_time_is_over_and_the_row_a_day_later(place: Place) 
 
 def test_a_job_with_a_waiting_delivery_stays_whole_until_the_delivery_is_over(place: Place) -> None:
     job_id, artifact = place.ended_job()
-    place.client.enqueue(delivery_options(job_id, 1, 0.0), {}, 1)
+    place.client.enqueue(delivery_options(EntryId(job_id, 1), 0.0), {}, 1)
     place.client.cancel_workflow(f"{job_id}:deliver:1")
-    place.client.enqueue(delivery_options(job_id, 2, 3600.0), {}, 2)
+    place.client.enqueue(delivery_options(EntryId(job_id, 2), 3600.0), {}, 2)
 
     assert place.sweep(10 * KEPT_S) == NOTHING
     assert (place.store.has(artifact), place.has_row(job_id)) == (True, True)
@@ -122,7 +123,7 @@ def test_more_jobs_than_fit_a_batch_go_in_one_round_past_those_that_stay(
     monkeypatch.setattr(retention_module, "BATCH", 2)
     jobs = [place.ended_job() for _ in range(7)]
     for job_id, _ in jobs[:3]:
-        place.client.enqueue(delivery_options(job_id, 1, 3600.0), {}, 1)
+        place.client.enqueue(delivery_options(EntryId(job_id, 1), 3600.0), {}, 1)
 
     assert place.sweep(10 * KEPT_S) == Swept(4, 4, 0)
     assert [place.store.has(artifact) for _, artifact in jobs] == [True] * 3 + [False] * 4

@@ -1,0 +1,98 @@
+"""A delivery between two attempts: the task that waits in the queue, and the outcome that one attempt leaves.
+
+Dicts only where they enter or leave the job engine. Their keys are those of earlier versions, so that deliveries
+which wait across an upgrade are finished. Sends nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from ai_engine.job import Artifact, Job
+from ai_engine.webhooks.event import JobEvent
+
+AttemptState = Literal["accepted", "failed", "dead"]
+
+
+@dataclass(frozen=True)
+class DeliveryOutcome:
+    """How one attempt of a delivery ended."""
+
+    is_accepted: bool
+    status: int | None
+    """The receiver's HTTP status, when there was one."""
+    detail: str
+    at_s: float
+    """When the attempt was made, seconds since 1970."""
+    next_delay_s: float | None
+    """Until the next attempt; None when none follows."""
+    form: str | None = None
+    """How the mesh went, or would have gone: multipart, binary or link."""
+    is_uploaded: bool = False
+    """True when the file lies where it was to be PUT."""
+    fallback: str | None = None
+    """Why a link has to go out from now on."""
+
+    @property
+    def state(self) -> AttemptState:
+        """accepted; failed: another attempt follows (retry); dead: none does (dead letter)."""
+        if self.is_accepted:
+            return "accepted"
+        return "failed" if self.next_delay_s is not None else "dead"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as the job engine keeps them."""
+        fields = asdict(self)
+        learned = {name: fields.pop(name) for name in ("is_uploaded", "fallback")}
+        return fields | {"learned": {name: value for name, value in learned.items() if value}}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> DeliveryOutcome:
+        """The outcome that `to_dict` wrote, in this version or an earlier one."""
+        known = {name: value for name, value in fields.items() if name != "learned"}
+        return cls(**known | fields.get("learned", {}))
+
+
+@dataclass(frozen=True)
+class DeliveryTask:
+    """What is to be delivered, and what earlier attempts learned about how."""
+
+    job: Job
+    event: JobEvent
+    artifact: Artifact | None
+    """The mesh file; None when the job has failed."""
+    linked_at_s: float
+    """When the links' time began, seconds since 1970."""
+    attempts_before: int = 0
+    """Attempts that do not count in the retry schedule: those made before a redelivery."""
+    is_uploaded: bool = False
+    fallback: str | None = None
+
+    def after(self, outcome: DeliveryOutcome) -> DeliveryTask:
+        """The task of the attempt that follows on `outcome`."""
+        return replace(
+            self,
+            is_uploaded=self.is_uploaded or outcome.is_uploaded,
+            fallback=outcome.fallback or self.fallback,
+        )
+
+    def redelivery(self, num_attempts: int, now_s: float) -> DeliveryTask:
+        """The same task with its retry schedule begun anew after `num_attempts`, and its links from `now_s` on."""
+        return replace(self, attempts_before=num_attempts, linked_at_s=now_s)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as the job engine keeps them."""
+        return asdict(self) | {"job": self.job.to_dict(), "event": self.event.to_json()}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> DeliveryTask:
+        """The task that `to_dict` wrote, in this version or an earlier one."""
+        job, artifact = Job.from_dict(fields["job"]), fields["artifact"]
+        values = {
+            "job": job,
+            "event": JobEvent.from_json(fields["event"]),
+            "artifact": Artifact(**artifact) if artifact else None,
+            "linked_at_s": fields.get("linked_at_s", job.accepted_at_s),
+        }
+        return cls(**fields | values)

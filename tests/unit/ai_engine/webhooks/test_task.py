@@ -1,0 +1,97 @@
+"""Deliveries that wait in the queue, also those that an earlier version left there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from support.sample_job import job
+
+from ai_engine.job import Artifact
+from ai_engine.webhooks.event import JobEvent
+from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
+
+EVENT = JobEvent("generation.succeeded", "2026-11-23T16:40:00Z", {"status": "completed", "artifact": {}})
+ARTIFACT = Artifact("uri", "0" * 64, 5)
+FAILED = {
+    "is_accepted": False,
+    "status": 413,
+    "detail": "the receiver answered 413, a link follows",
+    "at_s": 5.0,
+    "next_delay_s": 0.0,
+}
+
+
+def as_json(fields: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(fields))
+
+
+def test_a_task_comes_back_from_plain_values_as_it_was() -> None:
+    task = DeliveryTask(
+        job(upload_url="https://e.com/put"), EVENT, ARTIFACT, 7.0, 3, True, "payload_too_large"
+    )
+
+    assert DeliveryTask.from_dict(as_json(task.to_dict())) == task
+
+
+def test_a_task_of_the_version_before_is_read() -> None:
+    one = job()
+    fields = {"job": one.to_dict(), "event": EVENT.to_json(), "artifact": asdict(ARTIFACT)}
+    later = {"linked_at_s": 9.0, "attempts_before": 2, "is_uploaded": True, "fallback": "payload_too_large"}
+
+    assert DeliveryTask.from_dict(fields) == DeliveryTask(one, EVENT, ARTIFACT, one.accepted_at_s)
+    assert DeliveryTask.from_dict(fields | later) == DeliveryTask(
+        one, EVENT, ARTIFACT, 9.0, 2, True, "payload_too_large"
+    )
+
+
+def test_a_failed_job_has_a_task_without_a_file() -> None:
+    task = DeliveryTask(job(), EVENT, None, 1.0)
+
+    assert DeliveryTask.from_dict(as_json(task.to_dict())) == task
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        DeliveryOutcome(True, 200, "accepted", 1.0, None, "multipart"),
+        DeliveryOutcome(False, 413, "too large", 1.0, 0.0, "binary", True, "payload_too_large"),
+    ],
+)
+def test_an_outcome_comes_back_from_plain_values_as_it_was(outcome: DeliveryOutcome) -> None:
+    assert DeliveryOutcome.from_dict(as_json(outcome.to_dict())) == outcome
+
+
+def test_an_outcome_of_the_version_before_is_read() -> None:
+    assert DeliveryOutcome.from_dict(FAILED).form is None, "from before forms were written down"
+    learned = FAILED | {"form": "binary", "learned": {"fallback": "payload_too_large"}}
+    assert DeliveryOutcome.from_dict(learned).fallback == "payload_too_large"
+
+
+@pytest.mark.parametrize(
+    ("is_accepted", "next_delay_s", "state"),
+    [(True, None, "accepted"), (False, 0.0, "failed"), (False, 60.0, "failed"), (False, None, "dead")],
+)
+def test_an_attempt_is_accepted_failed_or_dead(
+    is_accepted: bool, next_delay_s: float | None, state: str
+) -> None:
+    assert DeliveryOutcome(is_accepted, None, "", 0.0, next_delay_s).state == state
+
+
+def test_what_one_attempt_learned_is_kept_by_all_that_follow() -> None:
+    task = DeliveryTask(job(), EVENT, ARTIFACT, 1.0)
+    uploaded = DeliveryOutcome(False, 500, "", 0.0, 1.0, is_uploaded=True)
+    too_large = DeliveryOutcome(False, 413, "", 0.0, 0.0, fallback="payload_too_large")
+    refused = DeliveryOutcome(False, 500, "", 0.0, 1.0)
+
+    last = task.after(uploaded).after(too_large).after(refused)
+
+    assert (last.is_uploaded, last.fallback) == (True, "payload_too_large")
+
+
+def test_a_redelivery_begins_its_schedule_and_its_links_anew() -> None:
+    again = DeliveryTask(job(), EVENT, ARTIFACT, 1.0, is_uploaded=True).redelivery(4, 50.0)
+
+    assert (again.attempts_before, again.linked_at_s, again.is_uploaded) == (4, 50.0, True)
