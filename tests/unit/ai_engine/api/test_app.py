@@ -27,7 +27,20 @@ from ai_engine.worker.process import run_worker
 
 ROOT = Path(__file__).resolve().parents[4]
 REQUEST = {"session_id": "s", "asset_id": "a", "image_url": "http://127.0.0.1:8001/a.png"}
-HEAVY = ("torch", "transformers", "rembg", "onnxruntime", "numba", "hy3dgen", "safetensors", "scipy", "numpy")
+HEAVY = (
+    "torch",
+    "transformers",
+    "rembg",
+    "onnxruntime",
+    "numba",
+    "hy3dgen",
+    "safetensors",
+    "scipy",
+    "numpy",
+    "PIL",
+    "cv2",
+    "httpcore2",
+)
 Open = Callable[..., TestClient]
 
 
