@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
-from ai_engine.images.formats import NO_PICTURE, DownloadLimits, over_limit, picture_format
+from ai_engine.images.formats import DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.outbound.addresses import AddressForbidden
 from ai_engine.outbound.client import GuardedClient, TransferTooLarge
 from ai_engine.outbound.deadline import TransferFailed
@@ -20,7 +20,7 @@ def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> byt
     """
     data = _download(url, http, limits)
     if picture_format(data) is None:
-        raise UnreadableImage(NO_PICTURE, stage="download")
+        raise UnreadableImage(refusal(data), stage="download")
     return data
 
 

@@ -12,13 +12,19 @@ import numpy as np
 from PIL import Image
 
 from ai_engine.errors import ImageTooLarge, UnreadableImage
-from ai_engine.images.formats import NO_PICTURE, picture_format
+from ai_engine.images import jpeg_segments, png_chunks, webp_chunks
+from ai_engine.images.formats import picture_format, refusal
+from ai_engine.images.still import Still
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE_PX = 16
+MAX_MISSING_SHARE = 0.1
+"""Of a JPEG's height, which may be missing at its end; browsers show such a picture."""
 WORKING_SIDE_PX = 2048
 """Longer sides are scaled down to this: the networks look at 320 to 1024 pixels."""
 _EXIF_ORIENTATION = 0x0112
+_PNG_DEPTH_BYTE = 24
+"""Bits a sample, in the header that the walk puts first."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,17 +45,28 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     kind = picture_format(data)
     if kind is None:
-        raise UnreadableImage(NO_PICTURE)
+        raise UnreadableImage(refusal(data))
     try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+        still = _still(data, kind)
+        if still is not None:
+            _check_size(*still.canvas_px, max_pixels)
+        with Image.open(io.BytesIO(data if still is None else still.data), formats=[kind]) as image:
             _check_size(*image.size, max_pixels)
-            return _pixels(image)
+            return _pixels(image, still)
+    except jpeg_segments.TooManyScans as error:
+        raise ImageTooLarge(f"The JPEG file costs too much to decode: {error}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(_over_limit(max_pixels)) from error
     except (UnreadableImage, ImageTooLarge):
         raise
     except Exception as error:  # Decoders of damaged files raise whatever they stumble over.
         raise UnreadableImage(f"The {kind} file is damaged.") from error
+
+
+def _still(data: bytes, kind: str) -> Still | None:
+    """What of the file its pixels need; None for AVIF, whose boxes the decoder reads itself."""
+    walks = {"PNG": png_chunks, "JPEG": jpeg_segments, "WEBP": webp_chunks}
+    return walks[kind].pixels_only(data) if kind in walks else None
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -65,15 +82,36 @@ def _over_limit(max_pixels: int) -> str:
     return f"More than {max_pixels / 1e6:g} million pixels are not accepted."
 
 
-def _pixels(image: Image.Image) -> Image.Image:
+def _pixels(image: Image.Image, still: Still | None) -> Image.Image:
     # JPEG decodes straight to a smaller size where that is still large enough; others take no notice.
     image.draft(None, (WORKING_SIDE_PX, WORKING_SIDE_PX))
     turn = _UPRIGHT.get(_orientation(image))
-    pixels = _eight_bit(image)
+    pixels = _eight_bit(image, still)
+    if still is not None and not still.fills_canvas:
+        pixels = _on_canvas(pixels, still)
+    if still is not None and still.is_cut_short:
+        _check_nearly_whole(pixels)
     pixels.thumbnail((WORKING_SIDE_PX, WORKING_SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
     upright = pixels.copy() if turn is None else pixels.transpose(turn)
     upright.info.clear()
     return upright
+
+
+def _on_canvas(frame: Image.Image, still: Still) -> Image.Image:
+    canvas = Image.new("RGBA", still.canvas_px)
+    canvas.paste(frame, still.offset_px)
+    return canvas
+
+
+def _check_nearly_whole(pixels: Image.Image) -> None:
+    """Raises UnreadableImage if the lowest tenth of a JPEG that is cut short was never coded.
+
+    libjpeg leaves the coefficients of missing blocks at zero: they come out as the middle grey, 128.
+    """
+    num_rows = max(2, int(pixels.height * MAX_MISSING_SHARE))
+    lowest = np.asarray(pixels.crop((0, pixels.height - num_rows, *pixels.size)).convert("L"))
+    if lowest.min() >= 126 and lowest.max() <= 130:
+        raise UnreadableImage("The JPEG file is damaged: its end is missing.")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -83,13 +121,37 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image, still: Still | None) -> Image.Image:
+    if still is not None and isinstance(image.info.get("transparency"), int | tuple):
+        return _with_clear_colour(image, depth=still.data[_PNG_DEPTH_BYTE])
     if image.mode.startswith("I"):
-        high_bytes = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(high_bytes).convert("RGB")
+        return _high_bytes(image).convert("RGB")
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     mode = "RGBA" if has_alpha else "RGB"
     if image.mode != mode or "transparency" in image.info:
         return image.convert(mode)
     image.load()
     return image  # At the pixel limit a copy would cost 256 MB.
+
+
+def _high_bytes(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+
+
+def _with_clear_colour(image: Image.Image, *, depth: int) -> Image.Image:
+    """RGBA of a PNG whose tRNS names one colour in samples of the file's own depth (PNG 11.3.1.1)."""
+    clear = image.info["transparency"]
+    if image.mode == "P":
+        return image.convert("RGBA")
+    if image.mode.startswith("I"):
+        alpha = np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8)
+        pixels = _high_bytes(image).convert("RGBA")
+        pixels.putalpha(Image.fromarray(alpha))
+        return pixels
+    scale = 255 // (2**depth - 1) if depth < 8 else 1
+    if isinstance(clear, tuple):
+        image.info["transparency"] = tuple(v >> 8 if depth == 16 else v & 255 for v in clear)
+        return image.convert("RGBA")
+    grey = image.convert("L", dither=Image.Dither.NONE)
+    grey.info["transparency"] = (clear & (2**depth - 1)) * scale
+    return grey.convert("RGBA")

@@ -1,0 +1,88 @@
+"""The segments of a JPEG that its pixels need, and a limit on its scans. Decodes nothing.
+
+Sources: ITU-T T.81 (1992) annex B (markers, segments); T.871 (JFIF); Exif 2.3 4.5.4 (APP1); Adobe TN 5116 (APP14).
+"""
+
+from __future__ import annotations
+
+import re
+
+from ai_engine.images.still import Still
+
+MAX_SCANS = 100
+MAX_SEGMENTS = 1000
+"""Of those that are kept. Files of cameras and editors have about 10 scans and 30 segments."""
+MAX_SCANNED_PIXELS = 1_100_000_000
+"""Pixels times scans: a progressive decoder visits every coefficient in every scan. 64 million in 17 scans."""
+
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_KEPT_APPLICATION = {0xE0: b"JFIF\0", 0xE1: b"Exif\0\0", 0xEE: b"Adobe"}
+_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+
+
+class TooManyScans(ValueError):
+    """Decoding would cost far more than the picture has pixels."""
+
+
+def pixels_only(data: bytes) -> Still:
+    """The JPEG without comments and application segments other than JFIF, EXIF and Adobe, the first of each.
+
+    Raises:
+        TooManyScans: more scans or segments than `MAX_SCANS`, `MAX_SEGMENTS` or `MAX_SCANNED_PIXELS` allow.
+        ValueError: there is no frame.
+    """
+    parts, size, num_scans, is_cut_short = [b"\xff\xd8"], (0, 0), 0, True
+    seen_application: set[int] = set()
+    place = 2
+    while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
+        marker = data[place + 1]
+        if marker == _EOI:
+            is_cut_short = False
+            break
+        if marker in _WITHOUT_LENGTH or marker in (0x00, 0xFF):
+            place += 1 if marker == 0xFF else 2
+            continue
+        end = place + 2 + max(2, int.from_bytes(data[place + 2 : place + 4]))
+        if marker in _START_OF_FRAME and size == (0, 0):
+            size = _size(data[place:end])
+        if marker == _SOS:
+            num_scans += 1
+            end = _end_of_scan(data, end)
+        if _is_kept(marker, data[place + 4 : place + 10], seen_application):
+            parts.append(data[place:end])
+        _check_cost(size, num_scans, len(parts))
+        place = end
+    return Still(b"".join([*parts, b"\xff\xd9"]), size, (0, 0), size, is_cut_short)
+
+
+def _size(segment: bytes) -> tuple[int, int]:
+    return int.from_bytes(segment[7:9]), int.from_bytes(segment[5:7])
+
+
+def _end_of_scan(data: bytes, begin: int) -> int:
+    found = _MARKER_IN_SCAN.search(data, begin)
+    return len(data) if found is None else found.start()
+
+
+def _is_kept(marker: int, head: bytes, seen_application: set[int]) -> bool:
+    """True for what decoding needs; of each application segment that counts, the first alone."""
+    if marker == _COM:
+        return False
+    if not 0xE0 <= marker <= 0xEF:
+        return True
+    is_wanted = marker in _KEPT_APPLICATION and head.startswith(_KEPT_APPLICATION[marker])
+    if not is_wanted or marker in seen_application:
+        return False
+    seen_application.add(marker)
+    return True
+
+
+def _check_cost(size: tuple[int, int], num_scans: int, num_segments: int) -> None:
+    scanned_pixels = size[0] * size[1] * num_scans
+    if num_scans > MAX_SCANS or num_segments > MAX_SEGMENTS or scanned_pixels > MAX_SCANNED_PIXELS:
+        raise TooManyScans(
+            f"{num_scans} scans and {num_segments} segments for {size[0]} x {size[1]} pixels; at most "
+            f"{MAX_SCANS}, {MAX_SEGMENTS} and {MAX_SCANNED_PIXELS} pixels times scans are read"
+        )

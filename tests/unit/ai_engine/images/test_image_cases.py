@@ -1,0 +1,145 @@
+"""Files of public reports (cases/), each with the value that a browser shows; and what no longer matters."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from ai_engine.errors import ImageTooLarge, UnreadableImage
+from ai_engine.images import jpeg_segments
+from ai_engine.images.image_file import read_picture
+
+CASES = Path(__file__).parent / "cases"
+RAMP = np.arange(48 * 32 * 3, dtype=np.uint32).reshape(32, 48, 3).astype(np.uint8)
+
+
+def file_of(kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(RAMP).save(file, kind, **options)
+    return file.getvalue()
+
+
+def pixels_of(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(read_picture(data))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "png-crc-phys",
+        "png-icc-over-1mb",
+        "png-ztxt-over-1mb",
+        "png-trns-empty",
+        "png-phys-short",
+        "xmp-only-orientation",
+    ],
+)
+def test_what_lies_beside_the_pixels_does_not_change_them(name: str) -> None:
+    expected = np.asarray(Image.open(CASES / "opaque.png").convert("RGB"))
+    assert np.array_equal(pixels_of((CASES / f"{name}.png").read_bytes()), expected)
+
+
+@pytest.mark.parametrize("name", ["gray2-white", "gray4-white"])
+def test_grey_of_few_bits_keeps_its_clear_white(name: str) -> None:
+    pixels = pixels_of((CASES / f"{name}.png").read_bytes())
+    is_white = pixels[..., :3].min(axis=2) == 255
+    assert is_white.any()
+    assert np.array_equal(pixels[..., 3] == 0, is_white)
+
+
+def test_orientation_in_a_webp_is_not_followed() -> None:
+    with Image.open(CASES / "exif6.webp") as stored:
+        assert read_picture((CASES / "exif6.webp").read_bytes()).size == stored.size
+
+
+def test_of_an_apng_the_first_frame_that_is_shown_is_read() -> None:
+    pixels = pixels_of((CASES / "apng-hidden-first.png").read_bytes())
+    assert np.ptp(pixels[..., :3], axis=(0, 1)).max() > 100
+
+
+def test_avif_is_read() -> None:
+    assert read_picture(file_of("AVIF")).size == (48, 32)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
+        (b"GIF89a" + bytes(20), "GIF"),
+        (b"II*\0" + bytes(20), "TIFF"),
+        (b"\n<!DOCTYPE html><html>", "HTML"),
+        (b"%PDF-1.7", "PDF"),
+    ],
+)
+def test_another_format_is_named_with_what_to_send_instead(data: bytes, name: str) -> None:
+    with pytest.raises(UnreadableImage, match=f"{name}.*PNG, JPEG or WebP"):
+        read_picture(data)
+
+
+@given(
+    name=st.text("abcdefghij", min_size=4, max_size=4).map(
+        lambda text: text[0] + text[1:3].upper() + text[3]
+    ),
+    body=st.binary(max_size=60),
+    crc=st.none() | st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60)
+def test_unknown_chunks_never_change_a_png(name: str, body: bytes, crc: int | None) -> None:
+    png, tag = file_of("PNG"), name.encode()
+    checksum = zlib.crc32(tag + body) if crc is None else crc
+    chunk = struct.pack(">I", len(body)) + tag + body + struct.pack(">I", checksum)
+    assert np.array_equal(pixels_of(png[:33] + chunk + png[33:]), RAMP)
+
+
+@given(
+    marker=st.sampled_from([*range(0xE2, 0xEE), 0xEF, 0xFE]),
+    body=st.binary(max_size=60),
+    num_copies=st.integers(1, 5),
+)
+@settings(max_examples=60)
+def test_application_segments_never_change_a_jpeg(marker: int, body: bytes, num_copies: int) -> None:
+    jpeg = file_of("JPEG")
+    segment = bytes([0xFF, marker]) + struct.pack(">H", 2 + len(body)) + body
+    assert np.array_equal(pixels_of(jpeg[:2] + num_copies * segment + jpeg[2:]), pixels_of(jpeg))
+
+
+@pytest.mark.parametrize("num_cut", [1, 2, 5, 20])
+def test_a_jpeg_that_lacks_its_last_bytes_is_read(num_cut: int) -> None:
+    assert read_picture(file_of("JPEG")[:-num_cut]).size == (48, 32)
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    jpeg = file_of("JPEG", progressive=True)
+    start = jpeg.index(b"\xff\xda")
+    scan = jpeg[start : jpeg.index(b"\xff", start + 2)]
+    with pytest.raises(ImageTooLarge, match="scans"):
+        read_picture(jpeg[:-2] + 3000 * scan + jpeg[-2:])
+
+
+def test_of_many_exif_segments_one_reaches_the_decoder() -> None:
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + 60_000) + b"Exif\0\0" + bytes(59_994)
+    jpeg = file_of("JPEG")
+    still = jpeg_segments.pixels_only(jpeg[:2] + 60 * segment + jpeg[2:])
+    assert len(still.data) < len(jpeg) + 61_000
+
+
+def test_the_frame_of_an_animated_webp_costs_what_a_still_costs() -> None:
+    animation = file_of("WEBP", save_all=True, append_images=[Image.new("RGB", (48, 32))], lossless=True)
+    assert b"ANMF" in animation
+    assert np.array_equal(pixels_of(animation)[..., :3], RAMP)
+
+
+def test_the_canvas_of_an_animated_webp_is_limited() -> None:
+    animation = bytearray(file_of("WEBP", save_all=True, append_images=[Image.new("RGB", (48, 32))]))
+    animation[24:30] = b"\xff\xff\0" * 2
+    with pytest.raises(ImageTooLarge, match="65536 x 65536"):
+        read_picture(bytes(animation))
