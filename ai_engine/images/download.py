@@ -5,8 +5,10 @@ from __future__ import annotations
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
 from ai_engine.images.formats import DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.outbound.addresses import AddressForbidden
-from ai_engine.outbound.client import GuardedClient, TransferTooLarge
+from ai_engine.outbound.client import GuardedClient, RedirectForbidden, TransferTooLarge
 from ai_engine.outbound.deadline import TransferFailed
+
+_ACCEPT = "image/png, image/webp, image/jpeg;q=0.9, image/avif;q=0.8, */*;q=0.5"
 
 
 def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> bytes:
@@ -26,7 +28,11 @@ def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> byt
 
 def _download(url: str, http: GuardedClient, limits: DownloadLimits) -> bytes:
     try:
-        return http.get_capped(url, limits.max_bytes, limits.timeout_s)
+        return http.get_capped(url, limits.max_bytes, limits.timeout_s, accept=_ACCEPT)
+    except RedirectForbidden as error:
+        raise ImageUrlForbidden(
+            f"The picture's server redirects to a URL that is not allowed: {error}."
+        ) from error
     except AddressForbidden as error:
         raise ImageUrlForbidden(f"The picture's URL is not allowed: {error}.") from error
     except TransferTooLarge as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,11 +26,18 @@ MAX_REDIRECTS = 3
 MAX_ANSWER_BYTES = 4096
 ANSWER_BODY_S = 5.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_BODY_STATUSES = frozenset({200, 203})
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""What zlib calls the content codings of RFC 9110 8.4.1 that are undone."""
 _RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class TransferTooLarge(Exception):
     """The body is larger than was asked for; the rest of it was not read."""
+
+
+class RedirectForbidden(AddressForbidden):
+    """The URL is allowed, and its server redirects to one that is not."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +64,24 @@ class GuardedClient:
     user_agent: str = "ai-engine"
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
-    def get_capped(self, url: str, max_bytes: int, deadline_s: float) -> bytes:
+    def get_capped(self, url: str, max_bytes: int, deadline_s: float, *, accept: str = "*/*") -> bytes:
         """The body at `url`, after at most three redirects, each checked like the first address.
 
         Raises:
-            AddressForbidden: the URL, or one that it redirects to, may not be used.
+            AddressForbidden: the URL may not be used; `RedirectForbidden` for one that it redirects to.
             TransferTooLarge: more than `max_bytes` came or were announced.
             TransferFailed: no success within `deadline_s`, in all, or slower than the minimum rate.
         """
         deadline = Deadline(deadline_s, self.min_bytes_per_s, self.clock)
-        for _ in range(1 + MAX_REDIRECTS):
-            with self._exchange("GET", self.policy.parse(url), {}, None, deadline) as response:
+        for num_redirects in range(1 + MAX_REDIRECTS):
+            with (
+                _translate_redirect(num_redirects),
+                self._exchange("GET", self.policy.parse(url), {"Accept": accept}, None, deadline) as response,
+            ):
                 if response.status not in _REDIRECTS:
                     return _body(response, max_bytes, deadline)
-                url = _next_url(url, response)
+                next_url = _next_url(url, response)
+            url = next_url
         raise TransferFailed(f"more than {MAX_REDIRECTS} redirects", is_retryable=False)
 
     def post(
@@ -149,7 +161,7 @@ class GuardedClient:
 
 
 def _body(response: httpcore2.Response, max_bytes: int, deadline: Deadline) -> bytes:
-    if response.status != 200:
+    if response.status not in _BODY_STATUSES:
         is_retryable = response.status in _RETRYABLE_STATUSES
         raise TransferFailed(
             f"the other side answered {response.status}", is_retryable=is_retryable, status=response.status
@@ -165,7 +177,31 @@ def _body(response: httpcore2.Response, max_bytes: int, deadline: Deadline) -> b
         if len(body) > max_bytes:
             raise TransferTooLarge(f"more than {max_bytes} bytes came")
         deadline.remaining_s()
-    return bytes(body)
+    return _without_coding(bytes(body), _headers(response).get("content-encoding", ""), max_bytes)
+
+
+def _without_coding(body: bytes, coding: str, max_bytes: int) -> bytes:
+    """The body with its content coding undone, unpacked to `max_bytes` at most.
+
+    Raises:
+        TransferTooLarge: it unpacks to more.
+        TransferFailed: the coding is another one, or the body is not in it.
+    """
+    name = coding.strip().lower()
+    if name in ("", "identity"):
+        return body
+    if name not in _WINDOW_BITS:
+        raise TransferFailed("the body has a content coding other than gzip or deflate", is_retryable=False)
+    unpacker = zlib.decompressobj(_WINDOW_BITS[name])
+    try:
+        unpacked = unpacker.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise TransferFailed(f"the body is not the {name} that it announces", is_retryable=True) from error
+    if len(unpacked) > max_bytes:
+        raise TransferTooLarge(f"more than {max_bytes} bytes after unpacking {name}")
+    if not unpacker.eof:
+        raise TransferFailed(f"the {name} body is cut short", is_retryable=True)
+    return unpacked
 
 
 def _start_of_body(response: httpcore2.Response, deadline: Deadline) -> bytes:
@@ -193,17 +229,37 @@ def _exactly(content: bytes | Iterable[bytes], length: int) -> Iterator[bytes]:
 
 
 def _next_url(url: str, response: httpcore2.Response) -> str:
-    location = _headers(response).get("location")
-    if not location:
+    raw = next((value for name, value in response.headers if name.lower() == b"location"), b"").strip()
+    if not raw:
         raise TransferFailed("a redirect without a location", is_retryable=False, status=response.status)
+    location = _text(raw).replace(" ", "%20")
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise AddressForbidden("the URL can't be read") from error
+        raise RedirectForbidden("the URL can't be read") from error
+
+
+def _text(raw: bytes) -> str:
+    """A header value as browsers read it: UTF-8, or Latin-1 where it is no UTF-8."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _headers(response: httpcore2.Response) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+
+
+@contextmanager
+def _translate_redirect(num_redirects: int) -> Generator[None]:
+    """Says of an address refused after a redirect that the server gave it, not the caller."""
+    try:
+        yield
+    except AddressForbidden as error:
+        if num_redirects == 0:
+            raise
+        raise RedirectForbidden(*error.args) from error
 
 
 @contextmanager

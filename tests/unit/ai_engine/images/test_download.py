@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import socket
 import threading
@@ -123,3 +124,59 @@ def test_the_message_holds_nothing_of_the_url_or_of_the_other_side() -> None:
     with answering(response(b"remote words", "500 words")) as port, pytest.raises(JobError) as caught:
         fetch(f"http://127.0.0.1:{port}/secret-token")
     assert not any(word in caught.value.detail for word in ("secret", "127.0.0.1", "words"))
+
+
+def test_a_packed_picture_is_unpacked() -> None:
+    picture = encoded("PNG")
+    with answering(response(gzip.compress(picture), "200 OK", "Content-Encoding: gzip")) as port:
+        assert fetch_from(port) == picture
+
+
+def test_a_packed_bomb_ends_at_the_size_limit() -> None:
+    bomb = gzip.compress(bytes(5_000_000))
+    answer = response(bomb, "200 OK", "Content-Encoding: gzip")
+    with answering(answer) as port, pytest.raises(ImageTooLarge):
+        fetch_from(port)
+
+
+def test_another_content_coding_is_named() -> None:
+    answer = response(b"x", "200 OK", "Content-Encoding: br")
+    with answering(answer) as port, pytest.raises(DownloadError, match="content coding"):
+        fetch_from(port)
+
+
+def test_a_transformed_answer_is_a_success() -> None:
+    with answering(response(encoded("PNG"), "203 Transformed")) as port:
+        assert fetch_from(port) == encoded("PNG")
+
+
+@pytest.mark.parametrize(
+    ("location", "path"), [("/caf\u00e9.png", b"/caf%C3%A9.png"), (" /a b.png ", b"/a%20b.png")]
+)
+def test_a_location_is_read_as_browsers_read_it(location: str, path: bytes) -> None:
+    heads: list[bytes] = []
+
+    def handle(connection: socket.socket, head: bytes) -> None:
+        heads.append(head)
+        connection.sendall(redirect(location) if len(heads) == 1 else response(encoded("PNG")))
+
+    with raw_server(handle) as port:
+        fetch_from(port)
+    assert heads[1].split()[1] == path
+    assert b"Accept: image/png, image/webp" in heads[1]
+
+
+def test_a_forbidden_redirect_is_told_as_the_servers_own() -> None:
+    with (
+        answering(redirect("http://10.0.0.1/cat.png")) as port,
+        pytest.raises(ImageUrlForbidden, match="server redirects"),
+    ):
+        fetch_from(port)
+
+
+def test_a_page_is_named_as_one() -> None:
+    with (
+        answering(response(b"<!doctype html><p>no")) as port,
+        pytest.raises(UnreadableImage, match="HTML page"),
+    ):
+        fetch_from(port)
