@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 SUBSECONDS_SINCE = (3, 42)
 """The SQLite from which on `unixepoch('subsec')` is known; older ones answer it with NULL."""
+LOST_RACES = 5
+"""How often a process may find that another one just made the table it was about to make."""
 _NOW_S: dict[str, sa.ColumnElement[float]] = {
     "sqlite": sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float),
     "postgresql": sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Float),
@@ -47,12 +49,17 @@ def open_engine(database_url: str) -> sa.Engine:
 
 
 def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
-    """Makes the tables that are not there."""
-    try:
-        metadata.create_all(engine)
-    except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
-        # Two processes looked, saw none, and both made one: the slower is refused, and finds it now.
-        metadata.create_all(engine)
+    """Makes the tables that are not there.
+
+    Processes that open a new database at once race for each table: all but one are refused it, and look again.
+    """
+    for _ in range(LOST_RACES):
+        try:
+            metadata.create_all(engine)
+            return
+        except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
+            continue
+    metadata.create_all(engine)
 
 
 def clock_of(engine: sa.Engine) -> sa.ColumnElement[float]:

@@ -52,6 +52,7 @@ from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
 from ai_engine.job_queue.workflow_table import Backlog, JobRows
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
+from ai_engine.stage_result import StageResult
 from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
 
 DELIVERIES_LOOKED_UP = 16
@@ -205,7 +206,7 @@ class JobEngine:
         """The file that `stage` of the job left behind; None when it is not done."""
         for step in self._client.list_workflow_steps(job_id):
             if step["function_name"] == stage and step["output"] is not None:
-                return Artifact(**step["output"]["artifact"])
+                return StageResult.from_dict(step["output"]).artifact
         return None
 
     def _seconds_so_far(self, row: WorkflowStatus) -> dict[str, float]:

@@ -28,7 +28,6 @@ from ai_engine.images.cutout import Cutout
 from ai_engine.images.download import fetch_image
 from ai_engine.job import (
     Artifact,
-    DecodeFacts,
     Job,
     JobFailure,
     JobOptions,
@@ -39,11 +38,12 @@ from ai_engine.job import (
 )
 from ai_engine.logs import event
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.pipeline.resources import Record, Run, Workshop
+from ai_engine.pipeline.resources import Run, Workshop
 from ai_engine.printing.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
+from ai_engine.stage_result import StageResult
 
 TURN_LOOK_S = 1.0
 
@@ -81,18 +81,16 @@ class JobLine:
         mesh = self.run.step("shape", lambda: self.shape(picture, cutout))
         file = self.run.step("finish", lambda: self.finish(picture, cutout, mesh))
         seconds: dict[str, float] = {}
-        for record in (picture, cutout, mesh, file):
-            seconds |= record["seconds"]
+        for result in (picture, cutout, mesh, file):
+            seconds |= result.seconds
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
-            options=asdict(self.options)
-            | asdict(self.job.print_options)
-            | {"degraded": mesh.get("degraded", [])},
+            options=asdict(self.options) | asdict(self.job.print_options) | {"degraded": list(mesh.degraded)},
             model={"id": self.workshop.model.model_id, "licence": self.workshop.model.licence},
-            artifact=Artifact(**file["artifact"]),
-            preview=Artifact(**file["preview"]),
-            mesh=MeshFacts.from_dict(file["mesh"]),
-            decode=DecodeFacts.from_dict(mesh["decode"]) if mesh.get("decode") else None,
+            artifact=file.artifact,
+            preview=file.preview,
+            mesh=file.mesh,
+            decode=mesh.decode,
         )
 
     @property
@@ -120,15 +118,15 @@ class JobLine:
             finally:
                 event(logger, "device free", job_id=self.job.job_id)
 
-    def download(self) -> Record:
+    def download(self) -> StageResult:
         """The picture's file, as the caller's URL gives it."""
         with self._turn(self.workshop.lanes.download), _Clock() as clock:
             self.run.progress(Stage.DOWNLOAD, 0, 1)
             if self.job.image is not None:
-                return _record(self.job.image, {Stage.DOWNLOAD: 0.0})
+                return StageResult(self.job.image, {Stage.DOWNLOAD.value: 0.0})
             data = self._fetch()
             artifact = self.workshop.store.put_bytes(self.job.job_id, "picture", data, is_shared=False)
-        return _record(artifact, {Stage.DOWNLOAD: clock.seconds})
+        return StageResult(artifact, {Stage.DOWNLOAD.value: clock.seconds})
 
     def _fetch(self) -> bytes:
         assert self.job.image_url is not None
@@ -144,7 +142,7 @@ class JobLine:
                 self.run.progress(Stage.DOWNLOAD, 0, 1)
         return fetch_image(self.job.image_url, http=http, limits=limits)
 
-    def cut_out(self, picture: Record) -> Record:
+    def cut_out(self, picture: StageResult) -> StageResult:
         """The object on transparent ground, a PNG file."""
         source = self._present(picture, self.download)
         with self._turn(self.workshop.lanes.cutout), _Clock() as clock:
@@ -156,9 +154,9 @@ class JobLine:
                 max_pixels=self.workshop.max_image_pixels,
             )
             artifact = self.workshop.store.put_bytes(self.job.job_id, "cutout.png", cutout.to_png())
-        return _record(artifact, {Stage.CUTOUT: clock.seconds})
+        return StageResult(artifact, {Stage.CUTOUT.value: clock.seconds})
 
-    def shape(self, picture: Record, cutout: Record) -> Record:
+    def shape(self, picture: StageResult, cutout: StageResult) -> StageResult:
         """The mesh as the shape model gives it, an NPZ file."""
         source = self._present(cutout, lambda: self.cut_out(picture))
         rgba = Cutout.from_png(source.read_bytes()).rgba
@@ -175,11 +173,10 @@ class JobLine:
             shape = self.workshop.model.generate(rgba, self.options, progress)
             decoded_s = clock.seconds - denoised_s
         artifact = self.workshop.store.put(self.job.job_id, "mesh.npz", lambda path: _save(shape.mesh, path))
-        record = _record(artifact, {Stage.DENOISE: denoised_s, Stage.DECODE: decoded_s})
-        decode = asdict(shape.decode) if shape.decode else None
-        return record | {"decode": decode, "degraded": list(shape.degraded)}
+        seconds = {Stage.DENOISE.value: denoised_s, Stage.DECODE.value: decoded_s}
+        return StageResult(artifact, seconds, decode=shape.decode, degraded=tuple(shape.degraded))
 
-    def finish(self, picture: Record, cutout: Record, mesh: Record) -> Record:
+    def finish(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> StageResult:
         """The mesh file that the caller gets."""
         source = self._present(mesh, lambda: self.shape(picture, cutout))
         with (
@@ -197,8 +194,8 @@ class JobLine:
             picture_of_mesh = preview_png(finished, is_z_up=self.job.print_options.is_mm)
             preview = self.workshop.store.put_bytes(self.job.job_id, "preview.png", picture_of_mesh)
             artifact = self._write(finished, stl, picture_of_mesh)
-        facts = asdict(_facts(self.job, report))
-        return _record(artifact, {Stage.FINISH: clock.seconds}) | {"preview": asdict(preview), "mesh": facts}
+        seconds = {Stage.FINISH.value: clock.seconds}
+        return StageResult(artifact, seconds, preview=preview, mesh=_facts(self.job, report))
 
     def _write(self, mesh: Mesh, stl: Path, thumbnail: bytes) -> Artifact:
         """The file in the format asked for; `stl` holds the mesh already."""
@@ -216,14 +213,13 @@ class JobLine:
             raise ResultTooLarge(f"The file has {artifact.size} bytes, {max_bytes} were allowed.")
         return artifact
 
-    def _present(self, record: Record, make_again: Callable[[], Record]) -> Path:
-        """The path of the file of `record`, made again if it is gone."""
-        artifact = Artifact(**record["artifact"])
+    def _present(self, result: StageResult, make_again: Callable[[], StageResult]) -> Path:
+        """The path of the file of `result`, made again if it is gone."""
         try:
-            return self.workshop.store.path(artifact)
+            return self.workshop.store.path(result.artifact)
         except FileNotFoundError:
-            event(logger, "file is gone, making it again", job_id=self.job.job_id, file=artifact.uri)
-        return self.workshop.store.path(Artifact(**make_again()["artifact"]))
+            event(logger, "file is gone, making it again", job_id=self.job.job_id, file=result.artifact.uri)
+        return self.workshop.store.path(make_again().artifact)
 
 
 class _Clock:
@@ -239,10 +235,6 @@ class _Clock:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._began_at
-
-
-def _record(artifact: Artifact, seconds: dict[Stage, float]) -> Record:
-    return {"artifact": asdict(artifact), "seconds": {str(stage): value for stage, value in seconds.items()}}
 
 
 def _face_limited(job: Job) -> PrintOptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.device_usage import BusyClock
 from ai_engine.stage import Stage
+from ai_engine.stage_result import StageResult
 from ai_engine.storage.store import ArtifactStore
 
 
@@ -33,10 +34,6 @@ class Shape:
     """None where no field was searched."""
     degraded: tuple[str, ...] = ()
     """What was lowered because the device's memory ran short."""
-
-
-Record = dict[str, Any]
-"""What a stage leaves behind: `artifact` and `seconds` per stage; plain JSON values."""
 
 
 class Model(Protocol):
@@ -68,14 +65,14 @@ class Model(Protocol):
 class Run(Protocol):
     """One execution of a job, as the job engine offers it."""
 
-    def step(self, name: str, work: Callable[[], Record]) -> Record:
+    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
         """What `work` gives back; from memory when it was finished in an earlier execution."""
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
-        """Tells how far the stage is. Raises to stop the job there."""
+        """Reports how far the stage is. Raises to stop the job there."""
 
     def waits(self) -> None:
-        """Tells that the stage waits for its turn. Raises to stop the job there."""
+        """Reports that the stage waits for its turn. Raises to stop the job there."""
 
 
 @dataclass(frozen=True)

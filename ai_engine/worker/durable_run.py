@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from dbos import DBOS, WorkflowSerializationFormat, WorkflowStatus
 
@@ -20,8 +21,8 @@ from ai_engine.job_queue.dbos_setup import PROGRESS
 from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.logs import event
 from ai_engine.monitoring.tracing import Trace, Tracer
-from ai_engine.pipeline.resources import Record
 from ai_engine.stage import Stage
+from ai_engine.stage_result import StageResult
 from ai_engine.worker.handover import check_ending
 from ai_engine.worker.stage_attempts import Tries
 from ai_engine.worker.watchdog import Watchdog
@@ -45,9 +46,10 @@ class DurableRun:
         self._stage = Stage.QUEUE
         self._told_at = float("-inf")
 
-    def step(self, name: str, work: Callable[[], Record]) -> Record:
+    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
         """What `work` gives back; from memory when it was finished in an earlier execution."""
-        return DBOS.run_step({"name": name}, self._worked, name, work)
+        fields: dict[str, Any] = DBOS.run_step({"name": name}, self._work, name, work)
+        return StageResult.from_dict(fields)
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
         """Tells how far the stage is; the engine answers a cancelled job by stopping it here.
@@ -84,7 +86,7 @@ class DurableRun:
         if time.time() > self._ends_at_s:
             raise GenerationTimeout(f"The job took longer than {self._job.timeout_s:g} s.", stage=self._stage)
 
-    def _worked(self, name: str, work: Callable[[], Record]) -> Record:
+    def _work(self, name: str, work: Callable[[], StageResult]) -> dict[str, Any]:
         job_id, began = self._job.job_id, time.monotonic()
         row = _row(job_id)
         check_ending(row)
@@ -96,7 +98,7 @@ class DurableRun:
                 self._watchdog.watching(job_id, self._ends_at_s),
                 self._tracer.span(name, Trace.of(self._job)),
             ):
-                record = work()
+                result = work()
         except JobError as error:
             event(logger, "stage stopped", job_id=job_id, stage=name, code=error.code)
             raise
@@ -108,9 +110,9 @@ class DurableRun:
             raise InternalError(
                 f"Something went wrong on our side; the log tells of job {job_id}."
             ) from error
-        seconds, lowered = round(time.monotonic() - began, 3), record.get("degraded") or None
+        seconds, lowered = round(time.monotonic() - began, 3), list(result.degraded) or None
         event(logger, "stage finished", job_id=job_id, stage=name, seconds=seconds, lowered=lowered)
-        return record
+        return result.to_dict()
 
 
 def _row(job_id: str) -> WorkflowStatus:

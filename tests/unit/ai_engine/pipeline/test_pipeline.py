@@ -21,8 +21,9 @@ from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import StandInModel
 from ai_engine.pipeline.pipeline import run_job
-from ai_engine.pipeline.resources import Record, Shape, Workshop
+from ai_engine.pipeline.resources import Shape, Workshop
 from ai_engine.stage import Stage
+from ai_engine.stage_result import StageResult
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.event import JobEvent
 
@@ -47,8 +48,8 @@ class SearchingModel(StandInModel):
 class PlainRun:
     """Does each step at once."""
 
-    def step(self, name: str, work: Callable[[], Record]) -> Record:
-        return json.loads(json.dumps(work()))
+    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
+        return StageResult.from_dict(json.loads(json.dumps(work().to_dict())))
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
         pass

@@ -1,0 +1,40 @@
+"""What a finished stage of a job leaves behind: small enough to live in the job engine, unlike its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ai_engine.job import Artifact, DecodeFacts, MeshFacts
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """The file that a stage wrote and the facts that go with it."""
+
+    artifact: Artifact
+    seconds: Mapping[str, float]
+    """By the name of the stage; the step `shape` has two, denoise and decode."""
+    decode: DecodeFacts | None = None
+    degraded: tuple[str, ...] = ()
+    """What was lowered because the device's memory ran short."""
+    preview: Artifact | None = None
+    mesh: MeshFacts | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as the job engine keeps them."""
+        return asdict(self) | {"seconds": dict(self.seconds), "degraded": list(self.degraded)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> StageResult:
+        """The result that `to_dict` wrote, in this version or an earlier one, which left out what it had not."""
+        preview, mesh, decode = (fields.get(name) for name in ("preview", "mesh", "decode"))
+        return cls(
+            Artifact(**fields["artifact"]),
+            fields["seconds"],
+            decode=DecodeFacts.from_dict(decode) if decode else None,
+            degraded=tuple(fields.get("degraded") or ()),
+            preview=Artifact(**preview) if preview else None,
+            mesh=MeshFacts.from_dict(mesh) if mesh else None,
+        )

@@ -1,0 +1,31 @@
+"""Results of stages as the job engine keeps them, also those that an earlier version wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from ai_engine.job import Artifact, DecodeFacts
+from ai_engine.stage_result import StageResult
+
+FILE = Artifact("uri", "0" * 64, 5)
+FACTS = DecodeFacts("strict", (32, 32, 32), 0.05, True, 1000)
+
+
+def test_a_result_comes_back_from_plain_values_as_it_was() -> None:
+    result = StageResult(FILE, {"denoise": 1.5, "decode": 0.5}, FACTS, ("num_chunks 2048",), FILE)
+
+    assert StageResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_a_stage_that_the_version_before_finished_is_read() -> None:
+    picture = {"artifact": asdict(FILE), "seconds": {"download": 0.25}}
+    shape = {
+        "artifact": asdict(FILE),
+        "seconds": {"denoise": 1.5, "decode": 0.5},
+        "decode": json.loads(json.dumps(asdict(FACTS))),
+        "degraded": [],
+    }
+
+    assert StageResult.from_dict(picture) == StageResult(FILE, {"download": 0.25})
+    assert StageResult.from_dict(shape) == StageResult(FILE, {"denoise": 1.5, "decode": 0.5}, FACTS)
