@@ -4,7 +4,7 @@
 #     examples/generate.sh PICTURE [MESH [FIELD=VALUE...]]
 #     examples/generate.sh chair.png chair.stl quality=high height_mm=80
 #
-# PICTURE is a file (PNG, JPEG, WebP) or a URL, MESH the file that is written (mesh.stl). In the environment:
+# PICTURE is a file (PNG, JPEG, WebP, AVIF) or a URL, MESH the file that is written (mesh.stl). In the environment:
 #     ENGINE_URL        where AI Engine listens (http://127.0.0.1:8000)
 #     ENGINE_API_KEY    where it asks for keys
 #     WITHIN_S          seconds to wait for the mesh (1800)
