@@ -33,6 +33,9 @@ MIN_FOREGROUND_SHARE = 0.01
 MIN_CLEAR_BORDER_SHARE = 0.5
 MIN_ISLAND_SHARE = 0.1
 """Separate parts of a mask that weigh less than this share of the heaviest one are dropped."""
+RIM_SHARE = 0.01
+"""Width of the rim whose colours mix with the background, as a share of the picture's longer side."""
+MIN_RIM_PX = 3
 MAX_PLAIN_SPREAD = 3
 """A picture whose channels vary by no more than this (of 255) shows nothing."""
 
@@ -124,19 +127,24 @@ def _without_islands(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _with_object_colours(rgba: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture with the nearest solid colour of the object on every pixel that is not solid.
+    """The picture with the nearest solid colour of the object on the soft pixels of its rim.
 
-    A soft edge holds half of the old background's colour; on white that would draw a dark rim.
+    A soft edge holds half of the old background's colour; on white that would draw a dark rim. What is soft
+    further inside than `RIM_SHARE` (fur, a visor) keeps its own colours.
     """
     is_solid = mask >= SOLID_ALPHA
     if not is_solid.any():
         return rgba
+    rim_px = max(MIN_RIM_PX, RIM_SHARE * max(mask.shape))
+    is_rim = ~is_solid & (mask > 0)
+    if (mask == 0).any():
+        is_rim &= ndimage.distance_transform_edt(mask > 0) <= rim_px
     box = ndimage.find_objects((mask > 0).astype(np.uint8))[0]
     rows, columns = ndimage.distance_transform_edt(
         ~is_solid[box], return_distances=False, return_indices=True
     )
     coloured = rgba.copy()
-    coloured[box] = rgba[box][rows, columns]
+    coloured[box] = np.where(is_rim[box][:, :, None], rgba[box][rows, columns], rgba[box])
     return coloured
 
 

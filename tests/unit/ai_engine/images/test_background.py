@@ -102,7 +102,7 @@ def test_a_wide_faint_island_weighs_less_than_a_small_solid_object() -> None:
 
 
 def test_soft_edges_take_the_objects_colour_not_the_backgrounds() -> None:
-    mask = np.where(disc(radius=26), 255, np.where(disc(radius=33), 100, 0)).astype(np.uint8)
+    mask = np.where(disc(radius=26), 255, np.where(disc(radius=28), 100, 0)).astype(np.uint8)
     cutout = cut_out(png(scene()), remove="auto", remover=FixedMask(mask))
     soft = cutout.rgba[cutout.alpha == 100]
     assert len(soft) > 100
@@ -266,3 +266,12 @@ def test_the_embedded_model_runs_without_touching_the_environment_or_the_home(tm
     )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_soft_further_inside_than_the_rim_keeps_its_colours() -> None:
+    mask = opaque(disc(radius=33))
+    mask[disc(radius=15)] = 120
+    pixels = scene()
+    pixels[disc(radius=15)] = (10, 90, 200)
+    cutout = cut_out(png(pixels), remove="auto", remover=FixedMask(mask))
+    assert np.all(cutout.rgba[disc(radius=15), :3] == (10, 90, 200))
