@@ -22,7 +22,7 @@ from ai_engine.api.dependencies import Service
 from ai_engine.api.openapi import install_document
 from ai_engine.errors import StartupError
 from ai_engine.job_queue.link_key import open_links
-from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.queue import JobQueue
 from ai_engine.logs import event
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.outbound.policies import download_policy, webhook_policy
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     store = open_store(settings, is_worker=False)
     admission = Admission(settings, download_policy(settings), webhook_policy(settings), store)
     streams = OpenStreams(settings.max_open_streams_per_key)
-    service = Service(settings, JobEngine(settings), admission, store, streams)
+    service = Service(settings, JobQueue(settings), admission, store, streams)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -29,7 +29,7 @@ from ai_engine.errors import (
     RateExceeded,
     TooManyJobs,
 )
-from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
@@ -45,7 +45,7 @@ class Service:
     """What the routes work with."""
 
     settings: Settings
-    engine: JobEngine
+    engine: JobQueue
     admission: Admission
     store: ArtifactStore
     streams: OpenStreams

@@ -83,7 +83,7 @@ class JobPage:
     """Where the next piece begins; None when this is the last."""
 
 
-class JobEngine:
+class JobQueue:
     """What the API asks of the job engine. `connect` first."""
 
     def __init__(self, settings: Settings) -> None:

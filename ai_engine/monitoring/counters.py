@@ -75,7 +75,7 @@ class WorkerFigures:
     """The most of the device's memory that was in use; None where there is none of its own."""
 
 
-class Figures:
+class Counters:
     """The tables of numbers."""
 
     def __init__(self, database_url: str) -> None:

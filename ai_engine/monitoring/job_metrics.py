@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ai_engine.errors import GpuOutOfMemory
 from ai_engine.job import JobResult, JobStatus
-from ai_engine.monitoring.counters import Figure, Figures, WorkerFigures
+from ai_engine.monitoring.counters import Counters, Figure, WorkerFigures
 
 JOBS = "jobs"
 STAGE_SECONDS_SUM = "stage_seconds_sum"
@@ -25,10 +25,10 @@ NO_BOUND = "+Inf"
 logger = logging.getLogger(__name__)
 
 
-class Tally:
+class JobMetrics:
     """Counts for one process."""
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: Counters) -> None:
         self._figures = figures
 
     def job_ended(self, job_id: str, status: JobStatus, result: JobResult) -> bool:

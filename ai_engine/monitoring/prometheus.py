@@ -23,8 +23,8 @@ from ai_engine import __version__
 from ai_engine.job_queue.dbos_setup import PIPELINE_QUEUE, WEBHOOK_QUEUE
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
 from ai_engine.job_queue.workflow_table import RUNNING, WAITING, Backlog, QueueDepth
-from ai_engine.monitoring import job_metrics as tally
-from ai_engine.monitoring.counters import Figure, Figures, WorkerFigures
+from ai_engine.monitoring import job_metrics as job_metrics
+from ai_engine.monitoring.counters import Counters, Figure, WorkerFigures
 
 Numbers = Mapping[Figure, float]
 
@@ -34,7 +34,7 @@ class Metrics(Collector):
 
     def __init__(self, database_url: str) -> None:
         self._backlog = Backlog(database_url)
-        self._figures = Figures(database_url)
+        self._figures = Counters(database_url)
         self._leases = Leases(database_url)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -83,32 +83,38 @@ def _queues(depths: Sequence[QueueDepth], num_delayed: int) -> Iterator[Metric]:
 
 def _jobs(numbers: Numbers) -> Iterator[Metric]:
     yield _counter(
-        numbers, tally.JOBS, "jobs_ended", "Jobs by how they ended; code: the error's.", ("outcome", "code")
+        numbers,
+        job_metrics.JOBS,
+        "jobs_ended",
+        "Jobs by how they ended; code: the error's.",
+        ("outcome", "code"),
     )
-    yield _counter(numbers, tally.OUT_OF_MEMORY, "out_of_memory", "Times that a device had not room enough.")
+    yield _counter(
+        numbers, job_metrics.OUT_OF_MEMORY, "out_of_memory", "Times that a device had not room enough."
+    )
     yield _counter(
         numbers,
-        tally.DELIVERIES,
+        job_metrics.DELIVERIES,
         "delivery_attempts",
         "Attempts at deliveries: accepted; failed, with another to follow; dead, with none.",
         ("result",),
     )
-    dead = numbers.get(Figure.of(tally.DELIVERIES, result="dead"), 0)
+    dead = numbers.get(Figure.of(job_metrics.DELIVERIES, result="dead"), 0)
     yield CounterMetricFamily("ai_engine_dead_deliveries", "Deliveries that were given up.", value=dead)
-    yield _counter(numbers, tally.TAKEOVERS, "takeovers", "Jobs that a worker took from a dead one.")
+    yield _counter(numbers, job_metrics.TAKEOVERS, "takeovers", "Jobs that a worker took from a dead one.")
 
 
 def _stages(numbers: Numbers) -> Metric:
     family = HistogramMetricFamily(
         "ai_engine_stage_seconds", "Seconds per stage of finished jobs.", labels=["stage"]
     )
-    bounds = [*map(str, tally.BUCKETS_S), tally.NO_BOUND]
+    bounds = [*map(str, job_metrics.BUCKETS_S), job_metrics.NO_BOUND]
     sums = {dict(figure.labels)["stage"]: value for figure, value in numbers.items()
-            if figure.name == tally.STAGE_SECONDS_SUM}  # fmt: skip
+            if figure.name == job_metrics.STAGE_SECONDS_SUM}  # fmt: skip
     for stage, total_s in sorted(sums.items()):
         so_far, buckets = 0.0, []
         for bound in bounds:
-            so_far += numbers.get(Figure.of(tally.STAGE_SECONDS_BUCKET, stage=stage, le=bound), 0)
+            so_far += numbers.get(Figure.of(job_metrics.STAGE_SECONDS_BUCKET, stage=stage, le=bound), 0)
             buckets.append((bound, so_far))
         family.add_metric([stage], buckets, sum_value=total_s)
     return family

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ai_engine.job import Job, JobResult, JobStatus
 from ai_engine.job_queue.job_index import JobIndex
-from ai_engine.monitoring.counters import Figures
-from ai_engine.monitoring.job_metrics import Tally
+from ai_engine.monitoring.counters import Counters
+from ai_engine.monitoring.job_metrics import JobMetrics
 from ai_engine.monitoring.tracing import NoTracer, Tracer
 from ai_engine.settings import Settings
 
@@ -16,23 +16,23 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Books:
-    """The books of one worker."""
+class Recorder:
+    """The recorder of one worker."""
 
     index: JobIndex
-    tally: Tally
+    job_metrics: JobMetrics
     tracer: Tracer
 
     def close_job(self, job: Job, status: JobStatus, result: JobResult, ended_at_s: float) -> None:
         """Counts and traces the end of a job; a second call for the same job changes nothing."""
-        if self.tally.job_ended(job.job_id, status, result):
+        if self.job_metrics.job_ended(job.job_id, status, result):
             self.tracer.job(job, status, result, ended_at_s)
 
 
-def open_books(settings: Settings) -> Books:
-    """The books, in the job database."""
+def open_recorder(settings: Settings) -> Recorder:
+    """The recorder, in the job database."""
     url = settings.jobs_database_url
-    return Books(JobIndex(url), Tally(Figures(url)), open_tracer(settings))
+    return Recorder(JobIndex(url), JobMetrics(Counters(url)), open_tracer(settings))
 
 
 def open_tracer(settings: Settings) -> Tracer:

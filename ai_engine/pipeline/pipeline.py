@@ -38,7 +38,7 @@ from ai_engine.job import (
 )
 from ai_engine.logs import event
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.pipeline.resources import Run, Workshop
+from ai_engine.pipeline.resources import Resources, Run
 from ai_engine.printing.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
@@ -50,24 +50,24 @@ TURN_LOOK_S = 1.0
 logger = logging.getLogger(__name__)
 
 
-def run_job(job: Job, workshop: Workshop, run: Run) -> JobResult:
+def run_job(job: Job, resources: Resources, run: Run) -> JobResult:
     """How the job ended. A JobError on the way becomes a failure that has a code."""
     try:
-        return JobLine(job, workshop, run).result()
+        return JobLine(job, resources, run).result()
     except JobError as error:
         event(
             logger, "job failed", job_id=job.job_id, code=error.code, stage=error.stage, detail=error.detail
         )
-        model = {"id": workshop.model.model_id, "licence": workshop.model.licence}
+        model = {"id": resources.model.model_id, "licence": resources.model.licence}
         return JobResult(options=asdict(job.options), model=model, failure=JobFailure.of(error))
 
 
 class JobLine:
     """The stages of one job."""
 
-    def __init__(self, job: Job, workshop: Workshop, run: Run) -> None:
+    def __init__(self, job: Job, resources: Resources, run: Run) -> None:
         self.job = job
-        self.workshop = workshop
+        self.resources = resources
         self.run = run
 
     def result(self) -> JobResult:
@@ -86,7 +86,7 @@ class JobLine:
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
             options=asdict(self.options) | asdict(self.job.print_options) | {"degraded": list(mesh.degraded)},
-            model={"id": self.workshop.model.model_id, "licence": self.workshop.model.licence},
+            model={"id": self.resources.model.model_id, "licence": self.resources.model.licence},
             artifact=file.artifact,
             preview=file.preview,
             mesh=file.mesh,
@@ -96,7 +96,7 @@ class JobLine:
     @property
     def options(self) -> JobOptions:
         """The options as used: the model's own values where the caller named none."""
-        return self.workshop.model.complete(self.job.options)
+        return self.resources.model.complete(self.job.options)
 
     @contextmanager
     def _turn(self, lane: threading.Semaphore) -> Iterator[None]:
@@ -111,7 +111,7 @@ class JobLine:
     @contextmanager
     def _device(self) -> Iterator[None]:
         """This job's turn on the device; the log tells from when to when."""
-        with self._turn(self.workshop.lanes.device):
+        with self._turn(self.resources.lanes.device):
             event(logger, "device taken", job_id=self.job.job_id)
             try:
                 yield
@@ -120,18 +120,18 @@ class JobLine:
 
     def download(self) -> StageResult:
         """The picture's file, as the caller's URL gives it."""
-        with self._turn(self.workshop.lanes.download), _Clock() as clock:
+        with self._turn(self.resources.lanes.download), _Clock() as clock:
             self.run.progress(Stage.DOWNLOAD, 0, 1)
             if self.job.image is not None:
                 return StageResult(self.job.image, {Stage.DOWNLOAD.value: 0.0})
             data = self._fetch()
-            artifact = self.workshop.store.put_bytes(self.job.job_id, "picture", data, is_shared=False)
+            artifact = self.resources.store.put_bytes(self.job.job_id, "picture", data, is_shared=False)
         return StageResult(artifact, {Stage.DOWNLOAD.value: clock.seconds})
 
     def _fetch(self) -> bytes:
         assert self.job.image_url is not None
-        limits, http = self.workshop.download_limits, self.workshop.http
-        for attempt in range(1, self.workshop.download_attempts):
+        limits, http = self.resources.download_limits, self.resources.http
+        for attempt in range(1, self.resources.download_attempts):
             try:
                 return fetch_image(self.job.image_url, http=http, limits=limits)
             except DownloadError as error:
@@ -145,22 +145,22 @@ class JobLine:
     def cut_out(self, picture: StageResult) -> StageResult:
         """The object on transparent ground, a PNG file."""
         source = self._present(picture, self.download)
-        with self._turn(self.workshop.lanes.cutout), _Clock() as clock:
+        with self._turn(self.resources.lanes.cutout), _Clock() as clock:
             self.run.progress(Stage.CUTOUT, 0, 1)
             cutout = cut_out(
                 source.read_bytes(),
                 remove=self.job.remove_background,
-                remover=self.workshop.remover,
-                max_pixels=self.workshop.max_image_pixels,
+                remover=self.resources.remover,
+                max_pixels=self.resources.max_image_pixels,
             )
-            artifact = self.workshop.store.put_bytes(self.job.job_id, "cutout.png", cutout.to_png())
+            artifact = self.resources.store.put_bytes(self.job.job_id, "cutout.png", cutout.to_png())
         return StageResult(artifact, {Stage.CUTOUT.value: clock.seconds})
 
     def shape(self, picture: StageResult, cutout: StageResult) -> StageResult:
         """The mesh as the shape model gives it, an NPZ file."""
         source = self._present(cutout, lambda: self.cut_out(picture))
         rgba = Cutout.from_png(source.read_bytes()).rgba
-        with self._device(), self.workshop.device_clock, _Clock() as clock:
+        with self._device(), self.resources.device_clock, _Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
             denoised_s = 0.0
 
@@ -170,9 +170,9 @@ class JobLine:
                     denoised_s = clock.seconds
                 self.run.progress(stage, done, total)
 
-            shape = self.workshop.model.generate(rgba, self.options, progress)
+            shape = self.resources.model.generate(rgba, self.options, progress)
             decoded_s = clock.seconds - denoised_s
-        artifact = self.workshop.store.put(self.job.job_id, "mesh.npz", lambda path: _save(shape.mesh, path))
+        artifact = self.resources.store.put(self.job.job_id, "mesh.npz", lambda path: _save(shape.mesh, path))
         seconds = {Stage.DENOISE.value: denoised_s, Stage.DECODE.value: decoded_s}
         return StageResult(artifact, seconds, decode=shape.decode, degraded=tuple(shape.degraded))
 
@@ -180,7 +180,7 @@ class JobLine:
         """The mesh file that the caller gets."""
         source = self._present(mesh, lambda: self.shape(picture, cutout))
         with (
-            self._turn(self.workshop.lanes.finish),
+            self._turn(self.resources.lanes.finish),
             _Clock() as clock,
             TemporaryDirectory(prefix="mesh-") as folder,
         ):
@@ -192,7 +192,7 @@ class JobLine:
                 see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
             )
             picture_of_mesh = preview_png(finished, is_z_up=self.job.print_options.is_mm)
-            preview = self.workshop.store.put_bytes(self.job.job_id, "preview.png", picture_of_mesh)
+            preview = self.resources.store.put_bytes(self.job.job_id, "preview.png", picture_of_mesh)
             artifact = self._write(finished, stl, picture_of_mesh)
         seconds = {Stage.FINISH.value: clock.seconds}
         return StageResult(artifact, seconds, preview=preview, mesh=_facts(self.job, report))
@@ -208,7 +208,7 @@ class JobLine:
                 fitting = None if max_bytes else thumbnail
                 write_mesh(mesh, path, job.format, notes=_notes(job), thumbnail=fitting)
 
-        artifact = self.workshop.store.put(job.job_id, f"mesh.{job.format}", write)
+        artifact = self.resources.store.put(job.job_id, f"mesh.{job.format}", write)
         if max_bytes is not None and artifact.size > max_bytes:
             raise ResultTooLarge(f"The file has {artifact.size} bytes, {max_bytes} were allowed.")
         return artifact
@@ -216,10 +216,10 @@ class JobLine:
     def _present(self, result: StageResult, make_again: Callable[[], StageResult]) -> Path:
         """The path of the file of `result`, made again if it is gone."""
         try:
-            return self.workshop.store.path(result.artifact)
+            return self.resources.store.path(result.artifact)
         except FileNotFoundError:
             event(logger, "file is gone, making it again", job_id=self.job.job_id, file=result.artifact.uri)
-        return self.workshop.store.path(make_again().artifact)
+        return self.resources.store.path(make_again().artifact)
 
 
 class _Clock:

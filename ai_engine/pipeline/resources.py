@@ -86,7 +86,7 @@ class Lanes:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Resources:
     """What the stages work with; made once per worker."""
 
     store: ArtifactStore

@@ -24,7 +24,7 @@ from ai_engine.monitoring.tracing import Trace, Tracer
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 from ai_engine.worker.handover import check_ending
-from ai_engine.worker.stage_attempts import Tries
+from ai_engine.worker.stage_attempts import CrashAttempts
 from ai_engine.worker.watchdog import Watchdog
 
 PROGRESS_EVERY_S = 0.25
@@ -41,7 +41,7 @@ class DurableRun:
         self._job, self._watchdog, self._tracer = job, watchdog, tracer
         self._ends_at_s = began_at_s + job.timeout_s
         self._max_tries = max_tries
-        self._tries: Tries | None = None
+        self._tries: CrashAttempts | None = None
         """Of the stage at work; None before the first."""
         self._stage = Stage.QUEUE
         self._told_at = float("-inf")
@@ -90,7 +90,7 @@ class DurableRun:
         job_id, began = self._job.job_id, time.monotonic()
         row = _row(job_id)
         check_ending(row)
-        self._tries = Tries(row, name, is_first_here=self._tries is None)
+        self._tries = CrashAttempts(row, name, is_first_here=self._tries is None)
         self._tries.check(self._max_tries)
         event(logger, "stage started", job_id=job_id, stage=name)
         try:

@@ -30,7 +30,7 @@ _ENDINGS: dict[str, type[JobError]] = {kind.code: kind for kind in (GenerationTi
 logger = logging.getLogger(__name__)
 
 
-class Departure:
+class Handover:
     """The way out of one worker's process."""
 
     def __init__(self, leases: Leases, executor_id: str) -> None:

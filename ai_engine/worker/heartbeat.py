@@ -22,10 +22,10 @@ from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.logs import event
 from ai_engine.monitoring.counters import WorkerFigures
-from ai_engine.monitoring.recorder import Books
-from ai_engine.pipeline.resources import Workshop
+from ai_engine.monitoring.recorder import Recorder
+from ai_engine.pipeline.resources import Resources
 from ai_engine.settings import Settings
-from ai_engine.worker.running_jobs import AtWork
+from ai_engine.worker.running_jobs import RunningJobs
 from ai_engine.worker.workflows import enqueue_delivery
 
 BEATS_PER_LEASE = 5
@@ -47,18 +47,23 @@ class LeaseKeeper(threading.Thread):
     """Renews this worker's lease, takes the jobs of dead workers over, and tells of jobs that ended out of sight."""
 
     def __init__(
-        self, leases: Leases, executor_id: str, settings: Settings, books: Books, at_work: AtWork
+        self,
+        leases: Leases,
+        executor_id: str,
+        settings: Settings,
+        recorder: Recorder,
+        running_jobs: RunningJobs,
     ) -> None:
         super().__init__(name="lease-keeper", daemon=True)
         self._leases = leases
         self._executor_id = executor_id
         self._settings = settings
-        self._books = books
-        self._at_work = at_work
+        self._recorder = recorder
+        self._running_jobs = running_jobs
         self._rows = JobRows(settings.jobs_database_url)
         self._renewed_at = time.monotonic()
         self._may_bury_at = self._renewed_at + settings.lease_s
-        self.workshop: Workshop | None = None
+        self.resources: Resources | None = None
         """What this worker works with, once its models are loaded."""
         self._loaded = 0.0
         self._told: set[str] = set()
@@ -94,10 +99,10 @@ class LeaseKeeper(threading.Thread):
             self._take_over()
             self._tell_of_ended()
             self._put_back_strays()
-        if self.workshop is None:
+        if self.resources is None:
             self._leases.tell_loaded(self._executor_id, self._loaded)
         else:
-            self._books.tally.worker(_figures_of(self._executor_id, self.workshop))
+            self._recorder.job_metrics.worker(_figures_of(self._executor_id, self.resources))
 
     def _bury_stale(self) -> None:
         """Declares the silent dead; not in the first lease here, or after a silence of this worker's own: the
@@ -126,7 +131,7 @@ class LeaseKeeper(threading.Thread):
             status=EngineStatus.PENDING, executor_id=self._executor_id, load_input=False, load_output=False
         )
         queues = {row.workflow_id: row.queue_name for row in rows if row.queue_name}
-        for workflow_id in self._at_work.strays(queues, LEASES_UNTIL_STRAY * self._settings.lease_s):
+        for workflow_id in self._running_jobs.strays(queues, LEASES_UNTIL_STRAY * self._settings.lease_s):
             event(logger, "nobody works on it, queueing it again", level=logging.WARNING, entry=workflow_id)
             DBOS.resume_workflow(workflow_id, queue_name=queues[workflow_id])
 
@@ -135,7 +140,7 @@ class LeaseKeeper(threading.Thread):
         ids = [entry.job_id for entry in entry_ids if entry.attempt is None]
         for job_id in ids:
             event(logger, "job taken over", job_id=job_id, executor=self._executor_id)
-        self._books.tally.taken_over(len(ids))
+        self._recorder.job_metrics.taken_over(len(ids))
 
     def _tell_of_ended(self) -> None:
         """Queues the webhooks of jobs that were cancelled, or gave up by the engine: nobody was there to do it."""
@@ -157,11 +162,11 @@ class LeaseKeeper(threading.Thread):
         result = result_of(row)
         if result is not None and row.completed_at is not None:
             job, ended_at_s = job_of(row), row.completed_at / 1000
-            self._books.close_job(job, status_of(row, result), result, ended_at_s)
+            self._recorder.close_job(job, status_of(row, result), result, ended_at_s)
             enqueue_delivery(job, result, ended_at_s)
         self._told.add(row.workflow_id)
 
 
-def _figures_of(executor_id: str, workshop: Workshop) -> WorkerFigures:
-    busy_s, busy_share = workshop.device_clock.read()
-    return WorkerFigures(executor_id, busy_s, busy_share, workshop.model.peak_memory_bytes)
+def _figures_of(executor_id: str, resources: Resources) -> WorkerFigures:
+    busy_s, busy_share = resources.device_clock.read()
+    return WorkerFigures(executor_id, busy_s, busy_share, resources.model.peak_memory_bytes)

@@ -31,18 +31,18 @@ from ai_engine.job_queue.dbos_setup import (
 )
 from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.logs import event
-from ai_engine.monitoring.recorder import Books, open_books
+from ai_engine.monitoring.recorder import Recorder, open_recorder
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import download_policy
 from ai_engine.pipeline.fake_model import StandInModel
-from ai_engine.pipeline.resources import Model, Workshop
+from ai_engine.pipeline.resources import Model, Resources
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import check_bucket, open_store
 from ai_engine.storage.store import LocalStore
-from ai_engine.worker.handover import Departure
+from ai_engine.worker.handover import Handover
 from ai_engine.worker.heartbeat import LeaseKeeper
 from ai_engine.worker.retention import Housekeeper
-from ai_engine.worker.running_jobs import AtWork
+from ai_engine.worker.running_jobs import RunningJobs
 from ai_engine.worker.watchdog import Watchdog
 from ai_engine.worker.workflows import open_workflows, register_workflows
 
@@ -64,23 +64,23 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         prepare_database(settings)
         leases, executor_id = Leases(settings.jobs_database_url), new_executor_id(slot)
         leases.take(executor_id, slot)
-        books, at_work = open_books(settings), AtWork()
-        keeper = LeaseKeeper(leases, executor_id, settings, books, at_work)
+        recorder, running_jobs = open_recorder(settings), RunningJobs()
+        keeper = LeaseKeeper(leases, executor_id, settings, recorder, running_jobs)
         keeper.start()
         try:
-            workshop = open_workshop(settings, keeper.note_loaded)
+            resources = open_workshop(settings, keeper.note_loaded)
         except StartupError:
             keeper.stop()
             leases.describe(executor_id, WorkerState.FAILED)
             leases.give_up(executor_id)
             raise
-        departure = Departure(leases, executor_id)
-        watchdog = _watchdog(settings, workshop.model, departure)
-        _launch(settings, executor_id, workshop, watchdog, books, at_work)
-        keeper.workshop = workshop
+        departure = Handover(leases, executor_id)
+        watchdog = _watchdog(settings, resources.model, departure)
+        _launch(settings, executor_id, resources, watchdog, recorder, running_jobs)
+        keeper.resources = resources
         leases.bury_earlier(executor_id, slot)
         keeper.may_take_over.set()
-        model = workshop.model
+        model = resources.model
         leases.describe(
             executor_id,
             WorkerState.READY,
@@ -90,16 +90,16 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         )
         ready_mark.touch()
         event(logger, "worker ready", executor=executor_id, model=model.model_id, pid=os.getpid())
-        housekeeper = Housekeeper(settings, workshop.store, leases, executor_id, DBOS.delete_workflows)
+        housekeeper = Housekeeper(settings, resources.store, leases, executor_id, DBOS.delete_workflows)
         housekeeper.start()
         stop.wait()
         ready_mark.unlink(missing_ok=True)
         housekeeper.stop()
         _drain(leases, executor_id, keeper, departure, settings.drain_s)
-        books.tracer.close()
+        recorder.tracer.close()
 
 
-def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Workshop:
+def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Resources:
     """What the stages work with, models loaded; `on_loaded` hears which share of the shape model, 0 to 1, is there.
 
     Raises:
@@ -113,7 +113,7 @@ def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Wor
             remover.load()
     except MattingModelUnusable as error:
         raise StartupError(str(error)) from error
-    return Workshop(
+    return Resources(
         store=open_store(settings, is_worker=True),
         http=GuardedClient(
             download_policy(settings),
@@ -141,7 +141,7 @@ def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model
     return ShapeModel.load(settings, on_loaded).made_ready(settings)
 
 
-def _watchdog(settings: Settings, model: Model, departure: Departure) -> Watchdog:
+def _watchdog(settings: Settings, model: Model, departure: Handover) -> Watchdog:
     silence_s = settings.device_silence_s if model.has_gpu else None
     watchdog = Watchdog(departure, grace_s=settings.stage_grace_s, silence_s=silence_s)
     watchdog.start()
@@ -151,10 +151,10 @@ def _watchdog(settings: Settings, model: Model, departure: Departure) -> Watchdo
 def _launch(
     settings: Settings,
     executor_id: str,
-    workshop: Workshop,
+    resources: Resources,
     watchdog: Watchdog,
-    books: Books,
-    at_work: AtWork,
+    recorder: Recorder,
+    running_jobs: RunningJobs,
 ) -> None:
     """Starts to take jobs."""
     config = DBOSConfig(
@@ -169,7 +169,7 @@ def _launch(
     DBOS(config=config)
     _log_like_the_rest()
     DBOS.listen_queues([PIPELINE_QUEUE, WEBHOOK_QUEUE])
-    register_workflows(open_workflows(settings, workshop, watchdog, books, at_work))
+    register_workflows(open_workflows(settings, resources, watchdog, recorder, running_jobs))
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)
 
@@ -182,7 +182,7 @@ def _log_like_the_rest() -> None:
 
 
 def _drain(
-    leases: Leases, executor_id: str, keeper: LeaseKeeper, departure: Departure, drain_s: float
+    leases: Leases, executor_id: str, keeper: LeaseKeeper, departure: Handover, drain_s: float
 ) -> None:
     """Takes nothing new, and comes back when the jobs in flight are done; when time is over, leaves them behind."""
     event(logger, "worker draining", executor=executor_id)

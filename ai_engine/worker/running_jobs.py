@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 
-class AtWork:
+class RunningJobs:
     """The entries at work here."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

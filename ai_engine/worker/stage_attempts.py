@@ -20,7 +20,7 @@ _TOLD = {"shape": Stage.DENOISE}
 logger = logging.getLogger(__name__)
 
 
-class Tries:
+class CrashAttempts:
     """How often a stage of a job went to work; counted from the second time on that the job is taken up."""
 
     def __init__(self, row: WorkflowStatus, stage: str, *, is_first_here: bool) -> None:

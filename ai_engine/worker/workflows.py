@@ -20,10 +20,10 @@ from ai_engine.job_queue.dbos_setup import GENERATE, delivery_options
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.job_queue.link_key import open_links
 from ai_engine.logs import about, event
-from ai_engine.monitoring.recorder import Books
+from ai_engine.monitoring.recorder import Recorder
 from ai_engine.monitoring.tracing import Trace, Tracer
 from ai_engine.pipeline.pipeline import run_job
-from ai_engine.pipeline.resources import Workshop
+from ai_engine.pipeline.resources import Resources
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.storage.free_space import has_room
@@ -31,7 +31,7 @@ from ai_engine.webhooks.attempt import DeliveryContext, attempt_delivery, open_c
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
 from ai_engine.worker.durable_run import DurableRun, report_progress
-from ai_engine.worker.running_jobs import AtWork
+from ai_engine.worker.running_jobs import RunningJobs
 from ai_engine.worker.watchdog import Watchdog
 
 NUM_STEPS = 4
@@ -47,21 +47,21 @@ class JobWorkflows:
     """The life of a job in one worker: `generate`, `end_job`, then `deliver` once per attempt."""
 
     settings: Settings
-    workshop: Workshop
+    resources: Resources
     deliveries: DeliveryContext
     watchdog: Watchdog
-    books: Books
-    at_work: AtWork
+    recorder: Recorder
+    running_jobs: RunningJobs
 
     def generate(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Runs the job's stages and queues the first attempt of its delivery."""
         job = Job.from_dict(fields)
-        with about(job_id=job.job_id), self.at_work.running(job.job_id):
+        with about(job_id=job.job_id), self.running_jobs.running(job.job_id):
             began_at_s = DBOS.run_step({"name": "begin"}, _begin, job.job_id, self.settings)
             run = DurableRun(
-                job, began_at_s, self.settings.job_max_attempts, self.watchdog, self.books.tracer
+                job, began_at_s, self.settings.job_max_attempts, self.watchdog, self.recorder.tracer
             )
-            result = run_job(job, self.workshop, run)
+            result = run_job(job, self.resources, run)
             queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
             result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
             enqueue_delivery(job, result, DBOS.run_step({"name": "end"}, self.end_job, job, result))
@@ -70,16 +70,16 @@ class JobWorkflows:
     def end_job(self, job: Job, result: JobResult) -> float:
         """Records the job's end in index, counters and traces; gives the time of it, seconds since 1970."""
         has_failed, ended_at_s = result.failure is not None, time.time()
-        self.books.index.note_end(job.job_id, has_failed=has_failed)
+        self.recorder.index.note_end(job.job_id, has_failed=has_failed)
         status = JobStatus.FAILED if has_failed else JobStatus.SUCCEEDED
-        self.books.close_job(job, status, result, ended_at_s)
+        self.recorder.close_job(job, status, result, ended_at_s)
         return ended_at_s
 
     def deliver(self, fields: dict[str, Any], attempt: int) -> dict[str, Any]:
         """Makes one attempt of a delivery and queues the next one if it failed."""
         task = DeliveryTask.from_dict(fields)
         entry = EntryId(task.job.job_id, attempt)
-        with about(job_id=entry.job_id), self.at_work.running(str(entry)):
+        with about(job_id=entry.job_id), self.running_jobs.running(str(entry)):
             sent: dict[str, Any] = DBOS.run_step({"name": "send"}, self._attempt, task, attempt)
             outcome = DeliveryOutcome.from_dict(sent)
             if outcome.next_delay_s is not None:
@@ -87,22 +87,26 @@ class JobWorkflows:
             return sent
 
     def _attempt(self, task: DeliveryTask, attempt: int) -> dict[str, Any]:
-        with _attempt_span(self.books.tracer, task.job, attempt) as traceparent:
+        with _attempt_span(self.recorder.tracer, task.job, attempt) as traceparent:
             outcome = attempt_delivery(self.deliveries, task, attempt, traceparent)
-        self.books.tally.delivery_attempted(outcome.state)
+        self.recorder.job_metrics.delivery_attempted(outcome.state)
         return outcome.to_dict()
 
 
 def open_workflows(
-    settings: Settings, workshop: Workshop, watchdog: Watchdog, books: Books, at_work: AtWork
+    settings: Settings,
+    resources: Resources,
+    watchdog: Watchdog,
+    recorder: Recorder,
+    running_jobs: RunningJobs,
 ) -> JobWorkflows:
     """The workflows of one worker.
 
     Raises:
         StartupError: the setting with the allowed hosts can't be read.
     """
-    deliveries = DeliveryContext(open_client(settings), workshop.store, open_links(settings), settings)
-    return JobWorkflows(settings, workshop, deliveries, watchdog, books, at_work)
+    deliveries = DeliveryContext(open_client(settings), resources.store, open_links(settings), settings)
+    return JobWorkflows(settings, resources, deliveries, watchdog, recorder, running_jobs)
 
 
 def register_workflows(jobs: JobWorkflows) -> None:

@@ -11,20 +11,20 @@ from support.sample_job import job
 
 from ai_engine.job import JobStatus
 from ai_engine.job_queue.job_index import JobFilter, JobIndex, Place
-from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.queue import JobQueue
 from ai_engine.settings import Settings
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[JobEngine]:
-    engine = JobEngine(Settings(data_dir=tmp_path))
+def engine(tmp_path: Path) -> Iterator[JobQueue]:
+    engine = JobQueue(Settings(data_dir=tmp_path))
     engine.connect()
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def index(engine: JobEngine, tmp_path: Path) -> Iterator[JobIndex]:
+def index(engine: JobQueue, tmp_path: Path) -> Iterator[JobIndex]:
     index = JobIndex(Settings(data_dir=tmp_path).jobs_database_url)
     yield index
     index.close()
@@ -41,7 +41,7 @@ def test_a_cursor_brings_back_the_very_place_it_was_made_of() -> None:
 
 
 def test_a_job_that_ended_is_listed_by_whether_it_has_a_mesh(
-    engine: JobEngine, index: JobIndex, tmp_path: Path
+    engine: JobQueue, index: JobIndex, tmp_path: Path
 ) -> None:
     good, bad = job(), job()
     for one in (good, bad):
@@ -58,7 +58,7 @@ def test_a_job_that_ended_is_listed_by_whether_it_has_a_mesh(
 
 
 def test_a_row_without_a_job_is_not_listed_and_gives_way_to_a_new_job(
-    engine: JobEngine, index: JobIndex
+    engine: JobQueue, index: JobIndex
 ) -> None:
     one = job()
     engine.submit(one)
@@ -69,7 +69,7 @@ def test_a_row_without_a_job_is_not_listed_and_gives_way_to_a_new_job(
     assert ids(index) == [one.job_id]
 
 
-def test_what_is_forgotten_is_not_listed(engine: JobEngine, index: JobIndex) -> None:
+def test_what_is_forgotten_is_not_listed(engine: JobQueue, index: JobIndex) -> None:
     kept, gone = job(), job()
     engine.submit(kept)
     engine.submit(gone)

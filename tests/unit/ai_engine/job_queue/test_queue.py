@@ -26,18 +26,18 @@ from ai_engine.job import Job, JobResult, JobStatus
 from ai_engine.job_queue.dbos_setup import delivery_options, prepare_database
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.job_index import JobFilter
-from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.records import result_of
 from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.settings import Settings
 
 
 @pytest.fixture
-def connected(tmp_path: Path, each_database_url: str) -> Iterator[Callable[..., JobEngine]]:
+def connected(tmp_path: Path, each_database_url: str) -> Iterator[Callable[..., JobQueue]]:
     engines = []
 
-    def connect(**settings: Any) -> JobEngine:
-        engine = JobEngine(Settings(data_dir=tmp_path, database_url=each_database_url, **settings))
+    def connect(**settings: Any) -> JobQueue:
+        engine = JobQueue(Settings(data_dir=tmp_path, database_url=each_database_url, **settings))
         engine.connect()
         engines.append(engine)
         return engine
@@ -47,7 +47,7 @@ def connected(tmp_path: Path, each_database_url: str) -> Iterator[Callable[..., 
         engine.close()
 
 
-def test_a_submitted_job_can_be_read_back_by_another_process(connected: Callable[..., JobEngine]) -> None:
+def test_a_submitted_job_can_be_read_back_by_another_process(connected: Callable[..., JobQueue]) -> None:
     asked = job()
 
     submitted = connected().submit(asked)
@@ -64,7 +64,7 @@ def test_a_submitted_job_can_be_read_back_by_another_process(connected: Callable
 
 
 def test_the_same_request_under_one_id_is_one_job_and_another_is_refused(
-    connected: Callable[..., JobEngine],
+    connected: Callable[..., JobQueue],
 ) -> None:
     engine, asked = connected(), job()
 
@@ -75,7 +75,7 @@ def test_the_same_request_under_one_id_is_one_job_and_another_is_refused(
         engine.submit(job(job_id=asked.job_id, request_sha256="1" * 64))
 
 
-def test_a_full_queue_has_no_room(connected: Callable[..., JobEngine]) -> None:
+def test_a_full_queue_has_no_room(connected: Callable[..., JobQueue]) -> None:
     engine = connected(max_queued_jobs=2)
     engine.check_room()
     engine.submit(job())
@@ -87,7 +87,7 @@ def test_a_full_queue_has_no_room(connected: Callable[..., JobEngine]) -> None:
 
 
 def test_the_wait_is_reckoned_from_what_jobs_took_and_shared_by_the_workers(
-    connected: Callable[..., JobEngine],
+    connected: Callable[..., JobQueue],
 ) -> None:
     engine, done = connected(), job()
     engine.submit(done)
@@ -104,7 +104,7 @@ def test_the_wait_is_reckoned_from_what_jobs_took_and_shared_by_the_workers(
     assert connected().submit(job()).eta_s == 2 * 8 / 2 + 4
 
 
-def end(engine: JobEngine, job: Job, result: JobResult) -> None:
+def end(engine: JobQueue, job: Job, result: JobResult) -> None:
     """The job's row as it is when a worker has done the job."""
     written = engine._client._serializer.serialize(result.to_dict())
     as_done = (
@@ -116,7 +116,7 @@ def end(engine: JobEngine, job: Job, result: JobResult) -> None:
         )
 
 
-def test_a_waiting_job_can_be_cancelled_once_and_for_all(connected: Callable[..., JobEngine]) -> None:
+def test_a_waiting_job_can_be_cancelled_once_and_for_all(connected: Callable[..., JobQueue]) -> None:
     engine, asked = connected(), job()
     engine.submit(asked)
 
@@ -130,7 +130,7 @@ def test_a_waiting_job_can_be_cancelled_once_and_for_all(connected: Callable[...
     assert record.ended_at_s is not None
 
 
-def test_what_is_no_job_is_not_found(connected: Callable[..., JobEngine]) -> None:
+def test_what_is_no_job_is_not_found(connected: Callable[..., JobQueue]) -> None:
     engine = connected()
 
     for job_id in ("", "x" * 5000, "a'; drop table workflow_status; --", "%"):
@@ -188,7 +188,7 @@ def test_however_the_engine_ended_a_job_there_is_a_code_for_it(status: str, code
 
 
 def test_a_submission_that_fails_half_way_leaves_nothing_behind(
-    connected: Callable[..., JobEngine], monkeypatch: pytest.MonkeyPatch
+    connected: Callable[..., JobQueue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = connected()
 
@@ -204,7 +204,7 @@ def test_a_submission_that_fails_half_way_leaves_nothing_behind(
 
 
 def test_the_list_is_newest_first_and_comes_in_pages_that_neither_skip_nor_repeat(
-    connected: Callable[..., JobEngine],
+    connected: Callable[..., JobQueue],
 ) -> None:
     engine = connected()
     jobs = [job(accepted_at_s=float(1000 + n // 2)) for n in range(7)]
@@ -222,7 +222,7 @@ def test_the_list_is_newest_first_and_comes_in_pages_that_neither_skip_nor_repea
     assert [one for page in pages for one in page] == newest_first
 
 
-def test_the_list_can_be_of_one_session_one_owner_or_one_status(connected: Callable[..., JobEngine]) -> None:
+def test_the_list_can_be_of_one_session_one_owner_or_one_status(connected: Callable[..., JobQueue]) -> None:
     engine = connected()
     waiting = job(session_id="mine", owner="anna")
     stopped = job(session_id="yours", owner="anna")
@@ -241,12 +241,12 @@ def test_the_list_can_be_of_one_session_one_owner_or_one_status(connected: Calla
 
 
 @pytest.mark.parametrize("cursor", ["?", "äöü", "bm9uZQ", "MSAyIDM", "a" * 255])
-def test_a_cursor_that_is_none_of_ours_is_refused(connected: Callable[..., JobEngine], cursor: str) -> None:
+def test_a_cursor_that_is_none_of_ours_is_refused(connected: Callable[..., JobQueue], cursor: str) -> None:
     with pytest.raises(InvalidField):
         connected().jobs(JobFilter(), 10, cursor)
 
 
-def test_the_latest_attempt_counts_whichever_one_is_named(connected: Callable[..., JobEngine]) -> None:
+def test_the_latest_attempt_counts_whichever_one_is_named(connected: Callable[..., JobQueue]) -> None:
     engine, first = connected(), job()
     second = first.again(2.0)
     third = second.again(3.0)
@@ -257,7 +257,7 @@ def test_the_latest_attempt_counts_whichever_one_is_named(connected: Callable[..
 
 
 def test_a_job_without_a_webhook_or_without_an_end_is_not_delivered_again(
-    connected: Callable[..., JobEngine],
+    connected: Callable[..., JobQueue],
 ) -> None:
     engine, quiet, queued = connected(), job(), job(webhook_url="https://example.com/hook")
     engine.submit(quiet)

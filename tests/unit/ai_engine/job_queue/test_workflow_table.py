@@ -8,27 +8,27 @@ import sqlalchemy as sa
 from unit.ai_engine.job_queue.test_queue import job
 
 from ai_engine.job_queue.dbos_setup import PIPELINE_QUEUE, WEBHOOK_QUEUE
-from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.settings import Settings
 
 
 @pytest.fixture
-def engine(tmp_path: Path, each_database_url: str) -> Iterator[JobEngine]:
-    connected = JobEngine(Settings(data_dir=tmp_path, database_url=each_database_url))
+def engine(tmp_path: Path, each_database_url: str) -> Iterator[JobQueue]:
+    connected = JobQueue(Settings(data_dir=tmp_path, database_url=each_database_url))
     connected.connect()
     yield connected
     connected.close()
 
 
 @pytest.fixture
-def rows(engine: JobEngine, each_database_url: str) -> Iterator[JobRows]:
+def rows(engine: JobQueue, each_database_url: str) -> Iterator[JobRows]:
     table = JobRows(each_database_url)
     yield table
     table.close()
 
 
-def test_waiting_jobs_are_counted_and_others_are_not(engine: JobEngine, rows: JobRows) -> None:
+def test_waiting_jobs_are_counted_and_others_are_not(engine: JobQueue, rows: JobRows) -> None:
     jobs = [job() for _ in range(3)]
     for one in jobs:
         engine.submit(one)
@@ -38,7 +38,7 @@ def test_waiting_jobs_are_counted_and_others_are_not(engine: JobEngine, rows: Jo
     assert rows.num_waiting("another queue") == 0
 
 
-def test_a_job_has_its_place_by_priority_and_then_by_its_time(engine: JobEngine, rows: JobRows) -> None:
+def test_a_job_has_its_place_by_priority_and_then_by_its_time(engine: JobQueue, rows: JobRows) -> None:
     first, second, urgent, patient = job(), job(), job(priority=-5), job(priority=5)
     for one in (patient, first, second, urgent):
         engine.submit(one)
@@ -50,7 +50,7 @@ def test_a_job_has_its_place_by_priority_and_then_by_its_time(engine: JobEngine,
 
 def test_with_sqlite_jobs_of_the_same_second_have_their_places_as_they_came(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    engine, jobs = JobEngine(settings), [job() for _ in range(6)]
+    engine, jobs = JobQueue(settings), [job() for _ in range(6)]
     engine.connect()
     for one in jobs:
         engine.submit(one)
@@ -59,7 +59,7 @@ def test_with_sqlite_jobs_of_the_same_second_have_their_places_as_they_came(tmp_
     engine.close()
 
 
-def test_a_job_that_does_not_wait_has_no_place(engine: JobEngine, rows: JobRows) -> None:
+def test_a_job_that_does_not_wait_has_no_place(engine: JobQueue, rows: JobRows) -> None:
     over = job()
     engine.submit(over)
     engine.cancel(engine.summary(over.job_id))
@@ -68,7 +68,7 @@ def test_a_job_that_does_not_wait_has_no_place(engine: JobEngine, rows: JobRows)
     assert rows.place("no such job", PIPELINE_QUEUE) == 0
 
 
-def test_only_who_works_on_something_is_its_owner(engine: JobEngine, rows: JobRows) -> None:
+def test_only_who_works_on_something_is_its_owner(engine: JobQueue, rows: JobRows) -> None:
     waiting, running = job(), job()
     for one in (waiting, running):
         engine.submit(one)

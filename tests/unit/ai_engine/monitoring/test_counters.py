@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.monitoring.counters import Figure, Figures, WorkerFigures
+from ai_engine.monitoring.counters import Counters, Figure, WorkerFigures
 
 
 @pytest.fixture
@@ -15,13 +15,13 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def figures(url: str) -> Iterator[Figures]:
-    opened = Figures(url)
+def figures(url: str) -> Iterator[Counters]:
+    opened = Counters(url)
     yield opened
     opened.close()
 
 
-def test_numbers_add_up_by_name_and_kind(figures: Figures) -> None:
+def test_numbers_add_up_by_name_and_kind(figures: Counters) -> None:
     done, failed = Figure.of("jobs", outcome="done"), Figure.of("jobs", outcome="failed")
 
     figures.add({done: 1, failed: 2})
@@ -30,11 +30,11 @@ def test_numbers_add_up_by_name_and_kind(figures: Figures) -> None:
     assert figures.all() == {done: 2.5, failed: 2}
 
 
-def test_an_event_counts_once_however_often_and_from_wherever_it_is_told(figures: Figures, url: str) -> None:
-    other = Figures(url)
+def test_an_event_counts_once_however_often_and_from_wherever_it_is_told(figures: Counters, url: str) -> None:
+    other = Counters(url)
     told = []
 
-    def tell(book: Figures) -> None:
+    def tell(book: Counters) -> None:
         told.append(book.add_once("job 1", {Figure.of("jobs"): 1}))
 
     threads = [threading.Thread(target=tell, args=(book,)) for book in (figures, other) * 4]
@@ -48,10 +48,10 @@ def test_an_event_counts_once_however_often_and_from_wherever_it_is_told(figures
     assert sorted(told) == [False] * 7 + [True]
 
 
-def test_two_processes_that_add_at_once_lose_nothing(figures: Figures, url: str) -> None:
-    other = Figures(url)
+def test_two_processes_that_add_at_once_lose_nothing(figures: Counters, url: str) -> None:
+    other = Counters(url)
 
-    def add(book: Figures) -> None:
+    def add(book: Counters) -> None:
         for _ in range(50):
             book.add({Figure.of("a"): 1, Figure.of("b", kind="x"): 1})
 
@@ -65,7 +65,7 @@ def test_two_processes_that_add_at_once_lose_nothing(figures: Figures, url: str)
     assert figures.all() == {Figure.of("a"): 100, Figure.of("b", kind="x"): 100}
 
 
-def test_of_a_worker_the_last_word_counts(figures: Figures) -> None:
+def test_of_a_worker_the_last_word_counts(figures: Counters) -> None:
     figures.tell(WorkerFigures("w#1", 1.0, 0.5, None))
     figures.tell(WorkerFigures("w#1", 2.0, 0.25, 123))
     figures.tell(WorkerFigures("w#2", 0.0, 0.0, None))

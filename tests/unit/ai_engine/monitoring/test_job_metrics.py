@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ai_engine.job import JobFailure, JobResult, JobStatus
-from ai_engine.monitoring.counters import Figure, Figures
-from ai_engine.monitoring.job_metrics import BUCKETS_S, Tally, of_job
+from ai_engine.monitoring.counters import Counters, Figure
+from ai_engine.monitoring.job_metrics import BUCKETS_S, JobMetrics, of_job
 
 OUT_OF_MEMORY = JobFailure("gpu_out_of_memory", "", "", "denoise", True)
 
@@ -28,12 +28,12 @@ def test_every_time_the_device_ran_short_counts_also_where_the_job_got_through()
 
 
 def test_a_database_that_is_away_costs_a_number_and_no_job(tmp_path: Path) -> None:
-    figures = Figures(f"sqlite:///{tmp_path}/jobs.sqlite")
-    tally = Tally(figures)
+    figures = Counters(f"sqlite:///{tmp_path}/jobs.sqlite")
+    job_metrics = JobMetrics(figures)
     figures.close()
     (tmp_path / "jobs.sqlite").unlink()
 
-    tally.delivery_attempted("accepted")
-    tally.taken_over(2)
+    job_metrics.delivery_attempted("accepted")
+    job_metrics.taken_over(2)
 
-    assert tally.job_ended("job", JobStatus.SUCCEEDED, JobResult()) is False
+    assert job_metrics.job_ended("job", JobStatus.SUCCEEDED, JobResult()) is False

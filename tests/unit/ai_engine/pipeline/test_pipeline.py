@@ -21,7 +21,7 @@ from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import StandInModel
 from ai_engine.pipeline.pipeline import run_job
-from ai_engine.pipeline.resources import Shape, Workshop
+from ai_engine.pipeline.resources import Resources, Shape
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 from ai_engine.storage.store import LocalStore
@@ -76,8 +76,8 @@ def job(tmp_path: Path) -> Job:
     )
 
 
-def workshop(folder: Path) -> Workshop:
-    return Workshop(
+def resources(folder: Path) -> Resources:
+    return Resources(
         store=LocalStore(folder),
         http=GuardedClient(AddressPolicy()),
         remover=None,
@@ -88,7 +88,7 @@ def workshop(folder: Path) -> Workshop:
 
 
 def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> None:
-    result = run_job(job, workshop(tmp_path), PlainRun())
+    result = run_job(job, resources(tmp_path), PlainRun())
 
     assert result.failure is None
     view = view_of(JobRecord(job, JobStatus.SUCCEEDED, "finish", 1.0, result, [], 1.0))

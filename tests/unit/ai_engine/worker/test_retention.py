@@ -17,7 +17,7 @@ from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact
 from ai_engine.job_queue.dbos_setup import APPLICATION, delivery_options
 from ai_engine.job_queue.entries import EntryId
-from ai_engine.job_queue.queue import JobEngine
+from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
@@ -33,7 +33,7 @@ NOTHING = Swept(0, 0, 0)
 class Place:
     """A service's database and files, without its processes."""
 
-    engine: JobEngine
+    engine: JobQueue
     client: DBOSClient
     rows: JobRows
     store: LocalStore
@@ -59,7 +59,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, each_database_url: str) -> Iterator[Place]:
-    engine = JobEngine(Settings(data_dir=tmp_path, database_url=each_database_url))
+    engine = JobQueue(Settings(data_dir=tmp_path, database_url=each_database_url))
     engine.connect()
     client = DBOSClient(system_database_url=each_database_url, application_name=APPLICATION)
     rows, store = JobRows(each_database_url), LocalStore(tmp_path / "jobs")

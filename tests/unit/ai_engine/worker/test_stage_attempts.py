@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ai_engine.errors import WorkerLost
-from ai_engine.worker.stage_attempts import Tries
+from ai_engine.worker.stage_attempts import CrashAttempts
 
 
 def taken_up(times: int, **tries: int) -> Any:
@@ -15,16 +15,16 @@ def taken_up(times: int, **tries: int) -> Any:
 
 
 def test_a_stage_that_killed_its_worker_as_often_as_allowed_goes_to_work_no_more() -> None:
-    Tries(taken_up(2, shape=2), "shape", is_first_here=True).check(3)
+    CrashAttempts(taken_up(2, shape=2), "shape", is_first_here=True).check(3)
     with pytest.raises(WorkerLost, match="3 times"):
-        Tries(taken_up(3, shape=3), "shape", is_first_here=True).check(3)
+        CrashAttempts(taken_up(3, shape=3), "shape", is_first_here=True).check(3)
 
 
 def test_the_first_time_of_a_job_counts_though_it_is_not_written_down() -> None:
-    Tries(taken_up(1), "shape", is_first_here=True).check(1)
+    CrashAttempts(taken_up(1), "shape", is_first_here=True).check(1)
     with pytest.raises(WorkerLost):
-        Tries(taken_up(2), "shape", is_first_here=True).check(1)
+        CrashAttempts(taken_up(2), "shape", is_first_here=True).check(1)
 
 
 def test_a_stage_whose_predecessor_had_to_work_again_was_never_at_work_before() -> None:
-    Tries(taken_up(2, shape=2), "finish", is_first_here=False).check(1)
+    CrashAttempts(taken_up(2, shape=2), "finish", is_first_here=False).check(1)
