@@ -75,6 +75,8 @@ def cut_out(
         mask = _without_islands(_without_haze(remover.mask(_on_grey(image))))
         rgba = _with_object_colours(rgba, mask)
         alpha = np.minimum(alpha, mask)
+    elif has_own_cutout:
+        alpha = _without_islands(_without_haze(alpha))
     rgba[:, :, 3] = _without_haze(alpha)
     return _checked(Cutout(rgba))
 
@@ -92,8 +94,8 @@ def has_useful_alpha(alpha: NDArray[np.uint8]) -> bool:
 def _check_shows_something(rgba: NDArray[np.uint8]) -> None:
     if rgba[:, :, 3].max() <= FAINT_ALPHA:
         raise NoForeground("Every pixel of the picture is transparent.")
-    is_opaque = rgba[:, :, 3].min() == 255
-    if is_opaque and np.ptp(rgba[:, :, :3], axis=(0, 1)).max() <= MAX_PLAIN_SPREAD:
+    is_seen = rgba[:, :, 3] > FAINT_ALPHA
+    if is_seen.all() and np.ptp(rgba[:, :, :3], axis=(0, 1)).max() <= MAX_PLAIN_SPREAD:
         raise NoForeground("The whole picture has one colour.")
 
 

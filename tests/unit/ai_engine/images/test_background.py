@@ -275,3 +275,16 @@ def test_what_is_soft_further_inside_than_the_rim_keeps_its_colours() -> None:
     pixels[disc(radius=15)] = (10, 90, 200)
     cutout = cut_out(png(pixels), remove="auto", remover=FixedMask(mask))
     assert np.all(cutout.rgba[disc(radius=15), :3] == (10, 90, 200))
+
+
+def test_a_stray_pixel_of_the_callers_cutout_is_dropped() -> None:
+    cases = Path(__file__).parent / "cases"
+    stray = cut_out((cases / "cut-stray-pixel.png").read_bytes(), remove="auto", remover=None)
+    clean = cut_out((cases / "cut-clean.png").read_bytes(), remove="auto", remover=None)
+    assert np.array_equal(stray.alpha, clean.alpha)
+
+
+def test_one_colour_shows_nothing_whatever_its_alpha() -> None:
+    blank = (Path(__file__).parent / "cases" / "blank-alpha254.png").read_bytes()
+    with pytest.raises(NoForeground, match="one colour"):
+        cut_out(blank, remove="never", remover=None)
