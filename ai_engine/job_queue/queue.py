@@ -1,4 +1,4 @@
-"""The door to the job engine, DBOS: submit, get, cancel, events. The other side of it is `worker.py`.
+"""The job queue's client over DBOS: submit, get, list, cancel, events. The executing side is the room `worker`.
 
 A job is a workflow called `generate` whose id is the job's id. Each attempt of its delivery is a workflow of its
 own, `<job id>:deliver:<n>`, so that one that waits for hours holds nothing but a row. Knows no stages, no HTTP.
@@ -274,7 +274,7 @@ class JobQueue:
         return self._leases.workers()
 
     def check_room(self, owner: str | None = None) -> None:
-        """Comes back when one more job of `owner` would be taken.
+        """Raises QueueFull or TooManyJobs if a new job of `owner` would exceed a limit.
 
         Requests that are checked at the same moment may together pass the owner's limit by a few.
 

@@ -1,4 +1,4 @@
-"""Where a worker writes down what happened: the index of jobs, the numbers, the traces."""
+"""Records the ends of jobs in the job index, the counters and the traces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recorder:
-    """The recorder of one worker."""
+    """What one worker records with."""
 
     index: JobIndex
     job_metrics: JobMetrics

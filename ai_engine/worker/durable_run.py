@@ -44,7 +44,7 @@ class DurableRun:
         self._tries: CrashAttempts | None = None
         """Of the stage at work; None before the first."""
         self._stage = Stage.QUEUE
-        self._told_at = float("-inf")
+        self._published_at = float("-inf")
 
     def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
         """What `work` gives back; from memory when it was finished in an earlier execution."""
@@ -52,7 +52,7 @@ class DurableRun:
         return StageResult.from_dict(fields)
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
-        """Tells how far the stage is; the engine answers a cancelled job by stopping it here.
+        """Publishes how far the stage is; DBOS raises here if the job was cancelled.
 
         Raises:
             GenerationTimeout: the job's time is over.
@@ -63,12 +63,12 @@ class DurableRun:
         if self._tries is not None:
             self._tries.count()
         now = time.monotonic()
-        if is_new_stage or now - self._told_at >= PROGRESS_EVERY_S:
-            self._told_at = now
+        if is_new_stage or now - self._published_at >= PROGRESS_EVERY_S:
+            self._published_at = now
             report_progress(stage, done, total)
 
     def waits(self) -> None:
-        """Tells that the stage waits for its turn.
+        """Raises if the job that waits for its turn should stop.
 
         Raises:
             GenerationTimeout: the job's time is over.

@@ -1,6 +1,6 @@
-"""How a worker leaves in the middle of its work: what it has is free for others at once, and pays no attempt for it.
+"""Emergency shutdown: requeues this worker's running jobs without charging them an attempt, then exits.
 
-Knows the job engine, and which job is to blame; not how that was found out.
+Knows the job engine and which job is to blame; not how that was found out.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ ENDING = "ending"
 DEVICE_FAULTS = "device_faults"
 """Attributes of a job's row in the job engine."""
 LEAVE_WITHIN_S = 20.0
-"""A database that does not answer keeps nobody: the lease runs out and all is taken over."""
+"""After that the process exits without the database: the lease expires and other workers take the jobs over."""
 _ENDINGS: dict[str, type[JobError]] = {kind.code: kind for kind in (GenerationTimeout, WorkerLost)}
 
 logger = logging.getLogger(__name__)
 
 
 class Handover:
-    """The way out of one worker's process."""
+    """Ends one worker's process."""
 
     def __init__(self, leases: Leases, executor_id: str) -> None:
         self._leases, self._executor_id = leases, executor_id
@@ -79,7 +79,7 @@ class Handover:
 
 
 def check_ending(row: WorkflowStatus) -> None:
-    """Comes back when the job of this row may go on.
+    """Raises if a worker that exited over this job said how it ends.
 
     Raises:
         JobError: a worker that left over this job said how it ends.

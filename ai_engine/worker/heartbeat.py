@@ -1,4 +1,4 @@
-"""A worker's steady round: renews its lease, takes over what dead workers had, and picks up what was forgotten.
+"""Heartbeat and failover: renews this worker's lease, takes over jobs of dead workers, requeues orphans.
 
 Takes no jobs itself; the engine does.
 """
@@ -105,8 +105,10 @@ class LeaseKeeper(threading.Thread):
             self._recorder.job_metrics.worker(_figures_of(self._executor_id, self.resources))
 
     def _bury_stale(self) -> None:
-        """Declares the silent dead; not in the first lease here, or after a silence of this worker's own: the
-        others may have been cut off from the database, too, and need time for a sign of life.
+        """Marks workers with an expired lease as dead.
+
+        Skipped in this worker's first lease period and after it lost the database itself: others may have been
+        partitioned too, and need time for a heartbeat.
         """
         now, lease_s = time.monotonic(), self._settings.lease_s
         if now - self._renewed_at > lease_s:

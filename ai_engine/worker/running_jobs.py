@@ -1,7 +1,7 @@
-"""Which entries of the job engine are worked on in this process, and which only seem to be.
+"""Workflows executing in this process; finds orphans that the database lists as PENDING here but no thread runs.
 
-The engine forgets an entry whose end it could not write down, when the disk was full for instance: the row says
-that this worker has it, and nobody does. Knows no database.
+DBOS drops a workflow whose end it could not write, when the disk was full for instance: its row stays PENDING under
+this worker. Knows no database.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 
 class RunningJobs:
-    """The entries at work here."""
+    """The workflows that run in this process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,7 +1,7 @@
-"""Which job pays when a worker dies: the one that was at work each time, not those that waited beside it.
+"""Counts crash attempts per stage: the guard against a poison job, one that kills its worker each time.
 
-The engine counts how often a job was taken up. Taken alone that would end a job that waits for the device together
-with the one that kills its worker there, so what is counted here is how often a stage went to work.
+A job whose stage crashed its worker JOB_MAX_ATTEMPTS times fails with `worker_lost`. DBOS counts recoveries of whole
+jobs, which would charge jobs that only waited in the same worker, so the stage that was running is counted here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class CrashAttempts:
-    """How often a stage of a job went to work; counted from the second time on that the job is taken up."""
+    """How often a stage of a job was started; counted from the job's first recovery on."""
 
     def __init__(self, row: WorkflowStatus, stage: str, *, is_first_here: bool) -> None:
         """`is_first_here`: no earlier stage went to work in this execution; else this one never did before."""
@@ -34,10 +34,10 @@ class CrashAttempts:
         self._before = int((row.attributes or {}).get(self._attribute, unwritten))
 
     def check(self, most: int) -> None:
-        """Comes back when the stage may go to work.
+        """Raises if the stage has used up its attempts.
 
         Raises:
-            WorkerLost: it did so `most` times, and never came to its end.
+            WorkerLost: it was started `most` times and never finished.
         """
         if self._is_repeated and self._before >= most:
             raise WorkerLost(
