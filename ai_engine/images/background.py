@@ -30,6 +30,8 @@ FAINT_ALPHA = 10
 SOLID_ALPHA = 250
 """From here on a pixel shows the object's own colour, nothing of what was behind it."""
 MIN_FOREGROUND_SHARE = 0.01
+MIN_OWN_FOREGROUND_PX = 64 * 64
+"""Of a caller's own cut-out, however wide its canvas."""
 MIN_CLEAR_BORDER_SHARE = 0.5
 MIN_ISLAND_SHARE = 0.1
 """Separate parts of a mask that weigh less than this share of the heaviest one are dropped."""
@@ -78,7 +80,7 @@ def cut_out(
     elif has_own_cutout:
         alpha = _without_islands(_without_haze(alpha))
     rgba[:, :, 3] = _without_haze(alpha)
-    return _checked(Cutout(rgba))
+    return _checked(Cutout(rgba), is_own=has_own_cutout)
 
 
 def has_useful_alpha(alpha: NDArray[np.uint8]) -> bool:
@@ -99,8 +101,12 @@ def _check_shows_something(rgba: NDArray[np.uint8]) -> None:
         raise NoForeground("The whole picture has one colour.")
 
 
-def _checked(cutout: Cutout) -> Cutout:
+def _checked(cutout: Cutout, *, is_own: bool) -> Cutout:
+    """The cut-out, if enough of it shows: the model frames the object, so a caller's own may lie in a wide canvas."""
     share = cutout.foreground_share
+    num_pixels = share * cutout.alpha.size
+    if is_own and num_pixels >= MIN_OWN_FOREGROUND_PX:
+        return cutout
     if share < MIN_FOREGROUND_SHARE:
         raise NoForeground(
             f"The object covers {share:.1%} of the picture; at least {MIN_FOREGROUND_SHARE:.0%} is needed."

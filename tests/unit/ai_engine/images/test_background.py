@@ -288,3 +288,8 @@ def test_one_colour_shows_nothing_whatever_its_alpha() -> None:
     blank = (Path(__file__).parent / "cases" / "blank-alpha254.png").read_bytes()
     with pytest.raises(NoForeground, match="one colour"):
         cut_out(blank, remove="never", remover=None)
+
+
+def test_a_small_cutout_of_the_caller_in_a_wide_canvas_is_kept() -> None:
+    small = (Path(__file__).parent / "cases" / "cut-small-in-big.png").read_bytes()
+    assert cut_out(small, remove="auto", remover=None).foreground_share < 0.01
