@@ -337,6 +337,6 @@ def test_the_file_of_a_killed_worker_does_not_outlive_the_start_of_the_next(
     house.kill("worker")
     monkeypatch.setitem(house.settings, "MATTING_MODEL", "u2net")
     monkeypatch.setitem(house.settings, "MATTING_HOME", str(house.folder / "nothing"))
-    assert house.start("worker").wait(60) == 1
+    assert house.start("worker").wait(60) == 78
     house.running.pop("worker")
     assert ready_marks(house) == 0
