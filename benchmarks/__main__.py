@@ -6,6 +6,7 @@ decode       points asked, extraction, memory and time of sparse decoding; with 
 finish       making a mesh ready for print (benchmarks.finish)
 job          picture to STL: today's pattern against ours
 options      what is saved, and how far from the exact shape, by options that are off by default
+samplers     how close each sampler comes to the exact flow, by network calls
 compile      what compiling brings
 start        imports, port, reading a checkpoint, the first job against a warm one
 memory       the most memory while loading and working, on small cards too
@@ -13,7 +14,7 @@ throughput   jobs an hour of the whole service against its device stages alone
 service      the device's share, a submission, a long queue, memory (benchmarks.service)
 cpu          the embedded model on one core: where the time goes
 
-Without names all but `families`, `decode`, `finish` and `service`, which take long. What needs a GPU
+Without names all but `families`, `samplers`, `decode`, `finish` and `service`, which take long. What needs a GPU
 says so where there is none; `python -m benchmarks.gpu` runs all of that where there is one.
 """
 
@@ -34,7 +35,7 @@ from benchmarks.measuring import Asked, Table, machine, write_json
 from benchmarks.predictions import PREDICTIONS
 
 OWN = ("denoise", "job", "options", "compile", "start", "memory", "throughput", "cpu")
-MODULES = {name: name for name in (*OWN, "decode", "families")} | {"compile": "compiling"}
+MODULES = {name: name for name in (*OWN, "decode", "families", "samplers")} | {"compile": "compiling"}
 DELEGATED = ("finish", "service")
 
 

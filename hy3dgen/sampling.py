@@ -17,6 +17,7 @@ from torch import Tensor
 TRAINING_TIMESTEPS = 1000
 
 Schedule = Literal["flow", "consistency"]
+Sampler = Literal["euler", "adams"]
 Velocity = Callable[[Tensor, float], Tensor]
 
 
@@ -109,6 +110,45 @@ def euler(
         latents = (latents.float() + (after - now) * direction.float()).to(direction.dtype)
         on_step(done, len(steps))
     return latents
+
+
+def adams_times(num_calls: int) -> Float[Tensor, " calls_and_end"]:
+    """The grid of `adams`: from 0 to 1 in `num_calls` equal steps but for the first, of half their length; float32.
+
+    The first step is Euler's, of first order: half the length is a quarter of its error. Denser grids at either end
+    were measured worse (`python -m benchmarks samplers`).
+
+    Raises:
+        ValueError: fewer than one call.
+    """
+    _check_steps(num_calls)
+    ends = np.arange(1, num_calls + 1) - 0.5
+    times = np.append(0.0, ends / ends[-1])
+    return torch.from_numpy(times.astype(np.float32))
+
+
+def adams(
+    latents: Float[Tensor, "batch tokens channels"],
+    times: Float[Tensor, " calls_and_end"],
+    velocity: Velocity,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> Float[Tensor, "batch tokens channels"]:
+    """The latents carried along `velocity` by the two-step Adams-Bashforth method on a grid of any spacing.
+
+    With steps h of now and g before, and velocities v and u at their beginnings: x + h ((1 + h / 2g) v - h / 2g u);
+    the first step is Euler's. Source: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, III.5.
+    Steps of length zero are skipped. The state is kept in float32 between calls. `on_step(done, total)` is called
+    after each step and may raise to stop.
+    """
+    steps = [(now, after) for now, after in pairwise(times.tolist()) if after != now]
+    state, before, length_before = latents.float(), None, 0.0
+    for done, (now, after) in enumerate(steps, start=1):
+        direction, length = velocity(state.to(latents.dtype), now).float(), after - now
+        share = 0.0 if before is None else length / (2 * length_before)
+        state = state + length * (direction if before is None else (1 + share) * direction - share * before)
+        before, length_before = direction, length
+        on_step(done, len(steps))
+    return state.to(latents.dtype)
 
 
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:

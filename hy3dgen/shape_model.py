@@ -37,10 +37,12 @@ from hy3dgen.networks.vecset_decoder import check_width
 from hy3dgen.runtime.attention import preferring
 from hy3dgen.runtime.execution import Execution
 from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered, retry_after_oom
-from hy3dgen.sampling import Velocity, euler
+from hy3dgen.sampling import Velocity, adams, adams_times, euler
 from hy3dgen.weights.offload import ModelOffload, Residence, offload_layers
 
-SAMPLERS = ("euler",)
+SAMPLERS = ("euler", "adams")
+ADAMS_CALLS = 16
+"""Network calls of `sampler="adams"` unless asked otherwise."""
 Picture = Image.Image | NDArray[np.uint8] | str | Path
 """A picture, the RGBA array of one [height, width, 4], or the path of one."""
 Views = Mapping[str, Picture]
@@ -159,17 +161,18 @@ class ShapeModel:
 
         `latents` replaces the noise drawn with `generator`, on the generator's device. `callback(done, total)` is
         called after each step and may raise to stop. `options` trades work for exactness; `on_lowered` hears what was
-        lowered where the device ran out of memory.
+        lowered where the device ran out of memory. `sampler` "adams" is the two-step method on its own
+        grid, with as many network calls as steps: of second order where Euler's is of first.
 
         Raises:
             EmptyImage, ImageError: the picture can't be used.
             LatentShapeError: `latents` have another width than the model's.
-            ValueError: an unknown sampler, or a number of steps that the model's times do not have.
+            ValueError: an unknown sampler, "adams" for a distilled model, or a number of steps that the model's times
+                do not have.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
-        steps = self.defaults.num_steps if num_inference_steps is None else num_inference_steps
-        times = self.family.times(steps)
+        times = self._times(sampler, num_inference_steps)
         scale = float(self.defaults.guidance_scale if guidance_scale is None else guidance_scale)
         context = self.encode(image)
         start = self.noise(generator) if latents is None else self._checked(latents)
@@ -177,7 +180,17 @@ class ShapeModel:
         on_step = _ignore if callback is None else once_done(callback, self.device)
         with preferring(self.execution.attention):
             velocity = self.guided_velocity(context, times, scale, options or SamplingOptions(), on_lowered)
-            return euler(start, times, velocity, on_step)
+            return (adams if sampler == "adams" else euler)(start, times, velocity, on_step)
+
+    def _times(self, sampler: str, num_steps: int | None) -> Tensor:
+        if sampler != "adams":
+            return self.family.times(self.defaults.num_steps if num_steps is None else num_steps)
+        settings = self.family.settings
+        if settings is not None and settings.schedule == "consistency":
+            raise ValueError(
+                "a distilled model was trained for its own few times: sampler 'adams' does not fit it"
+            )
+        return adams_times(ADAMS_CALLS if num_steps is None else num_steps)
 
     def noise(self, generator: torch.Generator | None = None) -> Float[Tensor, "1 tokens channels"]:
         """Standard normal latents, drawn on the generator's device: a CPU seed gives the same shape everywhere."""

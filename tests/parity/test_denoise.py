@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from parity_case import DEVICE, Case, Recorder, close, same
@@ -50,7 +51,11 @@ def test_the_denoiser_agrees_block_by_block(plain: Case) -> None:
 
 def test_time_and_guidance_features_agree(plain: Case, turbo: Case) -> None:
     assert close(time_features(plain.stages["dit.t"]), plain.stages["dit.timestep_embedding"])
-    assert close(time_features(turbo.stages["dit.guidance"]), turbo.stages["dit.guidance_embedding"])
+    # Angles reach 5000, where float32 is spaced 4.9e-4 apart: the last bit of exp, which differs between processors,
+    # moves an angle by one such step.
+    spacing = float(np.spacing(np.float32(1000 * turbo.stages["dit.guidance"].max())))
+    features = time_features(turbo.stages["dit.guidance"])
+    assert close(features, turbo.stages["dit.guidance_embedding"], spacing)
 
 
 def test_time_tables_are_exact(plain: Case) -> None:

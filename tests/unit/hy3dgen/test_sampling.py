@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from hy3dgen.sampling import consistency_times, euler, flow_times, guided, times_for
+from hy3dgen.sampling import adams, adams_times, consistency_times, euler, flow_times, guided, times_for
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 12, 30, 50])
@@ -78,3 +81,42 @@ def test_impossible_step_counts_are_refused_with_the_number() -> None:
 def test_the_schedule_of_a_checkpoint_is_chosen_by_name() -> None:
     assert torch.equal(times_for("flow", 5, None), flow_times(5))
     assert torch.equal(times_for("consistency", 5, 50), consistency_times(5, 50))
+
+
+def off_by(method: Callable[..., torch.Tensor], times: torch.Tensor) -> float:
+    """How far e is missed, the end of x' = x from 1."""
+    one = torch.ones(1, 1, 1, dtype=torch.float64).float()
+    return abs(float(method(one, times, lambda state, _: state)) - math.e)
+
+
+@pytest.mark.parametrize("grid", [adams_times, lambda n: torch.linspace(0, 1, n + 1) ** 1.5])
+def test_half_the_step_makes_adams_four_times_as_exact_and_euler_twice(
+    grid: Callable[[int], torch.Tensor],
+) -> None:
+    assert off_by(adams, grid(16)) / off_by(adams, grid(32)) == pytest.approx(4, rel=0.2)
+    assert off_by(euler, grid(16)) / off_by(euler, grid(32)) == pytest.approx(2, rel=0.1)
+
+
+def test_adams_asks_once_a_step_and_skips_those_of_no_length() -> None:
+    asked: list[float] = []
+    told: list[tuple[int, int]] = []
+
+    def velocity(state: torch.Tensor, now: float) -> torch.Tensor:
+        asked.append(now)
+        return torch.ones_like(state)
+
+    end = adams(
+        torch.zeros(1, 1, 1), torch.tensor([0.0, 0.25, 0.25, 1.0]), velocity, lambda *step: told.append(step)
+    )
+
+    assert asked == [0.0, 0.25]
+    assert told == [(1, 2), (2, 2)]
+    assert float(end) == 1.0
+
+
+def test_the_grid_of_adams_begins_with_half_a_step() -> None:
+    lengths = adams_times(16).diff()
+
+    assert len(lengths) == 16
+    assert float(lengths.sum()) == pytest.approx(1.0)
+    assert torch.allclose(lengths[1:], 2 * lengths[0].expand(15))

@@ -111,6 +111,26 @@ def test_what_it_can_not_sample_by_is_refused(model: ShapeModel, sampler: str, s
         model.sample(PICTURE, steps, sampler=sampler)
 
 
+def test_adams_comes_closer_to_the_flow_than_eulers_method_with_the_same_calls() -> None:
+    trained = open_model(
+        DATA.parents[2] / "models" / "tiny" / "tiny.safetensors", device="cpu", dtype=torch.float32
+    )
+    picture = Image.new("RGBA", (256, 256))
+    picture.paste((200, 120, 60, 255), (60, 40, 200, 220))
+    start = trained.noise(seeded(0))
+    flow = trained.sample(picture, 200, latents=start, sampler="adams")
+
+    adams_off = float((trained.sample(picture, 16, latents=start, sampler="adams") - flow).norm())
+    euler_off = float((trained.sample(picture, 17, latents=start) - flow).norm())
+
+    assert adams_off < euler_off / 2
+
+
+def test_adams_is_refused_for_a_distilled_model() -> None:
+    with pytest.raises(ValueError, match="distilled"):
+        opened("checkpoint_turbo").sample(PICTURE, 4, sampler="adams")
+
+
 def test_a_transparent_picture_is_refused(model: ShapeModel) -> None:
     with pytest.raises(EmptyImage):
         model.sample(Image.new("RGBA", (32, 32)))
