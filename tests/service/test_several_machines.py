@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.s3_server import S3Server
 
+from ai_engine.errors import StartupError
 from service.house import House, Outside, cut_out_png, wait_for
 from service.test_kill import starts
 
@@ -109,7 +110,7 @@ def test_a_worker_whose_bucket_leads_nowhere_says_so_and_does_not_start(
     worker = machines["a"]
     worker.settings["ARTIFACTS_URL"] = "s3://no-such-bucket/p"
 
-    assert worker.start("worker").wait(120) == 1
+    assert worker.start("worker").wait(120) == StartupError.exit_status
 
     log = worker.log_path("worker").read_text()
     assert "ARTIFACTS_URL s3://no-such-bucket/p can't be written" in log
