@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, StringConstraints
 
 from ai_engine.errors import JobError
-from ai_engine.print_facts import PrintFacts
+from ai_engine.facts import CutOutFacts, DecodeFacts, DecodeMode, PrintFacts
 from ai_engine.stage import Stage
 
 MEDIA_TYPES = {
@@ -30,7 +30,6 @@ CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$"
 RemoveBackground = Literal["auto", "always", "never"]
 MeshFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
 WebhookFormat = Literal["multipart", "binary", "link"]
-DecodeMode = Literal["strict", "fast"]
 
 
 class JobStatus(StrEnum):
@@ -212,34 +211,6 @@ class MeshFacts:
 
 
 @dataclass(frozen=True)
-class DecodeFacts:
-    """How the field was searched for its surface, and how far that is warranted to be all of it."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
-
-    mode: DecodeMode
-    coarse_resolution: tuple[int, int, int]
-    """Cells along x, y, z of the lattice that the search began on."""
-    saturation_distance: float | None
-    """How far from the surface the field saturates, in model units; None when none was found to measure at."""
-    is_covered: bool
-    """True when no separate part can hide between the first points, as far as the field shows. False: parts
-    smaller than about `saturation_distance` may be absent."""
-    num_queries: int
-    """Points asked of the field."""
-    warnings: tuple[str, ...] = ()
-    """What is suspicious about the field (its sign at the box's corners, its range), in words; none in the usual case.
-    Nothing is corrected."""
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> DecodeFacts:
-        """The facts that `dataclasses.asdict` and JSON made plain values of."""
-        x, y, z = fields["coarse_resolution"]
-        lists = {"coarse_resolution": (x, y, z), "warnings": tuple(fields.get("warnings", ()))}
-        return cls(**fields | lists)
-
-
-@dataclass(frozen=True)
 class JobFailure:
     """Why a job ended without a mesh, as callers read it."""
 
@@ -275,6 +246,8 @@ class JobResult:
     """A picture of the mesh."""
     mesh: MeshFacts | None = None
     decode: DecodeFacts | None = None
+    cutout: CutOutFacts | None = None
+    """None where no cut-out was made; there also where a later stage failed."""
     failure: JobFailure | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -289,6 +262,7 @@ class JobResult:
             "preview": Artifact,
             "mesh": lambda **fields: MeshFacts.from_dict(fields),
             "decode": lambda **fields: DecodeFacts.from_dict(fields),
+            "cutout": lambda **fields: CutOutFacts.from_dict(fields),
             "failure": JobFailure,
         }
         values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ai_engine.job import Artifact, DecodeFacts, MeshFacts
+from ai_engine.facts import CutOutFacts, DecodeFacts
+from ai_engine.job import Artifact, MeshFacts
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class StageResult:
     """What was lowered because the device's memory ran short."""
     preview: Artifact | None = None
     mesh: MeshFacts | None = None
+    cutout: CutOutFacts | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""
@@ -29,7 +31,8 @@ class StageResult:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> StageResult:
         """The result that `to_dict` wrote, in this version or an earlier one, which left out what it had not."""
-        preview, mesh, decode = (fields.get(name) for name in ("preview", "mesh", "decode"))
+        names = ("preview", "mesh", "decode", "cutout")
+        preview, mesh, decode, cutout = (fields.get(name) for name in names)
         return cls(
             Artifact(**fields["artifact"]),
             fields["seconds"],
@@ -37,4 +40,5 @@ class StageResult:
             degraded=tuple(fields.get("degraded") or ()),
             preview=Artifact(**preview) if preview else None,
             mesh=MeshFacts.from_dict(mesh) if mesh else None,
+            cutout=CutOutFacts.from_dict(cutout) if cutout else None,
         )

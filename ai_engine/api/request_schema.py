@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from ai_engine.facts import DecodeMode
 from ai_engine.job import (
     CallerId,
-    DecodeMode,
     JobOptions,
     MeshFormat,
     PrintOptions,

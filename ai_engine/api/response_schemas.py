@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from ai_engine.job import DecodeFacts, Job, JobFailure, JobResult, JobStatus, rfc3339
+from ai_engine.facts import CutOutFacts, DecodeFacts, PrintFacts
+from ai_engine.job import Job, JobFailure, JobResult, JobStatus, rfc3339
 from ai_engine.job_queue.queue import JobPage, Submitted
 from ai_engine.job_queue.records import DeliveryAttempt, DeliveryState, JobRecord, JobSummary
-from ai_engine.print_facts import PrintFacts
 from ai_engine.webhooks.event import artifact_facts
 from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts
 
@@ -68,6 +68,7 @@ class JobView(BaseModel):
     model: dict[str, str]
     error: JobFailure | None
     artifact: ArtifactFacts | None
+    cutout: CutOutFacts | None = Field(description="Known as soon as the cut-out is made.")
     print: PrintFacts | None
     decode: DecodeFacts | None
     deliveries: list[DeliveryView]
@@ -168,6 +169,7 @@ def view_of(record: JobRecord) -> JobView:
         model=result.model if result else {},
         error=result.failure if result else None,
         artifact=_artifact(job, result),
+        cutout=record.cutout,
         print=result.mesh.print if result and result.mesh else None,
         decode=result.decode if result else None,
         deliveries=[_delivery(attempt) for attempt in record.deliveries],

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,15 +20,12 @@ from PIL import Image
 from scipy import ndimage
 
 from ai_engine.errors import NoForeground, StartupError
-from ai_engine.images.cutout import Cutout
+from ai_engine.images.cutout import FAINT_ALPHA, SOLID_ALPHA, Cutout
+from ai_engine.images.cutout_facts import measure
 from ai_engine.images.image_file import MAX_PIXELS, read_picture
 
 RemoveBackground = Literal["auto", "always", "never"]
 
-FAINT_ALPHA = 10
-"""Up to here alpha is a remover's haze, not an object."""
-SOLID_ALPHA = 250
-"""From here on a pixel shows the object's own colour, nothing of what was behind it."""
 MIN_FOREGROUND_SHARE = 0.01
 MIN_OWN_FOREGROUND_PX = 64 * 64
 """Of a caller's own cut-out, however wide its canvas."""
@@ -50,6 +47,10 @@ class MattingModelUnusable(StartupError):
 
 class Remover(Protocol):
     """Finds the object in a picture."""
+
+    @property
+    def model_name(self) -> str:
+        """Of the matting model, as `MATTING_MODEL` names it."""
 
     def mask(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The opacity of the object, uint8 [height, width], of an RGB picture."""
@@ -73,14 +74,18 @@ def cut_out(
     alpha = rgba[:, :, 3]
     _check_shows_something(rgba)
     has_own_cutout = has_useful_alpha(alpha)
+    source, parts = "none", _Parts(alpha)
     if remover is not None and (remove == "always" or (remove == "auto" and not has_own_cutout)):
-        mask = _without_islands(_without_haze(remover.mask(_on_grey(image))))
-        rgba = _with_object_colours(rgba, mask)
-        alpha = np.minimum(alpha, mask)
+        source, parts = remover.model_name, _without_islands(_without_haze(remover.mask(_on_grey(image))))
+        rgba = _with_object_colours(rgba, parts.mask)
+        alpha = np.minimum(alpha, parts.mask)
     elif has_own_cutout:
-        alpha = _without_islands(_without_haze(alpha))
+        source, parts = "alpha", _without_islands(_without_haze(alpha))
+        alpha = parts.mask
     rgba[:, :, 3] = _without_haze(alpha)
-    return _checked(Cutout(rgba), is_own=has_own_cutout)
+    cutout = _checked(Cutout(rgba), is_own=has_own_cutout)
+    facts = measure(cutout.alpha, source=source, num_parts=parts.num_kept, num_dropped=parts.num_dropped)
+    return replace(cutout, facts=facts)
 
 
 def has_useful_alpha(alpha: NDArray[np.uint8]) -> bool:
@@ -125,13 +130,24 @@ def _without_haze(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(alpha <= FAINT_ALPHA, np.uint8(0), alpha)
 
 
-def _without_islands(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """A mask [h, w] and how many separate parts of it were kept and dropped."""
+
+    mask: NDArray[np.uint8]
+    num_kept: int = 1
+    num_dropped: int = 0
+
+
+def _without_islands(mask: NDArray[np.uint8]) -> _Parts:
     """The mask without its small separate parts, weighed by their opacity."""
     labels, num_parts = ndimage.label(mask, structure=np.ones((3, 3), np.int8))
     if num_parts < 2:
-        return mask
+        return _Parts(mask)
     weights = np.bincount(labels.ravel(), weights=mask.ravel())
-    return np.where((weights >= MIN_ISLAND_SHARE * weights.max())[labels], mask, np.uint8(0))
+    is_kept = weights >= MIN_ISLAND_SHARE * weights.max()
+    num_kept = int(np.count_nonzero(is_kept))
+    return _Parts(np.where(is_kept[labels], mask, np.uint8(0)), num_kept, num_parts - num_kept)
 
 
 def _with_object_colours(rgba: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

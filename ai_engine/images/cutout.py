@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ai_engine.facts import CutOutFacts
+
+FAINT_ALPHA = 10
+"""Up to here alpha is a remover's haze, not an object."""
 FOREGROUND_ALPHA = 128
 """From here on a pixel counts as foreground."""
+SOLID_ALPHA = 250
+"""From here on a pixel shows the object's own colour, nothing of what was behind it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +24,8 @@ class Cutout:
     """Uint8 `rgba` [height, width, 4], straight alpha; what is not the object has alpha 0 exactly."""
 
     rgba: NDArray[np.uint8]
+    facts: CutOutFacts | None = None
+    """None when it was read back from its file."""
 
     def __post_init__(self) -> None:
         if self.rgba.ndim != 3 or self.rgba.shape[2] != 4 or self.rgba.dtype != np.uint8:

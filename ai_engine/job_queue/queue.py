@@ -143,6 +143,9 @@ class JobQueue:
         row = self._row(job_id)
         known = summary_of(row)
         stage, progress = self._how_far(row, known.result)
+        so_far = (
+            self._result_so_far(row) if known.result is None or not known.result.timings_s else known.result
+        )
         return JobRecord(
             job=known.job,
             status=known.status,
@@ -152,7 +155,8 @@ class JobQueue:
             deliveries=self._deliveries(known.job),
             ended_at_s=known.ended_at_s,
             place=self.place(job_id) if known.status == JobStatus.QUEUED else None,
-            timings_s=(known.result and known.result.timings_s) or self._seconds_so_far(row),
+            timings_s=so_far.timings_s,
+            cutout=so_far.cutout,
         )
 
     def summary(self, job_id: str) -> JobSummary:
@@ -209,17 +213,14 @@ class JobQueue:
                 return StageResult.from_dict(step["output"]).artifact
         return None
 
-    def _seconds_so_far(self, row: WorkflowStatus) -> dict[str, float]:
-        """Of the stages that are done."""
+    def _result_so_far(self, row: WorkflowStatus) -> JobResult:
+        """What the stages that are done have found out."""
         if EngineStatus(row.status) == EngineStatus.ENQUEUED and not row.recovery_attempts:
-            return {}  # Asked for most, and never begun.
+            return JobResult()  # Asked for most, and never begun.
         outputs = [step["output"] for step in self._client.list_workflow_steps(row.workflow_id)]
-        records = [output for output in outputs if isinstance(output, dict)]
-        return {
-            stage: round(seconds, 3)
-            for record in records
-            for stage, seconds in record.get("seconds", {}).items()
-        }
+        stages = [StageResult.from_dict(output) for output in outputs if isinstance(output, dict)]
+        seconds = {name: round(value, 3) for stage in stages for name, value in stage.seconds.items()}
+        return JobResult(seconds, cutout=next((stage.cutout for stage in stages if stage.cutout), None))
 
     def redeliver(self, job: Job) -> None:
         """Queues the job's delivery again, with the same event and webhook-id; its schedule begins anew.

@@ -12,6 +12,7 @@ from typing import Literal
 from dbos import WorkflowStatus
 
 from ai_engine.errors import InternalError, JobCancelled, WorkerLost
+from ai_engine.facts import CutOutFacts
 from ai_engine.job import Job, JobFailure, JobResult, JobStatus
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
 from ai_engine.webhooks.task import DeliveryOutcome
@@ -73,6 +74,8 @@ class JobRecord:
     """None once it does not wait any more."""
     timings_s: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each stage that is done."""
+    cutout: CutOutFacts | None = None
+    """None while there is no cut-out."""
 
 
 @dataclass(frozen=True)

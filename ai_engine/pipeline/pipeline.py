@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ai_engine.errors import DownloadError, JobError, ResultTooLarge
+from ai_engine.facts import CutOutFacts
 from ai_engine.images.background import cut_out
 from ai_engine.images.cutout import Cutout
 from ai_engine.images.download import fetch_image
@@ -52,14 +53,17 @@ logger = logging.getLogger(__name__)
 
 def run_job(job: Job, resources: Resources, run: Run) -> JobResult:
     """How the job ended. A JobError on the way becomes a failure that has a code."""
+    line = JobLine(job, resources, run)
     try:
-        return JobLine(job, resources, run).result()
+        return line.result()
     except JobError as error:
         event(
             logger, "job failed", job_id=job.job_id, code=error.code, stage=error.stage, detail=error.detail
         )
         model = {"id": resources.model.model_id, "licence": resources.model.licence}
-        return JobResult(options=asdict(job.options), model=model, failure=JobFailure.of(error))
+        return JobResult(
+            options=asdict(job.options), model=model, cutout=line.cutout, failure=JobFailure.of(error)
+        )
 
 
 class JobLine:
@@ -69,6 +73,8 @@ class JobLine:
         self.job = job
         self.resources = resources
         self.run = run
+        self.cutout: CutOutFacts | None = None
+        """Known once the cut-out is made."""
 
     def result(self) -> JobResult:
         """The finished job.
@@ -78,6 +84,7 @@ class JobLine:
         """
         picture = self.run.step("download", self.download)
         cutout = self.run.step("cutout", lambda: self.cut_out(picture))
+        self.cutout = cutout.cutout
         mesh = self.run.step("shape", lambda: self.shape(picture, cutout))
         file = self.run.step("finish", lambda: self.finish(picture, cutout, mesh))
         seconds: dict[str, float] = {}
@@ -91,6 +98,7 @@ class JobLine:
             preview=file.preview,
             mesh=file.mesh,
             decode=mesh.decode,
+            cutout=self.cutout,
         )
 
     @property
@@ -154,7 +162,7 @@ class JobLine:
                 max_pixels=self.resources.max_image_pixels,
             )
             artifact = self.resources.store.put_bytes(self.job.job_id, "cutout.png", cutout.to_png())
-        return StageResult(artifact, {Stage.CUTOUT.value: clock.seconds})
+        return StageResult(artifact, {Stage.CUTOUT.value: clock.seconds}, cutout=cutout.facts)
 
     def shape(self, picture: StageResult, cutout: StageResult) -> StageResult:
         """The mesh as the shape model gives it, an NPZ file."""

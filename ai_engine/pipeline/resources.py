@@ -10,13 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_engine.facts import DecodeFacts
 from ai_engine.images.background import Remover
 from ai_engine.images.formats import DownloadLimits
-from ai_engine.job import (
-    DecodeFacts,
-    JobOptions,
-    Progress,
-)
+from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.device_usage import BusyClock

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from ai_engine.errors import DeviceFault, EmptyMesh, GpuOutOfMemory, NoForeground, StartupError
-from ai_engine.job import DecodeFacts, JobOptions, Progress
+from ai_engine.facts import DecodeFacts
+from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.pipeline.resources import Shape
 from ai_engine.settings import Settings

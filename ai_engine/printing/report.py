@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from ai_engine.facts import PrintFacts
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, area_vectors, row_lengths, signed_volumes
 from ai_engine.mesh.topology import EdgeFacts, edge_facts, face_bodies
-from ai_engine.print_facts import PrintFacts
 from ai_engine.printing.self_intersections import crossing_share
 from ai_engine.printing.wall_thickness import smallest_wall
 

@@ -12,7 +12,7 @@ from ai_engine.webhooks.event_schema import ArtifactFacts, PictureFacts
 
 MAX_EVENT_BYTES = 4096
 MAX_DETAIL_CHARS = 300
-_LEAST_NEEDED = ("print", "timings_s", "options", "model")
+_LEAST_NEEDED = ("print", "timings_s", "options", "cutout", "model")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class JobEvent:
             ending: dict[str, Any] = {"status": kind, "error": error}
         else:
             kind, ending = "succeeded", {"status": "completed", **_describe(job, result)}
+        cutout = {"cutout": asdict(result.cutout)} if result.cutout else {}
         facts = {"timings_s": result.timings_s, "options": result.options, "model": result.model}
-        return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | facts)
+        return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | cutout | facts)
 
     def to_json(self, url: str | None = None) -> str:
         """Compact ASCII JSON below 4 kB: what is signed. `url` is where the file is had.

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_engine.job import DecodeMode, JobFailure, MeshFormat
-from ai_engine.print_facts import PrintFacts
+from ai_engine.facts import CutOutFacts, DecodeMode, PrintFacts
+from ai_engine.job import JobFailure, MeshFormat
 
 EventType = Literal["generation.succeeded", "generation.failed", "generation.cancelled", "webhook.test"]
 
@@ -73,6 +73,9 @@ class EventData(_Open):
     asset_id: str
     status: Literal["completed", "failed", "cancelled", "test"]
     artifact: ArtifactFacts | None = None
+    cutout: CutOutFacts | None = Field(
+        default=None, description="Where the object's outline comes from, and what is suspicious about it."
+    )
     print: PrintFacts | None = Field(default=None, description="What a slicer will find.")
     error: JobFailure | None = None
     timings_s: dict[str, float] | None = Field(default=None, description="Seconds per stage.")

@@ -91,6 +91,41 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * CutOutFacts
+         * @description Where the object's outline comes from, and what is suspicious about it.
+         */
+        CutOutFacts: {
+            /**
+             * Borders
+             * @description Borders of the picture that the object touches.
+             */
+            borders: ("left" | "top" | "right" | "bottom")[];
+            /**
+             * Parts Dropped
+             * @description Small separate parts, stray pixels included, that were cleared.
+             */
+            parts_dropped: number;
+            /**
+             * Share
+             * @description Share of the picture that the object covers, 0 to 1.
+             */
+            share: number;
+            /**
+             * Source
+             * @description alpha: the picture's own alpha channel; none: nothing was cut out; else the matting model's name.
+             */
+            source: string;
+            /**
+             * Warnings
+             * @description What may spoil the mesh.
+             *
+             *     covers_everything: next to nothing is background. touches_border: the object may go on outside the picture. small:
+             *     so few pixels that details are guessed. soft: much of its inside is see-through. several_objects: more than one part
+             *     is left, and the shape model takes them for one object.
+             */
+            warnings: ("covers_everything" | "touches_border" | "small" | "soft" | "several_objects")[];
+        };
+        /**
          * DecodeFacts
          * @description How the field was searched for its surface, and how far that is warranted to be all of it.
          */
@@ -281,6 +316,8 @@ export interface components {
             attempt: number;
             /** Created At */
             created_at: string;
+            /** @description Known as soon as the cut-out is made. */
+            cutout: components["schemas"]["CutOutFacts"] | null;
             decode: components["schemas"]["DecodeFacts"] | null;
             /** Deliveries */
             deliveries: components["schemas"]["DeliveryView"][];

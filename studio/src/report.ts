@@ -1,5 +1,6 @@
 // What a slicer will find in a mesh, of one job or of two in columns beside each other.
 
+import { sourceOf, warningsOf } from "./cutout_facts";
 import { el } from "./dom";
 import { bytes, type JobView, number, seconds } from "./job";
 
@@ -19,6 +20,7 @@ const LINES: Line[] = [
   ["On the plate", (job) => inMm(job, (print) => `${number(print.contact_area_mm2, 0)} mm²`)],
   ["Self-crossing", ({ print }) => print && { text: percent(print.self_intersection_share) }],
   ["Printers", (job) => inMm(job, (print) => print.printers.map((kind) => kind.toUpperCase().replace("RESIN", "resin")).join(", ") || "none")],
+  ["Cut-out", ({ cutout }) => cutout && { text: `${sourceOf(cutout)}, ${percent(cutout.share)} of the picture` }],
   ["Faces", ({ artifact }) => artifact && { text: number(artifact.faces) }],
   ["File", ({ artifact }) => artifact && { text: `${artifact.format.toUpperCase()}, ${bytes(artifact.size)}` }],
 ];
@@ -67,7 +69,7 @@ function cellOf(cell: Cell | null): HTMLElement {
 }
 
 function warnings(name: string, job: JobView): HTMLElement[] {
-  const told = job.print?.warnings ?? [];
+  const told = [...(job.print?.warnings ?? []), ...warningsOf(job.cutout)];
   if (told.length === 0) return [];
   return [el("ul", { class: "warnings", "aria-label": "Warnings" }, ...told.map((one) => el("li", {}, name ? `${name}: ${one}` : one)))];
 }

@@ -6,8 +6,8 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
+from ai_engine.facts import PrintFacts
 from ai_engine.job import Job, JobOptions
-from ai_engine.print_facts import PrintFacts
 from ai_engine.printing.report import report
 from support.solid_shapes import cube
 

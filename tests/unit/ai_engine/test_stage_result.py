@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from ai_engine.job import Artifact, DecodeFacts
+from ai_engine.facts import CutOutFacts, DecodeFacts
+from ai_engine.job import Artifact
 from ai_engine.stage_result import StageResult
 
 FILE = Artifact("uri", "0" * 64, 5)
@@ -14,6 +15,13 @@ FACTS = DecodeFacts("strict", (32, 32, 32), 0.05, True, 1000)
 
 def test_a_result_comes_back_from_plain_values_as_it_was() -> None:
     result = StageResult(FILE, {"denoise": 1.5, "decode": 0.5}, FACTS, ("num_chunks 2048",), FILE)
+
+    assert StageResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_facts_of_a_cutout_come_back_as_they_were() -> None:
+    cutout = CutOutFacts("tiny", 0.5, ("left", "top"), 2, ("touches_border", "soft"))
+    result = StageResult(FILE, {"cutout": 1.5}, cutout=cutout)
 
     assert StageResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 

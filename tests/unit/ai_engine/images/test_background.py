@@ -13,7 +13,6 @@ from PIL import Image
 
 from ai_engine.errors import NoForeground, UnreadableImage
 from ai_engine.images.background import (
-    FAINT_ALPHA,
     MATTING_MODELS,
     BackgroundRemover,
     MattingModelUnusable,
@@ -21,7 +20,7 @@ from ai_engine.images.background import (
     has_useful_alpha,
     open_remover,
 )
-from ai_engine.images.cutout import Cutout
+from ai_engine.images.cutout import FAINT_ALPHA, Cutout
 
 REPOSITORY = Path(__file__).parents[4]
 MATTING_HOME = REPOSITORY / "models" / "matting"
@@ -29,6 +28,8 @@ MATTING_HOME = REPOSITORY / "models" / "matting"
 
 class FixedMask:
     """A remover that has its answer ready, and remembers what it was shown."""
+
+    model_name = "fixed"
 
     def __init__(self, mask: np.ndarray) -> None:
         self._mask = mask

@@ -12,7 +12,8 @@ import skimage.data
 from PIL import Image
 from scipy import ndimage
 
-from ai_engine.images.background import MIN_RIM_PX, RIM_SHARE, SOLID_ALPHA, BackgroundRemover, cut_out
+from ai_engine.images.background import MIN_RIM_PX, RIM_SHARE, BackgroundRemover, cut_out
+from ai_engine.images.cutout import SOLID_ALPHA
 
 WEIGHTS = Path(os.environ.get("MATTING_HOME", "")) / "isnet-general-use.onnx"
 

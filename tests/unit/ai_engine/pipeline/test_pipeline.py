@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,10 @@ from service.house import cut_out_png
 
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.api.response_schemas import view_of
+from ai_engine.errors import EmptyMesh
+from ai_engine.facts import CutOutFacts, DecodeFacts
 from ai_engine.images.formats import DownloadLimits
-from ai_engine.job import DecodeFacts, Job, JobOptions, Progress
+from ai_engine.job import Job, JobOptions, JobResult, Progress
 from ai_engine.job_queue.records import JobRecord, JobStatus
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
@@ -26,6 +28,7 @@ from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.event import JobEvent
+from ai_engine.webhooks.event_schema import WebhookEvent
 
 FACTS = DecodeFacts(
     "fast",
@@ -103,3 +106,22 @@ def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> N
         "num_queries": 259_207,
         "warnings": ["the sign may be reversed"],
     }
+
+
+class EmptyModel(StandInModel):
+    """Finds no surface."""
+
+    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
+        raise EmptyMesh
+
+
+@pytest.mark.parametrize("model", [StandInModel(), EmptyModel()])
+def test_the_facts_of_the_cutout_are_told_whether_or_not_a_mesh_follows(
+    model: StandInModel, job: Job, tmp_path: Path
+) -> None:
+    result = run_job(job, replace(resources(tmp_path), model=model), PlainRun())
+
+    assert result.cutout == CutOutFacts("alpha", 0.25, (), 0, ("small",))
+    event = WebhookEvent.model_validate_json(JobEvent.of(job, result, 1.0).to_json())
+    assert event.data.cutout == result.cutout
+    assert JobResult.from_dict(json.loads(json.dumps(result.to_dict()))).cutout == result.cutout

@@ -1,0 +1,120 @@
+"""What is known of a job's cut-out, of its field and of its mesh, as callers read it in events and in `GET /jobs/{id}`.
+
+Values only. How they are measured: `images/cutout_facts.py`, `pipeline/shape_model.py`, `printing/report.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
+
+DecodeMode = Literal["strict", "fast"]
+Border = Literal["left", "top", "right", "bottom"]
+CutOutWarning = Literal["covers_everything", "touches_border", "small", "soft", "several_objects"]
+
+
+@dataclass(frozen=True)
+class CutOutFacts:
+    """Where the object's outline comes from, and what is suspicious about it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    source: str
+    """alpha: the picture's own alpha channel; none: nothing was cut out; else the matting model's name."""
+    share: float
+    """Share of the picture that the object covers, 0 to 1."""
+    borders: tuple[Border, ...]
+    """Borders of the picture that the object touches."""
+    parts_dropped: int
+    """Small separate parts, stray pixels included, that were cleared."""
+    warnings: tuple[CutOutWarning, ...]
+    """What may spoil the mesh.
+
+    covers_everything: next to nothing is background. touches_border: the object may go on outside the picture. small:
+    so few pixels that details are guessed. soft: much of its inside is see-through. several_objects: more than one part
+    is left, and the shape model takes them for one object."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> CutOutFacts:
+        """The facts that `dataclasses.asdict` and JSON made plain values of."""
+        lists = {name: tuple(fields[name]) for name in ("borders", "warnings")}
+        return cls(**fields | lists)
+
+
+@dataclass(frozen=True)
+class DecodeFacts:
+    """How the field was searched for its surface, and how far that is warranted to be all of it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    mode: DecodeMode
+    coarse_resolution: tuple[int, int, int]
+    """Cells along x, y, z of the lattice that the search began on."""
+    saturation_distance: float | None
+    """How far from the surface the field saturates, in model units; None when none was found to measure at."""
+    is_covered: bool
+    """True when no separate part can hide between the first points, as far as the field shows. False: parts
+    smaller than about `saturation_distance` may be absent."""
+    num_queries: int
+    """Points asked of the field."""
+    warnings: tuple[str, ...] = ()
+    """What is suspicious about the field (its sign at the box's corners, its range), in words; none in the usual case.
+    Nothing is corrected."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> DecodeFacts:
+        """The facts that `dataclasses.asdict` and JSON made plain values of."""
+        x, y, z = fields["coarse_resolution"]
+        lists = {"coarse_resolution": (x, y, z), "warnings": tuple(fields.get("warnings", ()))}
+        return cls(**fields | lists)
+
+
+@dataclass(frozen=True)
+class PrintFacts:
+    """What a slicer will find. Lengths in mm, numbers rounded to four digits."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    watertight: bool
+    """Every edge has exactly two faces, which run along it in opposite directions."""
+    closed: bool
+    """The surface ends nowhere."""
+    manifold: bool
+    """No edge has more than two faces."""
+    consistent_winding: bool
+    """No two faces run along an edge in the same direction."""
+    bodies: int
+    """Parts that share no vertex, hollows apart."""
+    hollows: int
+    """Closed hollows inside."""
+    triangles: int
+    volume_cm3: float
+    """Negative when the faces look inwards; meaningless unless watertight."""
+    area_cm2: float
+    bbox_mm: tuple[float, float, float]
+    """Side lengths of the bounding box along x, y, z."""
+    self_intersection_share: float
+    """Share of the faces that cut through others."""
+    smallest_wall_mm: float | None
+    """1 % of the surface belongs to thinner walls. None above 5 mm, in model units, and where there is no solid."""
+    printers: tuple[str, ...]
+    """Kinds of printer that make walls as thin as these: fdm, resin."""
+    overhang_share: float
+    """Share of the surface that hangs over by more than 45 degrees, the ground apart."""
+    contact_area_mm2: float
+    """Area that stands flat on the plate."""
+    simplification_error_mm: float | None
+    """The farthest that the surface moved when faces were taken away (Hausdorff, sampled); None: none were."""
+    repairs: dict[str, int]
+    """What had to be mended in what the shape model gave, counted."""
+    printable: bool
+    warnings: tuple[str, ...]
+    """Whole sentences, what prevents a print first; empty when there is nothing to say."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> PrintFacts:
+        """The facts that `dataclasses.asdict` and JSON made plain values of."""
+        lists = {name: tuple(fields[name]) for name in ("bbox_mm", "printers", "warnings")}
+        return cls(**fields | lists)
