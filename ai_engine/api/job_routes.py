@@ -41,7 +41,7 @@ from ai_engine.errors import (
 )
 from ai_engine.job import CallerId, Job, JobStatus
 from ai_engine.job_queue.job_index import JobFilter
-from ai_engine.job_queue.queue import Submitted
+from ai_engine.job_queue.records import Submitted
 from ai_engine.logs import event
 from ai_engine.web.auth import KnownCaller
 from ai_engine.web.limits import OpenStreams

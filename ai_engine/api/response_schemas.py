@@ -9,8 +9,14 @@ from pydantic import BaseModel, Field
 
 from ai_engine.facts import CutOutFacts, DecodeFacts, PrintFacts
 from ai_engine.job import Job, JobFailure, JobResult, JobStatus, rfc3339
-from ai_engine.job_queue.queue import JobPage, Submitted
-from ai_engine.job_queue.records import DeliveryAttempt, DeliveryState, JobRecord, JobSummary
+from ai_engine.job_queue.records import (
+    DeliveryAttempt,
+    DeliveryState,
+    JobPage,
+    JobRecord,
+    JobSummary,
+    Submitted,
+)
 from ai_engine.webhooks.event import artifact_facts
 from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts
 

@@ -6,16 +6,12 @@ own, `<job id>:deliver:<n>`, so that one that waits for hours holds nothing but 
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOSClient, WorkflowStatus, error
 
 from ai_engine.errors import (
-    DeliveryUnderWay,
     FileNotReady,
     InvalidField,
     JobNotFound,
@@ -30,57 +26,31 @@ from ai_engine.job_queue.dbos_setup import (
     GENERATE,
     PIPELINE_QUEUE,
     PROGRESS,
-    delivery_options,
     generate_options,
     prepare_database,
     register_queues,
 )
-from ai_engine.job_queue.entries import EngineStatus, EntryId
+from ai_engine.job_queue.deliveries import Deliveries
+from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.job_queue.job_index import JobFilter, JobIndex, Place
+from ai_engine.job_queue.queue_estimate import QueueEstimate
 from ai_engine.job_queue.records import (
-    DeliveryAttempt,
+    JobPage,
     JobRecord,
     JobSummary,
     QueuePlace,
-    attempt_number,
-    attempt_of,
+    Submitted,
     job_of,
     result_of,
     summary_of,
 )
-from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
+from ai_engine.job_queue.worker_leases import Leases, WorkerLease
 from ai_engine.job_queue.workflow_table import Backlog, JobRows
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
-from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
 
-DELIVERIES_LOOKED_UP = 16
-QUEUE_COUNT_AGE_S = 0.5
-ETA_AGE_S = 5.0
-ETA_JOBS = 10
 EVENTS_POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """What became of a request."""
-
-    is_new: bool
-    """False: the same request came before under the same key."""
-    queue_position: int
-    """Jobs that wait, this one included; 0 when it does not wait any more."""
-    eta_s: int | None
-    """Seconds until it is done, from what jobs took lately; None when none was measured."""
-
-
-@dataclass(frozen=True)
-class JobPage:
-    """A piece of the list of jobs."""
-
-    jobs: Sequence[JobSummary]
-    next_cursor: str | None
-    """Where the next piece begins; None when this is the last."""
 
 
 class JobQueue:
@@ -88,11 +58,6 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        self._queued = 0
-        self._queue_counted_at = float("-inf")
-        self._usual_s: tuple[float, float] | None = None
-        self._usual_seen_at = float("-inf")
 
     def connect(self) -> None:
         """Brings the database up to date and opens it."""
@@ -110,6 +75,8 @@ class JobQueue:
         self._index = JobIndex(url)
         self._backlog = Backlog(url)
         self._rows = JobRows(url)
+        self._estimate = QueueEstimate(self._client, self._rows, self._leases)
+        self._deliveries = Deliveries(self._client)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -125,14 +92,13 @@ class JobQueue:
         Raises:
             KeyReused: a job of this id exists, and its request was another one.
         """
-        with self._lock:  # Not round what follows: Postgres writes many at once.
-            position = self._queued = self._num_queued() + 1
+        position = self._estimate.add()
         try:
             with self._index.entering(job) as connection:
                 self._client.enqueue_in_transaction(connection, generate_options(job), job.to_dict())
         except error.DBOSWorkflowIDInUseError:
             return self.known(job)
-        return Submitted(is_new=True, queue_position=position, eta_s=self._eta_s(position))
+        return Submitted(is_new=True, queue_position=position, eta_s=self._estimate.eta_s(position))
 
     def get(self, job_id: str) -> JobRecord:
         """What is known of the job now.
@@ -152,7 +118,7 @@ class JobQueue:
             stage=stage,
             progress=progress,
             result=known.result,
-            deliveries=self._deliveries(known.job),
+            deliveries=self._deliveries.attempts(known.job),
             ended_at_s=known.ended_at_s,
             place=self.place(job_id) if known.status == JobStatus.QUEUED else None,
             timings_s=so_far.timings_s,
@@ -170,7 +136,7 @@ class JobQueue:
     def place(self, job_id: str) -> QueuePlace | None:
         """Where the job stands in the queue; None when it does not wait, or is none."""
         position = self._rows.place(job_id, PIPELINE_QUEUE)
-        return QueuePlace(position, self._eta_s(position)) if position else None
+        return QueuePlace(position, self._estimate.eta_s(position)) if position else None
 
     def has(self, job_id: str) -> bool:
         """True when there is a job of this id."""
@@ -234,19 +200,7 @@ class JobQueue:
             raise NoWebhook("The job's request named no webhook.")
         if result_of(self._row(job.job_id)) is None:
             raise FileNotReady("The job is not over.")
-        rows = self._delivery_rows(job.job_id, load_input=True)
-        if not rows or EngineStatus(rows[-1].status) in (EngineStatus.ENQUEUED, EngineStatus.PENDING):
-            raise DeliveryUnderWay("The delivery is being made at this moment.")
-        last = rows[-1]
-        assert last.input is not None
-        task, number = DeliveryTask.from_dict(last.input["args"][0]), attempt_number(last)
-        if last.output is not None:
-            task = task.after(DeliveryOutcome.from_dict(last.output))
-        again = task.redelivery(number, time.time()).to_dict()
-        self._client.enqueue(delivery_options(EntryId(job.job_id, number + 1), 0.0), again, number + 1)
-        # Last: one attempt too many is better than none, if this process dies in between.
-        if EngineStatus(last.status) == EngineStatus.DELAYED:
-            self._client.cancel_workflow(last.workflow_id)
+        self._deliveries.redeliver(job.job_id)
 
     def cancel(self, known: JobSummary) -> None:
         """Stops the job if it is not over: at once when it waits, else at its next step."""
@@ -286,17 +240,16 @@ class JobQueue:
         if self.is_full():
             most = self._settings.max_queued_jobs
             raise QueueFull(
-                f"{most} jobs are waiting, no more are taken.", retry_after_s=self._retry_after_s()
+                f"{most} jobs are waiting, no more are taken.", retry_after_s=self._estimate.retry_after_s()
             )
 
         most = self._settings.max_open_jobs_per_key
         if owner is not None and most and self._backlog.num_open_of(owner, PIPELINE_QUEUE) >= most:
-            raise TooManyJobs(f"{most} of your jobs are open.", retry_after_s=self._retry_after_s())
+            raise TooManyJobs(f"{most} of your jobs are open.", retry_after_s=self._estimate.retry_after_s())
 
     def is_full(self) -> bool:
         """True when no further job would be taken."""
-        with self._lock:
-            return self._num_queued() >= self._settings.max_queued_jobs
+        return self._estimate.num_queued() >= self._settings.max_queued_jobs
 
     def _row(self, job_id: str) -> WorkflowStatus:
         rows = self._client.list_workflows(workflow_ids=[job_id], name=GENERATE)
@@ -314,38 +267,7 @@ class JobQueue:
         if job_of(row).request_sha256 != job.request_sha256:
             raise KeyReused("This idempotency key came before with another request.")
         position = self._rows.place(job.job_id, PIPELINE_QUEUE)
-        return Submitted(is_new=False, queue_position=position, eta_s=self._eta_s(position))
-
-    def _num_queued(self) -> int:
-        if time.monotonic() - self._queue_counted_at > QUEUE_COUNT_AGE_S:
-            self._queued, self._queue_counted_at = (
-                self._rows.num_waiting(PIPELINE_QUEUE),
-                time.monotonic(),
-            )
-        return self._queued
-
-    def _eta_s(self, position: int) -> int | None:
-        usual = self._usual()
-        if usual is None:
-            return None
-        device_s, rest_s = usual
-        return max(1, round(position * device_s + rest_s))
-
-    def _retry_after_s(self) -> int:
-        usual = self._usual()
-        return 10 if usual is None else max(1, round(usual[0]))
-
-    def _usual(self) -> tuple[float, float] | None:
-        """Seconds from one job's turn on a device to the next, and what the latest jobs took besides."""
-        if time.monotonic() - self._usual_seen_at > ETA_AGE_S:
-            ids = self._rows.latest_successes(GENERATE, ETA_JOBS)
-            rows = self._client.list_workflows(workflow_ids=list(ids), load_input=False) if ids else []
-            workers = [
-                one for one in self._leases.workers() if one.is_alive and one.state == WorkerState.READY
-            ]
-            self._usual_s = _usual_seconds(rows, max(1, len(workers)))
-            self._usual_seen_at = time.monotonic()
-        return self._usual_s
+        return Submitted(is_new=False, queue_position=position, eta_s=self._estimate.eta_s(position))
 
     def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[str, float]:
         if result is not None and result.failure is None:
@@ -368,30 +290,3 @@ class JobQueue:
         except error.DBOSStreamTimeoutError:
             pass  # It has no more to tell for now.
         return last
-
-    def _deliveries(self, job: Job) -> Sequence[DeliveryAttempt]:
-        if not job.has_delivery:
-            return []
-        return [attempt_of(row) for row in self._delivery_rows(job.job_id)]
-
-    def _delivery_rows(self, job_id: str, *, load_input: bool = False) -> list[WorkflowStatus]:
-        """The rows of the attempts to deliver, in their order."""
-        found: list[WorkflowStatus] = []
-        # By their ids, some at a time: by the beginning of their ids SQLite would look through all rows.
-        while len(found) % DELIVERIES_LOOKED_UP == 0:
-            ids = [str(EntryId(job_id, len(found) + n + 1)) for n in range(DELIVERIES_LOOKED_UP)]
-            rows = self._client.list_workflows(workflow_ids=ids, load_input=load_input)
-            found += sorted(rows, key=attempt_number)
-            if not rows:
-                break
-        return found
-
-
-def _usual_seconds(rows: Sequence[WorkflowStatus], num_workers: int) -> tuple[float, float] | None:
-    timings = [row.output["timings_s"] for row in rows if row.output and row.output["timings_s"]]
-    if not timings:
-        return None
-    device_s = [taken.get(Stage.DENOISE, 0.0) + taken.get(Stage.DECODE, 0.0) for taken in timings]
-    work_s = [sum(value for stage, value in taken.items() if stage != Stage.QUEUE) for taken in timings]
-    usual_device_s = sum(device_s) / len(timings)
-    return usual_device_s / num_workers, sum(work_s) / len(timings) - usual_device_s

@@ -88,6 +88,27 @@ class JobSummary:
     ended_at_s: float | None
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """What became of a request."""
+
+    is_new: bool
+    """False: the same request came before under the same key."""
+    queue_position: int
+    """Jobs that wait, this one included; 0 when it does not wait any more."""
+    eta_s: int | None
+    """Seconds until it is done, from what jobs took lately; None when none was measured."""
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """A piece of the list of jobs."""
+
+    jobs: Sequence[JobSummary]
+    next_cursor: str | None
+    """Where the next piece begins; None when this is the last."""
+
+
 def summary_of(row: WorkflowStatus) -> JobSummary:
     """What a row of the job engine tells without a second look."""
     result = result_of(row)

@@ -1,0 +1,92 @@
+"""How long the queue is and how long a job takes: position, estimated time of arrival, Retry-After.
+
+Answers from the database are kept for a moment, so that a burst of requests does not count the queue each time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from dbos import DBOSClient, WorkflowStatus
+
+from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE
+from ai_engine.job_queue.worker_leases import Leases, WorkerState
+from ai_engine.job_queue.workflow_table import JobRows
+from ai_engine.stage import Stage
+
+QUEUE_COUNT_AGE_S = 0.5
+ETA_AGE_S = 5.0
+ETA_JOBS = 10
+DEFAULT_RETRY_AFTER_S = 10
+
+
+class QueueEstimate:
+    """The length of the queue of jobs and the time that it takes."""
+
+    def __init__(self, client: DBOSClient, rows: JobRows, leases: Leases) -> None:
+        self._client = client
+        self._rows = rows
+        self._leases = leases
+        self._lock = threading.Lock()
+        self._queued = 0
+        self._queue_counted_at = float("-inf")
+        self._usual_s: tuple[float, float] | None = None
+        self._usual_seen_at = float("-inf")
+
+    def num_queued(self) -> int:
+        """Jobs that wait, as counted at most QUEUE_COUNT_AGE_S ago."""
+        with self._lock:
+            return self._count()
+
+    def add(self) -> int:
+        """Counts one more job in; its position in the queue."""
+        with self._lock:
+            self._queued = self._count() + 1
+            return self._queued
+
+    def eta_s(self, position: int) -> int | None:
+        """Seconds until the job at `position` is done; None when no job was measured yet."""
+        usual = self._usual()
+        if usual is None:
+            return None
+        device_s, rest_s = usual
+        return max(1, round(position * device_s + rest_s))
+
+    def retry_after_s(self) -> int:
+        """Seconds after which a full queue will have taken one job up."""
+        usual = self._usual()
+        return DEFAULT_RETRY_AFTER_S if usual is None else max(1, round(usual[0]))
+
+    def _count(self) -> int:
+        if time.monotonic() - self._queue_counted_at > QUEUE_COUNT_AGE_S:
+            self._queued = self._rows.num_waiting(PIPELINE_QUEUE)
+            self._queue_counted_at = time.monotonic()
+        return self._queued
+
+    def _usual(self) -> tuple[float, float] | None:
+        """Seconds from one job's turn on a device to the next, and what the latest jobs took besides."""
+        if time.monotonic() - self._usual_seen_at > ETA_AGE_S:
+            ids = self._rows.latest_successes(GENERATE, ETA_JOBS)
+            rows = self._client.list_workflows(workflow_ids=list(ids), load_input=False) if ids else []
+            self._usual_s = usual_seconds(rows, max(1, self._num_ready_workers()))
+            self._usual_seen_at = time.monotonic()
+        return self._usual_s
+
+    def _num_ready_workers(self) -> int:
+        return sum(one.is_alive and one.state == WorkerState.READY for one in self._leases.workers())
+
+
+def usual_seconds(rows: Sequence[WorkflowStatus], num_workers: int) -> tuple[float, float] | None:
+    """Means over the jobs of `rows`: seconds of a device per job, shared by the workers, and all other seconds.
+
+    None when no row has timings.
+    """
+    timings = [row.output["timings_s"] for row in rows if row.output and row.output["timings_s"]]
+    if not timings:
+        return None
+    device_s = [taken.get(Stage.DENOISE, 0.0) + taken.get(Stage.DECODE, 0.0) for taken in timings]
+    work_s = [sum(value for stage, value in taken.items() if stage != Stage.QUEUE) for taken in timings]
+    usual_device_s = sum(device_s) / len(timings)
+    return usual_device_s / num_workers, sum(work_s) / len(timings) - usual_device_s
