@@ -6,6 +6,7 @@ JobError                   ends a job; travels in its status and its webhook    
 |- ImageTooLarge           image_too_large         bytes or pixels over limit    download   no
 |- UnreadableImage         image_invalid           no picture, or damaged        cutout     no
 |- NoForeground            no_foreground           nothing to build from         cutout     no
+|- MaskUnusable            mask_invalid            does not fit, shows nothing   cutout     no
 |- GpuOutOfMemory          gpu_out_of_memory       not even the smallest fits    denoise    yes
 |- GenerationTimeout       generation_timeout      the whole job took too long   denoise    yes
 |- EmptyMesh               empty_mesh              the field has no surface      decode     no
@@ -110,6 +111,14 @@ class NoForeground(JobError):
 
     code = "no_foreground"
     title = "No object was found in the picture"
+    stage = "cutout"
+
+
+class MaskUnusable(JobError):
+    """The caller's mask does not have the picture's shape, or shows nothing."""
+
+    code = "mask_invalid"
+    title = "The mask can't be used"
     stage = "cutout"
 
 

@@ -22,7 +22,7 @@ class CutOutFacts:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
 
     source: str
-    """alpha: the picture's own alpha channel; none: nothing was cut out; else the matting model's name."""
+    """alpha: the picture's own alpha channel; mask: the caller's; none: nothing was cut out; else the model's name."""
     share: float
     """Share of the picture that the object covers, 0 to 1."""
     borders: tuple[Border, ...]

@@ -47,22 +47,6 @@ class JobStatus(StrEnum):
     """The caller stopped it."""
 
 
-_SHARE = {
-    Stage.DOWNLOAD: (0.0, 0.05),
-    Stage.CUTOUT: (0.05, 0.1),
-    Stage.DENOISE: (0.1, 0.7),
-    Stage.DECODE: (0.7, 0.95),
-    Stage.FINISH: (0.95, 1.0),
-}
-"""Which part of the whole each stage is, from 0 to 1: a rule of thumb for progress bars."""
-
-
-def overall_progress(stage: Stage, done: int, total: int) -> float:
-    """How far the whole job is, 0 to 1, when `stage` is at `done` of `total`."""
-    begin, end = _SHARE.get(stage, (0.0, 0.0))
-    return round(begin + (end - begin) * min(1.0, done / max(1, total)), 3)
-
-
 Progress = Callable[[Stage, int, int], None]
 """Called as `progress(stage, done, total)` between two steps of a stage; raises a JobError to stop there."""
 
@@ -115,6 +99,20 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class PictureSource:
+    """A picture and how its object is found: what the stages need that make a cut-out."""
+
+    entry_id: str
+    """Of the job, or of what else has files in the store."""
+    image_url: str | None
+    image: Artifact | None
+    mask_url: str | None
+    mask: Artifact | None
+    matting_model: str | None
+    remove_background: RemoveBackground
+
+
+@dataclass(frozen=True)
 class Job:
     """An accepted request: what the worker is given."""
 
@@ -147,6 +145,25 @@ class Job:
     """The id of the first attempt; None when this is it."""
     upload_url: str | None = None
     """Where the mesh is PUT."""
+    mask_url: str | None = None
+    """Where the caller's mask is; None when it came inside the request, and when there is none."""
+    mask: Artifact | None = None
+    """The caller's mask that came inside the request."""
+    matting_model: str | None = None
+    """What finds the object; None: the service's own."""
+
+    @property
+    def source(self) -> PictureSource:
+        """The picture and how its object is found."""
+        return PictureSource(
+            self.job_id,
+            self.image_url,
+            self.image,
+            self.mask_url,
+            self.mask,
+            self.matting_model,
+            self.remove_background,
+        )
 
     @property
     def has_delivery(self) -> bool:
@@ -181,11 +198,12 @@ class Job:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Job:
         """The job that `to_dict` wrote."""
-        image = fields["image"]
+        image, mask = fields["image"], fields.get("mask")
         values = {
             "options": JobOptions(**fields["options"]),
             "print_options": PrintOptions(**fields.get("print_options", {})),
             "image": Artifact(**image) if image else None,
+            "mask": Artifact(**mask) if mask else None,
         }
         return cls(**fields | values)
 

@@ -23,6 +23,8 @@ class StageResult:
     preview: Artifact | None = None
     mesh: MeshFacts | None = None
     cutout: CutOutFacts | None = None
+    mask: Artifact | None = None
+    """The caller's mask, beside the picture."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""
@@ -31,8 +33,8 @@ class StageResult:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> StageResult:
         """The result that `to_dict` wrote, in this version or an earlier one, which left out what it had not."""
-        names = ("preview", "mesh", "decode", "cutout")
-        preview, mesh, decode, cutout = (fields.get(name) for name in names)
+        names = ("preview", "mesh", "decode", "cutout", "mask")
+        preview, mesh, decode, cutout, mask = (fields.get(name) for name in names)
         return cls(
             Artifact(**fields["artifact"]),
             fields["seconds"],
@@ -41,4 +43,5 @@ class StageResult:
             preview=Artifact(**preview) if preview else None,
             mesh=MeshFacts.from_dict(mesh) if mesh else None,
             cutout=CutOutFacts.from_dict(cutout) if cutout else None,
+            mask=Artifact(**mask) if mask else None,
         )

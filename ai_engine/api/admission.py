@@ -10,14 +10,14 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField
-from ai_engine.job import Job
+from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady
+from ai_engine.job import Artifact, Job
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
@@ -35,18 +35,23 @@ class Admission:
     webhooks: AddressPolicy
     store: ArtifactStore
     clock: Callable[[], float] = field(default=time.time, repr=False)
+    matting_models: Callable[[], Collection[str] | None] = field(default=lambda: None, repr=False)
+    """Those that the workers have; None when none has said yet."""
 
     def admit(self, submission: Submission) -> Job:
         """The job that is asked for, without a picture that came inside the request; writes nothing.
 
         Raises:
-            InvalidField: an address may not be used, or the idempotency key is malformed.
+            InvalidField: an address or a matting model may not be used, or the idempotency key is malformed.
+            NotReady: a matting model is named, and no worker has said yet which ones it has.
         """
         request, headers = submission.request, submission.headers
         job_id = _job_id(headers)
         self._check_addresses(request)
+        self._check_matting_model(request.matting_model)
         picture_sha256 = submission.picture.sha256 if submission.picture else ""
-        digest = _sha256(f"{request.model_dump_json(exclude_defaults=True)} {picture_sha256}")
+        mask_sha256 = f" {submission.mask.sha256}" if submission.mask else ""
+        digest = _sha256(f"{request.model_dump_json(exclude_defaults=True)} {picture_sha256}{mask_sha256}")
         return replace(
             self._job(job_id, request),
             request_sha256=digest,
@@ -54,14 +59,18 @@ class Admission:
             traceparent=sane_traceparent(headers.traceparent),
         )
 
-    def keep_picture(self, job: Job, picture: Picture | None) -> Job:
-        """The job with the picture that came inside its request, which is in the store when this returns.
+    def keep_pictures(self, job: Job, submission: Submission) -> Job:
+        """The job with the picture and mask of its request, which are in the store when this returns.
 
         Raises:
-            StoreUnavailable: the picture can't be kept now.
+            StoreUnavailable: they can't be kept now.
         """
+        image = self._keep(job, "picture", submission.picture)
+        return replace(job, image=image, mask=self._keep(job, "mask", submission.mask))
+
+    def _keep(self, job: Job, kind: str, picture: Picture | None) -> Artifact | None:
         if picture is None:
-            return job
+            return None
         picture.file.seek(0)
 
         def write(path: Path) -> None:
@@ -69,27 +78,29 @@ class Admission:
                 shutil.copyfileobj(picture.file, file)
 
         # By its content: a later request under the same key must not harm the first one's.
-        name = f"picture-{picture.sha256[:16]}"
-        return replace(job, image=self.store.put(job.job_id, name, write, sha256=picture.sha256))
+        name = f"{kind}-{picture.sha256[:16]}"
+        return self.store.put(job.job_id, name, write, sha256=picture.sha256)
 
     def retry(self, job: Job) -> Job:
-        """The next attempt at `job`, with its own copy of a picture that came inside the request.
+        """The next attempt at `job`, with its own copies of pictures that came inside the request.
 
         Raises:
-            FileExpired: that picture is no longer kept.
+            FileExpired: they are no longer kept.
         """
         attempt = job.again(self.clock())
-        if job.image is None:
-            return attempt
-        picture = job.image
-        if not self.store.has(picture):
+        image, mask = (self._copy(file, attempt.job_id) for file in (job.image, job.mask))
+        return replace(attempt, image=image, mask=mask)
+
+    def _copy(self, file: Artifact | None, job_id: str) -> Artifact | None:
+        if file is None:
+            return None
+        if not self.store.has(file):
             raise FileExpired("The picture is no longer kept; send the request again.")
-        name = picture.uri.rpartition("/")[2]
 
         def write(path: Path) -> None:
-            shutil.copyfile(self.store.path(picture), path)
+            shutil.copyfile(self.store.path(file), path)
 
-        return replace(attempt, image=self.store.put(attempt.job_id, name, write))
+        return self.store.put(job_id, file.uri.rpartition("/")[2], write)
 
     def _check_addresses(self, request: JobRequest) -> None:
         if request.webhook_url is not None:
@@ -100,6 +111,18 @@ class Admission:
             raise InvalidField("webhook_format", "this service has no PUBLIC_URL to link to", code="no_links")
         if request.image_url is not None:
             _check(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
+        if request.mask_url is not None:
+            _check(self.downloads, "mask_url", request.mask_url, "mask_url_forbidden")
+
+    def _check_matting_model(self, name: str | None) -> None:
+        if name is None:
+            return
+        installed = self.matting_models()
+        if installed is None:
+            raise NotReady("No worker has said yet which matting models it has.", retry_after_s=5)
+        if name not in installed:
+            known = ", ".join(installed) or "none"
+            raise InvalidField("matting_model", f"installed are: {known}", code="matting_model_unknown")
 
     def _job(self, job_id: str, request: JobRequest) -> Job:
         return Job(
@@ -114,6 +137,8 @@ class Admission:
             options=request.options(),
             print_options=request.print_options(),
             remove_background=request.remove_background,
+            mask_url=request.mask_url,
+            matting_model=request.matting_model,
             format=request.format,
             priority=request.priority,
             timeout_s=request.timeout_s or self.settings.job_timeout_s,

@@ -48,9 +48,16 @@ def create_app(settings: Settings) -> FastAPI:
     """
     keys = check_access(settings)
     store = open_store(settings, is_worker=False)
-    admission = Admission(settings, download_policy(settings), webhook_policy(settings), store)
+    engine = JobQueue(settings)
+    admission = Admission(
+        settings,
+        download_policy(settings),
+        webhook_policy(settings),
+        store,
+        matting_models=engine.matting_models,
+    )
     streams = OpenStreams(settings.max_open_streams_per_key)
-    service = Service(settings, JobQueue(settings), admission, store, streams)
+    service = Service(settings, engine, admission, store, streams)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

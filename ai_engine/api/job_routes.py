@@ -132,7 +132,7 @@ def _enqueue(service: Service, submission: Submission) -> tuple[Job, Submitted]:
         if service.engine.has(job.job_id):
             return job, service.engine.known(job)
         _check_room(service, headers.owner)
-    return job, service.engine.submit(service.admission.keep_picture(job, submission.picture))
+    return job, service.engine.submit(service.admission.keep_pictures(job, submission))
 
 
 @router.head("/jobs/{job_id}", include_in_schema=False)

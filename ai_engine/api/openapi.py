@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ai_engine.api.request_body import PICTURE_PART
+from ai_engine.api.request_body import MASK_PART, PICTURE_PART
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.job import MEDIA_TYPES
 from ai_engine.settings import Settings
@@ -47,7 +47,7 @@ def submission_body() -> Json:
     """The two bodies that `POST /generate-3d` takes."""
     form = {
         "allOf": [{"$ref": f"{_REF}{JobRequest.__name__}Form"}],
-        "description": "The same fields as parts, and the picture itself as a file.",
+        "description": "The same fields as parts, and the picture itself, and its mask, as files.",
     }
     return {
         "requestBody": {
@@ -62,7 +62,7 @@ def submission_body() -> Json:
                 },
                 "multipart/form-data": {
                     "schema": form,
-                    "encoding": {PICTURE_PART: {"contentType": "image/*"}},
+                    "encoding": {part: {"contentType": "image/*"} for part in (PICTURE_PART, MASK_PART)},
                 },
             },
         }
@@ -151,12 +151,13 @@ def _without_null(field: Json) -> Json:
 
 def _form_schema(request: Json) -> Json:
     """The fields as a form has them: one of the picture's two ways is needed."""
-    picture = {**_BINARY, "description": "The picture: PNG, JPEG or WebP."}
+    picture = {**_BINARY, "description": "The picture: PNG, JPEG, WebP or AVIF."}
+    mask = {**_BINARY, "description": "The caller's own mask, as `mask_url` has it."}
     url = _without_null(request["properties"]["image_url"])
     return {
         **request,
         "description": "What a caller asks for, as the parts of a form.",
-        "properties": {**request["properties"], PICTURE_PART: picture, "image_url": url},
+        "properties": {**request["properties"], PICTURE_PART: picture, MASK_PART: mask, "image_url": url},
         "oneOf": [{"required": [PICTURE_PART]}, {"required": ["image_url"]}],
     }
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -37,7 +38,13 @@ from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
 
 PICTURE_PART = "image"
+MASK_PART = "mask"
+URL_OF_PART = {PICTURE_PART: "image_url", MASK_PART: "mask_url"}
+"""The file parts of a form, each with the field that may name a URL in its place."""
+WORD_OF_PART = {PICTURE_PART: "picture", MASK_PART: "mask"}
 MAX_PARTS = 64
+MAX_PICTURES = 2
+"""In one request: the picture and its mask."""
 _JSON = "application/json"
 _FORM = "multipart/form-data"
 _BASE64_GROWTH = 4 / 3 * 80 / 76
@@ -71,6 +78,8 @@ class Submission:
     """`image_url` is an http(s) URL, or None where a picture came."""
     picture: Picture | None
     headers: RequestHeaders = RequestHeaders()
+    mask: Picture | None = None
+    """The caller's mask that came inside the request; `mask_url` is None then."""
 
 
 @asynccontextmanager
@@ -87,7 +96,7 @@ async def read_submission(
         pydantic.ValidationError: fields are missing, unknown or out of bounds.
     """
     media_type = _media_type(request)
-    max_bytes = MAX_REQUEST_BYTES + int(settings.image_max_bytes * _BASE64_GROWTH)
+    max_bytes = MAX_REQUEST_BYTES + int(MAX_PICTURES * settings.image_max_bytes * _BASE64_GROWTH)
     limits = DownloadLimits(max_bytes=settings.image_max_bytes)
     if media_type == _JSON:
         body = b"".join([chunk async for chunk in _capped(request, max_bytes)])
@@ -115,9 +124,9 @@ def _media_type(request: Request) -> str:
 
 def _read_json(body: bytes, headers: RequestHeaders, limits: DownloadLimits) -> Submission:
     # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
-    picture = _EMBEDDED_PICTURE.search(body)
-    if len(body) - (len(picture[0]) if picture else 0) > MAX_REQUEST_BYTES:
-        raise BodyTooLarge(f"Besides the picture in it a request has {MAX_REQUEST_BYTES} bytes at most.")
+    embedded = islice(_EMBEDDED_PICTURE.finditer(body), MAX_PICTURES)
+    if len(body) - sum(len(found[0]) for found in embedded) > MAX_REQUEST_BYTES:
+        raise BodyTooLarge(f"Besides the pictures in it a request has {MAX_REQUEST_BYTES} bytes at most.")
     try:
         fields = json.loads(body, object_pairs_hook=_unique)  # drops a byte order mark
     except (ValueError, RecursionError) as error:
@@ -140,21 +149,34 @@ def _refuse_doubled(names: Iterable[str]) -> None:
 
 
 def _submission(fields: Any, headers: RequestHeaders, limits: DownloadLimits) -> Submission:
-    """The submission whose picture, if any came, is the data URL in `fields`."""
+    """The submission whose picture and mask, if any came, are the data URLs in `fields`."""
     request = JobRequest.model_validate(fields, context=NEEDS_IMAGE_URL)
-    url = request.image_url or ""
-    if url[:5].lower() != "data:":
-        return Submission(request, None, headers)
-    picture = _decode_picture(url, limits)
-    return Submission(request.model_copy(update={"image_url": None}), picture, headers)
+    picture = _decode_picture(request.image_url, "image_url", limits)
+    mask = _decode_picture(request.mask_url, "mask_url", limits)
+    return _without_data_urls(request, picture, mask, headers)
 
 
-def _decode_picture(url: str, limits: DownloadLimits) -> Picture:
+def _without_data_urls(
+    request: JobRequest, picture: Picture | None, mask: Picture | None, headers: RequestHeaders
+) -> Submission:
+    came = {"image_url": picture, "mask_url": mask}
+    urls = {name: None for name, file in came.items() if file is not None}
+    return Submission(request.model_copy(update=urls), picture, headers, mask)
+
+
+def _decode_picture(url: str | None, field: str, limits: DownloadLimits) -> Picture | None:
+    """The picture in a data URL; None where the URL is none."""
+    if url is None or not _is_data_url(url):
+        return None
     try:
         data = decode_data_url(url, limits)
     except JobError as error:
-        raise InvalidField("image_url", error.detail, code=error.code) from error
-    return _check_picture(io.BytesIO(data), "image_url")
+        raise InvalidField(field, error.detail, code=error.code) from error
+    return _check_picture(io.BytesIO(data), field)
+
+
+def _is_data_url(text: str) -> bool:
+    return text[:5].lower() == "data:"
 
 
 def _check_picture(file: BinaryIO, field: str) -> Picture:
@@ -171,7 +193,7 @@ async def _parse_form(request: Request, max_bytes: int) -> FormData:
     stream = _capped(request, max_bytes)
     # A text part may be a data URL, or a picture whose part has no filename.
     parser = MultiPartParser(
-        request.headers, stream, max_files=1, max_fields=MAX_PARTS, max_part_size=max_bytes
+        request.headers, stream, max_files=MAX_PICTURES, max_fields=MAX_PARTS, max_part_size=max_bytes
     )
     try:
         return await parser.parse()
@@ -190,26 +212,39 @@ def _read_form(form: FormData, headers: RequestHeaders, limits: DownloadLimits) 
     # A page's form sends what was left empty too.
     texts = {name: part for name, part in parts if isinstance(part, str) and part}
     _check_parts(files, texts)
-    if not files:
-        return _submission(texts, headers, limits)
-    picture = files[PICTURE_PART]
-    if (picture.size or 0) > limits.max_bytes:
-        raise InvalidField(PICTURE_PART, over_limit(limits), code="image_too_large")
-    request = JobRequest.model_validate(texts)
-    return Submission(request, _check_picture(picture.file, PICTURE_PART), headers)
+    request = JobRequest.model_validate(texts, context=None if PICTURE_PART in files else NEEDS_IMAGE_URL)
+    if MASK_PART in files and request.matting_model is not None:
+        raise InvalidField("matting_model", "a mask came in the form: leave this out", code="two_outlines")
+    picture, mask = (
+        _check_file(name, files[name], limits)
+        if name in files
+        else _decode_picture(getattr(request, URL_OF_PART[name]), URL_OF_PART[name], limits)
+        for name in URL_OF_PART
+    )
+    return _without_data_urls(request, picture, mask, headers)
+
+
+def _check_file(name: str, part: UploadFile, limits: DownloadLimits) -> Picture:
+    if (part.size or 0) > limits.max_bytes:
+        raise InvalidField(name, over_limit(limits, WORD_OF_PART[name]), code="image_too_large")
+    return _check_picture(part.file, name)
 
 
 def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str]) -> None:
     for name in files:
-        if name != PICTURE_PART:
-            raise InvalidField(name, f"the picture's part is called {PICTURE_PART}", code="unknown_field")
-    if PICTURE_PART in texts:
-        raise InvalidField(PICTURE_PART, "must be a file part, with a filename", code="not_a_file")
-    if files and "image_url" in texts:
-        raise InvalidField("image_url", "a picture came in the form: leave this out", code="two_pictures")
-    sizes = [len(text) for name, text in texts.items() if name != "image_url" or text[:5].lower() != "data:"]
+        if name not in URL_OF_PART:
+            raise InvalidField(
+                name, "a file's part is called " + " or ".join(URL_OF_PART), code="unknown_field"
+            )
+    for name, url in URL_OF_PART.items():
+        if name in texts:
+            raise InvalidField(name, "must be a file part, with a filename", code="not_a_file")
+        if name in files and url in texts:
+            raise InvalidField(url, f"the part {name} came in the form: leave this out", code="two_pictures")
+    urls = URL_OF_PART.values()
+    sizes = [len(text) for name, text in texts.items() if name not in urls or not _is_data_url(text)]
     if sum(sizes) > MAX_REQUEST_BYTES:
-        raise BodyTooLarge(f"Besides the picture in it a form has {MAX_REQUEST_BYTES} bytes at most.")
+        raise BodyTooLarge(f"Besides the pictures in it a form has {MAX_REQUEST_BYTES} bytes at most.")
 
 
 async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:

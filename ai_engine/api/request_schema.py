@@ -117,6 +117,12 @@ class JobRequest(BaseModel):
     remove_background: RemoveBackground = Field(
         default="auto", description="auto: not where the picture brings a useful alpha channel."
     )
+    matting_model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="What finds the object: one of `GET /matting-models`; the service's own unless given.",
+    )
     format: MeshFormat = Field(
         default="stl",
         description="Format of the mesh file. glb is in metres with Y up, as that format wants it.",
@@ -150,13 +156,20 @@ class JobRequest(BaseModel):
         default=None, ge=1, le=3600, description="Seconds for the whole job, from the start of work."
     )
 
-    # Last: the order is part of the digest that an idempotency key is compared by.
+    # Behind the older ones: the order is part of the digest that an idempotency key is compared by.
     image_url: str | None = Field(
         default=None,
         min_length=1,
         description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
         examples=["https://example.com/chair.png"],
         validate_default=True,
+    )
+    mask_url: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The caller's own mask, in place of the background removal: an http(s) URL, or "
+        "data:image/...;base64, with its bytes. A picture in the proportion of the other one; its alpha channel is the "
+        "object's opacity, or without one its brightness, white for the object.",
     )
 
     @model_validator(mode="before")
@@ -172,6 +185,13 @@ class JobRequest(BaseModel):
     def _require_picture(cls, url: str | None, info: ValidationInfo) -> str | None:
         if url is None and info.context == NEEDS_IMAGE_URL:
             raise PydanticCustomError("missing", "Field required")
+        return url
+
+    @field_validator("mask_url")
+    @classmethod
+    def _check_one_outline(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is not None and info.data.get("matting_model") is not None:
+            raise PydanticCustomError("two_outlines", "give a mask or a matting_model, not both")
         return url
 
     def options(self) -> JobOptions:

@@ -216,6 +216,13 @@ class Readiness(BaseModel):
     )
 
 
+class MattingModels(BaseModel):
+    """What may find the object in a picture."""
+
+    default: str | None = Field(description="Used where a request names none. None: nothing is removed then.")
+    installed: list[str] = Field(description="Of every worker; empty while none has said.")
+
+
 class LicenceFacts(BaseModel):
     """What one may do with a thing."""
 

@@ -9,7 +9,15 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, open_router
-from ai_engine.api.response_schemas import Alive, Health, LicenceFacts, Licences, Readiness, ReadyState
+from ai_engine.api.response_schemas import (
+    Alive,
+    Health,
+    LicenceFacts,
+    Licences,
+    MattingModels,
+    Readiness,
+    ReadyState,
+)
 from ai_engine.errors import NotReady
 from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, licence_called
@@ -77,6 +85,16 @@ async def get_metrics(request: Request, service: Connected) -> Response:
 def licences(service: AnyService) -> Licences:
     """The licences of the code, and of the models in use, which hold for the meshes too."""
     return licences_in_use(_live_worker(service), service.settings.matting_model)
+
+
+@router.head("/matting-models", include_in_schema=False)
+@router.get("/matting-models", responses=problems(NotReady))
+def matting_models(service: Connected) -> MattingModels:
+    """The models that may find the object in a picture: the field `matting_model` of a request takes their names."""
+    default = service.settings.matting_model
+    return MattingModels(
+        default=None if default == "none" else default, installed=list(service.engine.matting_models() or ())
+    )
 
 
 def _readiness(service: Service) -> Readiness:

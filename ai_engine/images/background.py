@@ -22,7 +22,7 @@ from scipy import ndimage
 from ai_engine.errors import NoForeground, StartupError
 from ai_engine.images.cutout import FAINT_ALPHA, SOLID_ALPHA, Cutout
 from ai_engine.images.cutout_facts import measure
-from ai_engine.images.image_file import MAX_PIXELS, read_picture
+from ai_engine.images.image_file import MAX_PIXELS, read_mask, read_picture
 
 RemoveBackground = Literal["auto", "always", "never"]
 
@@ -58,15 +58,22 @@ class Remover(Protocol):
 
 
 def cut_out(
-    picture: bytes, *, remove: RemoveBackground, remover: Remover | None, max_pixels: int = MAX_PIXELS
+    picture: bytes,
+    *,
+    remove: RemoveBackground,
+    remover: Remover | None,
+    mask: bytes | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Cutout:
     """The object in a picture file, everything else transparent.
 
-    `auto` leaves a picture with a useful alpha channel as it is. Without a remover nothing is matted.
+    `mask` is the caller's own, a picture file, and takes the remover's place. `auto` leaves a picture with a useful
+    alpha channel as it is. Without a remover nothing is matted.
 
     Raises:
-        UnreadableImage: the file is no picture that can be read.
+        UnreadableImage: a file is no picture that can be read.
         ImageTooLarge: it has too many pixels.
+        MaskUnusable: the mask has another shape than the picture, or shows nothing.
         NoForeground: it shows nothing, or the object covers less than 1 % of it.
     """
     image = read_picture(picture, max_pixels=max_pixels)
@@ -75,15 +82,17 @@ def cut_out(
     _check_shows_something(rgba)
     has_own_cutout = has_useful_alpha(alpha)
     source, parts = "none", _Parts(alpha)
-    if remover is not None and (remove == "always" or (remove == "auto" and not has_own_cutout)):
+    if mask is not None:
+        own_mask = read_mask(mask, image.size, max_pixels=max_pixels)
+        source, parts = "mask", _without_islands(_without_haze(own_mask))
+    elif remover is not None and (remove == "always" or (remove == "auto" and not has_own_cutout)):
         source, parts = remover.model_name, _without_islands(_without_haze(remover.mask(_on_grey(image))))
-        rgba = _with_object_colours(rgba, parts.mask)
-        alpha = np.minimum(alpha, parts.mask)
     elif has_own_cutout:
         source, parts = "alpha", _without_islands(_without_haze(alpha))
-        alpha = parts.mask
-    rgba[:, :, 3] = _without_haze(alpha)
-    cutout = _checked(Cutout(rgba), is_own=has_own_cutout)
+    if source not in ("none", "alpha"):
+        rgba = _with_object_colours(rgba, parts.mask)
+    rgba[:, :, 3] = _without_haze(np.minimum(alpha, parts.mask))
+    cutout = _checked(Cutout(rgba), is_own=has_own_cutout or mask is not None)
     facts = measure(cutout.alpha, source=source, num_parts=parts.num_kept, num_dropped=parts.num_dropped)
     return replace(cutout, facts=facts)
 

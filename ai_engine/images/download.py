@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
 from ai_engine.images.formats import DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.outbound.addresses import AddressForbidden
@@ -11,8 +13,12 @@ from ai_engine.outbound.deadline import TransferFailed
 _ACCEPT = "image/png, image/webp, image/jpeg;q=0.9, image/avif;q=0.8, */*;q=0.5"
 
 
-def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> bytes:
-    """The bytes of a PNG, JPEG or WebP file at an http(s) URL; only its first bytes are looked at.
+def fetch_image(
+    url: str, *, http: GuardedClient, limits: DownloadLimits, what: Literal["picture", "mask"] = "picture"
+) -> bytes:
+    """The bytes of a PNG, JPEG, WebP or AVIF file at an http(s) URL; only its first bytes are looked at.
+
+    `what` it is to the caller, for messages.
 
     Raises:
         ImageUrlForbidden: the URL, or one it redirects to, may not be used.
@@ -20,24 +26,24 @@ def fetch_image(url: str, *, http: GuardedClient, limits: DownloadLimits) -> byt
         ImageTooLarge: more than `limits.max_bytes`.
         UnreadableImage: what came is no picture of these formats.
     """
-    data = _download(url, http, limits)
+    data = _download(url, http, limits, what)
     if picture_format(data) is None:
         raise UnreadableImage(refusal(data), stage="download")
     return data
 
 
-def _download(url: str, http: GuardedClient, limits: DownloadLimits) -> bytes:
+def _download(url: str, http: GuardedClient, limits: DownloadLimits, what: str) -> bytes:
     try:
         return http.get_capped(url, limits.max_bytes, limits.timeout_s, accept=_ACCEPT)
     except RedirectForbidden as error:
         raise ImageUrlForbidden(
-            f"The picture's server redirects to a URL that is not allowed: {error}."
+            f"The {what}'s server redirects to a URL that is not allowed: {error}."
         ) from error
     except AddressForbidden as error:
-        raise ImageUrlForbidden(f"The picture's URL is not allowed: {error}.") from error
+        raise ImageUrlForbidden(f"The {what}'s URL is not allowed: {error}.") from error
     except TransferTooLarge as error:
-        raise ImageTooLarge(over_limit(limits)) from error
+        raise ImageTooLarge(over_limit(limits, what)) from error
     except TransferFailed as error:
         raise DownloadError(
-            f"The picture could not be downloaded: {error}.", retryable=error.is_retryable
+            f"The {what} could not be downloaded: {error}.", retryable=error.is_retryable
         ) from error

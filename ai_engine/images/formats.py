@@ -53,6 +53,6 @@ class DownloadLimits:
     timeout_s: float = 30.0
 
 
-def over_limit(limits: DownloadLimits) -> str:
+def over_limit(limits: DownloadLimits, what: str = "picture") -> str:
     """The sentence for a picture of more bytes than `limits` lets through."""
-    return f"The picture has more than {limits.max_bytes / 1e6:g} MB."
+    return f"The {what} has more than {limits.max_bytes / 1e6:g} MB."

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from ai_engine.errors import ImageTooLarge, UnreadableImage
+from ai_engine.errors import ImageTooLarge, MaskUnusable, UnreadableImage
 from ai_engine.images import jpeg_segments, png_chunks, webp_chunks
 from ai_engine.images.formats import picture_format, refusal
 from ai_engine.images.still import Still
@@ -22,6 +23,10 @@ MAX_MISSING_SHARE = 0.1
 """Of a JPEG's height, which may be missing at its end; browsers show such a picture."""
 WORKING_SIDE_PX = 2048
 """Longer sides are scaled down to this: the networks look at 320 to 1024 pixels."""
+MAX_ASPECT_ERROR = 0.01
+"""Between a mask and its picture; programs round when they scale."""
+MIN_MASK_OPACITY = 128
+"""A mask without a pixel of at least this shows no object."""
 _EXIF_ORIENTATION = 0x0112
 _PNG_DEPTH_BYTE = 24
 """Bits a sample, in the header that the walk puts first."""
@@ -61,6 +66,37 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise
     except Exception as error:  # Decoders of damaged files raise whatever they stumble over.
         raise UnreadableImage(f"The {kind} file is damaged.") from error
+
+
+def read_mask(data: bytes, size: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The opacity [height, width] that a mask file gives a picture of `size` (width, height).
+
+    Its alpha channel where it has one, else its brightness: white is the object. A mask of another size is scaled.
+
+    Raises:
+        UnreadableImage, ImageTooLarge: as `read_picture`.
+        MaskUnusable: it has another aspect than the picture, or shows nothing.
+    """
+    try:
+        mask = read_picture(data, max_pixels=max_pixels)
+    except (UnreadableImage, ImageTooLarge) as error:
+        raise type(error)(f"The mask: {error.detail}") from error
+    _check_aspect(mask.size, size)
+    opacity = mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L")
+    if opacity.size != size:
+        opacity = opacity.resize(size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(opacity)
+    if pixels.max() < MIN_MASK_OPACITY:
+        raise MaskUnusable("The mask shows nothing: what is white in it, or opaque, is the object.")
+    return pixels
+
+
+def _check_aspect(mask: tuple[int, int], picture: tuple[int, int]) -> None:
+    """Raises MaskUnusable unless the mask, scaled to the picture's height, has its width, but for rounding."""
+    wanted_px = picture[0] * mask[1] / picture[1]
+    if abs(mask[0] - wanted_px) > max(1.0, MAX_ASPECT_ERROR * wanted_px):
+        shapes = f"{mask[0]} x {mask[1]} and the picture {picture[0]} x {picture[1]}"
+        raise MaskUnusable(f"The mask has {shapes} pixels: their sides must be in the same proportion.")
 
 
 def _still(data: bytes, kind: str) -> Still | None:

@@ -6,7 +6,7 @@ own, `<job id>:deliver:<n>`, so that one that waits for hours holds nothing but 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 from dbos import DBOSClient, WorkflowStatus, error
@@ -20,7 +20,7 @@ from ai_engine.errors import (
     QueueFull,
     TooManyJobs,
 )
-from ai_engine.job import Artifact, Job, JobResult, JobStatus, overall_progress
+from ai_engine.job import Artifact, Job, JobResult, JobStatus
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     GENERATE,
@@ -47,7 +47,7 @@ from ai_engine.job_queue.records import (
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease
 from ai_engine.job_queue.workflow_table import Backlog, JobRows
 from ai_engine.settings import Settings
-from ai_engine.stage import Stage
+from ai_engine.stage import Stage, overall_progress
 from ai_engine.stage_result import StageResult
 
 EVENTS_POLL_S = 0.5
@@ -227,6 +227,10 @@ class JobQueue:
     def workers(self) -> Sequence[WorkerLease]:
         """The workers that are there or were lately, the latest sign of life first."""
         return self._leases.workers()
+
+    def matting_models(self) -> Collection[str] | None:
+        """The matting models that a request may choose from; None when no worker has said yet."""
+        return self._leases.matting_models()
 
     def check_room(self, owner: str | None = None) -> None:
         """Raises QueueFull or TooManyJobs if a new job of `owner` would exceed a limit.

@@ -38,6 +38,14 @@ _LOADING = sa.Table(
     sa.Column("loaded", sa.Float, nullable=False),
 )
 """The workers that read their weights, and how far they are."""
+_MATTING = sa.Table(
+    "ai_engine_matting",
+    _METADATA,
+    sa.Column("executor_id", sa.Text, primary_key=True),
+    sa.Column("models", sa.Text, nullable=False),
+    sa.Column("announced_s", sa.Float, nullable=False),
+)
+"""The matting models that each worker announced, by name, a blank between two."""
 SHOWN_S = 600.0
 """How long a worker is told of after its last sign of life."""
 FORGOTTEN_S = 24 * 3600.0
@@ -138,6 +146,35 @@ class Leases:
         with self._engine.begin() as connection:
             connection.execute(sa.delete(_LOADING).where(_LOADING.c.executor_id == executor_id))
             connection.execute(sa.insert(_LOADING).values(executor_id=executor_id, loaded=share))
+
+    def announce_matting(self, executor_id: str, models: Collection[str]) -> None:
+        """Notes which matting models this worker has."""
+        is_old = _MATTING.c.announced_s < self._now_s - FORGOTTEN_S
+        is_dead = _MATTING.c.executor_id.not_in(sa.select(_LEASE.c.executor_id).where(_LEASE.c.is_alive))
+        row = sa.insert(_MATTING).values(
+            executor_id=executor_id, models=" ".join(models), announced_s=self._now_s
+        )
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_MATTING).where(is_old, is_dead))
+            connection.execute(row)
+
+    def matting_models(self) -> Collection[str] | None:
+        """The matting models that every living worker has; while none lives, those of the last one.
+
+        None when no worker has ever said.
+        """
+        is_alive = sa.func.coalesce(_LEASE.c.is_alive, sa.false())
+        query = (
+            sa.select(_MATTING.c.models, is_alive)
+            .outerjoin(_LEASE, _LEASE.c.executor_id == _MATTING.c.executor_id)
+            .order_by(is_alive.desc(), _MATTING.c.announced_s.desc())
+        )
+        with self._engine.connect() as connection:
+            rows = [(row[0].split(), row[1]) for row in connection.execute(query)]
+        if not rows:
+            return None
+        common = rows[0][0]
+        return [name for name in common if all(name in models for models, lives in rows if lives)]
 
     def give_up(self, executor_id: str) -> None:
         """Ends this worker's lease, so that its jobs are taken over at once."""

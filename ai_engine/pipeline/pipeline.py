@@ -10,11 +10,8 @@ file is gone (another machine, an emptied disk) makes it again first. Knows no d
 from __future__ import annotations
 
 import logging
-import random
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,11 +19,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ai_engine.errors import DownloadError, JobError, ResultTooLarge
+from ai_engine.errors import JobError, ResultTooLarge
 from ai_engine.facts import CutOutFacts
-from ai_engine.images.background import cut_out
 from ai_engine.images.cutout import Cutout
-from ai_engine.images.download import fetch_image
 from ai_engine.job import (
     Artifact,
     Job,
@@ -39,14 +34,14 @@ from ai_engine.job import (
 )
 from ai_engine.logs import event
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.pipeline.lanes import Clock, turn
+from ai_engine.pipeline.picture_stages import PictureStages
 from ai_engine.pipeline.resources import Resources, Run
 from ai_engine.printing.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
-
-TURN_LOOK_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +68,7 @@ class JobLine:
         self.job = job
         self.resources = resources
         self.run = run
+        self.stages = PictureStages(job.source, resources, run)
         self.cutout: CutOutFacts | None = None
         """Known once the cut-out is made."""
 
@@ -82,8 +78,8 @@ class JobLine:
         Raises:
             JobError: a stage could not do its work.
         """
-        picture = self.run.step("download", self.download)
-        cutout = self.run.step("cutout", lambda: self.cut_out(picture))
+        picture = self.run.step("download", self.stages.download)
+        cutout = self.run.step("cutout", lambda: self.stages.cut_out(picture))
         self.cutout = cutout.cutout
         mesh = self.run.step("shape", lambda: self.shape(picture, cutout))
         file = self.run.step("finish", lambda: self.finish(picture, cutout, mesh))
@@ -107,68 +103,20 @@ class JobLine:
         return self.resources.model.complete(self.job.options)
 
     @contextmanager
-    def _turn(self, lane: threading.Semaphore) -> Iterator[None]:
-        """This job's turn in a lane; while it waits it is asked now and then whether it should still go on."""
-        while not lane.acquire(timeout=TURN_LOOK_S):
-            self.run.waits()
-        try:
-            yield
-        finally:
-            lane.release()
-
-    @contextmanager
     def _device(self) -> Iterator[None]:
         """This job's turn on the device; the log tells from when to when."""
-        with self._turn(self.resources.lanes.device):
+        with turn(self.resources.lanes.device, self.run.waits):
             event(logger, "device taken", job_id=self.job.job_id)
             try:
                 yield
             finally:
                 event(logger, "device free", job_id=self.job.job_id)
 
-    def download(self) -> StageResult:
-        """The picture's file, as the caller's URL gives it."""
-        with self._turn(self.resources.lanes.download), _Clock() as clock:
-            self.run.progress(Stage.DOWNLOAD, 0, 1)
-            if self.job.image is not None:
-                return StageResult(self.job.image, {Stage.DOWNLOAD.value: 0.0})
-            data = self._fetch()
-            artifact = self.resources.store.put_bytes(self.job.job_id, "picture", data, is_shared=False)
-        return StageResult(artifact, {Stage.DOWNLOAD.value: clock.seconds})
-
-    def _fetch(self) -> bytes:
-        assert self.job.image_url is not None
-        limits, http = self.resources.download_limits, self.resources.http
-        for attempt in range(1, self.resources.download_attempts):
-            try:
-                return fetch_image(self.job.image_url, http=http, limits=limits)
-            except DownloadError as error:
-                if not error.retryable:
-                    raise
-                event(logger, "download failed, trying again", job_id=self.job.job_id, detail=error.detail)
-                time.sleep(2 ** (attempt - 1) * random.uniform(0.8, 1.2))
-                self.run.progress(Stage.DOWNLOAD, 0, 1)
-        return fetch_image(self.job.image_url, http=http, limits=limits)
-
-    def cut_out(self, picture: StageResult) -> StageResult:
-        """The object on transparent ground, a PNG file."""
-        source = self._present(picture, self.download)
-        with self._turn(self.resources.lanes.cutout), _Clock() as clock:
-            self.run.progress(Stage.CUTOUT, 0, 1)
-            cutout = cut_out(
-                source.read_bytes(),
-                remove=self.job.remove_background,
-                remover=self.resources.remover,
-                max_pixels=self.resources.max_image_pixels,
-            )
-            artifact = self.resources.store.put_bytes(self.job.job_id, "cutout.png", cutout.to_png())
-        return StageResult(artifact, {Stage.CUTOUT.value: clock.seconds}, cutout=cutout.facts)
-
     def shape(self, picture: StageResult, cutout: StageResult) -> StageResult:
         """The mesh as the shape model gives it, an NPZ file."""
-        source = self._present(cutout, lambda: self.cut_out(picture))
+        source = self.stages.present(cutout, lambda: self.stages.cut_out(picture))
         rgba = Cutout.from_png(source.read_bytes()).rgba
-        with self._device(), self.resources.device_clock, _Clock() as clock:
+        with self._device(), self.resources.device_clock, Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
             denoised_s = 0.0
 
@@ -186,10 +134,10 @@ class JobLine:
 
     def finish(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> StageResult:
         """The mesh file that the caller gets."""
-        source = self._present(mesh, lambda: self.shape(picture, cutout))
+        source = self.stages.present(mesh, lambda: self.shape(picture, cutout))
         with (
-            self._turn(self.resources.lanes.finish),
-            _Clock() as clock,
+            turn(self.resources.lanes.finish, self.run.waits),
+            Clock() as clock,
             TemporaryDirectory(prefix="mesh-") as folder,
         ):
             self.run.progress(Stage.FINISH, 0, 1)
@@ -220,29 +168,6 @@ class JobLine:
         if max_bytes is not None and artifact.size > max_bytes:
             raise ResultTooLarge(f"The file has {artifact.size} bytes, {max_bytes} were allowed.")
         return artifact
-
-    def _present(self, result: StageResult, make_again: Callable[[], StageResult]) -> Path:
-        """The path of the file of `result`, made again if it is gone."""
-        try:
-            return self.resources.store.path(result.artifact)
-        except FileNotFoundError:
-            event(logger, "file is gone, making it again", job_id=self.job.job_id, file=result.artifact.uri)
-        return self.resources.store.path(make_again().artifact)
-
-
-class _Clock:
-    """Seconds since a `with` block was entered, after everything it waited for before."""
-
-    def __enter__(self) -> _Clock:
-        self._began_at = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._began_at
 
 
 def _face_limited(job: Job) -> PrintOptions:

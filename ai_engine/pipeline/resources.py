@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.facts import DecodeFacts
-from ai_engine.images.background import Remover
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.device_usage import BusyClock
+from ai_engine.pipeline.lanes import Lanes
+from ai_engine.pipeline.removers import Removers
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 from ai_engine.storage.store import ArtifactStore
@@ -73,22 +73,12 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True)
-class Lanes:
-    """How many jobs of one worker may be in each stage at once."""
-
-    download: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(3))
-    cutout: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
-    device: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
-    finish: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
-
-
-@dataclass(frozen=True)
 class Resources:
     """What the stages work with; made once per worker."""
 
     store: ArtifactStore
     http: GuardedClient
-    remover: Remover | None
+    removers: Removers
     model: Model
     download_limits: DownloadLimits
     max_image_pixels: int

@@ -19,7 +19,7 @@ from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
 from ai_engine.errors import SlotTaken, StartupError
-from ai_engine.images.background import MattingModelUnusable, open_remover
+from ai_engine.images.background import MattingModelUnusable
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
@@ -35,6 +35,7 @@ from ai_engine.monitoring.recorder import Recorder, open_recorder
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import download_policy
 from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.removers import open_removers
 from ai_engine.pipeline.resources import Model, Resources
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import check_bucket, open_store
@@ -81,6 +82,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         leases.bury_earlier(executor_id, slot)
         keeper.may_take_over.set()
         model = resources.model
+        leases.announce_matting(executor_id, resources.removers.installed)
         leases.describe(
             executor_id,
             WorkerState.READY,
@@ -108,9 +110,7 @@ def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Res
     LocalStore(settings.data_dir / "jobs").check()
     check_bucket(settings)
     try:
-        remover = open_remover(settings.matting_model, settings.matting_home)
-        if remover is not None:
-            remover.load()
+        removers = open_removers(settings.matting_model, settings.matting_home)
     except MattingModelUnusable as error:
         raise StartupError(str(error)) from error
     return Resources(
@@ -120,7 +120,7 @@ def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Res
             connect_timeout_s=settings.download_connect_timeout_s,
             min_bytes_per_s=settings.download_min_bytes_per_s,
         ),
-        remover=remover,
+        removers=removers,
         model=_load_model(settings, on_loaded),
         download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
         max_image_pixels=settings.image_max_pixels,

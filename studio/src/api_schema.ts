@@ -112,7 +112,7 @@ export interface components {
             share: number;
             /**
              * Source
-             * @description alpha: the picture's own alpha channel; none: nothing was cut out; else the matting model's name.
+             * @description alpha: the picture's own alpha channel; mask: the caller's; none: nothing was cut out; else the model's name.
              */
             source: string;
             /**

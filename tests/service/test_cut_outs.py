@@ -1,6 +1,17 @@
-"""Callers learn what the model will see of their picture."""
+"""Callers learn what the model will see of their picture, and say how its object is found."""
 
 from __future__ import annotations
+
+import base64
+import io
+import uuid
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
 
 from service.house import House, Outside, wait_for
 
@@ -17,3 +28,111 @@ def test_a_job_and_its_event_have_the_facts_of_the_cutout(each_house: House, out
     (delivered,) = wait_for(lambda: outside.posts(hook), "the webhook came")
     assert job["cutout"] == FACTS
     assert delivered.event["data"]["cutout"] == FACTS
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def data_url(picture: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
+
+
+PHOTOGRAPH = png(np.array(Image.fromarray(skimage.data.coffee()).resize((300, 200))))
+MASK = np.zeros((100, 150), np.uint8)
+MASK[20:80, 40:110] = 255
+"""Of half the photograph's size."""
+MASK_FACTS = {"source": "mask", "share": 0.28, "borders": [], "parts_dropped": 0, "warnings": []}
+
+
+def form(parts: dict[str, str | bytes]) -> tuple[bytes, dict[str, str]]:
+    """A form as its body and headers; bytes are files."""
+    boundary = uuid.uuid4().hex
+    body = b""
+    for name, value in parts.items():
+        file = '; filename="a.png"\r\nContent-Type: image/png' if isinstance(value, bytes) else ""
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode()
+        body += (value if isinstance(value, bytes) else value.encode()) + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), {
+        "Content-Type": f"multipart/form-data; boundary={boundary}"
+    }
+
+
+def cutout_of(house: House, job_id: str) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(house.ask("GET", f"/jobs/{job_id}/cutout.png").body)))
+
+
+def test_a_mask_in_a_form_is_what_the_model_sees(each_house: House) -> None:
+    parts = {"session_id": "s", "asset_id": "a", "image": PHOTOGRAPH, "mask": png(MASK)}
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    body, about = form(parts)
+    first = each_house.ask("POST", "/generate-3d", body, about | headers)
+    body, about = form(parts | {"mask": png(255 - MASK)})
+    other = each_house.ask("POST", "/generate-3d", body, about | headers)
+
+    job = each_house.wait_until(first.json["job_id"], "succeeded")
+
+    assert other.status == 409, "another mask under the same key is another request"
+    assert job["cutout"] == MASK_FACTS
+    assert np.mean(cutout_of(each_house, job["job_id"])[..., 3] >= 128) == pytest.approx(0.28, abs=0.001)
+
+
+def test_a_job_that_is_run_again_keeps_its_mask(each_house: House) -> None:
+    body, about = form(
+        {"session_id": "s", "asset_id": "a", "image": PHOTOGRAPH, "mask": png(np.zeros_like(MASK))}
+    )
+    job_id = each_house.ask("POST", "/generate-3d", body, about).json["job_id"]
+    each_house.wait_until(job_id, "failed")
+
+    again = each_house.ask("POST", f"/jobs/{job_id}/retry").json["job_id"]
+
+    assert again != job_id
+    assert each_house.wait_until_over(again)["error"]["code"] == "mask_invalid"
+
+
+def test_a_mask_is_downloaded_like_the_picture(each_house: House, outside: Outside) -> None:
+    def mask(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(png(MASK))))
+        handler.end_headers()
+        handler.wfile.write(png(MASK))
+
+    outside.pictures["/mask.png"] = mask
+    done = each_house.submit(image_url=data_url(PHOTOGRAPH), mask_url=outside.url("/mask.png"))
+    lost = each_house.submit(image_url=data_url(PHOTOGRAPH), mask_url=outside.url("/no-mask"))
+    wrong = each_house.submit(image_url=data_url(PHOTOGRAPH), mask_url=data_url(png(MASK[:60])))
+
+    assert each_house.wait_until_over(done)["cutout"] == MASK_FACTS
+    assert each_house.wait_until_over(lost)["error"]["detail"].startswith("The mask could not be downloaded")
+    assert each_house.wait_until_over(wrong)["error"]["code"] == "mask_invalid"
+
+
+def refusal(house: House, **fields: Any) -> tuple[int, str, str]:
+    answer = house.ask("POST", "/generate-3d", {"session_id": "s", "asset_id": "a"} | fields)
+    return answer.status, answer.json["errors"][0]["field"], answer.json["errors"][0]["code"]
+
+
+def test_a_mask_that_cannot_be_used_is_refused_at_once(house: House) -> None:
+    picture = data_url(PHOTOGRAPH)
+    inside = "http://169.254.169.254/m.png"
+    assert refusal(house, image_url=picture, mask_url=inside) == (422, "mask_url", "mask_url_forbidden")
+    assert refusal(house, image_url=picture, mask_url="data:image/png;base64,aGk=") == (
+        422,
+        "mask_url",
+        "image_invalid",
+    )
+    both = refusal(house, image_url=picture, mask_url=picture, matting_model="tiny")
+    assert both == (422, "mask_url", "two_outlines")
+
+
+def test_a_request_may_choose_among_the_matting_models_that_are_installed(each_house: House) -> None:
+    models = each_house.ask("GET", "/matting-models").json
+    job_id = each_house.submit(image_url=data_url(PHOTOGRAPH), matting_model="tiny")
+    answer = refusal(each_house, image_url=data_url(PHOTOGRAPH), matting_model="birefnet-general")
+
+    assert models["default"] is None
+    assert "tiny" in models["installed"]
+    assert each_house.wait_until_over(job_id)["cutout"]["source"] == "tiny"
+    assert answer == (422, "matting_model", "matting_model_unknown")

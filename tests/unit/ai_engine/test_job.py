@@ -10,17 +10,16 @@ from support.sample_job import print_facts
 
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import JobCancelled, UnreadableImage
+from ai_engine.facts import DecodeFacts
 from ai_engine.job import (
     Artifact,
-    DecodeFacts,
     Job,
     JobFailure,
     JobResult,
     MeshFacts,
-    overall_progress,
     rfc3339,
 )
-from ai_engine.stage import Stage
+from ai_engine.stage import Stage, overall_progress
 from ai_engine.webhooks.event import JobEvent
 
 GOOD = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}

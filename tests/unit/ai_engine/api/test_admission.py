@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from ai_engine.api.admission import Admission, sane_traceparent
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.errors import FileExpired, InvalidField
+from ai_engine.errors import FileExpired, InvalidField, NotReady
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
@@ -69,7 +70,7 @@ def test_one_key_is_one_job_for_its_owner_and_another_for_the_next(tmp_path: Pat
     assert len({job_id("shop"), job_id("press"), job_id(None)}) == 3
 
 
-@pytest.mark.parametrize("field", ["image_url", "webhook_url", "upload_url"])
+@pytest.mark.parametrize("field", ["image_url", "mask_url", "webhook_url", "upload_url"])
 def test_an_address_inside_is_refused_by_its_field(tmp_path: Path, field: str) -> None:
     with pytest.raises(InvalidField) as caught:
         admission(tmp_path).admit(submission(**{field: "http://10.0.0.1/a"}))
@@ -79,7 +80,7 @@ def test_an_address_inside_is_refused_by_its_field(tmp_path: Path, field: str) -
 def test_a_kept_picture_is_found_by_its_digest_and_copied_for_a_retry(tmp_path: Path) -> None:
     door = admission(tmp_path)
     sent = submission(BYTES)
-    job = door.keep_picture(door.admit(sent), sent.picture)
+    job = door.keep_pictures(door.admit(sent), sent)
     assert job.image is not None
     assert door.store.path(job.image).read_bytes() == BYTES
     assert job.image.sha256 == hashlib.sha256(BYTES).hexdigest()
@@ -91,6 +92,31 @@ def test_a_kept_picture_is_found_by_its_digest_and_copied_for_a_retry(tmp_path: 
     assert door.store.path(again.image).read_bytes() == BYTES
     with pytest.raises(FileExpired):
         door.retry(job)
+
+
+def test_a_mask_is_kept_and_copied_like_the_picture_and_changes_the_digest(tmp_path: Path) -> None:
+    door = admission(tmp_path)
+    mask = Picture(io.BytesIO(b"mask"), hashlib.sha256(b"mask").hexdigest())
+    sent = replace(submission(BYTES), mask=mask)
+    job = door.keep_pictures(door.admit(sent), sent)
+
+    again = door.retry(job)
+    door.store.remove(job.job_id)
+
+    assert again.mask is not None
+    assert door.store.path(again.mask).read_bytes() == b"mask"
+    assert job.request_sha256 != door.admit(submission(BYTES)).request_sha256
+
+
+def test_a_matting_model_must_be_one_that_the_workers_have(tmp_path: Path) -> None:
+    door = replace(admission(tmp_path), matting_models=lambda: ["tiny", "u2net"])
+
+    assert door.admit(submission(BYTES, matting_model="u2net")).matting_model == "u2net"
+    with pytest.raises(InvalidField, match="installed are: tiny, u2net") as caught:
+        door.admit(submission(BYTES, matting_model="isnet-general-use"))
+    assert (caught.value.field, caught.value.field_code) == ("matting_model", "matting_model_unknown")
+    with pytest.raises(NotReady):
+        admission(tmp_path).admit(submission(BYTES, matting_model="tiny"))
 
 
 def test_a_trace_that_is_none_is_dropped() -> None:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -140,3 +141,56 @@ def test_text_parts_that_are_no_picture_stay_small() -> None:
 def test_json_that_is_broken_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidField):
         read(body)
+
+
+FORM_FIELDS = (("session_id", "", b"s1"), ("asset_id", "", b"a1"))
+IMAGE_PART = ("image", '; filename="a.png"', PICTURE)
+MASK_PART = ("mask", '; filename="m.png"', PICTURE)
+
+
+@pytest.mark.parametrize(
+    "submission",
+    [
+        lambda: read(json.dumps(FIELDS | {"mask_url": DATA_URL}).encode()),
+        lambda: read(json.dumps(FIELDS | {"image_url": DATA_URL, "mask_url": DATA_URL}).encode()),
+        lambda: read(form(*FORM_FIELDS, IMAGE_PART, MASK_PART), FORM_TYPE),
+        lambda: read(form(*FORM_FIELDS, IMAGE_PART, ("mask_url", "", DATA_URL.encode())), FORM_TYPE),
+        lambda: read(form(*FORM_FIELDS, ("image_url", "", b"https://a.example/a"), MASK_PART), FORM_TYPE),
+    ],
+)
+def test_a_mask_may_come_as_a_data_url_or_as_a_part(submission: Callable[[], Submission]) -> None:
+    found = submission()
+
+    assert found.mask is not None
+    assert found.mask.sha256 == hashlib.sha256(PICTURE).hexdigest()
+    assert found.request.mask_url is None
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "code"),
+    [
+        (("mask_url", "", b"https://a.example/m"), "mask_url", "two_pictures"),
+        (("matting_model", "", b"tiny"), "matting_model", "two_outlines"),
+    ],
+)
+def test_a_mask_part_stands_alone(part: tuple[str, str, bytes], field: str, code: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        read(form(*FORM_FIELDS, IMAGE_PART, MASK_PART, part), FORM_TYPE)
+    assert (caught.value.field, caught.value.field_code) == (field, code)
+
+
+def test_a_mask_that_is_no_picture_or_too_large_is_refused_by_its_name() -> None:
+    refused = {}
+    for content in (b"no picture at all", PICTURE + bytes(200_000)):
+        with pytest.raises(InvalidField) as caught:
+            read(form(*FORM_FIELDS, IMAGE_PART, ("mask", '; filename="m"', content)), FORM_TYPE)
+        refused[caught.value.field_code] = (caught.value.field, str(caught.value))
+    assert refused["image_invalid"][0] == "mask"
+    assert refused["image_too_large"] == ("mask", "The mask has more than 0.2 MB.")
+
+
+def test_a_third_picture_in_json_counts_as_text() -> None:
+    two = json.dumps(FIELDS | {"image_url": DATA_URL, "mask_url": DATA_URL}).encode()
+    three = two[:-1] + b', "more": "data:' + b"x" * 70_000 + b'"}'
+    with pytest.raises(BodyTooLarge):
+        read(three)

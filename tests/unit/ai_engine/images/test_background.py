@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
-from ai_engine.errors import NoForeground, UnreadableImage
+from ai_engine.errors import MaskUnusable, NoForeground, UnreadableImage
 from ai_engine.images.background import (
     MATTING_MODELS,
     BackgroundRemover,
@@ -294,3 +295,59 @@ def test_one_colour_shows_nothing_whatever_its_alpha() -> None:
 def test_a_small_cutout_of_the_caller_in_a_wide_canvas_is_kept() -> None:
     small = (Path(__file__).parent / "cases" / "cut-small-in-big.png").read_bytes()
     assert cut_out(small, remove="auto", remover=None).foreground_share < 0.01
+
+
+def greys(is_inside: np.ndarray) -> bytes:
+    """A mask as a file: white for the object."""
+    return png(opaque(is_inside))
+
+
+def test_the_callers_mask_takes_the_removers_place() -> None:
+    remover = FixedMask(opaque(disc(radius=5)))
+    cutout = cut_out(png(scene()), remove="auto", remover=remover, mask=greys(disc(radius=20)))
+    assert remover.seen == []
+    assert np.array_equal(cutout.alpha, opaque(disc(radius=20)))
+    assert cutout.facts is not None
+    assert cutout.facts.source == "mask"
+
+
+def test_a_mask_with_an_alpha_channel_counts_by_it() -> None:
+    mask = np.dstack([np.zeros((100, 100, 3), np.uint8), opaque(disc())])
+    cutout = cut_out(png(scene()), remove="never", remover=None, mask=png(mask))
+    assert np.array_equal(cutout.alpha, opaque(disc()))
+
+
+def test_a_mask_hides_within_the_pictures_own_alpha_and_loses_its_islands() -> None:
+    own = disc(radius=25)
+    mask = disc(radius=25, centre=(50, 40)) | disc(radius=2, centre=(5, 95))
+    cutout = cut_out(png(with_alpha(opaque(own))), remove="auto", remover=None, mask=greys(mask))
+    assert np.array_equal(cutout.alpha > 0, own & disc(radius=25, centre=(50, 40)))
+    assert cutout.facts is not None
+    assert cutout.facts.parts_dropped == 1
+
+
+@pytest.mark.parametrize("size", [(50, 50), (200, 200), (201, 200)])
+def test_a_mask_of_another_size_and_the_same_proportion_is_scaled(size: tuple[int, int]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(opaque(disc())).resize(size).save(file, "PNG")
+    cutout = cut_out(png(scene()), remove="auto", remover=None, mask=file.getvalue())
+    assert np.mean((cutout.alpha >= 128) != disc()) < 0.01
+
+
+def test_a_mask_that_does_not_fit_or_shows_nothing_is_a_typed_failure() -> None:
+    with pytest.raises(MaskUnusable, match="100 x 60 and the picture 100 x 100"):
+        cut_out(png(scene()), remove="auto", remover=None, mask=greys(disc()[:60]))
+    with pytest.raises(MaskUnusable, match="shows nothing"):
+        cut_out(png(scene()), remove="auto", remover=None, mask=greys(np.zeros((100, 100), bool)))
+    with pytest.raises(UnreadableImage, match=r"^The mask: "):
+        cut_out(png(scene()), remove="auto", remover=None, mask=b"\x89PNG\r\n\x1a\nno more")
+
+
+def test_a_published_masks_picture_and_mask_go_together() -> None:
+    """scikit-image's horse: a silhouette that nobody here drew, black on white, inverted as editors do it."""
+    silhouette = ~skimage.data.horse()
+    picture = np.where(silhouette[..., None], (90, 60, 30), (200, 220, 240)).astype(np.uint8)
+    cutout = cut_out(png(picture), remove="auto", remover=None, mask=greys(silhouette))
+    assert cutout.foreground_share == pytest.approx(silhouette.mean(), abs=0.001)
+    assert cutout.facts is not None
+    assert cutout.facts.warnings == ()

@@ -130,6 +130,21 @@ def test_a_worker_that_loads_tells_how_far_it_is_until_it_is_something_else(leas
     assert [(worker.state, worker.loaded) for worker in leases.workers()] == [("ready", 0.0)]
 
 
+def test_a_request_may_choose_what_every_living_worker_has(leases: Leases) -> None:
+    assert leases.matting_models() is None
+
+    for name, models in (("one", ["tiny", "u2net"]), ("two", ["tiny", "isnet-general-use"])):
+        leases.take(name, SLOT)
+        leases.announce_matting(name, models)
+    assert leases.matting_models() == ["tiny"]
+
+    leases.give_up("two")
+    assert leases.matting_models() == ["tiny", "u2net"]
+
+    leases.give_up("one")
+    assert leases.matting_models() == ["tiny", "isnet-general-use"], "the last to announce, while none lives"
+
+
 def test_many_processes_may_open_a_new_database_at_once(each_database_url: str) -> None:
     start, opened = Barrier(6), []
 

@@ -23,6 +23,7 @@ from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import StandInModel
 from ai_engine.pipeline.pipeline import run_job
+from ai_engine.pipeline.removers import Removers
 from ai_engine.pipeline.resources import Resources, Shape
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
@@ -57,6 +58,9 @@ class PlainRun:
     def progress(self, stage: Stage, done: int, total: int) -> None:
         pass
 
+    def waits(self) -> None:
+        pass
+
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
@@ -83,7 +87,7 @@ def resources(folder: Path) -> Resources:
     return Resources(
         store=LocalStore(folder),
         http=GuardedClient(AddressPolicy()),
-        remover=None,
+        removers=Removers(),
         model=SearchingModel(),
         download_limits=DownloadLimits(),
         max_image_pixels=10_000,
