@@ -7,31 +7,23 @@ embedded ones.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import os
 import queue
 import re
-import secrets
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from ai_engine.cli.demo_server import DemoPeer, ReceivedWebhook, demo_peer
-from ai_engine.cli.doctor import print_problems
+from ai_engine.cli.demo_service import REPOSITORY, DemoFailed, DemoService, running_service, wait_until_ready
 from ai_engine.cli.picture_strip import picture_strip
 from ai_engine.cli.progress_bars import StageBars
 from ai_engine.images.cutout import Cutout
@@ -39,37 +31,11 @@ from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.prepare import report
 from ai_engine.printing.stl import read_stl
-from ai_engine.settings import Settings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE_PICTURE = REPOSITORY / "examples" / "pictures" / "vase.png"
 SEED = 1
-READY_WITHIN_S = 600.0
 JOB_WITHIN_S = 900.0
 WEBHOOK_WITHIN_S = 60.0
-STOP_WITHIN_S = 45.0
-LOOK_EVERY_S = 0.1
-LOG_LINES = 30
-OUR_PROBES = "path=/readyz"
-MODEL_SETTINGS = frozenset(
-    {"model_path", "model_variant", "device", "dtype", "require_gpu", "matting_model", "matting_home"}
-)
-"""What the demo takes over from the environment; all else is its own."""
-
-
-class DemoFailed(Exception):
-    """Something is off; the message says what, in words for the person at the terminal."""
-
-
-@dataclass(frozen=True)
-class _Service:
-    """The service under demonstration."""
-
-    client: httpx2.Client
-    process: subprocess.Popen[bytes]
-    data_dir: Path
-    log_path: Path
-    webhook_secret: str
 
 
 def run_demo(image: str | None = None, out: Path = Path("demo")) -> int:
@@ -102,10 +68,10 @@ def _sigterm_interrupts() -> Generator[None]:
 
 def _demonstrate(image: str | None, out: Path) -> None:
     picture = None if image is not None and _is_url(image) else _read_picture(Path(image or SAMPLE_PICTURE))
-    with demo_peer(picture) as peer, _running_service() as service:
+    with demo_peer(picture) as peer, running_service() as service:
         picture_url = peer.picture_url if picture is not None else str(image)
         asset_id = _asset_id(image or str(SAMPLE_PICTURE))
-        _wait_until_ready(service)
+        wait_until_ready(service)
         job = _followed(service, _submitted(service, peer, picture_url, asset_id))
         delivery = _delivered(peer)
         mesh = _checked(delivery, service, job)
@@ -131,83 +97,7 @@ def _read_picture(path: Path) -> bytes:
         raise DemoFailed(f"the picture {path} can't be read: {error.strerror}") from error
 
 
-@contextmanager
-def _running_service() -> Generator[_Service]:
-    with tempfile.TemporaryDirectory(prefix="ai-engine-demo-", ignore_cleanup_errors=True) as folder:
-        log_path, port = Path(folder) / "service.log", _free_port()
-        secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
-        settings = {"HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": folder, "WEBHOOK_SECRET": secret}
-        settings["LOG_FORMAT"] = "text"
-        print_problems(Settings(host="127.0.0.1", port=port, data_dir=Path(folder)))
-        command = [sys.executable, str(REPOSITORY / "main.py"), "serve"]
-        print(f"starting the service on http://127.0.0.1:{port}")
-        with (
-            log_path.open("wb") as log,
-            httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client,
-            subprocess.Popen(
-                command, cwd=REPOSITORY, env=_environment() | settings, stdout=log, stderr=subprocess.STDOUT
-            ) as process,
-        ):
-            try:
-                yield _Service(client, process, Path(folder), log_path, secret)
-            except (DemoFailed, httpx2.HTTPError) as error:
-                raise DemoFailed(f"{error}\n\nthe service's last lines:\n{_last_lines(log_path)}") from error
-            finally:
-                _stop(process)
-
-
-def _environment() -> dict[str, str]:
-    """The environment without the service's settings, but for those that name the models."""
-    ours = {name for name in Settings.model_fields if name not in MODEL_SETTINGS}
-    return {name: value for name, value in os.environ.items() if name.lower() not in ours}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
-def _last_lines(log_path: Path) -> str:
-    lines = log_path.read_text(errors="replace").splitlines()
-    return "\n".join([line for line in lines if OUR_PROBES not in line][-LOG_LINES:])
-
-
-def _wait_until_ready(service: _Service) -> None:
-    begun_at, deadline = time.monotonic(), time.monotonic() + READY_WITHIN_S
-    state = "starting"
-    while time.monotonic() < deadline:
-        if service.process.poll() is not None:
-            raise DemoFailed(f"the service ended with status {service.process.returncode}")
-        state = _state(service.client)
-        if state == "ready":
-            print(f"ready after {time.monotonic() - begun_at:.1f} s\n")
-            return
-        if state == "failed":
-            break
-        time.sleep(LOOK_EVERY_S)
-    raise DemoFailed(f"the service did not get ready: {state}")
-
-
-def _state(client: httpx2.Client) -> str:
-    try:
-        answer = client.get("/readyz").json()
-        return (
-            f"{answer['status']} {answer['progress']:.0%}" if "progress" in answer else str(answer["status"])
-        )
-    except (httpx2.HTTPError, ValueError, KeyError):
-        return "starting"
-
-
-def _submitted(service: _Service, peer: DemoPeer, picture_url: str, asset_id: str) -> str:
+def _submitted(service: DemoService, peer: DemoPeer, picture_url: str, asset_id: str) -> str:
     """The id of the job."""
     request = {
         "session_id": "demo",
@@ -222,7 +112,7 @@ def _submitted(service: _Service, peer: DemoPeer, picture_url: str, asset_id: st
     return str(answer.json()["job_id"])
 
 
-def _followed(service: _Service, job_id: str) -> dict[str, Any]:
+def _followed(service: DemoService, job_id: str) -> dict[str, Any]:
     """The job when it is over, its stages shown meanwhile."""
     bars, deadline = StageBars(sys.stdout), time.monotonic() + JOB_WITHIN_S
     job: dict[str, Any] | None = None
@@ -260,7 +150,7 @@ def _delivered(peer: DemoPeer) -> ReceivedWebhook:
         raise DemoFailed(f"no webhook came within {WEBHOOK_WITHIN_S:.0f} s") from None
 
 
-def _checked(delivery: ReceivedWebhook, service: _Service, job: dict[str, Any]) -> Mesh:
+def _checked(delivery: ReceivedWebhook, service: DemoService, job: dict[str, Any]) -> Mesh:
     """The mesh that was delivered, after everything a careful receiver would look at."""
     event = delivery.values.get("event", "")
     try:

@@ -11,45 +11,23 @@ import socket
 import sqlite3
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ai_engine.cli.trial_job import trial_warnings
+from ai_engine.cli.finding import Check, Finding
+from ai_engine.cli.model_checks import matting_model, shape_model
 from ai_engine.errors import StartupError
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import check_bucket
 
-if TYPE_CHECKING:  # PyTorch is imported when a model is loaded, not before
-    from ai_engine.pipeline.shape_model import ShapeModel
-
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 MIN_PYTHON = (3, 11)
 CONNECT_S = 3.0
 LOOK_UP_S = 5.0
-QUICK_WEIGHTS_BYTES = 100_000_000
-"""Of the shape model, for a trial job on a CPU."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's report."""
-
-    text: str
-    remedy: str | None = None
-    """What to do; None when all is well."""
-
-    def __str__(self) -> str:
-        return f"ok  {self.text}" if self.remedy is None else f"!!  {self.text}\n      {self.remedy}"
-
-
-Check = Callable[[Settings], Iterator[Finding]]
 
 
 def print_problems(settings: Settings) -> None:
@@ -105,77 +83,6 @@ def _installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _shape_model(settings: Settings) -> Iterator[Finding]:
-    if settings.is_stand_in:
-        yield Finding("shape model: the stand-in, a sphere for every picture")
-        return
-    from ai_engine.pipeline.shape_model import Room, ShapeModel
-
-    try:
-        for device in settings.devices:
-            yield _room(settings.model_copy(update={"device": device}))
-        begun_at = time.monotonic()
-        model = ShapeModel.load(settings.model_copy(update={"device": settings.devices[0]}))
-    except StartupError as error:
-        yield Finding(f"shape model: {error}", "set DEVICE, MODEL_PATH, MODEL_VARIANT; see docs/licences.md")
-        return
-    seconds = time.monotonic() - begun_at
-    yield Finding(f"shape model: {model.model_id} from {settings.model_path}, loaded in {seconds:.1f} s")
-    yield _field(model, Room.on(model.device, settings).weights.total)
-
-
-def _field(model: ShapeModel, weights_bytes: int) -> Finding:
-    """Whether the field of a plain picture looks as a field must, where that is quick."""
-    if not model.has_gpu and weights_bytes > QUICK_WEIGHTS_BYTES:
-        return Finding("field: looked at with every job (decode.warnings); it takes long here, without a GPU")
-    warnings = trial_warnings(model)
-    if warnings:
-        return Finding(
-            f"field: {'; '.join(warnings)}", "compare meshes with their pictures before you serve these"
-        )
-    return Finding("field: negative outside, positive inside, of a usual range")
-
-
-def _room(settings: Settings) -> Finding:
-    """Whether the shape model will fit its device, told before it is loaded.
-
-    Raises:
-        StartupError: no such device, or the checkpoint can't be used.
-    """
-    from ai_engine.pipeline.shape_model import Room, choose_device
-
-    device = choose_device(settings.device, require_gpu=settings.require_gpu)
-    room = Room.on(device, settings)
-    there = "main memory" if room.free is None else f"{room.free / 1e9:.1f} GB free"
-    text = f"device: {device}, {there}; a job takes about {room.needed / 1e9:.1f} GB, memory {room.residence}"
-    if room.free is None:
-        return _main_memory(text, room.needed, free_main_memory())
-    return Finding(text, None if room.is_enough else "set MEMORY=auto, or free the device of other programs")
-
-
-def _main_memory(text: str, needed: int, free: int | None) -> Finding:
-    if free is None:
-        return Finding(text)
-    is_enough = needed <= free
-    remedy = "take a machine or a container with more memory, or a smaller checkpoint"
-    return Finding(f"{text}; {free / 1e9:.1f} GB free", None if is_enough else remedy)
-
-
-def _matting_model(settings: Settings) -> Iterator[Finding]:
-    from ai_engine.images.background import MattingModelUnusable, open_remover
-
-    remover = open_remover(settings.matting_model, settings.matting_home)
-    if remover is None:
-        yield Finding("matting model: none, pictures must bring an alpha channel")
-        return
-    try:
-        remover.load()
-    except MattingModelUnusable as error:
-        yield Finding(str(error), f"put the file there, or set MATTING_MODEL (now {settings.matting_model})")
-        return
-    yield Finding(f"matting model: {settings.matting_model} from {remover.weights_path}")
 
 
 def _access(settings: Settings) -> Iterator[Finding]:
@@ -328,8 +235,8 @@ def _webhook_secret(settings: Settings) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (
     _python,
     _packages,
-    _shape_model,
-    _matting_model,
+    shape_model,
+    matting_model,
     _data_folder,
     _sqlite,
     _file_store,
@@ -343,34 +250,3 @@ CHECKS: tuple[Check, ...] = (
 
 QUICK_CHECKS: tuple[Check, ...] = (_python, _packages, _data_folder, _port, _access)
 """What needs neither a model nor the network: milliseconds."""
-
-SYSTEM_MEMORY = Path("/proc/meminfo")
-GROUP_MEMORY = Path("/sys/fs/cgroup")
-"""Of a container, where it has a limit."""
-
-
-def free_main_memory() -> int | None:
-    """Bytes of main memory that this process may still take; None where the system does not say."""
-    known = [left for left in (_left_to_system(), _left_to_group()) if left is not None]
-    return min(known, default=None)
-
-
-def _left_to_system() -> int | None:
-    available_kb = _number(SYSTEM_MEMORY, r"^MemAvailable:\s*(\d+) kB")
-    return None if available_kb is None else 1024 * available_kb
-
-
-def _left_to_group() -> int | None:
-    """What lies in pages of files does not count: the system drops those."""
-    limit = _number(GROUP_MEMORY / "memory.max", r"^(\d+)$")
-    taken = _number(GROUP_MEMORY / "memory.stat", r"^anon (\d+)$")
-    return None if limit is None or taken is None else max(0, limit - taken)
-
-
-def _number(path: Path, pattern: str) -> int | None:
-    """The first number in a file that `pattern` finds."""
-    try:
-        found = re.search(pattern, path.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return int(found[1]) if found else None

@@ -20,6 +20,7 @@ from ai_engine.errors import DeviceFault, EmptyMesh, GpuOutOfMemory, NoForegroun
 from ai_engine.facts import DecodeFacts
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.pipeline.device import Room, choose_device, dtype_of
 from ai_engine.pipeline.resources import Shape
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
@@ -32,7 +33,7 @@ from hy3dgen.field.sparse_field import DecodeReport
 from hy3dgen.runtime.out_of_memory import OnLowered
 from hy3dgen.runtime.warm_up import choose_attention, compile_networks, set_compiler_cache, warm_up
 from hy3dgen.shape_model import ShapeModel as LoadedModel
-from hy3dgen.weights.offload import Residence, Weights, choose_residence
+from hy3dgen.weights.offload import Residence
 
 DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
 """How errors of the GPU begin that have no class of their own: from cuBLAS, cuDNN, the driver, compiled kernels."""
@@ -207,69 +208,6 @@ class ShapeModel:
             on_level=on_level,
             on_lowered=on_lowered,
         )
-
-
-@dataclass(frozen=True)
-class Room:
-    """What the checkpoint's networks need of a device's memory, and what there is; bytes."""
-
-    weights: Weights
-    residence: Residence
-    free: int | None
-    """None where it is main memory, which the system lends and takes back."""
-
-    @classmethod
-    def on(cls, device: torch.device, settings: Settings) -> Room:
-        """Read off the checkpoint's header; nothing is loaded.
-
-        Raises:
-            StartupError: the checkpoint can't be used.
-        """
-        try:
-            weights = models.weights_of(
-                settings.model_path, dtype_of(settings, device), settings.model_variant
-            )
-        except shape_errors.CheckpointError as error:
-            raise StartupError(str(error)) from error
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-        chosen: Residence = "full" if free is None else choose_residence(weights, free)
-        return cls(weights, chosen if settings.memory == "auto" else settings.memory, free)
-
-    @property
-    def needed(self) -> int:
-        """What a job takes, about."""
-        return self.weights.needed(self.residence)
-
-    @property
-    def is_enough(self) -> bool:
-        """False when a job will hardly fit."""
-        return self.free is None or self.needed <= self.free
-
-
-def dtype_of(settings: Settings, device: torch.device) -> torch.dtype:
-    """The numbers that the networks compute in."""
-    default = "float32" if device.type == "cpu" else "float16"
-    dtype: torch.dtype = getattr(torch, default if settings.dtype == "auto" else settings.dtype)
-    return dtype
-
-
-def choose_device(name: str | Literal["auto"], *, require_gpu: bool) -> torch.device:
-    """The device called `name`; `auto` is the first GPU, else the CPU.
-
-    Raises:
-        StartupError: the GPU asked for, or required, is not there.
-    """
-    has_gpu = torch.cuda.is_available()
-    if name == "auto":
-        name = "cuda" if has_gpu else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda" and not has_gpu:
-        raise StartupError(f"DEVICE={name}, but PyTorch sees no GPU; is the driver there and passed in?")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise StartupError(f"DEVICE={name}, but there are {torch.cuda.device_count()} GPUs, counted from 0")
-    if require_gpu and device.type != "cuda":
-        raise StartupError("REQUIRE_GPU is set, but there is no GPU to use; unset it to run on the CPU")
-    return device
 
 
 def _given(wished: T | None, own: T) -> T:

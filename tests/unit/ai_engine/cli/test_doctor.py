@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 
 from ai_engine.cli import doctor
-from ai_engine.cli.doctor import Finding, run_doctor
-from ai_engine.pipeline.shape_model import Room
+from ai_engine.cli.doctor import run_doctor
+from ai_engine.cli.finding import Check, Finding
 from ai_engine.settings import Settings
-from hy3dgen.weights.offload import Weights
 
 
 def settings(tmp_path: Path, **changes: object) -> Settings:
     return Settings(**{"data_dir": tmp_path, "model_variant": "stand-in", "port": 0, **changes})  # type: ignore[arg-type]
 
 
-def findings(check: doctor.Check, chosen: Settings) -> list[Finding]:
+def findings(check: Check, chosen: Settings) -> list[Finding]:
     return list(check(chosen))
 
 
@@ -48,37 +47,6 @@ def test_a_package_of_another_version_is_named(tmp_path: Path, monkeypatch: pyte
     assert texts[0].startswith("numpy: ")
     assert texts[0].endswith("wanted 0.1")
     assert texts[1] == "no-such-package: not installed, wanted 1.0"
-
-
-def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    chosen = settings(tmp_path, model_variant=None, model_path=tmp_path / "none.safetensors", device="cpu")
-    wrong = findings(doctor._shape_model, chosen)[-1]
-    assert "none.safetensors" in wrong.text
-    assert wrong.remedy is not None
-
-
-def test_it_says_before_loading_whether_the_model_will_fit(tmp_path: Path) -> None:
-    found = findings(doctor._shape_model, settings(tmp_path, model_variant=None, device="cpu"))
-    assert found[0].text.startswith("device: cpu, main memory; a job takes about 1.0 GB, memory full")
-    assert found[0].remedy is None
-
-
-def test_a_device_that_is_too_small_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    room = Room(Weights(2 * 10**9, 2 * 10**9, 10**9), "full", free=3 * 10**9)
-    monkeypatch.setattr(Room, "on", lambda device, settings: room)
-    wrong = doctor._room(settings(tmp_path, model_variant=None, device="cpu"))
-    assert "3.0 GB free; a job takes about 6.0 GB" in wrong.text
-    assert wrong.remedy is not None
-
-
-@pytest.mark.parametrize(("free", "fits"), [(500_000_000, False), (2_000_000_000, True), (None, True)])
-def test_main_memory_that_is_too_small_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, fits: bool
-) -> None:
-    monkeypatch.setattr(doctor, "free_main_memory", lambda: free)
-    found = doctor._room(settings(tmp_path, model_variant=None, device="cpu"))
-    assert (found.remedy is None) == fits
-    assert found.text.endswith("memory full" if free is None else f"memory full; {free / 1e9:.1f} GB free")
 
 
 def test_a_data_folder_that_is_a_file_is_found(tmp_path: Path) -> None:

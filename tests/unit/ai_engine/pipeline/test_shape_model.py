@@ -15,7 +15,8 @@ from torch.utils.hooks import RemovableHandle
 from ai_engine.errors import DeviceFault, GpuOutOfMemory, JobCancelled, NoForeground, StartupError
 from ai_engine.job import JobOptions
 from ai_engine.pipeline import shape_model
-from ai_engine.pipeline.shape_model import Room, ShapeModel, choose_device
+from ai_engine.pipeline.device import Room
+from ai_engine.pipeline.shape_model import ShapeModel
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 
@@ -217,12 +218,3 @@ def test_options_are_completed_by_the_models_own_values_and_wishes_stay(model: S
 def test_a_missing_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"gone\.safetensors: fetch or mount"):
         ShapeModel.load(Settings(device="cpu", model_path=tmp_path / "gone.safetensors"))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_asked_for_or_required_must_be_there() -> None:
-    assert choose_device("auto", require_gpu=False) == torch.device("cpu")
-    with pytest.raises(StartupError, match="REQUIRE_GPU"):
-        choose_device("auto", require_gpu=True)
-    with pytest.raises(StartupError, match="DEVICE=cuda:1"):
-        choose_device("cuda:1", require_gpu=False)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.cli import doctor
-from ai_engine.cli.doctor import free_main_memory
-from ai_engine.storage.free_space import has_room
+from ai_engine.storage import free_space
+from ai_engine.storage.free_space import free_main_memory, has_room
 
 
 def test_there_is_room_until_less_is_free_than_must_be(tmp_path: Path) -> None:
@@ -26,8 +25,8 @@ def test_a_folder_that_is_not_there_yet_is_on_the_disk_of_its_parent(tmp_path: P
 @pytest.fixture
 def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system's own files, as they look with 2 GB available."""
-    monkeypatch.setattr(doctor, "SYSTEM_MEMORY", tmp_path / "meminfo")
-    monkeypatch.setattr(doctor, "GROUP_MEMORY", tmp_path)
+    monkeypatch.setattr(free_space, "SYSTEM_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(free_space, "GROUP_MEMORY", tmp_path)
     (tmp_path / "meminfo").write_text("MemTotal:  8000000 kB\nMemAvailable:  2000000 kB\n")
 
 

@@ -1,0 +1,125 @@
+"""The doctor's checks of the models: whether they fit, whether they load, and one job on a plain picture.
+
+The job has no store and no queue; it shows what only real weights can show.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_engine.cli.finding import Finding
+from ai_engine.errors import EmptyMesh, StartupError
+from ai_engine.job import JobOptions
+from ai_engine.settings import Settings
+from ai_engine.stage import Stage
+from ai_engine.storage.free_space import free_main_memory
+
+if TYPE_CHECKING:  # PyTorch is imported when a model is loaded, not before
+    from ai_engine.pipeline.shape_model import ShapeModel
+
+QUICK_WEIGHTS_BYTES = 100_000_000
+"""Of the shape model, for a trial job on a CPU."""
+TRIAL_STEPS, TRIAL_CELLS, PICTURE_PX = 10, 64, 128
+
+
+def shape_model(settings: Settings) -> Iterator[Finding]:
+    """Fits, loads, and makes a sound field of a plain picture."""
+    if settings.is_stand_in:
+        yield Finding("shape model: the stand-in, a sphere for every picture")
+        return
+    from ai_engine.pipeline.device import Room
+    from ai_engine.pipeline.shape_model import ShapeModel
+
+    try:
+        for device in settings.devices:
+            yield _room(settings.model_copy(update={"device": device}))
+        begun_at = time.monotonic()
+        model = ShapeModel.load(settings.model_copy(update={"device": settings.devices[0]}))
+    except StartupError as error:
+        yield Finding(f"shape model: {error}", "set DEVICE, MODEL_PATH, MODEL_VARIANT; see docs/licences.md")
+        return
+    seconds = time.monotonic() - begun_at
+    yield Finding(f"shape model: {model.model_id} from {settings.model_path}, loaded in {seconds:.1f} s")
+    yield _field(model, Room.on(model.device, settings).weights.total)
+
+
+def _field(model: ShapeModel, weights_bytes: int) -> Finding:
+    """Whether the field of a plain picture looks as a field must, where that is quick."""
+    if not model.has_gpu and weights_bytes > QUICK_WEIGHTS_BYTES:
+        return Finding("field: looked at with every job (decode.warnings); it takes long here, without a GPU")
+    warnings = trial_warnings(model)
+    if warnings:
+        return Finding(
+            f"field: {'; '.join(warnings)}", "compare meshes with their pictures before you serve these"
+        )
+    return Finding("field: negative outside, positive inside, of a usual range")
+
+
+def _room(settings: Settings) -> Finding:
+    """Whether the shape model will fit its device, told before it is loaded.
+
+    Raises:
+        StartupError: no such device, or the checkpoint can't be used.
+    """
+    from ai_engine.pipeline.device import Room, choose_device
+
+    device = choose_device(settings.device, require_gpu=settings.require_gpu)
+    room = Room.on(device, settings)
+    there = "main memory" if room.free is None else f"{room.free / 1e9:.1f} GB free"
+    text = f"device: {device}, {there}; a job takes about {room.needed / 1e9:.1f} GB, memory {room.residence}"
+    if room.free is None:
+        return _main_memory(text, room.needed, free_main_memory())
+    return Finding(text, None if room.is_enough else "set MEMORY=auto, or free the device of other programs")
+
+
+def _main_memory(text: str, needed: int, free: int | None) -> Finding:
+    if free is None:
+        return Finding(text)
+    is_enough = needed <= free
+    remedy = "take a machine or a container with more memory, or a smaller checkpoint"
+    return Finding(f"{text}; {free / 1e9:.1f} GB free", None if is_enough else remedy)
+
+
+def matting_model(settings: Settings) -> Iterator[Finding]:
+    """Is there and loads."""
+    from ai_engine.images.background import MattingModelUnusable, open_remover
+
+    remover = open_remover(settings.matting_model, settings.matting_home)
+    if remover is None:
+        yield Finding("matting model: none, pictures must bring an alpha channel")
+        return
+    try:
+        remover.load()
+    except MattingModelUnusable as error:
+        yield Finding(str(error), f"put the file there, or set MATTING_MODEL (now {settings.matting_model})")
+        return
+    yield Finding(f"matting model: {settings.matting_model} from {remover.weights_path}")
+
+
+def trial_warnings(model: ShapeModel) -> tuple[str, ...]:
+    """What is suspicious about the field of a ball's picture (sign, range), in words; nothing if all is well."""
+    options = JobOptions(seed=0, num_inference_steps=TRIAL_STEPS, octree_resolution=TRIAL_CELLS)
+    try:
+        shape = model.generate(plain_ball(), options, _ignore)
+    except EmptyMesh as error:
+        return (f"a plain picture gives no mesh: {error}",)
+    return shape.decode.warnings if shape.decode else ()
+
+
+def plain_ball() -> NDArray[np.uint8]:
+    """A picture of a grey ball, cut out: RGBA [128, 128, 4]."""
+    across = np.linspace(-1.2, 1.2, PICTURE_PX)
+    x, y = np.meshgrid(across, across)
+    height = np.sqrt(np.clip(1 - x**2 - y**2, 0, None))
+    grey = 60 + 180 * np.clip(0.6 * height - 0.4 * x - 0.5 * y, 0, 1)
+    alpha = 255.0 * (x**2 + y**2 < 1)
+    return np.stack([grey, grey, grey, alpha], axis=-1).astype(np.uint8)
+
+
+def _ignore(stage: Stage, done: int, total: int) -> None:
+    pass

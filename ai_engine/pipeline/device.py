@@ -1,0 +1,77 @@
+"""The device that the shape model computes on, and whether the model fits its memory. Loads nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ai_engine.errors import StartupError
+from ai_engine.settings import Settings
+from hy3dgen import errors as shape_errors
+from hy3dgen import models
+from hy3dgen.weights.offload import Residence, Weights, choose_residence
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the checkpoint's networks need of a device's memory, and what there is; bytes."""
+
+    weights: Weights
+    residence: Residence
+    free: int | None
+    """None where it is main memory, which the system lends and takes back."""
+
+    @classmethod
+    def on(cls, device: torch.device, settings: Settings) -> Room:
+        """Read off the checkpoint's header; nothing is loaded.
+
+        Raises:
+            StartupError: the checkpoint can't be used.
+        """
+        try:
+            weights = models.weights_of(
+                settings.model_path, dtype_of(settings, device), settings.model_variant
+            )
+        except shape_errors.CheckpointError as error:
+            raise StartupError(str(error)) from error
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        chosen: Residence = "full" if free is None else choose_residence(weights, free)
+        return cls(weights, chosen if settings.memory == "auto" else settings.memory, free)
+
+    @property
+    def needed(self) -> int:
+        """What a job takes, about."""
+        return self.weights.needed(self.residence)
+
+    @property
+    def is_enough(self) -> bool:
+        """False when a job will hardly fit."""
+        return self.free is None or self.needed <= self.free
+
+
+def dtype_of(settings: Settings, device: torch.device) -> torch.dtype:
+    """The numbers that the networks compute in."""
+    default = "float32" if device.type == "cpu" else "float16"
+    dtype: torch.dtype = getattr(torch, default if settings.dtype == "auto" else settings.dtype)
+    return dtype
+
+
+def choose_device(name: str | Literal["auto"], *, require_gpu: bool) -> torch.device:
+    """The device called `name`; `auto` is the first GPU, else the CPU.
+
+    Raises:
+        StartupError: the GPU asked for, or required, is not there.
+    """
+    has_gpu = torch.cuda.is_available()
+    if name == "auto":
+        name = "cuda" if has_gpu else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not has_gpu:
+        raise StartupError(f"DEVICE={name}, but PyTorch sees no GPU; is the driver there and passed in?")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise StartupError(f"DEVICE={name}, but there are {torch.cuda.device_count()} GPUs, counted from 0")
+    if require_gpu and device.type != "cuda":
+        raise StartupError("REQUIRE_GPU is set, but there is no GPU to use; unset it to run on the CPU")
+    return device

@@ -1,0 +1,92 @@
+"""The doctor's trial job: a plain picture through the embedded model is well, a field turned inside out is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor, nn
+
+from ai_engine.cli import model_checks
+from ai_engine.cli.model_checks import _field, _room, plain_ball, shape_model, trial_warnings
+from ai_engine.pipeline.device import Room
+from ai_engine.pipeline.shape_model import ShapeModel
+from ai_engine.settings import Settings
+from hy3dgen.weights.offload import Weights
+
+GIGABYTES = 10**9
+
+
+def settings(tmp_path: Path, **changes: object) -> Settings:
+    return Settings(**{"data_dir": tmp_path, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ShapeModel:
+    return ShapeModel.load(settings(tmp_path, device="cpu"))
+
+
+def turned_inside_out(head: nn.Linear) -> None:
+    head.register_forward_hook(lambda _module, _inputs, output: -output)
+
+
+def test_the_embedded_model_passes(model: ShapeModel) -> None:
+    assert trial_warnings(model) == ()
+    assert _field(model, 0).remedy is None
+
+
+def test_a_field_with_the_other_sign_is_told_with_a_remedy(model: ShapeModel) -> None:
+    turned_inside_out(model.model.family.vae.geometry.head)
+    finding = _field(model, 0)
+    assert "positive at 8 of the box's 8 corners" in finding.text
+    assert finding.remedy is not None
+
+
+def test_a_field_without_a_surface_is_told(model: ShapeModel) -> None:
+    def far_outside(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return output.abs().neg() - 1
+
+    model.model.family.vae.geometry.head.register_forward_hook(far_outside)
+    assert "no mesh" in trial_warnings(model)[0]
+
+
+def test_large_weights_are_not_tried_on_a_cpu(model: ShapeModel) -> None:
+    assert "looked at with every job" in _field(model, 5 * GIGABYTES).text
+
+
+def test_the_picture_is_a_cut_out_ball() -> None:
+    picture = plain_ball()
+    assert picture[0, 0, 3] == 0
+    assert picture[64, 64, 3] == 255
+    assert len(set(picture[64, 20:108, 0].tolist())) > 10
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, model_path=tmp_path / "none.safetensors", device="cpu")
+    wrong = list(shape_model(chosen))[-1]
+    assert "none.safetensors" in wrong.text
+    assert wrong.remedy is not None
+
+
+def test_it_says_before_loading_whether_the_model_will_fit(tmp_path: Path) -> None:
+    found = list(shape_model(settings(tmp_path, device="cpu")))
+    assert found[0].text.startswith("device: cpu, main memory; a job takes about 1.0 GB, memory full")
+    assert found[0].remedy is None
+
+
+def test_a_device_that_is_too_small_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room(Weights(2 * 10**9, 2 * 10**9, 10**9), "full", free=3 * 10**9)
+    monkeypatch.setattr(Room, "on", lambda device, settings: room)
+    wrong = _room(settings(tmp_path, device="cpu"))
+    assert "3.0 GB free; a job takes about 6.0 GB" in wrong.text
+    assert wrong.remedy is not None
+
+
+@pytest.mark.parametrize(("free", "fits"), [(500_000_000, False), (2_000_000_000, True), (None, True)])
+def test_main_memory_that_is_too_small_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, fits: bool
+) -> None:
+    monkeypatch.setattr(model_checks, "free_main_memory", lambda: free)
+    found = _room(settings(tmp_path, device="cpu"))
+    assert (found.remedy is None) == fits
+    assert found.text.endswith("memory full" if free is None else f"memory full; {free / 1e9:.1f} GB free")

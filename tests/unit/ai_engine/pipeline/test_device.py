@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ai_engine.errors import StartupError
+from ai_engine.pipeline.device import Room, choose_device, dtype_of
+from ai_engine.settings import Settings
+from hy3dgen.weights.offload import Weights
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+WEIGHTS = Weights(2 * 10**9, 2 * 10**9, 10**9)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_asked_for_or_required_must_be_there() -> None:
+    assert choose_device("auto", require_gpu=False) == torch.device("cpu")
+    with pytest.raises(StartupError, match="REQUIRE_GPU"):
+        choose_device("auto", require_gpu=True)
+    with pytest.raises(StartupError, match="DEVICE=cuda:1"):
+        choose_device("cuda:1", require_gpu=False)
+
+
+def test_the_networks_compute_in_half_precision_on_a_gpu_alone_unless_it_is_chosen(tmp_path: Path) -> None:
+    own, chosen = Settings(data_dir=tmp_path), Settings(data_dir=tmp_path, dtype="bfloat16")
+    assert (dtype_of(own, CPU), dtype_of(own, GPU)) == (torch.float32, torch.float16)
+    assert dtype_of(chosen, CPU) == dtype_of(chosen, GPU) == torch.bfloat16
+
+
+def test_main_memory_always_holds_all_weights(tmp_path: Path) -> None:
+    room = Room.on(CPU, Settings(data_dir=tmp_path, device="cpu"))
+    assert (room.residence, room.free, room.is_enough) == ("full", None, True)
+    assert room.needed > room.weights.total > 0
+
+
+def test_what_a_checkpoint_needs_can_not_be_read_off_a_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(StartupError, match=r"model\.safetensors"):
+        Room.on(CPU, Settings(data_dir=tmp_path, model_path=tmp_path / "model.safetensors"))
+
+
+def test_a_device_has_enough_when_a_job_fits_to_the_byte() -> None:
+    needed = Room(WEIGHTS, "full", free=0).needed
+    assert Room(WEIGHTS, "full", free=needed).is_enough
+    assert not Room(WEIGHTS, "full", free=needed - 1).is_enough
