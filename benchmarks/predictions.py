@@ -13,8 +13,9 @@ PREDICTIONS = {
     "float8 matrices 0.97, float8 storage 0.93, bfloat16 0.99; saved of the network's work: 5 %, 12 %",
     "compile": "embedded model on a CPU: denoising 1.3x, decoding 1.1x; the first start a minute "
     "longer, the second 10 s",
-    "samplers": "against the exact flow on the embedded model: Adams on an even grid with a short first step as close at "
-    "16 calls as Euler at 49, at 12 a third further off; denser grids at either end no better than the even one",
+    "samplers": "against the exact flow on the embedded model: Adams on an even grid with a short first step as "
+    "close at 16 calls as Euler at 49, at 12 a third further off; denser grids at either end no "
+    "better than the even one",
     "decode": "20x to 60x at 256 (see spec: queries, not glue, decide)",
     "families": "a job against the plain pair, by multiply-adds: TripoSG 1.08x (cross-attention of one side, keys and "
     "values), Step1X-3D 1.35x (10.7 against 14.0 TFLOP a step, 49 calls for 50), 2.1 1.11x; points a second on a CPU: "
