@@ -112,6 +112,8 @@ class PrintFacts:
     printable: bool
     warnings: tuple[str, ...]
     """Whole sentences, what prevents a print first; empty when there is nothing to say."""
+    ghost_plane: Literal["floor", "wall", "sheet"] | None = None
+    """A flat floor, wall or sheet that the shape model added and the picture does not show; not printable with it."""
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> PrintFacts:

@@ -10,14 +10,28 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_engine.mesh.containment import windings
 from ai_engine.mesh.holes import fill_holes
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.non_manifold import part_seams
-from ai_engine.mesh.surface import area_vectors, row_lengths, signed_volumes
-from ai_engine.mesh.topology import Faces, compact, components, edge_facts, edge_groups, face_bodies, weld
+from ai_engine.mesh.non_manifold import draw_in_seams, part_seams, take_out_solids
+from ai_engine.mesh.surface import area_vectors, diagonal, row_lengths, signed_volumes
+from ai_engine.mesh.topology import (
+    Faces,
+    compact,
+    components,
+    edge_facts,
+    edge_groups,
+    face_bodies,
+    together,
+    weld,
+    weld_rims,
+)
+from ai_engine.mesh.unite import united
 
 MIN_PART_SHARE = 0.005
 """Parts with less of the surface than this share of the largest one's are crumbs."""
+WELD_SHARE = 1e-4
+"""Open edges nearer than this share of the bounding box's diagonal belong together: 1/25 of a voxel at octree 256."""
 MIN_SOLIDITY = 1e-9
 """A part whose volume is below this share of its area to the power of 3/2 encloses nothing: a sheet lying on itself."""
 
@@ -28,12 +42,16 @@ class Repairs:
 
     unusable_faces_removed: int = 0
     """Faces with a coordinate that is no finite number, or with two corners at one place."""
+    rim_vertices_joined: int = 0
+    """Vertices on open edges that lay as good as at one place with another."""
     double_faces_removed: int = 0
     faces_turned: int = 0
     seams_parted: int = 0
     """Vertices given to each of the surfaces that met there and nowhere agreed who goes on with whom."""
     holes_filled: int = 0
     parts_dropped: int = 0
+    bodies_joined: int = 0
+    """Bodies that overlapped another or shared a wall with it, and became part of it."""
     bad_edges_left: int = 0
     """Edges that still don't have two faces which agree."""
     mended_by_meshlab: int = 0
@@ -47,34 +65,54 @@ class Repairs:
 def clean(mesh: Mesh, *, min_part_share: float = MIN_PART_SHARE) -> tuple[Mesh, Repairs]:
     """A mesh without crumbs, as near to the surface of a solid as can be; `mesh` itself when it is one.
 
-    Holes that are large and not flat stay open, for the report to tell.
+    Bodies that overlap or share a wall become one. Holes that are large and not flat stay open, for the report to show.
     """
+    apart, bodies, repairs = _solids(mesh, min_part_share)
+    whole = _joined(apart, bodies, repairs)
+    if whole is apart:
+        return draw_in_seams(apart) if repairs.seams_parted else apart, repairs
+    again, joined, more = _solids(whole, 0.0)
+    num_joined = np.count_nonzero(bodies.volumes > 0) - np.count_nonzero(joined.volumes > 0)
+    mended = draw_in_seams(again) if more.seams_parted else again
+    return mended, replace(repairs, bodies_joined=int(num_joined))
+
+
+def _solids(mesh: Mesh, min_part_share: float) -> tuple[Mesh, _Bodies, Repairs]:
+    """The surfaces of the solids in `mesh`, crumbs apart, each with vertices of its own."""
     usable = _usable(mesh)
     repairs = Repairs(unusable_faces_removed=len(mesh.faces) - len(usable.faces))
     if not edge_facts(usable.faces, len(usable.vertices)).is_solid:
         usable, repairs = _made_solid(usable, repairs)
     if len(usable.faces) == 0:
-        return usable, repairs
+        return usable, _Bodies(np.zeros(0, np.int32), np.zeros(0), np.zeros(0)), repairs
     kept, bodies, num_dropped = _without_crumbs(usable, _bodies(usable), min_part_share)
-    outward, num_turned = _turned_out(kept, bodies)
-    return outward, replace(
-        repairs, parts_dropped=num_dropped, faces_turned=repairs.faces_turned + num_turned
-    )
+    outward, turned, num_turned = _turned_out(kept, bodies)
+    faces_turned = repairs.faces_turned + num_turned
+    return outward, turned, replace(repairs, parts_dropped=num_dropped, faces_turned=faces_turned)
+
+
+def _joined(mesh: Mesh, bodies: _Bodies, repairs: Repairs) -> Mesh:
+    """With bodies that overlap or share a wall made one; hollows are no bodies here."""
+    is_solid = repairs.bad_edges_left == 0 and len(mesh.faces) > 0
+    return united(mesh, bodies.labels, bodies.volumes) if is_solid else mesh
 
 
 def _made_solid(mesh: Mesh, repairs: Repairs) -> tuple[Mesh, Repairs]:
     """The long way, for a mesh whose edges don't all have two faces that agree."""
-    single = _without_doubles(mesh)
+    welded = weld_rims(mesh, WELD_SHARE * diagonal(mesh))
+    solids, rest = take_out_solids(welded)
+    single = _without_doubles(rest)
     agreeing, num_turned = _agreeing(single)
-    parted, num_seams = part_seams(agreeing)
-    filled, num_holes = fill_holes(parted)
-    return filled, replace(
+    filled, num_holes = fill_holes(part_seams(agreeing))
+    whole = together(solids, filled)
+    return whole, replace(
         repairs,
-        double_faces_removed=len(mesh.faces) - len(single.faces),
+        rim_vertices_joined=len(mesh.vertices) - len(welded.vertices),
+        double_faces_removed=len(rest.faces) - len(single.faces),
         faces_turned=num_turned,
-        seams_parted=num_seams,
+        seams_parted=len(whole.vertices) - len(weld(whole).vertices),
         holes_filled=num_holes,
-        bad_edges_left=edge_facts(filled.faces, len(filled.vertices)).num_bad,
+        bad_edges_left=edge_facts(whole.faces, len(whole.vertices)).num_bad,
     )
 
 
@@ -164,33 +202,19 @@ def _without_crumbs(mesh: Mesh, bodies: _Bodies, min_share: float) -> tuple[Mesh
     return compact(mesh.vertices, mesh.faces[stays]), kept, int(np.count_nonzero(~is_kept))
 
 
-def _turned_out(mesh: Mesh, bodies: _Bodies) -> tuple[Mesh, int]:
+def _turned_out(mesh: Mesh, bodies: _Bodies) -> tuple[Mesh, _Bodies, int]:
     """With the faces of every body looking out, but into the hollow where it bounds one; and how many were turned."""
     volumes = bodies.volumes
     if len(volumes) == 0 or volumes.min() > 0:
-        return mesh, 0
-    # The body with the most volume is nobody's hollow: when it is inside out, so is the whole mesh.
-    is_inside_out = volumes[np.abs(volumes).argmax()] < 0
+        return mesh, bodies, 0
+    # The body with the most volume lies in no other: when it is inside out, so is the whole mesh.
+    is_inside_out = bool(volumes[np.abs(volumes).argmax()] < 0)
+    odd = np.flatnonzero((volumes < 0) != is_inside_out)
+    goes_round = np.abs(np.asarray(windings(mesh, bodies.labels, odd).sum(axis=1))) > 0
     is_turned = np.full(len(volumes), is_inside_out)
-    for body in np.flatnonzero((volumes < 0) != is_inside_out):
-        is_turned[body] ^= not _lies_inside_another(mesh, bodies.labels, int(body))
+    is_turned[odd] ^= ~goes_round
     if not is_turned.any():
-        return mesh, 0
+        return mesh, bodies, 0
     turned = is_turned[bodies.labels]
-    return Mesh(mesh.vertices, _turned(mesh.faces, turned)), int(np.count_nonzero(turned))
-
-
-def _lies_inside_another(mesh: Mesh, bodies: NDArray[np.int32], body: int) -> bool:
-    """True when the other bodies go round a point of `body`: their winding number there is not zero."""
-    point = mesh.vertices[mesh.faces[bodies == body][0, 0]].astype(np.float64)
-    return abs(_winding_number(mesh.corners()[bodies != body] - point)) > 0.5
-
-
-def _winding_number(corners: NDArray[np.float64]) -> float:
-    """How often the triangles go round the origin; from their solid angles (van Oosterom and Strackee 1983)."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    la, lb, lc = row_lengths(a), row_lengths(b), row_lengths(c)
-    triple = 6 * signed_volumes(corners)
-    dots = [np.einsum("na,na->n", p, q) for p, q in ((a, b), (b, c), (c, a))]
-    angles = 2 * np.arctan2(triple, la * lb * lc + dots[0] * lc + dots[1] * la + dots[2] * lb)
-    return float(angles.sum() / (4 * np.pi))
+    outward = replace(bodies, volumes=np.where(is_turned, -volumes, volumes))
+    return Mesh(mesh.vertices, _turned(mesh.faces, turned)), outward, int(np.count_nonzero(turned))

@@ -1,7 +1,9 @@
 """Parts surfaces that touch along an edge or in a point, so that every edge has two faces. Knows no units.
 
-Where four faces meet at an edge, two solids touch. Each solid gets its own vertices there, drawn a little into
-it: were they left at the same place, the next reader of the file would weld them together again.
+Where four faces meet at an edge, two solids touch. A *sheet*, faces that hang together across edges of two faces, may
+be closed by itself: it is taken out whole (`take_out_solids`). What is left gets vertices of its own for each wedge of
+solid round an edge (`part_seams`). Once it is known which solids stay, `draw_in_seams` moves those vertices a little
+into their solid: left at one place, the next reader of the file would weld them together again.
 """
 
 from __future__ import annotations
@@ -10,22 +12,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.topology import EdgeGroups, Faces, Numbers, components, edge_groups
+from ai_engine.mesh.topology import EdgeGroups, Faces, Numbers, compact, components, edge_groups, weld
 
 DRAWN_IN_SHARE = 0.02
 """How far a parted vertex moves towards the mean of its neighbours, as a share of the way."""
+SAME_ANGLE = 1e-4
+"""Faces that stand off an edge at angles nearer than this, in radians, lie on each other."""
 
 
-def part_seams(mesh: Mesh) -> tuple[Mesh, int]:
-    """The mesh with each edge held by two faces at most, each vertex by one fan of faces; and the vertices added."""
-    one, other = partners(mesh)
-    faces, origins = _apart(mesh.faces, one, other)
-    num_added = len(origins) - len(np.unique(origins))
-    vertices = mesh.vertices[origins]
-    if num_added:
-        is_shared = np.bincount(origins, minlength=len(mesh.vertices))[origins] > 1
-        vertices = _drawn_in(vertices, faces, is_shared)
-    return Mesh(vertices, faces), num_added
+def take_out_solids(mesh: Mesh) -> tuple[Mesh, Mesh]:
+    """The sheets that are surfaces of solids by themselves, each with vertices of its own, and all other faces.
+
+    Without crowded edges nothing is taken out.
+    """
+    groups = edge_groups(mesh.faces, len(mesh.vertices))
+    if not np.any(groups.counts > 2):
+        return Mesh(mesh.vertices[:0], mesh.faces[:0]), mesh
+    sheets = _sheets(mesh, groups)
+    is_closed = _closed_sheets(groups, sheets)[sheets]
+    apart, origins = _of_labels(mesh.faces[is_closed], sheets[is_closed])
+    return Mesh(mesh.vertices[origins], apart), compact(mesh.vertices, mesh.faces[~is_closed])
+
+
+def _sheets(mesh: Mesh, groups: EdgeGroups) -> NDArray[np.int32]:
+    """The number of the sheet that each face belongs to."""
+    begin = groups.starts[:-1][groups.counts == 2]
+    one, other = groups.half_edges[begin], groups.half_edges[begin + 1]
+    return components(one // 3, other // 3, len(mesh.faces))
+
+
+def _closed_sheets(groups: EdgeGroups, sheets: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """For each sheet: whether each of its edges has two faces of it, which run along it in opposite directions.
+
+    Fewer than four faces enclose nothing.
+    """
+    edge = np.repeat(np.arange(len(groups.counts)), groups.counts)
+    sheet = sheets[groups.half_edges // 3].astype(np.int64)
+    _, place, counts = np.unique(edge * len(sheets) + sheet, return_inverse=True, return_counts=True)
+    is_good = (counts == 2) & (np.bincount(place, groups.runs_up) == 1)
+    return (np.bincount(sheet, ~is_good[place]) == 0) & (np.bincount(sheet) >= 3 * 4)
+
+
+def _of_labels(faces: Faces, labels: NDArray[np.int32]) -> tuple[Faces, Numbers]:
+    """Faces with vertices that only those of one label share, and the old number of each new vertex."""
+    pairs = np.stack([np.repeat(labels, 3), faces.ravel()], axis=1)
+    found, numbers = np.unique(pairs, axis=0, return_inverse=True)
+    return numbers.reshape(-1, 3).astype(np.int32), found[:, 1].astype(np.int64)
+
+
+def part_seams(mesh: Mesh) -> Mesh:
+    """The mesh with each edge held by two faces at most, and each vertex by one fan of faces.
+
+    The added vertices lie where the old ones do: see `draw_in_seams`.
+    """
+    faces, origins = _apart(mesh.faces, *partners(mesh))
+    return Mesh(mesh.vertices[origins], faces)
+
+
+def draw_in_seams(mesh: Mesh) -> Mesh:
+    """The mesh with each vertex that shares its place with another moved a little into its own solid."""
+    joined = weld(mesh)
+    if joined is mesh:
+        return mesh
+    place = np.empty(len(mesh.vertices), np.int64)
+    place[mesh.faces] = joined.faces
+    is_shared = np.bincount(place)[place] > 1
+    return Mesh(_drawn_in(mesh.vertices, mesh.faces, is_shared), mesh.faces)
 
 
 def partners(mesh: Mesh) -> tuple[Numbers, Numbers]:
@@ -38,14 +90,15 @@ def partners(mesh: Mesh) -> tuple[Numbers, Numbers]:
     is_pair = groups.counts == 2
     is_pair[is_pair] &= groups.runs_up[begin[is_pair]] != groups.runs_up[begin[is_pair] + 1]
     one, other = groups.half_edges[begin[is_pair]], groups.half_edges[begin[is_pair] + 1]
-    crowded = [_pairs_round_an_edge(mesh, groups, int(group)) for group in np.flatnonzero(groups.counts > 2)]
-    if not crowded:
+    crowded = np.flatnonzero(groups.counts > 2)
+    if len(crowded) == 0:
         return one, other
-    more = np.concatenate(crowded)
+    sheets = _sheets(mesh, groups)
+    more = np.concatenate([_pairs_round_an_edge(mesh, groups, int(group), sheets) for group in crowded])
     return np.concatenate([one, more[:, 0]]), np.concatenate([other, more[:, 1]])
 
 
-def _pairs_round_an_edge(mesh: Mesh, groups: EdgeGroups, group: int) -> Numbers:
+def _pairs_round_an_edge(mesh: Mesh, groups: EdgeGroups, group: int, sheets: NDArray[np.int32]) -> Numbers:
     """The half-edges of a crowded edge in pairs [n, 2], so that each pair bounds a wedge of solid.
 
     Going round the edge against the clock, as seen from its upper end, solid begins at a face whose half-edge runs
@@ -53,11 +106,40 @@ def _pairs_round_an_edge(mesh: Mesh, groups: EdgeGroups, group: int) -> Numbers:
     """
     members = slice(groups.starts[group], groups.starts[group + 1])
     half_edges, runs_up = groups.half_edges[members], groups.runs_up[members]
-    order = np.argsort(_angles(mesh, half_edges, runs_up), kind="stable")
+    angles = _angles(mesh, half_edges, runs_up)
+    order = np.argsort(angles, kind="stable")
+    # Begun behind the widest gap, so that faces which lie on each other stand together.
+    gaps = np.diff(angles[order], append=angles[order[0]] + 2 * np.pi)
+    order = np.roll(order, -1 - int(gaps.argmax()))
+    # Of faces that lie on each other those come first with which solid begins: a wall between two solids pairs with
+    # itself, encloses nothing and is dropped with the crumbs.
+    bins = np.cumsum(np.diff(np.unwrap(angles[order]), prepend=0) > SAME_ANGLE)
+    order = order[np.lexsort([runs_up[order], bins])]
     half_edges, runs_up = half_edges[order], runs_up[order]
-    count = len(half_edges)
-    begins = [i for i in range(count) if not runs_up[i] and runs_up[(i + 1) % count]]
-    return np.asarray([(half_edges[i], half_edges[(i + 1) % count]) for i in begins], np.int64).reshape(-1, 2)
+    pairs = _wedges(runs_up.tolist(), sheets[half_edges // 3].tolist())
+    return half_edges[np.asarray(pairs, np.int64).reshape(-1, 2)]
+
+
+def _wedges(runs_up: list[bool], sheets: list[int]) -> list[tuple[int, int]]:
+    """Pairs of faces, by their place round the edge, that begin and end a wedge: of one sheet where there are such.
+
+    As brackets that open and close, read twice round, since the reading may begin within a wedge.
+    """
+    wedges: list[tuple[int, int]] = []
+    open_ones: list[int] = []
+    seen: set[int] = set()
+    for place in (*range(len(runs_up)), *range(len(runs_up))):
+        if place in seen:
+            continue
+        if not runs_up[place]:
+            open_ones.append(place)
+            seen.add(place)
+        elif open_ones:
+            of_sheet = [begin for begin in open_ones if sheets[begin] == sheets[place]]
+            wedges.append(((of_sheet or open_ones)[-1], place))
+            open_ones.remove(wedges[-1][0])
+            seen.add(place)
+    return wedges
 
 
 def _angles(mesh: Mesh, half_edges: Numbers, runs_up: NDArray[np.bool_]) -> NDArray[np.float64]:

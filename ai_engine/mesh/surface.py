@@ -53,6 +53,8 @@ class SurfacePoints:
 
     points: Doubles
     faces: Numbers
+    area: float
+    """Of the whole surface."""
 
 
 def spread(mesh: Mesh, count: int, *, seed: int = 0) -> SurfacePoints:
@@ -60,11 +62,11 @@ def spread(mesh: Mesh, count: int, *, seed: int = 0) -> SurfacePoints:
     random = np.random.default_rng(seed)
     reached = np.cumsum(row_lengths(area_vectors(mesh.corners())))
     if count == 0 or len(reached) == 0 or reached[-1] <= 0:
-        return SurfacePoints(np.zeros((0, 3)), np.zeros(0, np.int64))
+        return SurfacePoints(np.zeros((0, 3)), np.zeros(0, np.int64), 0.0)
     # One draw from each of `count` equal strips of area: no gaps, no heaps.
     wished = (np.arange(count) + random.random(count)) / count * reached[-1]
     faces = np.minimum(np.searchsorted(reached, wished, side="right"), len(reached) - 1)
-    return SurfacePoints(_within(corners_of(mesh, faces), random), faces)
+    return SurfacePoints(_within(corners_of(mesh, faces), random), faces, float(reached[-1]))
 
 
 def corners_of(mesh: Mesh, faces: Numbers) -> Doubles:

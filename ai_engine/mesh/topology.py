@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from ai_engine.mesh.mesh import Mesh
 
@@ -128,6 +129,16 @@ def compact(vertices: Floats, faces: Faces) -> Mesh:
     return Mesh(vertices[is_used], new_numbers[faces])
 
 
+def together(*meshes: Mesh) -> Mesh:
+    """All `meshes` as one, no vertex shared; the same mesh where only one has faces."""
+    some = [mesh for mesh in meshes if len(mesh.faces)] or [meshes[0]]
+    if len(some) == 1:
+        return some[0]
+    starts = np.cumsum([0, *(len(mesh.vertices) for mesh in some)])
+    faces = [mesh.faces + start for mesh, start in zip(some, starts, strict=False)]
+    return Mesh(np.concatenate([mesh.vertices for mesh in some]), np.concatenate(faces).astype(np.int32))
+
+
 def weld(mesh: Mesh) -> Mesh:
     """Vertices at the same place become one, as in every reader of STL. The same mesh when there are none."""
     ascending = np.sort(_scattered(_bits(mesh.vertices)))
@@ -135,6 +146,29 @@ def weld(mesh: Mesh) -> Mesh:
         return mesh
     numbers, vertices = _joined(mesh.vertices)
     return mesh if len(vertices) == len(mesh.vertices) else Mesh(vertices, numbers[mesh.faces])
+
+
+def weld_rims(mesh: Mesh, tolerance: float) -> Mesh:
+    """Vertices on open edges that lie nearer than `tolerance` become one, and faces that lose a corner go.
+
+    Two shells that were made apart meet so. Where the surface is closed nothing moves; the same mesh when no two
+    vertices are near.
+    """
+    groups = edge_groups(mesh.faces, len(mesh.vertices))
+    face, corner = np.divmod(groups.half_edges[groups.starts[:-1][groups.counts % 2 == 1]], 3)
+    rim = np.unique(mesh.faces[np.tile(face, 2), np.concatenate([corner, (corner + 1) % 3])])
+    near = cKDTree(mesh.vertices[rim]).query_pairs(tolerance, output_type="ndarray") if len(rim) else rim[:0]
+    if len(near) == 0:
+        return mesh
+    labels = components(near[:, 0], near[:, 1], len(rim))
+    first = np.unique(labels, return_index=True)[1][labels]
+    off = np.linalg.norm(mesh.vertices[rim] - mesh.vertices[rim[first]], axis=1)
+    # A rim that is cut finer than the tolerance would shrink to a point: such chains stay as they are.
+    is_chain = np.bincount(labels, off > 2 * tolerance)[labels] > 0
+    numbers = np.arange(len(mesh.vertices), dtype=np.int32)
+    numbers[rim] = np.where(is_chain, rim, rim[first])
+    a, b, c = faces = numbers[mesh.faces].T
+    return compact(mesh.vertices, faces.T[(a != b) & (b != c) & (c != a)])
 
 
 def welded(corners: Floats) -> Mesh:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ai_engine.errors import JobError, ResultTooLarge
 from ai_engine.facts import CutOutFacts
-from ai_engine.images.cutout import Cutout
+from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
 from ai_engine.job import (
     Artifact,
     Job,
@@ -33,6 +33,7 @@ from ai_engine.job import (
     rfc3339,
 )
 from ai_engine.logs import event
+from ai_engine.mesh.ghost_plane import Outline, outline_of
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.picture_stages import PictureStages
@@ -135,6 +136,7 @@ class JobLine:
     def finish(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> StageResult:
         """The mesh file that the caller gets."""
         source = self.stages.present(mesh, lambda: self.shape(picture, cutout))
+        outline = _outline(self.stages.present(cutout, lambda: self.stages.cut_out(picture)))
         with (
             turn(self.resources.lanes.finish, self.run.waits),
             Clock() as clock,
@@ -146,6 +148,8 @@ class JobLine:
                 _load(source),
                 _face_limited(self.job),
                 see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
+                half_extent=self.options.bounds,
+                outline=outline,
             )
             picture_of_mesh = preview_png(finished, is_z_up=self.job.print_options.is_mm)
             preview = self.resources.store.put_bytes(self.job.job_id, "preview.png", picture_of_mesh)
@@ -191,6 +195,13 @@ def _facts(job: Job, report: PrintReport) -> MeshFacts:
         bbox=report.bbox,
         print=report.facts(),
     )
+
+
+def _outline(cutout: Path) -> Outline:
+    alpha = Cutout.from_png(cutout.read_bytes()).alpha
+    # A see-through object has no pixel that counts as opaque.
+    rows, columns = np.nonzero(alpha >= min(FOREGROUND_ALPHA, alpha.max()))
+    return outline_of(np.stack([columns, -rows], axis=1).astype(np.float64))
 
 
 def _save(mesh: Mesh, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Mesh to printable mesh, and a report of what a slicer will find. Knows no files and no jobs.
 
-    clean -> fewer faces -> flat base -> millimetres, standing on the plate -> as a slicer sees it -> report
+    clean -> ghost plane? -> fewer faces -> flat base -> millimetres, on the plate -> as a slicer sees it -> report
 
 With nothing asked, a mesh in good order goes through untouched: model units, Y up.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from ai_engine.errors import EmptyMesh, NotPrintable
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.clean import Repairs, clean
+from ai_engine.mesh.ghost_plane import GhostPlane, Outline, find_ghost_plane
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.proximity import hausdorff
 from ai_engine.mesh.simplify import simplify
@@ -24,6 +25,11 @@ from ai_engine.stage import Stage
 
 __all__ = ["MIN_BASE_SHARE", "PrintReport", "finish", "report"]
 
+GHOST_PLANE: dict[GhostPlane, str] = {
+    "floor": "The object stands on a flat floor that the picture does not show.",
+    "wall": "The object leans at a flat wall that the picture does not show.",
+    "sheet": "Beside the object is a flat sheet that the picture does not show.",
+}
 MIN_BASE_SHARE = 0.15
 """The least share of its ground plan that a shape with a flat base stands on."""
 
@@ -36,6 +42,7 @@ class _Work:
     repairs: Repairs = field(default_factory=Repairs)
     simplification_error: float | None = None
     """The farthest that the surface moved when faces were taken away, in the mesh's units."""
+    ghost_plane: GhostPlane | None = None
     remarks: tuple[str, ...] = ()
 
     def and_said(self, remark: str) -> _Work:
@@ -43,9 +50,17 @@ class _Work:
 
 
 def finish(
-    mesh: Mesh, options: PrintOptions | None = None, *, see: Callable[[Mesh], Mesh] = weld
+    mesh: Mesh,
+    options: PrintOptions | None = None,
+    *,
+    see: Callable[[Mesh], Mesh] = weld,
+    half_extent: float | None = None,
+    outline: Outline | None = None,
 ) -> tuple[Mesh, PrintReport]:
     """The mesh as it will be delivered, and the report on it, made from `see(mesh)`: the mesh as a slicer reads it.
+
+    `half_extent` of the box in which the shape was looked for and the `outline` of the object in its picture tell a
+    ghost plane from a plate that belongs to the object.
 
     Raises:
         EmptyMesh: nothing is left that encloses anything.
@@ -53,13 +68,14 @@ def finish(
     """
     options = options or PrintOptions()
     work = _cleaned(mesh)
+    work = replace(work, ghost_plane=find_ghost_plane(work.mesh, outline=outline, half_extent=half_extent))
     if options.target_faces is not None:
         work = _simplified(work, options.target_faces)
     if options.flat_base:
         work = _flat_based(work)
     if options.height_mm is not None:
         work = _stood(work, options.height_mm)
-    found = _told(report(see(work.mesh), units="mm" if options.is_mm else "model"), work)
+    found = _with_history(report(see(work.mesh), units="mm" if options.is_mm else "model"), work)
     if options.require_printable and found.blockers:
         raise NotPrintable(" ".join(found.blockers))
     return work.mesh, found
@@ -102,12 +118,16 @@ def _stood(work: _Work, height_mm: float) -> _Work:
     return replace(work, mesh=mesh, simplification_error=None if error is None else error * scale)
 
 
-def _told(found: PrintReport, work: _Work) -> PrintReport:
+def _with_history(found: PrintReport, work: _Work) -> PrintReport:
+    """The report with what happened to the mesh on its way; a ghost plane keeps it from being printed."""
+    sentences = () if work.ghost_plane is None else (GHOST_PLANE[work.ghost_plane],)
     return replace(
         found,
+        ghost_plane=work.ghost_plane,
         simplification_error=work.simplification_error,
         repairs=work.repairs.counts(),
-        warnings=(*found.warnings, *work.remarks),
+        blockers=(*sentences, *found.blockers),
+        warnings=(*sentences, *found.warnings, *work.remarks),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ai_engine.facts import PrintFacts
+from ai_engine.mesh.ghost_plane import GhostPlane
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, area_vectors, row_lengths, signed_volumes
 from ai_engine.mesh.topology import EdgeFacts, edge_facts, face_bodies
@@ -65,6 +66,8 @@ class PrintReport:
     """What a unit was meant to be."""
     simplification_error: float | None = None
     """The farthest that the surface moved when faces were taken away (Hausdorff, sampled); None: none were."""
+    ghost_plane: GhostPlane | None = None
+    """A flat floor, wall or sheet that the picture does not show."""
     repairs: dict[str, int] = field(default_factory=dict)
     """What had to be mended in what the shape model gave, counted."""
     blockers: tuple[str, ...] = ()
@@ -106,6 +109,7 @@ class PrintReport:
             overhang_share=_round(self.overhang_share),
             contact_area_mm2=_round(self.contact_area),
             simplification_error_mm=None if error is None else _round(error),
+            ghost_plane=self.ghost_plane,
             repairs=self.repairs,
             printable=not self.blockers,
             warnings=self.warnings,

@@ -534,6 +534,12 @@ export interface components {
              */
             contact_area_mm2: number;
             /**
+             * Ghost Plane
+             * @description A flat floor, wall or sheet that the shape model added and the picture does not show; not printable with it.
+             * @default null
+             */
+            ghost_plane: ("floor" | "wall" | "sheet") | null;
+            /**
              * Hollows
              * @description Closed hollows inside.
              */

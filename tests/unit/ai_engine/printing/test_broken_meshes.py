@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from ai_engine.errors import EmptyMesh, NotPrintable
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.clean import clean
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.surface import signed_volumes
 from ai_engine.mesh.topology import edge_facts
 from ai_engine.printing import prepare as print_ready
 from ai_engine.printing.prepare import finish
 from ai_engine.printing.pymeshlab_repair import repair
+from ai_engine.printing.stl import read_stl
 
+DATA = Path(__file__).parents[3] / "data" / "cases"
 BALL = 4 / 3 * np.pi
 
 
@@ -135,6 +139,34 @@ def test_random_damage_never_leaves_an_edge_that_disagrees() -> None:
         doubled = faces[random.random(len(faces)) < 0.05]
         cleaned, _ = clean(Mesh(sphere(24).vertices, np.concatenate([faces, doubled])))
         assert edge_facts(cleaned.faces, len(cleaned.vertices)).is_solid
+
+
+@pytest.mark.parametrize(
+    ("name", "volume", "repair"),
+    [
+        ("cube_with_fin", 1.0, "parts_dropped"),
+        ("face_to_face", 2.0, "parts_dropped"),
+        ("half_seam", 4.1604, "rim_vertices_joined"),
+    ],
+)
+def test_meshes_of_public_reports_come_out_as_one_solid(name: str, volume: float, repair: str) -> None:
+    mesh = read_stl((DATA / f"mesh-{name}.stl").read_bytes())
+    finished, found = finish(mesh, PrintOptions(require_printable=True))
+    assert (found.num_bodies, found.crossing_share) == (1, 0)
+    assert found.volume == pytest.approx(volume, rel=1e-4)
+    assert repair in found.repairs
+    assert np.isin(finished.vertices, mesh.vertices).all()  # nothing was moved
+
+
+def test_thousands_of_bodies_that_look_inwards_are_hollows_in_a_ball_and_turned_outside() -> None:
+    places = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 12)] * 3), axis=-1).reshape(-1, 3)
+    bubbles = joined(*(cube(0.004, tuple(place)) for place in (*places.tolist(), *(places + 2).tolist())))
+    mesh = joined(sphere(48), Mesh(bubbles.vertices, bubbles.faces[:, ::-1]))
+    cleaned, repairs = clean(mesh, min_part_share=0.0)
+    assert repairs.counts() == {"faces_turned": 12**3 * 12}
+    assert signed_volumes(cleaned.corners()).sum() == pytest.approx(
+        signed_volumes(sphere(48).corners()).sum()
+    )
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from support.broken_meshes import BROKEN, hollow_ball
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.errors import NotPrintable
+from ai_engine.facts import PrintFacts
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.orientation import y_up, z_up
@@ -200,11 +201,21 @@ def test_model_units_are_not_held_against_printers() -> None:
     assert found.printers == ()
 
 
-def test_parts_that_cut_through_each_other_are_not_printable() -> None:
+def test_parts_that_cut_through_each_other_become_one_before_printing() -> None:
     overlapping = joined(cube(), cube(centre=(0.5, 0.5, 0.5)))
     assert report(overlapping).crossing_share == pytest.approx(0.25)
+    _, found = finish(overlapping, PrintOptions(require_printable=True))
+    assert found.crossing_share == 0
+    assert found.repairs == {"bodies_joined": 1}
+    assert found.volume == pytest.approx(16 - 1.5**3)
+
+
+def test_a_body_that_cuts_through_itself_is_not_printable() -> None:
+    ball = sphere(16)
+    pushed = ball.vertices.copy()
+    pushed[pushed[:, 1] > 0.8, 1] -= 2.2  # the upper pole sticks out below
     with pytest.raises(NotPrintable, match="cut through others"):
-        finish(overlapping, PrintOptions(require_printable=True))
+        finish(Mesh(pushed, ball.faces), PrintOptions(require_printable=True))
 
 
 def test_overhang_and_contact_of_a_cube_on_its_corner_and_on_its_face() -> None:
@@ -239,3 +250,22 @@ def test_the_report_becomes_plain_json_of_modest_size() -> None:
     assert told["bbox_mm"][2] == 30
     assert told["printable"] is True
     assert len(json.dumps(told)) < 1500
+
+
+def test_a_ghost_floor_is_reported_and_refused_where_the_print_must_work() -> None:
+    stood_on = joined(
+        sphere(24, 0.6),
+        Mesh(cube(1).vertices * np.float32([2, 0.05, 2]) - np.float32([0, 0.62, 0]), cube().faces),
+    )
+    _, found = finish(stood_on, half_extent=1.01)
+    assert found.ghost_plane == "floor"
+    assert found.warnings[0].startswith("The object stands on a flat floor")
+    assert not found.facts().printable
+    with pytest.raises(NotPrintable, match="flat floor"):
+        finish(stood_on, PrintOptions(require_printable=True), half_extent=1.01)
+
+
+def test_facts_of_a_report_without_a_ghost_plane_are_read_as_none() -> None:
+    facts = asdict(report(cube()).facts())
+    del facts["ghost_plane"]
+    assert PrintFacts.from_dict(json.loads(json.dumps(facts))).ghost_plane is None
