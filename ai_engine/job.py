@@ -151,6 +151,8 @@ class Job:
     """The caller's mask that came inside the request."""
     matting_model: str | None = None
     """What finds the object; None: the service's own."""
+    upload_headers: dict[str, str] = field(default_factory=dict)
+    """Sent with that PUT, by lower-case name."""
 
     @property
     def source(self) -> PictureSource:

@@ -268,9 +268,9 @@ class Settings(BaseSettings):
     )
     webhook_timeout_s_per_mb: float = Field(default=1, ge=0, description="Seconds more per megabyte sent.")
     webhook_delays_s: Annotated[tuple[float, ...], NoDecode] = Field(
-        default=(0, 5, 30, 300, 1800, 7200, 18000, 36000),
+        default=(0, 5, 30, 300, 1800, 7200, 18000, 36000, 50400),
         min_length=1,
-        description="Seconds before each attempt of a delivery; after the last it is a dead letter.",
+        description="Seconds before each attempt of a delivery, with 20 % jitter; after the last it is a dead letter.",
     )
     webhook_max_retry_after_s: Seconds = Field(
         default=3600, description="The longest Retry-After of a receiver that is obeyed."

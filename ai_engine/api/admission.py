@@ -107,6 +107,8 @@ class Admission:
             _check(self.webhooks, "webhook_url", request.webhook_url, "webhook_url_forbidden")
         if request.upload_url is not None:
             _check(self.webhooks, "upload_url", request.upload_url, "upload_url_forbidden")
+        elif request.upload_headers:
+            raise InvalidField("upload_headers", "there is no upload_url to send them to", code="no_upload")
         if request.webhook_format == "link" and self.settings.public_url is None:
             raise InvalidField("webhook_format", "this service has no PUBLIC_URL to link to", code="no_links")
         if request.image_url is not None:
@@ -133,6 +135,7 @@ class Admission:
             image=None,
             webhook_url=request.webhook_url,
             upload_url=request.upload_url,
+            upload_headers=request.upload_headers or {},
             webhook_format=request.webhook_format or self.settings.webhook_format,
             options=request.options(),
             print_options=request.print_options(),

@@ -174,7 +174,8 @@ _HEADERS = {
     "webhook-signature": "By Standard Webhooks: `v1,` and the HMAC-SHA256 of `id.timestamp.event`; two, space apart, "
     "while a secret rotates. Absent where no secret is set.",
     "X-Delivery-Attempt": "Counted from 1.",
-    "X-Delivery-Fallback": "payload_too_large or max_inline_bytes: why a link comes in place of the file.",
+    "X-Delivery-Fallback": "payload_too_large or max_inline_bytes: why a link comes in place of the file; "
+    "upload_failed: why the file comes, or a link to it, though the request named an upload_url.",
     "traceparent": "W3C trace context.",
 }
 _BINARY_HEADERS = {
@@ -233,7 +234,7 @@ def _webhook(kind: str, words: str, answers: dict[str, str]) -> Json:
 def _parts(kind: str, *, has_file: bool) -> Json:
     """The parts of the multipart form."""
     text = {"type": "string"}
-    names = ["session_id", "asset_id", "status", *(["job_id"] if has_file else ["error", "code"])]
+    names = ["session_id", "asset_id", "status", *([] if has_file else ["error", "code"]), "job_id"]
     parts = dict.fromkeys(names, text)
     parts["event"] = {**text, "description": "The JSON of a WebhookEvent, which is what is signed."}
     if has_file:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ai_engine.facts import DecodeMode
@@ -17,6 +26,7 @@ from ai_engine.job import (
     RemoveBackground,
     WebhookFormat,
 )
+from ai_engine.webhooks.upload import check_headers
 
 MAX_SEED = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
@@ -30,6 +40,22 @@ OCTREE_RESOLUTION = {"draft": 128, "standard": 256, "high": 384, "max": 512}
 NEEDS_IMAGE_URL = "needs image_url"
 """Validation context of a request that brings no picture of its own: `image_url` is then required."""
 
+
+def _read_headers(value: Any) -> Any:
+    """The headers of an upload, out of JSON where they came as text; each checked."""
+    try:
+        fields = json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise PydanticCustomError("upload_headers", "must be a JSON object of names and values") from error
+    if not isinstance(fields, dict) or not all(isinstance(text, str) for text in fields.values()):
+        raise PydanticCustomError("upload_headers", "must be names and values, both text")
+    try:
+        return check_headers(fields)
+    except ValueError as error:
+        raise PydanticCustomError("upload_headers", "{reason}", {"reason": str(error)}) from error
+
+
+UploadHeaders = Annotated[dict[str, str], BeforeValidator(_read_headers)]
 Quality = Literal["draft", "standard", "high", "max"]
 
 
@@ -63,6 +89,12 @@ class JobRequest(BaseModel):
         max_length=8192,
         description="A presigned URL that the file is PUT to; the webhook then carries the event alone.",
         examples=["https://bucket.example.com/a1.stl?X-Amz-Signature=..."],
+    )
+    upload_headers: UploadHeaders | None = Field(
+        default=None,
+        description="Headers of that PUT, as its URL was signed: content-type (the format's own unless given), "
+        "x-ms-blob-type, cache-control, x-amz-*, x-goog-*. In a form: as JSON.",
+        examples=[{"content-type": "model/stl", "x-ms-blob-type": "BlockBlob"}],
     )
     num_inference_steps: int | None = Field(
         default=None,

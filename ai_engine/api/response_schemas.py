@@ -19,6 +19,7 @@ from ai_engine.job_queue.records import (
 )
 from ai_engine.webhooks.event import artifact_facts
 from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts
+from ai_engine.webhooks.upload import UploadFacts
 
 ReadyState = Literal["ready", "starting", "loading", "warming up", "busy", "draining", "failed"]
 
@@ -77,6 +78,9 @@ class JobView(BaseModel):
     cutout: CutOutFacts | None = Field(description="Known as soon as the cut-out is made.")
     print: PrintFacts | None
     decode: DecodeFacts | None
+    upload: UploadFacts | None = Field(
+        description="What became of the upload; null while that is open, or where there is none."
+    )
     deliveries: list[DeliveryView]
 
 
@@ -178,6 +182,7 @@ def view_of(record: JobRecord) -> JobView:
         cutout=record.cutout,
         print=result.mesh.print if result and result.mesh else None,
         decode=result.decode if result else None,
+        upload=next((one.upload for one in reversed(record.deliveries) if one.upload), None),
         deliveries=[_delivery(attempt) for attempt in record.deliveries],
     )
 

@@ -40,7 +40,7 @@ class Deliveries:
         assert last.input is not None
         task, number = DeliveryTask.from_dict(last.input["args"][0]), attempt_number(last)
         if last.output is not None:
-            task = task.after(DeliveryOutcome.from_dict(last.output))
+            task = task.after(DeliveryOutcome.from_dict(last.output), number)
         again = task.redelivery(number, time.time()).to_dict()
         self._client.enqueue(delivery_options(EntryId(job_id, number + 1), 0.0), again, number + 1)
         # Last: one attempt too many is better than none, if this process dies in between.

@@ -16,6 +16,7 @@ from ai_engine.facts import CutOutFacts
 from ai_engine.job import Job, JobFailure, JobResult, JobStatus
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
 from ai_engine.webhooks.task import DeliveryOutcome
+from ai_engine.webhooks.upload import UploadFacts
 
 _STATUS = {
     EngineStatus.ENQUEUED: JobStatus.QUEUED,
@@ -44,6 +45,8 @@ class DeliveryAttempt:
     """When it was made, or will be."""
     form: str | None = None
     """How the mesh went, or would have gone: multipart, binary or link."""
+    upload: UploadFacts | None = None
+    """What became of the upload, if this attempt settled it."""
 
 
 @dataclass(frozen=True)
@@ -164,4 +167,4 @@ def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
     if status != EngineStatus.SUCCESS or row.output is None:
         return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
     sent = DeliveryOutcome.from_dict(row.output)
-    return DeliveryAttempt(number, sent.state, sent.status, sent.detail, sent.at_s, sent.form)
+    return DeliveryAttempt(number, sent.state, sent.status, sent.detail, sent.at_s, sent.form, sent.upload)

@@ -160,6 +160,22 @@ class GuardedClient:
         return httpcore2.default_ssl_context()
 
 
+def redirect_url(url: str, answer: Answer) -> str:
+    """Where the answer to a request of `url` redirects to.
+
+    Raises:
+        RedirectForbidden: to nowhere, or from https to http.
+    """
+    # `Answer` holds headers as Latin-1: the bytes come back unharmed.
+    location = answer.headers.get("location", "").encode("latin-1")
+    target = _join(url, location)
+    if target is None:
+        raise RedirectForbidden("a redirect without a location")
+    if url.lower().startswith("https:") and not target.lower().startswith("https:"):
+        raise RedirectForbidden("from https to http")
+    return target
+
+
 def _body(response: httpcore2.Response, max_bytes: int, deadline: Deadline) -> bytes:
     if response.status not in _BODY_STATUSES:
         is_retryable = response.status in _RETRYABLE_STATUSES
@@ -229,10 +245,22 @@ def _exactly(content: bytes | Iterable[bytes], length: int) -> Iterator[bytes]:
 
 
 def _next_url(url: str, response: httpcore2.Response) -> str:
-    raw = next((value for name, value in response.headers if name.lower() == b"location"), b"").strip()
-    if not raw:
+    raw = next((value for name, value in response.headers if name.lower() == b"location"), b"")
+    target = _join(url, raw)
+    if target is None:
         raise TransferFailed("a redirect without a location", is_retryable=False, status=response.status)
-    location = _text(raw).replace(" ", "%20")
+    return target
+
+
+def _join(url: str, raw: bytes) -> str | None:
+    """The URL that a `Location` header means, read against `url`; None where it is empty.
+
+    Raises:
+        RedirectForbidden: it can't be read.
+    """
+    location = _text(raw.strip()).replace(" ", "%20")
+    if not location:
+        return None
     try:
         return urljoin(url, location)
     except ValueError as error:

@@ -20,9 +20,11 @@ from ai_engine.webhooks.body import Delivery, MeshFile
 from ai_engine.webhooks.sender import Outcome, WebhookClient, next_delay_s
 from ai_engine.webhooks.signed_links import Links
 from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
+from ai_engine.webhooks.upload import DOUBTFUL_ATTEMPTS, UPLOADED, Upload, UploadFacts
 
 PAYLOAD_TOO_LARGE = "payload_too_large"
 MAX_INLINE_BYTES = "max_inline_bytes"
+UPLOAD_FAILED = "upload_failed"
 
 logger = logging.getLogger(__name__)
 
@@ -60,19 +62,29 @@ def attempt_delivery(
     at_s = time.time()
     event(logger, "delivery started", job_id=delivery.job_id, attempt=attempt)
     answer = _send(context.client, delivery, attempt)
-    delays_s = context.settings.webhook_delays_s
+    num_attempts, delays_s = attempt - task.attempts_before, context.settings.webhook_delays_s
+    delay_s = next_delay_s(answer, num_attempts, delays_s, random.uniform)
+    upload = UPLOADED if answer.is_uploaded else _given_up(answer, num_attempts, delay_s)
+    if upload and upload.state == "given_up":
+        delay_s = 0.0 if delivery.url is not None else None
     outcome = DeliveryOutcome(
         is_accepted=answer.is_accepted,
         status=answer.status,
         detail=answer.detail,
         at_s=at_s,
-        next_delay_s=next_delay_s(answer, attempt - task.attempts_before, delays_s, random.uniform),
+        next_delay_s=delay_s,
         form=delivery.form,
-        is_uploaded=answer.is_uploaded,
+        upload=upload,
         fallback=PAYLOAD_TOO_LARGE if answer.wants_link else None,
     )
     _log(delivery.job_id, attempt, outcome)
     return outcome
+
+
+def _given_up(answer: Outcome, num_attempts: int, delay_s: float | None) -> UploadFacts | None:
+    """What is said of the upload if this attempt at it was the last; None if it was not, or was none."""
+    is_last = delay_s is None or (answer.is_doubtful and num_attempts >= DOUBTFUL_ATTEMPTS)
+    return UploadFacts("given_up", answer.detail, answer.status) if answer.is_upload and is_last else None
 
 
 def _send(client: WebhookClient, delivery: Delivery, attempt: int) -> Outcome:
@@ -103,16 +115,17 @@ def _log(job_id: str, attempt: int, outcome: DeliveryOutcome) -> None:
 def _delivery(task: DeliveryTask, context: DeliveryContext) -> Delivery:
     job, mesh = task.job, _mesh_file(task, context.store)
     link = context.links.url(job.job_id, job.file_name, task.linked_at_s) if mesh else None
-    fallback = _fallback(task, mesh, context.settings) if link and job.webhook_format != "link" else None
+    upload = None if task.has_given_up_upload else Upload.of(job)
+    fallback = _fallback(task, mesh, context.settings, has_link=link is not None)
     return Delivery(
         job_id=job.job_id,
         session_id=job.session_id,
         asset_id=job.asset_id,
         url=job.webhook_url,
-        form="link" if fallback else job.webhook_format,
-        event=task.event.to_json(link),
+        form="link" if fallback and link else job.webhook_format,
+        event=task.event.to_json(link, upload=task.upload or (UPLOADED if upload and mesh else None)),
         mesh=mesh,
-        upload_url=job.upload_url,
+        upload=upload,
         is_uploaded=task.is_uploaded,
         fallback=fallback,
         has_link=link is not None,
@@ -126,8 +139,13 @@ def _mesh_file(task: DeliveryTask, store: ArtifactStore) -> MeshFile | None:
     return MeshFile(partial(store.read, artifact), job.file_name, job.format, artifact.size, artifact.sha256)
 
 
-def _fallback(task: DeliveryTask, mesh: MeshFile | None, settings: Settings) -> str | None:
-    """Why a link goes out instead of the file; None when the file does."""
-    if mesh is not None and mesh.size > settings.webhook_max_inline_bytes:
-        return MAX_INLINE_BYTES
-    return task.fallback
+def _fallback(task: DeliveryTask, mesh: MeshFile | None, settings: Settings, *, has_link: bool) -> str | None:
+    """Why the file goes in another way than was asked for; None when it goes in that one."""
+    if mesh is None:
+        return None
+    if has_link and task.job.webhook_format != "link":
+        if mesh.size > settings.webhook_max_inline_bytes:
+            return MAX_INLINE_BYTES
+        if task.fallback is not None:
+            return task.fallback
+    return UPLOAD_FAILED if task.has_given_up_upload else None

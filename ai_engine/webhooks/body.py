@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ai_engine.job import MEDIA_TYPES, WebhookFormat
+from ai_engine.webhooks.upload import Upload
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Delivery:
     """Compact ASCII JSON."""
     mesh: MeshFile | None
     """None when the job has failed."""
-    upload_url: str | None = None
-    """Where the file is PUT before the webhook is told; then that carries the event alone."""
+    upload: Upload | None = None
+    """Where the file is PUT before the webhook is called, which then carries the event alone."""
     is_uploaded: bool = False
-    """True when an earlier attempt has done so."""
+    """True if an earlier attempt has done so."""
     fallback: str | None = None
     """Why the form is another one than was asked for."""
     has_link: bool = False
@@ -67,7 +68,7 @@ class RequestBody:
 
 def request_body(delivery: Delivery) -> RequestBody:
     """The body in the form that the delivery asks for."""
-    if delivery.form == "multipart" and delivery.upload_url is None:
+    if delivery.form == "multipart" and delivery.upload is None:
         return _multipart(delivery)
     if delivery.mesh is not None and carries_file(delivery):
         return _binary(delivery, delivery.mesh)
@@ -77,7 +78,7 @@ def request_body(delivery: Delivery) -> RequestBody:
 
 def carries_file(delivery: Delivery) -> bool:
     """True when a success is told with the file itself."""
-    return delivery.form != "link" and delivery.upload_url is None
+    return delivery.form != "link" and delivery.upload is None
 
 
 def _binary(delivery: Delivery, mesh: MeshFile) -> RequestBody:
@@ -114,9 +115,7 @@ def _text_values(delivery: Delivery) -> dict[str, str]:
         # One line: a receiver may put it into a header or a log.
         sentence = " ".join(data["error"]["detail"].encode("ascii", "replace").decode().split())
         values |= {"error": sentence, "code": data["error"]["code"]}
-    else:
-        values |= {"job_id": delivery.job_id}
-    return values | {"event": delivery.event}
+    return values | {"job_id": delivery.job_id, "event": delivery.event}
 
 
 def _text_part(boundary: str, name: str, value: str) -> str:

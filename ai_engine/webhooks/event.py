@@ -9,6 +9,7 @@ from typing import Any
 from ai_engine.errors import JobCancelled
 from ai_engine.job import MEDIA_TYPES, Job, JobResult, rfc3339
 from ai_engine.webhooks.event_schema import ArtifactFacts, PictureFacts
+from ai_engine.webhooks.upload import UploadFacts
 
 MAX_EVENT_BYTES = 4096
 MAX_DETAIL_CHARS = 300
@@ -39,7 +40,7 @@ class JobEvent:
         facts = {"timings_s": result.timings_s, "options": result.options, "model": result.model}
         return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | cutout | facts)
 
-    def to_json(self, url: str | None = None) -> str:
+    def to_json(self, url: str | None = None, *, upload: UploadFacts | None = None) -> str:
         """Compact ASCII JSON below 4 kB: what is signed. `url` is where the file is had.
 
         What would not fit is left out, the least needed first, and named in `left_out`.
@@ -47,6 +48,8 @@ class JobEvent:
         data = dict(self.data)
         if url is not None and "artifact" in data:
             data["artifact"] = data["artifact"] | {"url": url}
+        if upload is not None:
+            data["upload"] = asdict(upload)
         for name in (None, *_LEAST_NEEDED):
             if name is not None and data.pop(name, None):
                 data["left_out"] = [*data.get("left_out", []), name]

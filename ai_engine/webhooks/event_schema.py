@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ai_engine.facts import CutOutFacts, DecodeMode, PrintFacts
 from ai_engine.job import JobFailure, MeshFormat
+from ai_engine.webhooks.upload import UploadFacts
 
 EventType = Literal["generation.succeeded", "generation.failed", "generation.cancelled", "webhook.test"]
 
@@ -78,6 +79,9 @@ class EventData(_Open):
     )
     print: PrintFacts | None = Field(default=None, description="What a slicer will find.")
     error: JobFailure | None = None
+    upload: UploadFacts | None = Field(
+        default=None, description="What became of the upload; absent where the request named no `upload_url`."
+    )
     timings_s: dict[str, float] | None = Field(default=None, description="Seconds per stage.")
     options: OptionsFacts | None = None
     model: dict[str, str] | None = Field(default=None, description="Its id and its licence.")

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from standardwebhooks import Webhook
 
-from ai_engine.job import MEDIA_TYPES
 from ai_engine.outbound.addresses import AddressForbidden
-from ai_engine.outbound.client import Answer, GuardedClient
+from ai_engine.outbound.client import Answer, GuardedClient, RedirectForbidden, redirect_url
 from ai_engine.outbound.deadline import TransferFailed
 from ai_engine.webhooks.body import Delivery, MeshFile, RequestBody, carries_file, request_body
+from ai_engine.webhooks.upload import REPEATED, Upload, is_doubtful, is_hopeless
 
 BYTES_PER_MB = 1_000_000
 GONE = 410
@@ -43,6 +43,10 @@ class Outcome:
     """How long the receiver wants to be left alone."""
     is_uploaded: bool = False
     """True when the file lies where it was to be PUT."""
+    is_upload: bool = False
+    """True if the attempt ended with the upload: the webhook was not called."""
+    is_doubtful: bool = False
+    """The upload's server refused the request itself: one more attempt, no whole schedule."""
     wants_link: bool = False
     """The file is too large for this receiver: a link may pass."""
 
@@ -67,15 +71,15 @@ class WebhookClient:
             StoreUnavailable: it can't be had now.
         """
         is_uploaded = delivery.is_uploaded
-        if delivery.upload_url is not None and delivery.mesh is not None and not is_uploaded:
-            uploaded = self._upload(delivery.upload_url, delivery.mesh)
+        if delivery.upload is not None and delivery.mesh is not None and not is_uploaded:
+            uploaded = self._upload(delivery.upload, delivery.mesh)
             if not uploaded.is_accepted or delivery.url is None:
                 return uploaded
             is_uploaded = True
         assert delivery.url is not None
         body = request_body(delivery)
         headers = body.headers | self.headers(delivery, attempt)
-        answer = self._send("POST", delivery.url, body, headers, "webhook", "the receiver")
+        answer = self._post(delivery.url, body, headers)
         is_too_large = answer.status == TOO_LARGE and carries_file(delivery)
         more = _AFTER_TOO_LARGE[delivery.has_link] if is_too_large else ""
         return replace(
@@ -85,30 +89,55 @@ class WebhookClient:
             wants_link=is_too_large and delivery.has_link,
         )
 
-    def _upload(self, url: str, mesh: MeshFile) -> Outcome:
-        headers = {"Content-Type": MEDIA_TYPES[mesh.format]}
-        body = RequestBody(headers, mesh.size, mesh.read())
-        put = self._send("PUT", url, body, headers, "upload", "the upload's server")
+    def _post(self, url: str, body: RequestBody, headers: dict[str, str]) -> Outcome:
+        try:
+            answer = self._exchange("POST", url, body, headers)
+        except AddressForbidden as error:
+            return Outcome(False, True, None, f"the webhook's URL is not allowed: {error}")
+        except TransferFailed as error:
+            return Outcome(False, False, error.status, str(error))
+        return self._judge(answer, "the receiver")
+
+    def _upload(self, upload: Upload, mesh: MeshFile) -> Outcome:
+        put = replace(self._put(upload, mesh), is_upload=True)
         detail = "uploaded" if put.is_accepted else f"the file could not be uploaded: {put.detail}"
         return replace(put, detail=detail, is_uploaded=put.is_accepted)
 
-    def _send(
-        self, method: str, url: str, body: RequestBody, headers: dict[str, str], what: str, who: str
-    ) -> Outcome:
+    def _put(self, upload: Upload, mesh: MeshFile) -> Outcome:
+        """How the PUT went, a redirect that keeps method and body followed once."""
         try:
-            answer = self.http.send(
-                method,
-                url,
-                body.chunks,
-                headers=headers,
-                deadline_s=self.timeout_s + self.timeout_s_per_mb * body.length / BYTES_PER_MB,
-                content_length=body.length,
-            )
+            answer = self._put_once(upload.url, upload, mesh)
+            if answer.status in REPEATED:
+                answer = self._put_elsewhere(redirect_url(upload.url, answer), upload, mesh)
+        except RedirectForbidden as error:
+            return Outcome(False, True, None, f"the upload's server redirects to a forbidden URL: {error}")
         except AddressForbidden as error:
-            return Outcome(False, True, None, f"the {what}'s URL is not allowed: {error}")
+            return Outcome(False, True, None, f"the upload's URL is not allowed: {error}")
         except TransferFailed as error:
-            return Outcome(False, False, error.status, str(error))
-        return self._judge(answer, who)
+            return Outcome(False, not error.is_retryable, error.status, str(error))
+        judged = self._judge(answer, "the upload's server")
+        if judged.is_accepted:
+            return judged
+        return replace(judged, is_final=is_hopeless(answer.status), is_doubtful=is_doubtful(answer.status))
+
+    def _put_elsewhere(self, url: str, upload: Upload, mesh: MeshFile) -> Answer:
+        try:
+            return self._put_once(url, upload, mesh)
+        except AddressForbidden as error:
+            raise RedirectForbidden(*error.args) from error
+
+    def _put_once(self, url: str, upload: Upload, mesh: MeshFile) -> Answer:
+        return self._exchange("PUT", url, RequestBody({}, mesh.size, mesh.read()), upload.headers)
+
+    def _exchange(self, method: str, url: str, body: RequestBody, headers: Mapping[str, str]) -> Answer:
+        return self.http.send(
+            method,
+            url,
+            body.chunks,
+            headers=headers,
+            deadline_s=self.timeout_s + self.timeout_s_per_mb * body.length / BYTES_PER_MB,
+            content_length=body.length,
+        )
 
     def headers(self, delivery: Delivery, attempt: int) -> dict[str, str]:
         """What every form carries besides its body."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ai_engine.job import Artifact, Job
 from ai_engine.webhooks.event import JobEvent
+from ai_engine.webhooks.upload import UPLOADED, UploadFacts
 
 AttemptState = Literal["accepted", "failed", "dead"]
 
@@ -29,8 +30,8 @@ class DeliveryOutcome:
     """Until the next attempt; None when none follows."""
     form: str | None = None
     """How the mesh went, or would have gone: multipart, binary or link."""
-    is_uploaded: bool = False
-    """True when the file lies where it was to be PUT."""
+    upload: UploadFacts | None = None
+    """What became of the upload; None while that is open, or when there is none."""
     fallback: str | None = None
     """Why a link has to go out from now on."""
 
@@ -44,14 +45,14 @@ class DeliveryOutcome:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""
         fields = asdict(self)
-        learned = {name: fields.pop(name) for name in ("is_uploaded", "fallback")}
+        learned = {name: fields.pop(name) for name in ("upload", "fallback")}
         return fields | {"learned": {name: value for name, value in learned.items() if value}}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> DeliveryOutcome:
         """The outcome that `to_dict` wrote, in this version or an earlier one."""
         known = {name: value for name, value in fields.items() if name != "learned"}
-        return cls(**known | fields.get("learned", {}))
+        return cls(**_with_upload(known | fields.get("learned", {})))
 
 
 @dataclass(frozen=True)
@@ -66,20 +67,38 @@ class DeliveryTask:
     """When the links' time began, seconds since 1970."""
     attempts_before: int = 0
     """Attempts that do not count in the retry schedule: those made before a redelivery."""
-    is_uploaded: bool = False
+    upload: UploadFacts | None = None
+    """What became of the upload; None while that is open, or when there is none."""
     fallback: str | None = None
 
-    def after(self, outcome: DeliveryOutcome) -> DeliveryTask:
-        """The task of the attempt that follows on `outcome`."""
-        return replace(
-            self,
-            is_uploaded=self.is_uploaded or outcome.is_uploaded,
-            fallback=outcome.fallback or self.fallback,
+    @property
+    def is_uploaded(self) -> bool:
+        """True if the file lies where it was to be PUT."""
+        return self.upload is not None and self.upload.state == "uploaded"
+
+    @property
+    def has_given_up_upload(self) -> bool:
+        """True if the file goes with the webhook because it could not be uploaded."""
+        return self.upload is not None and self.upload.state == "given_up"
+
+    def after(self, outcome: DeliveryOutcome, attempt: int) -> DeliveryTask:
+        """The task of the attempt that follows on number `attempt`, which ended with `outcome`.
+
+        An upload that was given up has used up its own schedule, not the webhook's.
+        """
+        after = replace(
+            self, upload=outcome.upload or self.upload, fallback=outcome.fallback or self.fallback
         )
+        is_given_up_now = after.has_given_up_upload and not self.has_given_up_upload
+        return replace(after, attempts_before=attempt) if is_given_up_now else after
 
     def redelivery(self, num_attempts: int, now_s: float) -> DeliveryTask:
-        """The same task with its retry schedule begun anew after `num_attempts`, and its links from `now_s` on."""
-        return replace(self, attempts_before=num_attempts, linked_at_s=now_s)
+        """The same task with its retry schedule begun anew after `num_attempts`, and its links from `now_s` on.
+
+        An upload that was given up is tried again.
+        """
+        upload = None if self.has_given_up_upload else self.upload
+        return replace(self, attempts_before=num_attempts, linked_at_s=now_s, upload=upload)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""
@@ -95,4 +114,11 @@ class DeliveryTask:
             "artifact": Artifact(**artifact) if artifact else None,
             "linked_at_s": fields.get("linked_at_s", job.accepted_at_s),
         }
-        return cls(**fields | values)
+        return cls(**_with_upload(fields) | values)
+
+
+def _with_upload(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with the upload as facts; an earlier version wrote `is_uploaded`."""
+    rest = {name: value for name, value in fields.items() if name not in ("upload", "is_uploaded")}
+    upload = UPLOADED if fields.get("is_uploaded") else None
+    return rest | {"upload": UploadFacts(**fields["upload"]) if fields.get("upload") else upload}

@@ -83,7 +83,7 @@ class JobWorkflows:
             sent: dict[str, Any] = DBOS.run_step({"name": "send"}, self._attempt, task, attempt)
             outcome = DeliveryOutcome.from_dict(sent)
             if outcome.next_delay_s is not None:
-                _enqueue(task.after(outcome), attempt + 1, outcome.next_delay_s)
+                _enqueue(task.after(outcome, attempt), attempt + 1, outcome.next_delay_s)
             return sent
 
     def _attempt(self, task: DeliveryTask, attempt: int) -> dict[str, Any]:

@@ -361,6 +361,8 @@ export interface components {
             timings_s: {
                 [key: string]: number;
             };
+            /** @description What became of the upload; null while that is open, or where there is none. */
+            upload: components["schemas"]["UploadFacts"] | null;
         };
         /**
          * LicenceFacts
@@ -639,6 +641,29 @@ export interface components {
              * @enum {string}
              */
             status: "ready" | "starting" | "loading" | "warming up" | "busy" | "draining" | "failed";
+        };
+        /**
+         * UploadFacts
+         * @description What became of the upload to `upload_url`.
+         */
+        UploadFacts: {
+            /**
+             * Detail
+             * @description One sentence.
+             */
+            detail: string;
+            /**
+             * State
+             * @description given_up: the file was not uploaded, and comes with the webhook instead.
+             * @enum {string}
+             */
+            state: "uploaded" | "given_up";
+            /**
+             * Status
+             * @description The HTTP status that the upload was given up over.
+             * @default null
+             */
+            status: number | null;
         };
     };
     responses: never;

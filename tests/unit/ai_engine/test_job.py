@@ -81,6 +81,19 @@ def test_an_unknown_field_is_refused_by_its_name() -> None:
         JobRequest(**GOOD, image_ulr="x")
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Content-Type": "model/stl"}, '{"Content-Type": "model/stl"}'], ids=["json", "form"]
+)
+def test_upload_headers_come_as_an_object_or_as_text_of_a_form(headers: Any) -> None:
+    assert JobRequest(**GOOD, upload_headers=headers).upload_headers == {"content-type": "model/stl"}
+
+
+@pytest.mark.parametrize("headers", [{"host": "x"}, {"x-amz-a": 3}, ["x"], "{", "[]", {"x-amz-a": "a\nb"}])
+def test_other_upload_headers_are_refused_by_the_fields_name(headers: Any) -> None:
+    with pytest.raises(ValidationError, match="upload_headers"):
+        JobRequest(**GOOD, upload_headers=headers)
+
+
 def test_jobs_and_results_come_back_from_json_as_they_were() -> None:
     assert Job.from_dict(json.loads(json.dumps(job().to_dict()))) == job()
     again = JobResult.from_dict(json.loads(json.dumps(result().to_dict())))

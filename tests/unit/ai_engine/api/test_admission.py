@@ -77,6 +77,16 @@ def test_an_address_inside_is_refused_by_its_field(tmp_path: Path, field: str) -
     assert (caught.value.field, caught.value.field_code) == (field, f"{field}_forbidden")
 
 
+def test_headers_of_an_upload_need_an_upload(tmp_path: Path) -> None:
+    headers, url = {"x-ms-blob-type": "BlockBlob"}, "https://93.184.216.34/put"
+    with pytest.raises(InvalidField) as caught:
+        admission(tmp_path).admit(submission(BYTES, upload_headers=headers))
+    job = admission(tmp_path).admit(submission(BYTES, upload_headers=headers, upload_url=url))
+
+    assert (caught.value.field, caught.value.field_code) == ("upload_headers", "no_upload")
+    assert job.upload_headers == headers
+
+
 def test_a_kept_picture_is_found_by_its_digest_and_copied_for_a_retry(tmp_path: Path) -> None:
     door = admission(tmp_path)
     sent = submission(BYTES)

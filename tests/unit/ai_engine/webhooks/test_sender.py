@@ -25,6 +25,7 @@ from ai_engine.outbound.deadline import TransferFailed
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.body import Delivery, MeshFile
 from ai_engine.webhooks.sender import Outcome, WebhookClient, next_delay_s, retry_after_s
+from ai_engine.webhooks.upload import Upload
 
 ROOT = Path(__file__).resolve().parents[4]
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcg=="]
@@ -101,7 +102,8 @@ def test_a_failure_is_a_form_with_one_line_of_ascii_and_a_code(tmp_path: Path) -
     _, sent = send(delivery(tmp_path, event=FAILED, has_mesh=False), answer(200))
 
     parts = parts_of(sent)
-    assert list(parts) == ["session_id", "asset_id", "status", "error", "code", "event"]
+    assert list(parts) == ["session_id", "asset_id", "status", "error", "code", "job_id", "event"]
+    assert parts["job_id"] == b"f" * 32
     assert (parts["status"], parts["error"], parts["code"]) == (b"failed", b"It br?ke", b"internal")
 
 
@@ -259,7 +261,8 @@ class Post(Receiver):
 
 
 def uploading(tmp_path: Path, **changes: Any) -> Delivery:
-    return replace(delivery(tmp_path), upload_url="https://bucket.example.com/a1.stl?sign=1", **changes)
+    upload = Upload("https://bucket.example.com/a1.stl?sign=1", {"content-type": "model/stl"})
+    return replace(delivery(tmp_path), upload=upload, **changes)
 
 
 def test_an_upload_is_put_with_its_type_and_then_the_webhook_carries_the_event_alone(tmp_path: Path) -> None:
@@ -269,7 +272,7 @@ def test_an_upload_is_put_with_its_type_and_then_the_webhook_carries_the_event_a
 
     put, told = post.all_sent
     assert (put["method"], put["body"]) == ("PUT", b"--mesh\r\n" * 3)
-    assert put["headers"] == {"Content-Type": "model/stl"}, "nothing more: it would break the URL's signature"
+    assert put["headers"] == {"content-type": "model/stl"}, "nothing more: it would break the URL's signature"
     assert (told["method"], told["body"].decode()) == ("POST", EVENT)
     assert (outcome.is_accepted, outcome.is_uploaded) == (True, True)
 
@@ -281,6 +284,69 @@ def test_an_upload_that_fails_is_told_as_such_and_the_webhook_waits(tmp_path: Pa
 
     assert (outcome.is_accepted, outcome.is_final, outcome.is_uploaded) == (False, False, False)
     assert outcome.detail == "the file could not be uploaded: the upload's server answered 403"
+
+
+@pytest.mark.parametrize(
+    ("status", "is_final", "is_doubtful"),
+    [
+        *((status, True, False) for status in (301, 302, 303, 304)),
+        *((status, True, True) for status in (410, 411)),
+        (501, True, False),
+        *((status, False, True) for status in (400, 401, 403, 404, 405, 412, 413)),
+        *((status, False, False) for status in (408, 409, 425, 429, 500, 502, 503)),
+    ],
+)
+def test_an_upload_is_judged_by_what_its_server_answers(
+    tmp_path: Path, status: int, is_final: bool, is_doubtful: bool
+) -> None:
+    outcome = WebhookClient(http=Post(answer(status))).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
+
+    assert (outcome.is_final, outcome.is_doubtful, outcome.is_upload) == (is_final, is_doubtful, True)
+    assert outcome.status == status
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_an_upload_follows_one_redirect_with_method_body_and_headers(tmp_path: Path, status: int) -> None:
+    post = Post(answer(status, location="/eu/a1.stl"), answer(200), answer(204))
+
+    outcome = WebhookClient(http=post).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
+
+    first, second, _ = post.all_sent
+    assert outcome.is_uploaded
+    assert second["url"] == "https://bucket.example.com/eu/a1.stl"
+    assert [first[name] == second[name] for name in ("method", "body", "headers")] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [answer(307)],
+        [answer(307, location="http://bucket.example.com/plain")],
+        [answer(307, location="https://[::bad/")],
+        [answer(308, location="/a"), answer(308, location="/b")],
+    ],
+)
+def test_a_redirect_that_can_not_be_followed_ends_the_upload(tmp_path: Path, answers: list[Answer]) -> None:
+    post = Post(*answers)
+
+    outcome = WebhookClient(http=post).send(uploading(tmp_path), 1)  # type: ignore[arg-type]
+
+    assert (outcome.is_final, outcome.is_upload, post.answers) == (True, True, [])
+
+
+def test_a_redirect_to_a_forbidden_address_is_the_servers_fault(tmp_path: Path) -> None:
+    class Redirecting(Post):
+        def send(self, method: str, url: str, content: Iterable[bytes], **rest: Any) -> Answer:
+            if not self.answers:
+                raise AddressForbidden("not public")
+            return super().send(method, url, content, **rest)
+
+    post = Redirecting(answer(307, location="http://10.0.0.1/"))
+    what = replace(uploading(tmp_path), upload=Upload("http://bucket.example.com/a", {}))
+    outcome = WebhookClient(http=post).send(what, 1)  # type: ignore[arg-type]
+
+    assert outcome.is_final
+    assert "redirects to a forbidden URL" in outcome.detail
 
 
 def test_what_is_uploaded_already_is_not_uploaded_again(tmp_path: Path) -> None:

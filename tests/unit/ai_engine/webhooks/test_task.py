@@ -12,9 +12,11 @@ from support.sample_job import job
 from ai_engine.job import Artifact
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
+from ai_engine.webhooks.upload import UPLOADED, UploadFacts
 
 EVENT = JobEvent("generation.succeeded", "2026-11-23T16:40:00Z", {"status": "completed", "artifact": {}})
 ARTIFACT = Artifact("uri", "0" * 64, 5)
+GIVEN_UP = UploadFacts("given_up", "the upload's server answered 403", 403)
 FAILED = {
     "is_accepted": False,
     "status": 413,
@@ -30,7 +32,13 @@ def as_json(fields: dict[str, Any]) -> Any:
 
 def test_a_task_comes_back_from_plain_values_as_it_was() -> None:
     task = DeliveryTask(
-        job(upload_url="https://e.com/put"), EVENT, ARTIFACT, 7.0, 3, True, "payload_too_large"
+        job(upload_url="https://e.com/put", upload_headers={"x-ms-blob-type": "BlockBlob"}),
+        EVENT,
+        ARTIFACT,
+        7.0,
+        3,
+        UPLOADED,
+        "payload_too_large",
     )
 
     assert DeliveryTask.from_dict(as_json(task.to_dict())) == task
@@ -43,7 +51,7 @@ def test_a_task_of_the_version_before_is_read() -> None:
 
     assert DeliveryTask.from_dict(fields) == DeliveryTask(one, EVENT, ARTIFACT, one.accepted_at_s)
     assert DeliveryTask.from_dict(fields | later) == DeliveryTask(
-        one, EVENT, ARTIFACT, 9.0, 2, True, "payload_too_large"
+        one, EVENT, ARTIFACT, 9.0, 2, UPLOADED, "payload_too_large"
     )
 
 
@@ -57,7 +65,8 @@ def test_a_failed_job_has_a_task_without_a_file() -> None:
     "outcome",
     [
         DeliveryOutcome(True, 200, "accepted", 1.0, None, "multipart"),
-        DeliveryOutcome(False, 413, "too large", 1.0, 0.0, "binary", True, "payload_too_large"),
+        DeliveryOutcome(False, 413, "too large", 1.0, 0.0, "binary", UPLOADED, "payload_too_large"),
+        DeliveryOutcome(False, 403, "no", 1.0, 0.0, "multipart", GIVEN_UP),
     ],
 )
 def test_an_outcome_comes_back_from_plain_values_as_it_was(outcome: DeliveryOutcome) -> None:
@@ -66,8 +75,12 @@ def test_an_outcome_comes_back_from_plain_values_as_it_was(outcome: DeliveryOutc
 
 def test_an_outcome_of_the_version_before_is_read() -> None:
     assert DeliveryOutcome.from_dict(FAILED).form is None, "from before forms were written down"
-    learned = FAILED | {"form": "binary", "learned": {"fallback": "payload_too_large"}}
-    assert DeliveryOutcome.from_dict(learned).fallback == "payload_too_large"
+    learned = FAILED | {
+        "form": "binary",
+        "learned": {"fallback": "payload_too_large", "is_uploaded": True},
+    }
+    outcome = DeliveryOutcome.from_dict(learned)
+    assert (outcome.fallback, outcome.upload) == ("payload_too_large", UPLOADED)
 
 
 @pytest.mark.parametrize(
@@ -82,16 +95,31 @@ def test_an_attempt_is_accepted_failed_or_dead(
 
 def test_what_one_attempt_learned_is_kept_by_all_that_follow() -> None:
     task = DeliveryTask(job(), EVENT, ARTIFACT, 1.0)
-    uploaded = DeliveryOutcome(False, 500, "", 0.0, 1.0, is_uploaded=True)
+    uploaded = DeliveryOutcome(False, 500, "", 0.0, 1.0, upload=UPLOADED)
     too_large = DeliveryOutcome(False, 413, "", 0.0, 0.0, fallback="payload_too_large")
     refused = DeliveryOutcome(False, 500, "", 0.0, 1.0)
 
-    last = task.after(uploaded).after(too_large).after(refused)
+    last = task.after(uploaded, 1).after(too_large, 2).after(refused, 3)
 
-    assert (last.is_uploaded, last.fallback) == (True, "payload_too_large")
+    assert (last.is_uploaded, last.fallback, last.attempts_before) == (True, "payload_too_large", 0)
+
+
+def test_a_webhook_has_its_own_schedule_once_the_upload_is_given_up() -> None:
+    given_up = DeliveryOutcome(False, 403, "", 0.0, 0.0, upload=GIVEN_UP)
+    refused = DeliveryOutcome(False, 500, "", 0.0, 1.0)
+
+    task = DeliveryTask(job(), EVENT, ARTIFACT, 1.0).after(given_up, 2).after(refused, 3)
+
+    assert (task.has_given_up_upload, task.is_uploaded, task.attempts_before) == (True, False, 2)
+
+
+def test_a_redelivery_tries_an_upload_again_that_was_given_up() -> None:
+    again = DeliveryTask(job(), EVENT, ARTIFACT, 1.0, upload=GIVEN_UP).redelivery(4, 50.0)
+
+    assert again.upload is None
 
 
 def test_a_redelivery_begins_its_schedule_and_its_links_anew() -> None:
-    again = DeliveryTask(job(), EVENT, ARTIFACT, 1.0, is_uploaded=True).redelivery(4, 50.0)
+    again = DeliveryTask(job(), EVENT, ARTIFACT, 1.0, upload=UPLOADED).redelivery(4, 50.0)
 
     assert (again.attempts_before, again.linked_at_s, again.is_uploaded) == (4, 50.0, True)
