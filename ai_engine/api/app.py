@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -47,32 +47,11 @@ def create_app(settings: Settings) -> FastAPI:
             port and there are no keys.
     """
     keys = check_access(settings)
-    store = open_store(settings, is_worker=False)
-    engine = JobQueue(settings)
-    admission = Admission(
-        settings,
-        download_policy(settings),
-        webhook_policy(settings),
-        store,
-        matting_models=engine.matting_models,
-    )
-    streams = OpenStreams(settings.max_open_streams_per_key)
-    service = Service(settings, engine, admission, store, streams)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        _log_openness(settings)
-        connecting = asyncio.create_task(_connect(service))
-        yield
-        connecting.cancel()
-        if service.metrics is not None:
-            service.engine.close()
-            service.metrics.close()
-
+    service = _service(settings)
     app = FastAPI(
         title="AI Engine",
         version=__version__,
-        lifespan=lifespan,
+        lifespan=_lifespan(service),
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
@@ -87,6 +66,36 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.studio:
         app.include_router(studio_routes.router)
     return app
+
+
+def _service(settings: Settings) -> Service:
+    """What the routes work with; its database is opened once the app runs."""
+    store = open_store(settings, is_worker=False)
+    engine = JobQueue(settings)
+    admission = Admission(
+        settings,
+        download_policy(settings),
+        webhook_policy(settings),
+        store,
+        matting_models=engine.matting_models,
+    )
+    return Service(settings, engine, admission, store, OpenStreams(settings.max_open_streams_per_key))
+
+
+def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Connects to the database in the background, so that the port is open at once, and closes it at the end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        _log_openness(service.settings)
+        connecting = asyncio.create_task(_connect(service))
+        yield
+        connecting.cancel()
+        if service.metrics is not None:
+            service.engine.close()
+            service.metrics.close()
+
+    return lifespan
 
 
 def _wrap(app: FastAPI, settings: Settings) -> None:

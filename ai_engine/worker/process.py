@@ -1,7 +1,7 @@
-"""The process that works: loads the model, takes jobs from the job engine, and keeps its lease.
+"""The worker process: start, drain, stop. Loads the model, takes jobs from the queue, and renews its lease.
 
 A worker that dies loses nothing: its successor in the same slot takes its jobs over at once, and any other worker
-does when its lease has run out. The asking side of the job engine is `job_engine.py`.
+does when its lease has run out. The client's side is `job_queue/queue.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +49,7 @@ from ai_engine.worker.watchdog import Watchdog
 from ai_engine.worker.workflows import open_workflows, register_workflows
 
 LEAVE_WITHIN_S = 60
-"""Longer than a worker that is told to stop waits for its jobs."""
+"""Longer than a worker waits for its jobs after SIGTERM."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,46 +60,92 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     Raises:
         StartupError: the model can't be loaded, or another worker has this slot.
     """
-    slot, ready_mark = slot_name(settings.device, settings.data_dir), _slot_file(settings, "ready")
     with _slot_lock(settings):
-        ready_mark.unlink(missing_ok=True)  # Of a predecessor that was killed.
+        _slot_file(settings, "ready").unlink(missing_ok=True)  # Of a predecessor that was killed.
         prepare_database(settings)
+        worker = _Worker.registered(settings)
+        resources = worker.load()
+        handover = worker.launch(resources)
+        worker.take_jobs_until(stop, resources)
+        worker.drain(handover)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """This process as the others see it: a lease in the registry, renewed from the start to the end."""
+
+    settings: Settings
+    slot: str
+    executor_id: str
+    leases: Leases
+    recorder: Recorder
+    running_jobs: RunningJobs
+    keeper: LeaseKeeper
+
+    @classmethod
+    def registered(cls, settings: Settings) -> _Worker:
+        """A worker with a lease of its own, renewed from now on."""
+        slot = slot_name(settings.device, settings.data_dir)
         leases, executor_id = Leases(settings.jobs_database_url), new_executor_id(slot)
         leases.take(executor_id, slot)
         recorder, running_jobs = open_recorder(settings), RunningJobs()
         keeper = LeaseKeeper(leases, executor_id, settings, recorder, running_jobs)
         keeper.start()
+        return cls(settings, slot, executor_id, leases, recorder, running_jobs, keeper)
+
+    def load(self) -> Resources:
+        """What the stages work with. Without it the lease is given up.
+
+        Raises:
+            StartupError: a model, a device or the store of files can't be used.
+        """
         try:
-            resources = open_workshop(settings, keeper.note_loaded)
+            return open_workshop(self.settings, self.keeper.note_loaded)
         except StartupError:
-            keeper.stop()
-            leases.describe(executor_id, WorkerState.FAILED)
-            leases.give_up(executor_id)
+            self.keeper.stop()
+            self.leases.describe(self.executor_id, WorkerState.FAILED)
+            self.leases.give_up(self.executor_id)
             raise
-        departure = Handover(leases, executor_id)
-        watchdog = _watchdog(settings, resources.model, departure)
-        _launch(settings, executor_id, resources, watchdog, recorder, running_jobs)
-        keeper.resources = resources
-        leases.bury_earlier(executor_id, slot)
-        keeper.may_take_over.set()
+
+    def launch(self, resources: Resources) -> Handover:
+        """Starts to take jobs, those of this slot's dead predecessors first."""
+        departure = Handover(self.leases, self.executor_id)
+        watchdog = _watchdog(self.settings, resources.model, departure)
+        _launch(self.settings, self.executor_id, resources, watchdog, self.recorder, self.running_jobs)
+        self.keeper.resources = resources
+        self.leases.bury_earlier(self.executor_id, self.slot)
+        self.keeper.may_take_over.set()
+        return departure
+
+    def take_jobs_until(self, stop: threading.Event, resources: Resources) -> None:
+        """Says that this worker is ready, and waits; the job engine's threads do the work."""
+        self._announce(resources)
+        ready_mark = _slot_file(self.settings, "ready")
+        ready_mark.touch()
+        housekeeper = Housekeeper(
+            self.settings, resources.store, self.leases, self.executor_id, DBOS.delete_workflows
+        )
+        housekeeper.start()
+        stop.wait()
+        ready_mark.unlink(missing_ok=True)
+        housekeeper.stop()
+
+    def _announce(self, resources: Resources) -> None:
         model = resources.model
-        leases.announce_matting(executor_id, resources.removers.installed)
-        leases.describe(
-            executor_id,
+        self.leases.announce_matting(self.executor_id, resources.removers.installed)
+        self.leases.describe(
+            self.executor_id,
             WorkerState.READY,
             model_id=model.model_id,
             licence=model.licence,
             has_gpu=model.has_gpu,
         )
-        ready_mark.touch()
-        event(logger, "worker ready", executor=executor_id, model=model.model_id, pid=os.getpid())
-        housekeeper = Housekeeper(settings, resources.store, leases, executor_id, DBOS.delete_workflows)
-        housekeeper.start()
-        stop.wait()
-        ready_mark.unlink(missing_ok=True)
-        housekeeper.stop()
-        _drain(leases, executor_id, keeper, departure, settings.drain_s)
-        recorder.tracer.close()
+        event(logger, "worker ready", executor=self.executor_id, model=model.model_id, pid=os.getpid())
+
+    def drain(self, departure: Handover) -> None:
+        """Takes no more jobs; returns when those in flight are done, or requeues them after DRAIN_S and exits."""
+        _drain(self.leases, self.executor_id, self.keeper, departure, self.settings.drain_s)
+        self.recorder.tracer.close()
 
 
 def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Resources:
@@ -184,7 +231,7 @@ def _log_like_the_rest() -> None:
 def _drain(
     leases: Leases, executor_id: str, keeper: LeaseKeeper, departure: Handover, drain_s: float
 ) -> None:
-    """Takes nothing new, and comes back when the jobs in flight are done; when time is over, leaves them behind."""
+    """Returns when the jobs in flight are done; after `drain_s` requeues them and ends the process."""
     event(logger, "worker draining", executor=executor_id)
     leases.describe(executor_id, WorkerState.DRAINING)
 

@@ -1,0 +1,145 @@
+"""The rooms: directions that hold, sizes, and a test for each source file. A machine holds what the plan asks for."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PACKAGES = ("ai_engine", "hy3dgen")
+STUDIO = REPOSITORY / "studio" / "src"
+
+MAX_AT_THE_TOP, MAX_IN_A_ROOM = 8, 12
+MAX_MODULE_LINES = 300
+MAX_MEDIAN, MAX_P95, MAX_FUNCTION = 6, 17, 35
+
+TABLES = {
+    "ai_engine/settings.py": "one entry per setting, from which docs/settings.md is made",
+    "ai_engine/errors.py": "one class per error code, from which docs/errors.md is made",
+    "ai_engine/published_weights.py": "one entry per published file of weights: size, hash, licence",
+}
+"""Modules that may be longer than the others: rows of one kind, and why they stay together."""
+
+
+def sources(package: str) -> list[Path]:
+    return [file for file in sorted((REPOSITORY / package).rglob("*.py")) if file.name != "__init__.py"]
+
+
+def all_sources() -> list[Path]:
+    return [file for package in PACKAGES for file in sources(package)]
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(REPOSITORY).as_posix()
+
+
+def num_lines(file: Path) -> int:
+    return len(file.read_text(encoding="utf-8").splitlines())
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int:
+    """Lines of the body that hold code: no signature, docstring, comment or empty line."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    if not body:
+        return 0
+    inside = lines[body[0].lineno - 1 : function.end_lineno]
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in inside)
+
+
+def functions() -> Iterator[tuple[int, str]]:
+    """Length and place of each function and method of both packages."""
+    for file in all_sources():
+        text = file.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield code_lines(node, text.splitlines()), f"{name_of(file)}: {node.name}"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The packages and their contract, to be spoilt."""
+    for package in PACKAGES:
+        shutil.copytree(
+            REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def contract_of(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = (
+        "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as run; run()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", command, "--no-cache"], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    "stray", ["ai_engine/corridor.py", "hy3dgen/corridor.py", "hy3dgen/runtime/corridor.py"]
+)
+def test_a_module_outside_all_layers_breaks_the_contract(copy: Path, stray: str) -> None:
+    (copy / stray).write_text('"""In no room."""\n')
+
+    found = contract_of(copy)
+
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert stray.removesuffix(".py").replace("/", ".") in found.stdout
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+
+    TopologicalSorter(
+        {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    ).prepare()
+
+
+def studio_imports() -> Mapping[str, set[str]]:
+    found = re.compile(r"""(?:from|import)\s+["']\./(\w+)["']""")
+    return {file.stem: set(found.findall(file.read_text(encoding="utf-8"))) for file in STUDIO.glob("*.ts")}
+
+
+def test_no_module_of_the_studio_imports_itself_by_a_detour() -> None:
+    imports = studio_imports()
+
+    assert "api" in imports["main"]
+    TopologicalSorter(imports).prepare()
+
+
+def test_the_top_and_the_rooms_are_small() -> None:
+    folders = {file.parent for file in all_sources()}
+    at_the_top = len([file for file in sources("ai_engine") if file.parent.name == "ai_engine"])
+    crowded = {
+        name_of(folder): count
+        for folder in folders
+        if (count := sum(file.parent == folder for file in all_sources())) > MAX_IN_A_ROOM
+    }
+
+    assert at_the_top <= MAX_AT_THE_TOP
+    assert crowded == {}
+
+
+def test_modules_are_short_but_for_tables() -> None:
+    long = {name_of(file): num_lines(file) for file in all_sources() if num_lines(file) > MAX_MODULE_LINES}
+
+    assert long.keys() == TABLES.keys()
+
+
+def test_functions_are_short() -> None:
+    found = sorted(functions())
+    lengths = [length for length, _ in found]
+
+    assert [place for length, place in found if length > MAX_FUNCTION] == []
+    assert statistics.median(lengths) <= MAX_MEDIAN
+    assert lengths[int(0.95 * len(lengths))] <= MAX_P95
