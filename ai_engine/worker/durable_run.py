@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dbos import DBOS, WorkflowSerializationFormat, WorkflowStatus
+from dbos import error as dbos_error
 
 from ai_engine.errors import (
     DeviceFault,
@@ -90,7 +91,7 @@ class DurableRun:
         job_id, began = self._job.job_id, time.monotonic()
         row = _row(job_id)
         check_ending(row)
-        self._tries = CrashAttempts(row, name, is_first_here=self._tries is None)
+        self._tries = CrashAttempts(row, name, lambda: reported_stages(job_id))
         self._tries.check(self._max_tries)
         event(logger, "stage started", job_id=job_id, stage=name)
         try:
@@ -124,3 +125,14 @@ def report_progress(stage: Stage, done: int, total: int) -> None:
     """Appends to the job's progress stream; DBOS stops a cancelled job here."""
     told = {"stage": str(stage), "done": done, "total": total}
     DBOS.write_stream(PROGRESS, told, serialization_type=WorkflowSerializationFormat.PORTABLE)
+
+
+def reported_stages(job_id: str) -> set[str]:
+    """The stages that the job went to work on, in this execution or an earlier one."""
+    stages: set[str] = set()
+    try:
+        for told in DBOS.read_stream(job_id, PROGRESS, timeout_seconds=0):
+            stages.add(told["stage"])
+    except dbos_error.DBOSStreamTimeoutError:
+        pass  # The stream of a job at work has no end yet.
+    return stages

@@ -25,6 +25,9 @@ DEVICE_FAULTS = "device_faults"
 """Attributes of a job's row in the job engine."""
 LEAVE_WITHIN_S = 20.0
 """After that the process exits without the database: the lease expires and other workers take the jobs over."""
+CLAIM_WITHIN_S = 5.0
+QUEUE_THREADS = "queue-worker-"
+"""What the names of the job engine's threads begin with that take entries from its queues."""
 _ENDINGS: dict[str, type[JobError]] = {kind.code: kind for kind in (GenerationTimeout, WorkerLost)}
 
 logger = logging.getLogger(__name__)
@@ -33,8 +36,10 @@ logger = logging.getLogger(__name__)
 class Handover:
     """Ends one worker's process."""
 
-    def __init__(self, leases: Leases, executor_id: str) -> None:
-        self._leases, self._executor_id = leases, executor_id
+    def __init__(self, leases: Leases, executor_id: str, engine: DBOS) -> None:
+        self._leases, self._executor_id, self._engine = leases, executor_id, engine
+        self._leaving = threading.RLock()
+        """Held for good by the thread that ends the process; others that find a reason to leave wait for that end."""
 
     def cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
         """Those of the jobs that were cancelled, and when, in seconds since 1970."""
@@ -44,7 +49,12 @@ class Handover:
         return {row.workflow_id: (row.completed_at or 0) / 1000 for row in rows}
 
     def count_device_fault(self, job_id: str) -> int:
-        """Notes that the device broke while it had this job; how often that happened by now."""
+        """Notes that the device broke while it had this job; how often that happened by now.
+
+        Never returns if the process is being ended already: a job that got the broken device from the one that
+        broke it is not to blame.
+        """
+        self._leaving.acquire()
         _leave_anyway_after(LEAVE_WITHIN_S, DEVICE_FAULT_STATUS)
         count = int(_attributes(job_id).get(DEVICE_FAULTS, 0)) + 1
         DBOS.update_workflow_attributes(job_id, {DEVICE_FAULTS: count}, merge=True)
@@ -52,11 +62,13 @@ class Handover:
 
     def leave(self, status: int, job_id: str, ending: JobError | None) -> None:
         """Ends this process. `job_id` ends with `ending` if there is one; all other jobs go on elsewhere."""
+        self._leaving.acquire()
         _leave_anyway_after(LEAVE_WITHIN_S, status)
         try:
             if ending is not None:
                 told = {"code": ending.code, "detail": ending.detail, "stage": str(ending.stage)}
                 DBOS.update_workflow_attributes(job_id, {ENDING: told}, merge=True)
+            self._stop_taking()
             self.hand_back()
             self._leases.give_up(self._executor_id)
         except Exception:
@@ -65,7 +77,10 @@ class Handover:
             os._exit(status)
 
     def hand_back(self) -> None:
-        """Gives all jobs of this worker back to the queue, with all their attempts: they are not to blame."""
+        """Gives all jobs of this worker back to the queue, with all their attempts: they are not to blame.
+
+        The engine takes nothing from the queues any more by then.
+        """
         rows = DBOS.list_workflows(
             name=GENERATE,
             status=EngineStatus.PENDING,
@@ -76,6 +91,17 @@ class Handover:
         for row in rows:
             DBOS.resume_workflow(row.workflow_id, queue_name=PIPELINE_QUEUE)
             event(logger, "job handed back", job_id=row.workflow_id)
+
+    def _stop_taking(self) -> None:
+        """Ends the threads that take entries from the queues, after the claim that one of them may be making.
+
+        They would claim again what is handed back, and the next worker would count that as one more crash.
+        """
+        for stop in self._engine.background_thread_stop_events:
+            stop.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith(QUEUE_THREADS):
+                thread.join(CLAIM_WITHIN_S)
 
 
 def check_ending(row: WorkflowStatus) -> None:

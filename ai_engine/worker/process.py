@@ -109,9 +109,10 @@ class _Worker:
 
     def launch(self, resources: Resources) -> Handover:
         """Starts to take jobs, those of this slot's dead predecessors first."""
-        departure = Handover(self.leases, self.executor_id)
+        engine = _open_engine(self.settings, self.executor_id)
+        departure = Handover(self.leases, self.executor_id, engine)
         watchdog = _watchdog(self.settings, resources.model, departure)
-        _launch(self.settings, self.executor_id, resources, watchdog, self.recorder, self.running_jobs)
+        _launch(self.settings, resources, watchdog, self.recorder, self.running_jobs)
         self.keeper.resources = resources
         self.leases.bury_earlier(self.executor_id, self.slot)
         self.keeper.may_take_over.set()
@@ -195,15 +196,8 @@ def _watchdog(settings: Settings, model: Model, departure: Handover) -> Watchdog
     return watchdog
 
 
-def _launch(
-    settings: Settings,
-    executor_id: str,
-    resources: Resources,
-    watchdog: Watchdog,
-    recorder: Recorder,
-    running_jobs: RunningJobs,
-) -> None:
-    """Starts to take jobs."""
+def _open_engine(settings: Settings, executor_id: str) -> DBOS:
+    """The job engine of this process, not yet at work."""
     config = DBOSConfig(
         name=APPLICATION,
         system_database_url=settings.jobs_database_url,
@@ -213,8 +207,19 @@ def _launch(
         run_migrations=False,
         scheduler_polling_interval_sec=3600.0,
     )
-    DBOS(config=config)
+    engine = DBOS(config=config)
     _log_like_the_rest()
+    return engine
+
+
+def _launch(
+    settings: Settings,
+    resources: Resources,
+    watchdog: Watchdog,
+    recorder: Recorder,
+    running_jobs: RunningJobs,
+) -> None:
+    """Starts to take jobs."""
     DBOS.listen_queues([PIPELINE_QUEUE, WEBHOOK_QUEUE])
     register_workflows(open_workflows(settings, resources, watchdog, recorder, running_jobs))
     DBOS.launch()

@@ -7,6 +7,7 @@ jobs, which would charge jobs that only waited in the same worker, so the stage 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 
 from dbos import DBOS, WorkflowStatus
 
@@ -14,35 +15,40 @@ from ai_engine.errors import WorkerLost
 from ai_engine.logs import event
 from ai_engine.stage import Stage
 
-_TOLD = {"shape": Stage.DENOISE}
-"""What callers are told where a step goes by another name than its stage."""
+_STAGES = {"shape": Stage.DENOISE}
+"""The stage that callers hear of where a step goes by another name."""
 
 logger = logging.getLogger(__name__)
 
 
 class CrashAttempts:
-    """How often a stage of a job was started; counted from the job's first recovery on."""
+    """How often a stage of a job went to work; written down from the job's first recovery on."""
 
-    def __init__(self, row: WorkflowStatus, stage: str, *, is_first_here: bool) -> None:
-        """`is_first_here`: no earlier stage went to work in this execution; else this one never did before."""
-        self._job_id, self._stage = row.workflow_id, stage
-        self._attribute = f"tries_of_{stage}"
+    def __init__(self, row: WorkflowStatus, step: str, reported: Callable[[], Collection[str]]) -> None:
+        """`reported`: the stages that earlier executions went to work on; asked once, on the first recovery.
+
+        The first attempt is not written down, as it is the only one of nearly all jobs: the progress that the job
+        reported shows whether there was one, or whether the stage only waited for its turn.
+        """
+        self._job_id, self._step = row.workflow_id, step
+        self._stage = _STAGES.get(step, step)
+        self._attribute = f"tries_of_{step}"
         self._is_repeated = (row.recovery_attempts or 0) > 1
         self._is_counted = False
-        # The first time is not written down: it is the only one of nearly all jobs.
-        unwritten = 1 if is_first_here else 0
-        self._before = int((row.attributes or {}).get(self._attribute, unwritten))
+        self._before = self._attempts_before(row, reported) if self._is_repeated else 0
+
+    def _attempts_before(self, row: WorkflowStatus, reported: Callable[[], Collection[str]]) -> int:
+        written: int | None = (row.attributes or {}).get(self._attribute)
+        return int(self._stage in reported()) if written is None else written
 
     def check(self, most: int) -> None:
         """Raises if the stage has used up its attempts.
 
         Raises:
-            WorkerLost: it was started `most` times and never finished.
+            WorkerLost: it went to work `most` times and never finished.
         """
-        if self._is_repeated and self._before >= most:
-            raise WorkerLost(
-                f"The worker died each time: {self._before} times.", stage=_TOLD.get(self._stage, self._stage)
-            )
+        if self._before >= most:
+            raise WorkerLost(f"The worker died each time: {self._before} times.", stage=self._stage)
 
     def count(self) -> None:
         """Counts that the stage goes to work; a second call changes nothing."""
@@ -50,4 +56,4 @@ class CrashAttempts:
             self._is_counted = True
             number = self._before + 1
             DBOS.update_workflow_attributes(self._job_id, {self._attribute: number}, merge=True)
-            event(logger, "stage at work again", job_id=self._job_id, stage=self._stage, number=number)
+            event(logger, "stage at work again", job_id=self._job_id, stage=self._step, number=number)

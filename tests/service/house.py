@@ -239,8 +239,9 @@ class House:
 
     def log(self, name: str) -> list[dict[str, Any]]:
         """The events that a process logged."""
-        lines = self.log_path(name).read_text().splitlines() if self.log_path(name).exists() else []
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        text = self.log_path(name).read_text() if self.log_path(name).exists() else ""
+        whole_lines = text.rpartition("\n")[0].splitlines()  # The last one may just be written.
+        return [json.loads(line) for line in whole_lines if line.startswith("{")]
 
     def events(self, message: str, job_id: str, name: str = "worker") -> list[dict[str, Any]]:
         return [

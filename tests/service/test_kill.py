@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import signal
+import sqlite3
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -177,9 +180,29 @@ def test_a_job_that_waits_beside_one_that_kills_its_worker_is_not_lost_with_it(
     assert house.wait_until_over(innocent)["status"] == "succeeded"
 
 
+@ON_SQLITE
+def test_a_job_that_waited_for_the_device_when_its_worker_was_killed_has_all_its_attempts(
+    house: House, world: Outside
+) -> None:
+    ahead = house.submit(image_url=world.url("/a.png"), num_inference_steps=100)
+    wait_for(lambda: starts(house, ahead)["shape"], "one has the device")
+    waiting = house.submit(image_url=world.url("/a.png"), num_inference_steps=60)
+    wait_for(lambda: starts(house, waiting)["shape"], "the other waits for it")
+    house.kill("worker")
+    house.ask("DELETE", f"/jobs/{ahead}")
+    house.start("worker")
+
+    (at_work,) = wait_for(lambda: house.events("stage at work again", waiting), "it has the device")
+    house.kill("worker")
+    house.start("worker")
+
+    assert at_work["number"] == 1
+    assert house.wait_until_over(waiting)["status"] == "succeeded"
+
+
 def kill_the_worker_twice_over(house: House, job_id: str) -> None:
     """As often as the setting allows, each time while the job is on the device."""
-    wait_for(lambda: starts(house, job_id)["shape"] == 1, "the job is on the device")
+    wait_for(lambda: house.job(job_id)["stage"] == "denoise", "the job reported that it is on the device")
     house.kill("worker")
     house.start("worker")
     wait_for(lambda: house.events("stage at work again", job_id), "it is there again")
@@ -211,7 +234,7 @@ def test_a_worker_that_was_frozen_past_its_lease_leaves_and_its_job_is_done_once
     )
     wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
     frozen = house.running.pop("worker")
-    frozen.send_signal(signal.SIGSTOP)
+    freeze(house, frozen)
     house.start("worker-cuda:7")
     try:
         house.wait_until(job_id, "succeeded")
@@ -223,6 +246,31 @@ def test_a_worker_that_was_frozen_past_its_lease_leaves_and_its_job_is_done_once
     assert house.stop("worker-cuda:7") == 0
     assert len(world.posts("/frozen")) == 1
     assert len(house.events("stage finished", job_id)) == 2, "the frozen one finished nothing more"
+
+
+def freeze(house: House, process: subprocess.Popen[bytes]) -> None:
+    """Stops a process where it stands, but not amid a write: it would keep SQLite's lock from all others."""
+
+    def is_frozen_apart_from_writes() -> bool:
+        process.send_signal(signal.SIGSTOP)
+        if can_be_written(house.database_url):
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
+    wait_for(is_frozen_apart_from_writes, "the worker is frozen while it writes nothing")
+
+
+def can_be_written(database_url: str) -> bool:
+    if not database_url.startswith("sqlite"):
+        return True
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=1)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.rollback()
+    return True
 
 
 def test_another_worker_takes_over_what_a_lost_one_had(house: House, world: Outside) -> None:
