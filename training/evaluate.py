@@ -94,7 +94,7 @@ class Judge:
         self.pipeline, self.vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(model, device="cpu")
         self.has_tiles = has_tiles
         self.points = torch.from_numpy(grid_points(FIELD_SIDE, FIELD_HALF_SIDE))
-        self.encoder = _encoder()
+        self.encoder = load_encoder()
 
     @torch.no_grad()
     def judge(self, example: Example, number: int) -> Result:
@@ -126,15 +126,15 @@ class Judge:
         return float((found & truth).sum() / (found | truth).sum())
 
     def _reconstruction(self, shape: Shape) -> float:
-        if self.encoder is None:
-            return float("nan")
         grid = sdf(shape, grid_points(GRID_SIDE, GRID_HALF_SIDE)).clip(-GRID_CLAMP, GRID_CLAMP)
         return self.overlap(shape, self.vae(self.encoder.encode(torch.from_numpy(grid)[None].float())))
 
 
-def _encoder() -> GridEncoder | None:
-    if not ENCODER.exists():
-        return None
+def load_encoder() -> GridEncoder:
+    """The encoder beside the shipped file.
+
+    Raises FileNotFoundError if it is not there.
+    """
     encoder = GridEncoder(GRID_SIDE**3)
     encoder.load_state_dict({name: tensor.float() for name, tensor in load_file(ENCODER).items()})
     return encoder.eval()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 pytest.importorskip("numba")
 
 from training.evaluate import truth_mesh
 from training.evaluate_unseen import picture_of
-from training.held_out import REPORT_SEED, examples
+from training.held_out import REPORT_SEED, Example, examples
+from training.solids import BOX, Primitive, assemble
 from training.unseen_renders import STYLES, unseen_picture
 
 CORNERS = np.array([[0.0, 0.0, 0.8], [0.8, 0.0, 0.8], [0.8, 0.8, 0.8]])
@@ -47,3 +49,21 @@ def test_the_number_of_an_example_fixes_its_picture(style: str) -> None:
 def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(ValueError, match="oil"):
         unseen_picture(CORNERS[None], "oil", np.random.default_rng(0), 0.0, SIDE_PX)
+
+
+def test_a_steep_face_is_drawn_in_its_colour_and_not_in_lines() -> None:
+    floor = np.array([[-0.8, 0.0, -0.8], [0.8, 0.0, 0.8], [0.8, 0.0, -0.8], [-0.8, 0.0, 0.8]])
+    triangles = floor[[[0, 1, 2], [0, 3, 1]]]
+    for seed in range(6):
+        picture = unseen_picture(triangles, "drawn", np.random.default_rng(seed), 10.0, 256)
+        rgb = picture[picture[..., 3] > 0][:, :3].astype(int).sum(1)
+        assert (rgb == rgb.max()).mean() > 0.5
+
+
+def test_a_box_is_drawn_with_a_line_where_its_faces_meet() -> None:
+    shape = assemble("box", [Primitive(BOX, (1.0, 1.0, 1.0))])
+    example = Example(shape, examples(1, REPORT_SEED)[0].view)
+    picture = np.asarray(picture_of(example, "drawn", 3, 0.0))
+    opaque = ndimage.binary_erosion(picture[..., 3] > 0, iterations=4)
+    middle = picture[..., :3].sum(-1)[:, 128] * opaque[:, 128]
+    assert middle[opaque[:, 128]].min() < 0.3 * middle.max()
