@@ -213,6 +213,11 @@ class Settings(BaseSettings):
     matting_model: MattingModel = Field(
         default="tiny", description="What removes backgrounds. none: pictures must bring an alpha channel."
     )
+    matting_refine: Literal["grabcut", "none"] = Field(
+        default="grabcut",
+        description="How the embedded matting model's masks are refined. grabcut: a second look at the object, and the "
+        "edge found by colour. none: its masks as they are.",
+    )
     matting_home: Path = Field(
         default=Path("models/matting"), description="Where the published matting models lie."
     )

@@ -50,6 +50,16 @@ SAMPLES = (
 def draw(sample: Sample) -> Image.Image:
     """The picture, RGB."""
     rng = np.random.default_rng(sample.seed)
+    cut = _object(sample, rng)
+    return _standing_in(_room(np.asarray(sample.wall), rng), cut)
+
+
+def true_opacity(sample: Sample) -> Pixels:
+    """The object's opacity in the picture, 0..1, [side, side]."""
+    return _placed(_object(sample, np.random.default_rng(sample.seed)))[0][..., 3]
+
+
+def _object(sample: Sample, rng: np.random.Generator) -> Pixels:
     shape = random_shape(rng, sample.family)
     light = np.array([-0.55, 0.75, 0.6])
     view = replace(
@@ -66,8 +76,7 @@ def draw(sample: Sample) -> Image.Image:
         shininess=25.0,
         pattern=np.zeros(4),
     )
-    cut = render(shape, view, OBJECT_PX).astype(np.float64) / 255
-    return _standing_in(_room(np.asarray(sample.wall), rng), cut)
+    return render(shape, view, OBJECT_PX).astype(np.float64) / 255
 
 
 def _room(wall: Pixels, rng: np.random.Generator) -> Pixels:
@@ -82,17 +91,19 @@ def _room(wall: Pixels, rng: np.random.Generator) -> Pixels:
     return np.clip(wall_light + (floor_light - wall_light) * blend + grain, 0, 1)
 
 
-def _standing_in(room: Pixels, cut: Pixels) -> Image.Image:
-    filled = np.flatnonzero(cut[..., 3].max(axis=1) > 0)
-    foot = filled[-1]
+def _placed(cut: Pixels) -> tuple[Pixels, int]:
+    """The object [side, side, 4] at its place in the picture, and the row of its foot."""
+    foot = int(np.flatnonzero(cut[..., 3].max(axis=1) > 0)[-1])
     top, left = round(0.84 * SIDE_PX) - foot, (SIDE_PX - OBJECT_PX) // 2
-    place = (slice(top, top + OBJECT_PX), slice(left, left + OBJECT_PX))
-    alpha = np.zeros((SIDE_PX, SIDE_PX, 1))
-    alpha[place] = cut[..., 3:]
-    colour = np.zeros((SIDE_PX, SIDE_PX, 3))
-    colour[place] = cut[..., :3]
-    ground = room * (1 - _shadow(alpha[..., 0], top + foot))
-    picture = ground + (colour - ground) * alpha
+    layer = np.zeros((SIDE_PX, SIDE_PX, 4))
+    layer[top : top + OBJECT_PX, left : left + OBJECT_PX] = cut
+    return layer, top + foot
+
+
+def _standing_in(room: Pixels, cut: Pixels) -> Image.Image:
+    layer, foot_row = _placed(cut)
+    ground = room * (1 - _shadow(layer[..., 3], foot_row))
+    picture = ground + (layer[..., :3] - ground) * layer[..., 3:]
     return Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 

@@ -17,24 +17,20 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from ai_engine.errors import NoForeground, StartupError
-from ai_engine.images.cutout import FAINT_ALPHA, SOLID_ALPHA, Cutout
+from ai_engine.images.cutout import FAINT_ALPHA, Cutout
 from ai_engine.images.cutout_facts import measure
 from ai_engine.images.image_file import MAX_PIXELS, read_mask, read_picture
+from ai_engine.images.masks import Parts, refined, with_object_colours, without_haze, without_islands
 
 RemoveBackground = Literal["auto", "always", "never"]
+Refinement = Literal["grabcut", "none"]
 
 MIN_FOREGROUND_SHARE = 0.01
 MIN_OWN_FOREGROUND_PX = 64 * 64
 """Of a caller's own cut-out, however wide its canvas."""
 MIN_CLEAR_BORDER_SHARE = 0.5
-MIN_ISLAND_SHARE = 0.1
-"""Separate parts of a mask that weigh less than this share of the heaviest one are dropped."""
-RIM_SHARE = 0.01
-"""Width of the rim whose colours mix with the background, as a share of the picture's longer side."""
-MIN_RIM_PX = 3
 MAX_PLAIN_SPREAD = 3
 """A picture whose channels vary by no more than this (of 255) shows nothing."""
 
@@ -81,17 +77,17 @@ def cut_out(
     alpha = rgba[:, :, 3]
     _check_shows_something(rgba)
     has_own_cutout = has_useful_alpha(alpha)
-    source, parts = "none", _Parts(alpha)
+    source, parts = "none", Parts(alpha)
     if mask is not None:
         own_mask = read_mask(mask, image.size, max_pixels=max_pixels)
-        source, parts = "mask", _without_islands(_without_haze(own_mask))
+        source, parts = "mask", without_islands(without_haze(own_mask))
     elif remover is not None and (remove == "always" or (remove == "auto" and not has_own_cutout)):
-        source, parts = remover.model_name, _without_islands(_without_haze(remover.mask(_on_grey(image))))
+        source, parts = remover.model_name, without_islands(without_haze(remover.mask(_on_grey(image))))
     elif has_own_cutout:
-        source, parts = "alpha", _without_islands(_without_haze(alpha))
+        source, parts = "alpha", without_islands(without_haze(alpha))
     if source not in ("none", "alpha"):
-        rgba = _with_object_colours(rgba, parts.mask)
-    rgba[:, :, 3] = _without_haze(np.minimum(alpha, parts.mask))
+        rgba = with_object_colours(rgba, parts.mask)
+    rgba[:, :, 3] = without_haze(np.minimum(alpha, parts.mask))
     cutout = _checked(Cutout(rgba), is_own=has_own_cutout or mask is not None)
     facts = measure(cutout.alpha, source=source, num_parts=parts.num_kept, num_dropped=parts.num_dropped)
     return replace(cutout, facts=facts)
@@ -135,52 +131,6 @@ def _on_grey(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, _NEUTRAL_GREY), image).convert("RGB")
 
 
-def _without_haze(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.where(alpha <= FAINT_ALPHA, np.uint8(0), alpha)
-
-
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """A mask [h, w] and how many separate parts of it were kept and dropped."""
-
-    mask: NDArray[np.uint8]
-    num_kept: int = 1
-    num_dropped: int = 0
-
-
-def _without_islands(mask: NDArray[np.uint8]) -> _Parts:
-    """The mask without its small separate parts, weighed by their opacity."""
-    labels, num_parts = ndimage.label(mask, structure=np.ones((3, 3), np.int8))
-    if num_parts < 2:
-        return _Parts(mask)
-    weights = np.bincount(labels.ravel(), weights=mask.ravel())
-    is_kept = weights >= MIN_ISLAND_SHARE * weights.max()
-    num_kept = int(np.count_nonzero(is_kept))
-    return _Parts(np.where(is_kept[labels], mask, np.uint8(0)), num_kept, num_parts - num_kept)
-
-
-def _with_object_colours(rgba: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture with the nearest solid colour of the object on the soft pixels of its rim.
-
-    A soft edge holds half of the old background's colour; on white that would draw a dark rim. What is soft
-    further inside than `RIM_SHARE` (fur, a visor) keeps its own colours.
-    """
-    is_solid = mask >= SOLID_ALPHA
-    if not is_solid.any():
-        return rgba
-    rim_px = max(MIN_RIM_PX, RIM_SHARE * max(mask.shape))
-    is_rim = ~is_solid & (mask > 0)
-    if (mask == 0).any():
-        is_rim &= ndimage.distance_transform_edt(mask > 0) <= rim_px
-    box = ndimage.find_objects((mask > 0).astype(np.uint8))[0]
-    rows, columns = ndimage.distance_transform_edt(
-        ~is_solid[box], return_distances=False, return_indices=True
-    )
-    coloured = rgba.copy()
-    coloured[box] = np.where(is_rim[box][:, :, None], rgba[box][rows, columns], rgba[box])
-    return coloured
-
-
 @dataclass(frozen=True)
 class _Weights:
     """How rembg names a model, and the file it needs, seen from the folder of the published ones."""
@@ -200,13 +150,17 @@ one under another licence, and some of its names send the picture to a third par
 
 
 class BackgroundRemover:
-    """One named matting model of rembg, loaded when it is first needed."""
+    """One named matting model of rembg, loaded when it is first needed.
 
-    def __init__(self, model_name: str, home: Path) -> None:
+    With `refine="grabcut"` the embedded model's masks are refined; the others' edges are better than GrabCut's.
+    """
+
+    def __init__(self, model_name: str, home: Path, *, refine: Refinement = "grabcut") -> None:
         if model_name not in MATTING_MODELS:
             raise ValueError(f"no matting model {model_name!r}; there are {', '.join(MATTING_MODELS)}")
         self.model_name = model_name
         self.weights_path = Path(os.path.normpath(home / MATTING_MODELS[model_name].file))
+        self._is_refined = model_name == "tiny" and refine == "grabcut"
         self._lock = threading.Lock()
         self._session: Any = None
 
@@ -217,11 +171,16 @@ class BackgroundRemover:
             MattingModelUnusable: the weights are missing or damaged.
         """
         self.load()
+        if self._is_refined:
+            return refined(np.asarray(picture), self._found)
+        return self._found(np.asarray(picture))
+
+    def _found(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         import rembg
 
         # A picture in which the model sees nothing at all makes rembg divide zero by zero.
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = rembg.remove(picture, session=self._session, only_mask=True)
+            found = rembg.remove(Image.fromarray(pixels), session=self._session, only_mask=True)
         return np.asarray(found.convert("L"))
 
     def load(self) -> None:
@@ -251,9 +210,9 @@ class BackgroundRemover:
             ) from error
 
 
-def open_remover(model_name: str, home: Path) -> BackgroundRemover | None:
+def open_remover(model_name: str, home: Path, *, refine: Refinement = "grabcut") -> BackgroundRemover | None:
     """The remover of that name; none for `none`."""
-    return None if model_name == "none" else BackgroundRemover(model_name, home)
+    return None if model_name == "none" else BackgroundRemover(model_name, home, refine=refine)
 
 
 def _import_rembg() -> Any:

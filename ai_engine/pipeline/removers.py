@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ai_engine.errors import InternalError
-from ai_engine.images.background import MATTING_MODELS, BackgroundRemover, Remover, open_remover
+from ai_engine.images.background import MATTING_MODELS, BackgroundRemover, Refinement, Remover, open_remover
 from ai_engine.stage import Stage
 
 
@@ -31,15 +31,15 @@ class Removers:
         return self.installed[name]
 
 
-def open_removers(default: str, home: Path) -> Removers:
+def open_removers(default: str, home: Path, *, refine: Refinement = "grabcut") -> Removers:
     """The models whose files are in `home`, and the one called `default`, which is loaded.
 
     Raises:
         MattingModelUnusable: the file of `default` is missing or damaged.
     """
-    remover = open_remover(default, home)
+    remover = open_remover(default, home, refine=refine)
     if remover is not None:
         remover.load()
-    found = {name: BackgroundRemover(name, home) for name in MATTING_MODELS}
+    found = {name: BackgroundRemover(name, home, refine=refine) for name in MATTING_MODELS}
     installed: dict[str, Remover] = {name: one for name, one in found.items() if one.weights_path.is_file()}
     return Removers(remover, installed | ({} if remover is None else {default: remover}))

@@ -158,7 +158,9 @@ def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Res
     LocalStore(settings.data_dir / "jobs").check()
     check_bucket(settings)
     try:
-        removers = open_removers(settings.matting_model, settings.matting_home)
+        removers = open_removers(
+            settings.matting_model, settings.matting_home, refine=settings.matting_refine
+        )
     except MattingModelUnusable as error:
         raise StartupError(str(error)) from error
     return Resources(

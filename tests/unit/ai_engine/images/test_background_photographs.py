@@ -12,8 +12,9 @@ import skimage.data
 from PIL import Image
 from scipy import ndimage
 
-from ai_engine.images.background import MIN_RIM_PX, RIM_SHARE, BackgroundRemover, cut_out
+from ai_engine.images.background import BackgroundRemover, cut_out
 from ai_engine.images.cutout import SOLID_ALPHA
+from ai_engine.images.masks import MIN_RIM_PX, RIM_SHARE
 
 WEIGHTS = Path(os.environ.get("MATTING_HOME", "")) / "isnet-general-use.onnx"
 
