@@ -277,6 +277,31 @@ class Settings(BaseSettings):
         min_length=1,
         description="Seconds before each attempt of a delivery, with 20 % jitter; after the last it is a dead letter.",
     )
+    webhook_slow_s: Seconds = Field(
+        default=10,
+        description="An attempt that takes longer, half of WEBHOOK_TIMEOUT_S at most, WEBHOOK_TIMEOUT_S_PER_MB added, "
+        "marks its host as slow: that owner's attempts there then wait behind others, in places of their own.",
+    )
+    webhook_slow_memory_s: Seconds = Field(
+        default=600,
+        description="Seconds for which a host counts as slow, unless a quick attempt comes first.",
+    )
+    deliveries_in_flight: int = Field(
+        default=64, ge=1, le=1000, description="Attempts at deliveries that one worker makes at once."
+    )
+    deliveries_per_owner: int = Field(
+        default=16, ge=1, le=1000, description="Most of these places that one API key's deliveries hold."
+    )
+    deliveries_per_host: int = Field(
+        default=4, ge=1, le=1000, description="Most of an owner's places that one host holds."
+    )
+    slow_deliveries_in_flight: int = Field(
+        default=16,
+        ge=1,
+        le=1000,
+        description="Places of one worker for slow hosts, besides; an owner holds DELIVERIES_PER_OWNER / "
+        "DELIVERIES_PER_HOST of them at most.",
+    )
     webhook_max_retry_after_s: Seconds = Field(
         default=3600, description="The longest Retry-After of a receiver that is obeyed."
     )

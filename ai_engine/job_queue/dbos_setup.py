@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import sqlalchemy as sa
 from dbos import DBOS, EnqueueOptions
@@ -17,6 +19,7 @@ from ai_engine.job import Job
 from ai_engine.job_queue.database import provide_unixepoch
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.settings import Settings
+from ai_engine.webhooks.task import DeliveryTask
 
 APPLICATION = "ai-engine"
 APPLICATION_VERSION = "1"
@@ -25,11 +28,16 @@ the jobs of this one alone."""
 
 GENERATE = "generate"
 PIPELINE_QUEUE = "pipeline"
+DELIVERY_QUEUE = "delivery"
+SLOW_DELIVERY_QUEUE = "slow-delivery"
+"""Attempts at hosts that lately let one hang: they wait behind others, in places of their own."""
 WEBHOOK_QUEUE = "webhook"
+"""Where earlier versions queued deliveries; it is emptied, nothing new is put into it."""
+DELIVERY_QUEUES = (DELIVERY_QUEUE, SLOW_DELIVERY_QUEUE, WEBHOOK_QUEUE)
 PROGRESS = "progress"
 """The stream of a job that tells how far it is."""
 
-MAX_DELIVERIES_IN_FLIGHT = 32
+_SLOW_PER_PARTITION = 1
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
 
@@ -60,26 +68,64 @@ def _prepare_sqlite(path: Path) -> None:
 
 
 def register_queues(register: Callable[..., object], settings: Settings) -> None:
-    """Makes the two queues, or brings them up to date with the settings; `register` is DBOS's own function."""
-    sizes = {PIPELINE_QUEUE: settings.jobs_in_flight, WEBHOOK_QUEUE: MAX_DELIVERIES_IN_FLIGHT}
-    for name, size in sizes.items():
+    """Makes the queues, or brings them up to date with the settings; `register` is DBOS's own function.
+
+    The queues of deliveries are partitioned: a worker takes partitions in random order and few entries of each at once.
+    """
+    in_flight, slow = settings.deliveries_in_flight, settings.slow_deliveries_in_flight
+    per_host = min(settings.deliveries_per_host, settings.deliveries_per_owner, in_flight)
+    sizes: dict[str, tuple[int, int | None]] = {
+        PIPELINE_QUEUE: (settings.jobs_in_flight, None),
+        DELIVERY_QUEUE: (in_flight, per_host),
+        SLOW_DELIVERY_QUEUE: (slow, _SLOW_PER_PARTITION),
+        WEBHOOK_QUEUE: (in_flight, None),
+    }
+    for name, (size, per_partition) in sizes.items():
         register(
             name,
             worker_concurrency=size,
+            partition_worker_concurrency=per_partition,
             polling_interval_sec=settings.queue_poll_s,
             on_conflict="always_update",
         )
 
 
-def delivery_options(entry: EntryId, delay_s: float) -> EnqueueOptions:
+@dataclass(frozen=True)
+class DeliveryPlace:
+    """Where an attempt of a delivery waits for its turn."""
+
+    queue: str
+    partition: str
+    """Attempts of one partition share DELIVERIES_PER_HOST places of a worker."""
+    owner: str | None
+
+    @classmethod
+    def of(cls, task: DeliveryTask, settings: Settings) -> DeliveryPlace:
+        """The place by owner and host.
+
+        An owner's hosts share as many partitions as DELIVERIES_PER_OWNER has room for; without owners each host has its
+        own.
+        """
+        owner, host = task.job.owner, task.host
+        queue = SLOW_DELIVERY_QUEUE if task.is_slow else DELIVERY_QUEUE
+        if owner is None:
+            return cls(queue, f"/{host}", None)
+        num_partitions = max(1, settings.deliveries_per_owner // settings.deliveries_per_host)
+        return cls(queue, f"{owner}/{crc32(host.encode()) % num_partitions}", owner)
+
+
+def delivery_options(entry: EntryId, delay_s: float, place: DeliveryPlace) -> EnqueueOptions:
     """How an attempt of a delivery is queued. Twice the same attempt is one."""
     options = EnqueueOptions(
         workflow_name=DELIVER,
-        queue_name=WEBHOOK_QUEUE,
+        queue_name=place.queue,
+        queue_partition_key=place.partition,
         workflow_id=str(entry),
         app_version=APPLICATION_VERSION,
         application_name=APPLICATION,
     )
+    if place.owner is not None:
+        options["authenticated_user"] = place.owner
     if delay_s > 0:
         options["delay_seconds"] = delay_s
     return options

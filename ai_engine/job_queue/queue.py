@@ -76,7 +76,7 @@ class JobQueue:
         self._backlog = Backlog(url)
         self._rows = JobRows(url)
         self._estimate = QueueEstimate(self._client, self._rows, self._leases)
-        self._deliveries = Deliveries(self._client)
+        self._deliveries = Deliveries(self._client, self._settings)
 
     def close(self) -> None:
         """Closes the connections."""

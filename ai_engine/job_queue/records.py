@@ -154,6 +154,11 @@ def attempt_number(row: WorkflowStatus) -> int:
     return number
 
 
+def is_postponed(row: WorkflowStatus) -> bool:
+    """True if this entry of a delivery made no attempt: the next one stands in its place."""
+    return row.output is not None and DeliveryOutcome.from_dict(row.output).is_postponed
+
+
 def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
     """How the attempt of this row went, or stands."""
     number, status = attempt_number(row), EngineStatus(row.status)

@@ -162,6 +162,17 @@ class QueueDepth:
     """When the oldest of them was submitted, in seconds since 1970."""
 
 
+@dataclass(frozen=True)
+class OwnerDepth:
+    """How many entries of a queue one owner has in one state."""
+
+    queue: str
+    state: str
+    owner: str
+    """Empty where keys are off."""
+    num_entries: int
+
+
 class Backlog:
     """The open entries of the job engine's queues."""
 
@@ -185,10 +196,24 @@ class Backlog:
         with self._engine.connect() as connection:
             return [QueueDepth(one[0], one[1], one[2], one[3] / 1000) for one in connection.execute(query)]
 
-    def num_delayed(self, queue: str) -> int:
-        """How many entries of `queue` are to begin later."""
+    def by_owner(self, queues: Collection[str]) -> Sequence[OwnerDepth]:
+        """How many entries of these queues each owner has, waiting or running; those that are 0 are left out."""
         row = self._rows.c
-        query = sa.select(sa.func.count()).select_from(self._rows).where(_IS_DELAYED, row.queue_name == queue)
+        owner = sa.func.coalesce(row.authenticated_user, "")
+        query = (
+            sa.select(row.queue_name, row.status, owner, sa.func.count())
+            .where(_IS_OPEN, row.queue_name.in_(queues))
+            .group_by(row.queue_name, row.status, owner)
+        )
+        with self._engine.connect() as connection:
+            return [OwnerDepth(*one) for one in connection.execute(query)]
+
+    def num_delayed(self, queues: Collection[str]) -> int:
+        """How many entries of `queues` are to begin later."""
+        row = self._rows.c
+        query = (
+            sa.select(sa.func.count()).select_from(self._rows).where(_IS_DELAYED, row.queue_name.in_(queues))
+        )
         with self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -17,6 +17,7 @@ STAGE_SECONDS_SUM = "stage_seconds_sum"
 STAGE_SECONDS_BUCKET = "stage_seconds_bucket"
 OUT_OF_MEMORY = "out_of_memory"
 DELIVERIES = "deliveries"
+DELIVERIES_POSTPONED = "deliveries_postponed"
 TAKEOVERS = "takeovers"
 BUCKETS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 """Upper bounds of the buckets that stages' seconds fall into; what takes longer falls into the last, without one."""
@@ -42,6 +43,10 @@ class JobMetrics:
     def delivery_attempted(self, result: str) -> None:
         """Counts an attempt to deliver: accepted, failed, or dead, when no attempt follows."""
         self._add({Figure.of(DELIVERIES, result=result): 1})
+
+    def delivery_postponed(self, owner: str | None) -> None:
+        """Counts an attempt that went behind others because its host was slow lately."""
+        self._add({Figure.of(DELIVERIES_POSTPONED, owner=owner or ""): 1})
 
     def taken_over(self, num_jobs: int) -> None:
         """Counts jobs that this worker took from a dead one."""

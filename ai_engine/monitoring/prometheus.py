@@ -6,6 +6,7 @@ Any API process answers the same, whichever machine the workers are on. Writes n
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
@@ -20,9 +21,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ai_engine import __version__
-from ai_engine.job_queue.dbos_setup import PIPELINE_QUEUE, WEBHOOK_QUEUE
+from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, PIPELINE_QUEUE, SLOW_DELIVERY_QUEUE
+from ai_engine.job_queue.slow_hosts import SlowHosts
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
-from ai_engine.job_queue.workflow_table import RUNNING, WAITING, Backlog, QueueDepth
+from ai_engine.job_queue.workflow_table import RUNNING, WAITING, Backlog, OwnerDepth, QueueDepth
 from ai_engine.monitoring import job_metrics as job_metrics
 from ai_engine.monitoring.counters import Counters, Figure, WorkerFigures
 
@@ -36,6 +38,7 @@ class Metrics(Collector):
         self._backlog = Backlog(database_url)
         self._figures = Counters(database_url)
         self._leases = Leases(database_url)
+        self._slow_hosts = SlowHosts(database_url, 0.0)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -52,14 +55,15 @@ class Metrics(Collector):
         """The numbers as they are now."""
         numbers = self._figures.all()
         yield InfoMetricFamily("ai_engine_build", "The service's version.", {"version": __version__})
-        yield from _queues(self._backlog.depths(), self._backlog.num_delayed(WEBHOOK_QUEUE))
+        yield from _queues(self._backlog.depths(), self._backlog.num_delayed(DELIVERY_QUEUES))
+        yield from _deliveries(self._backlog.by_owner(DELIVERY_QUEUES), self._slow_hosts.count())
         yield from _jobs(numbers)
         yield _stages(numbers)
         yield from _workers(self._leases.workers(), self._figures.workers())
 
     def close(self) -> None:
         """Closes the connections."""
-        for table in (self._backlog, self._figures, self._leases):
+        for table in (self._backlog, self._figures, self._leases, self._slow_hosts):
             table.close()
 
 
@@ -77,8 +81,32 @@ def _queues(depths: Sequence[QueueDepth], num_delayed: int) -> Iterator[Metric]:
     yield _gauge(
         "oldest_queued_job_age_seconds", "How long the oldest of the waiting jobs has waited.", age_s
     )
-    waiting = num(WEBHOOK_QUEUE, WAITING) + num_delayed
+    waiting = sum(num(queue, WAITING) for queue in DELIVERY_QUEUES) + num_delayed
     yield _gauge("deliveries_waiting", "Attempts at a delivery that are due now or later.", waiting)
+
+
+def _deliveries(depths: Sequence[OwnerDepth], slow_hosts: Mapping[str, int]) -> Iterator[Metric]:
+    """Whose deliveries are due or being made, in which lane, and whose hosts are slow."""
+    labels = ("owner", "lane", "state")
+    family = GaugeMetricFamily(
+        "ai_engine_deliveries_open",
+        "Attempts at deliveries that are due: waiting for a place, or sending.",
+        labels=labels,
+    )
+    open_ones: Counter[tuple[str, ...]] = Counter()
+    for depth in depths:
+        lane = "slow" if depth.queue == SLOW_DELIVERY_QUEUE else "usual"
+        state = "sending" if depth.state == RUNNING else "waiting"
+        open_ones[depth.owner, lane, state] += depth.num_entries
+    for values, number in sorted(open_ones.items()):
+        family.add_metric(values, number)
+    yield family
+    hosts = GaugeMetricFamily(
+        "ai_engine_slow_hosts", "Hosts that lately let an attempt hang.", labels=["owner"]
+    )
+    for owner, number in sorted(slow_hosts.items()):
+        hosts.add_metric([owner], number)
+    yield hosts
 
 
 def _jobs(numbers: Numbers) -> Iterator[Metric]:
@@ -98,6 +126,13 @@ def _jobs(numbers: Numbers) -> Iterator[Metric]:
         "delivery_attempts",
         "Attempts at deliveries: accepted; failed, with another to follow; dead, with none.",
         ("result",),
+    )
+    yield _counter(
+        numbers,
+        job_metrics.DELIVERIES_POSTPONED,
+        "deliveries_postponed",
+        "Attempts that went behind others because their host was slow lately.",
+        ("owner",),
     )
     dead = numbers.get(Figure.of(job_metrics.DELIVERIES, result="dead"), 0)
     yield CounterMetricFamily("ai_engine_dead_deliveries", "Deliveries that were given up.", value=dead)

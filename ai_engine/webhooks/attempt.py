@@ -17,7 +17,7 @@ from ai_engine.outbound.policies import webhook_policy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.webhooks.body import Delivery, MeshFile
-from ai_engine.webhooks.sender import Outcome, WebhookClient, next_delay_s
+from ai_engine.webhooks.sender import BYTES_PER_MB, Outcome, WebhookClient, next_delay_s
 from ai_engine.webhooks.signed_links import Links
 from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
 from ai_engine.webhooks.upload import DOUBTFUL_ATTEMPTS, UPLOADED, Upload, UploadFacts
@@ -59,9 +59,10 @@ def attempt_delivery(
 ) -> DeliveryOutcome:
     """Makes attempt number `attempt`, counted from 1, and draws when the next one is due."""
     delivery = replace(_delivery(task, context), traceparent=traceparent)
-    at_s = time.time()
-    event(logger, "delivery started", job_id=delivery.job_id, attempt=attempt)
-    answer = _send(context.client, delivery, attempt)
+    at_s, began = time.time(), time.monotonic()
+    number = attempt - task.num_postponed
+    event(logger, "delivery started", job_id=delivery.job_id, attempt=number)
+    answer = _send(context.client, delivery, number)
     num_attempts, delays_s = attempt - task.attempts_before, context.settings.webhook_delays_s
     delay_s = next_delay_s(answer, num_attempts, delays_s, random.uniform)
     upload = UPLOADED if answer.is_uploaded else _given_up(answer, num_attempts, delay_s)
@@ -76,9 +77,17 @@ def attempt_delivery(
         form=delivery.form,
         upload=upload,
         fallback=PAYLOAD_TOO_LARGE if answer.wants_link else None,
+        is_slow=time.monotonic() - began > _usual_s(delivery, context.settings),
     )
-    _log(delivery.job_id, attempt, outcome)
+    _log(delivery.job_id, number, outcome)
     return outcome
+
+
+def _usual_s(delivery: Delivery, settings: Settings) -> float:
+    """Seconds up to which an attempt counts as quick: half its timeout at most, and more for a large file."""
+    size_mb = delivery.mesh.size / BYTES_PER_MB if delivery.mesh else 0.0
+    quick_s = min(settings.webhook_slow_s, settings.webhook_timeout_s / 2)
+    return quick_s + settings.webhook_timeout_s_per_mb * size_mb
 
 
 def _given_up(answer: Outcome, num_attempts: int, delay_s: float | None) -> UploadFacts | None:

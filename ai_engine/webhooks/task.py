@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ai_engine.job import Artifact, Job
+from ai_engine.outbound.addresses import AddressForbidden, parse_url
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.upload import UPLOADED, UploadFacts
 
@@ -34,6 +35,16 @@ class DeliveryOutcome:
     """What became of the upload; None while that is open, or when there is none."""
     fallback: str | None = None
     """Why a link has to go out from now on."""
+    is_slow: bool = False
+    """True if the host took so long that its next attempt waits behind those of others."""
+    is_postponed: bool = False
+    """True if no attempt was made: the host was slow lately, and the attempt waits behind others now."""
+
+    @classmethod
+    def postponed(cls, at_s: float) -> DeliveryOutcome:
+        """The outcome of an attempt that moves to the slow queue."""
+        detail = "this host was slow lately: the attempt waits behind others"
+        return cls(False, None, detail, at_s, 0.0, is_slow=True, is_postponed=True)
 
     @property
     def state(self) -> AttemptState:
@@ -45,7 +56,7 @@ class DeliveryOutcome:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""
         fields = asdict(self)
-        learned = {name: fields.pop(name) for name in ("upload", "fallback")}
+        learned = {name: fields.pop(name) for name in ("upload", "fallback", "is_slow", "is_postponed")}
         return fields | {"learned": {name: value for name, value in learned.items() if value}}
 
     @classmethod
@@ -70,6 +81,20 @@ class DeliveryTask:
     upload: UploadFacts | None = None
     """What became of the upload; None while that is open, or when there is none."""
     fallback: str | None = None
+    is_slow: bool = False
+    """True if the attempt waits in the slow queue."""
+    num_postponed: int = 0
+    """Entries of the queue that made no attempt, and count as none."""
+
+    @property
+    def host(self) -> str:
+        """Host and port of what the next attempt sends to first; empty where there is nothing to send to."""
+        is_upload_next = self.job.upload_url is not None and self.artifact is not None and self.upload is None
+        url = self.job.upload_url if is_upload_next else self.job.webhook_url
+        try:
+            return parse_url(url).authority if url else ""
+        except AddressForbidden:
+            return ""
 
     @property
     def is_uploaded(self) -> bool:
@@ -89,8 +114,22 @@ class DeliveryTask:
         after = replace(
             self, upload=outcome.upload or self.upload, fallback=outcome.fallback or self.fallback
         )
-        is_given_up_now = after.has_given_up_upload and not self.has_given_up_upload
-        return replace(after, attempts_before=attempt) if is_given_up_now else after
+        if outcome.is_postponed:
+            return replace(
+                after,
+                is_slow=True,
+                num_postponed=self.num_postponed + 1,
+                attempts_before=self.attempts_before + 1,
+            )
+        if after.has_given_up_upload and not self.has_given_up_upload:
+            return replace(after, is_slow=False, attempts_before=attempt)
+        return replace(after, is_slow=outcome.is_slow)
+
+    def host_of(self, outcome: DeliveryOutcome) -> str:
+        """Host and port of what the attempt that ended with `outcome` waited for last."""
+        is_uploaded_now = outcome.upload is not None and outcome.upload.state == "uploaded"
+        is_webhook = is_uploaded_now and self.job.webhook_url is not None
+        return replace(self, upload=outcome.upload).host if is_webhook else self.host
 
     def redelivery(self, num_attempts: int, now_s: float) -> DeliveryTask:
         """The same task with its retry schedule begun anew after `num_attempts`, and its links from `now_s` on.
@@ -98,7 +137,7 @@ class DeliveryTask:
         An upload that was given up is tried again.
         """
         upload = None if self.has_given_up_upload else self.upload
-        return replace(self, attempts_before=num_attempts, linked_at_s=now_s, upload=upload)
+        return replace(self, attempts_before=num_attempts, linked_at_s=now_s, upload=upload, is_slow=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""

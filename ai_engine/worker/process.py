@@ -25,8 +25,8 @@ from ai_engine.images.formats import DownloadLimits
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,
+    DELIVERY_QUEUES,
     PIPELINE_QUEUE,
-    WEBHOOK_QUEUE,
     prepare_database,
     register_queues,
 )
@@ -222,7 +222,7 @@ def _launch(
     running_jobs: RunningJobs,
 ) -> None:
     """Starts to take jobs."""
-    DBOS.listen_queues([PIPELINE_QUEUE, WEBHOOK_QUEUE])
+    DBOS.listen_queues([PIPELINE_QUEUE, *DELIVERY_QUEUES])
     register_workflows(open_workflows(settings, resources, watchdog, recorder, running_jobs))
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)

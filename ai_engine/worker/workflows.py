@@ -16,9 +16,10 @@ from typing import Any
 from dbos import DBOS
 
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_queue.dbos_setup import GENERATE, delivery_options
+from ai_engine.job_queue.dbos_setup import GENERATE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.job_queue.link_key import open_links
+from ai_engine.job_queue.slow_hosts import SlowHosts
 from ai_engine.logs import about, event
 from ai_engine.monitoring.recorder import Recorder
 from ai_engine.monitoring.tracing import Trace, Tracer
@@ -52,6 +53,7 @@ class JobWorkflows:
     watchdog: Watchdog
     recorder: Recorder
     running_jobs: RunningJobs
+    slow_hosts: SlowHosts
 
     def generate(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Runs the job's stages and queues the first attempt of its delivery."""
@@ -64,7 +66,8 @@ class JobWorkflows:
             result = run_job(job, self.resources, run)
             queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
             result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
-            enqueue_delivery(job, result, DBOS.run_step({"name": "end"}, self.end_job, job, result))
+            ended_at_s = DBOS.run_step({"name": "end"}, self.end_job, job, result)
+            enqueue_delivery(job, result, ended_at_s, self.settings)
             return result.to_dict()
 
     def end_job(self, job: Job, result: JobResult) -> float:
@@ -83,12 +86,17 @@ class JobWorkflows:
             sent: dict[str, Any] = DBOS.run_step({"name": "send"}, self._attempt, task, attempt)
             outcome = DeliveryOutcome.from_dict(sent)
             if outcome.next_delay_s is not None:
-                _enqueue(task.after(outcome, attempt), attempt + 1, outcome.next_delay_s)
+                _enqueue(task.after(outcome, attempt), attempt + 1, outcome.next_delay_s, self.settings)
             return sent
 
     def _attempt(self, task: DeliveryTask, attempt: int) -> dict[str, Any]:
+        owner = task.job.owner
+        if not task.is_slow and self.slow_hosts.has(owner, task.host):
+            self.recorder.job_metrics.delivery_postponed(owner)
+            return DeliveryOutcome.postponed(time.time()).to_dict()
         with _attempt_span(self.recorder.tracer, task.job, attempt) as traceparent:
             outcome = attempt_delivery(self.deliveries, task, attempt, traceparent)
+        self.slow_hosts.note(owner, task.host_of(outcome), is_slow=outcome.is_slow)
         self.recorder.job_metrics.delivery_attempted(outcome.state)
         return outcome.to_dict()
 
@@ -106,7 +114,8 @@ def open_workflows(
         StartupError: the setting with the allowed hosts can't be read.
     """
     deliveries = DeliveryContext(open_client(settings), resources.store, open_links(settings), settings)
-    return JobWorkflows(settings, resources, deliveries, watchdog, recorder, running_jobs)
+    slow_hosts = SlowHosts(settings.jobs_database_url, settings.webhook_slow_memory_s)
+    return JobWorkflows(settings, resources, deliveries, watchdog, recorder, running_jobs, slow_hosts)
 
 
 def register_workflows(jobs: JobWorkflows) -> None:
@@ -130,15 +139,17 @@ def _begin(job_id: str, settings: Settings) -> float:
     return time.time()
 
 
-def enqueue_delivery(job: Job, result: JobResult, ended_at_s: float) -> None:
+def enqueue_delivery(job: Job, result: JobResult, ended_at_s: float, settings: Settings) -> None:
     """Queues the first attempt of the job's delivery; a second call for the same job changes nothing."""
     if job.webhook_url is None and (job.upload_url is None or result.artifact is None):
         return
-    _enqueue(DeliveryTask(job, JobEvent.of(job, result, ended_at_s), result.artifact, ended_at_s), 1, 0.0)
+    task = DeliveryTask(job, JobEvent.of(job, result, ended_at_s), result.artifact, ended_at_s)
+    _enqueue(task, 1, 0.0, settings)
 
 
-def _enqueue(task: DeliveryTask, attempt: int, delay_s: float) -> None:
-    options = delivery_options(EntryId(task.job.job_id, attempt), delay_s)
+def _enqueue(task: DeliveryTask, attempt: int, delay_s: float, settings: Settings) -> None:
+    entry, place = EntryId(task.job.job_id, attempt), DeliveryPlace.of(task, settings)
+    options = delivery_options(entry, delay_s, place)
     DBOS.enqueue_workflow_with_options(options, task.to_dict(), attempt)
 
 

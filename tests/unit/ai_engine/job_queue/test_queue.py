@@ -23,7 +23,7 @@ from ai_engine.errors import (
     StartupError,
 )
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_queue.dbos_setup import delivery_options, prepare_database
+from ai_engine.job_queue.dbos_setup import DeliveryPlace, delivery_options, prepare_database
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.job_index import JobFilter
 from ai_engine.job_queue.queue import JobQueue
@@ -162,10 +162,11 @@ def test_a_database_that_cant_be_reached_is_named_with_the_reason_and_without_th
 
 def test_every_attempt_of_a_delivery_has_one_id_and_waits_its_time() -> None:
     first, second = EntryId("j", 1), EntryId("j", 2)
+    place = DeliveryPlace("delivery", "/hook.example.com", None)
 
-    assert delivery_options(first, 0.0)["workflow_id"] == "j:deliver:1"
-    assert "delay_seconds" not in delivery_options(first, 0.0)
-    assert delivery_options(second, 5.0)["delay_seconds"] == 5.0
+    assert delivery_options(first, 0.0, place)["workflow_id"] == "j:deliver:1"
+    assert "delay_seconds" not in delivery_options(first, 0.0, place)
+    assert delivery_options(second, 5.0, place)["delay_seconds"] == 5.0
 
 
 @pytest.mark.parametrize(

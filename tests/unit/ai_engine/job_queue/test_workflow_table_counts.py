@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ai_engine.job_queue.dbos_setup import prepare_database
-from ai_engine.job_queue.workflow_table import Backlog, QueueDepth
+from ai_engine.job_queue.workflow_table import Backlog, OwnerDepth, QueueDepth
 from ai_engine.settings import Settings
 
 ROW = "INSERT INTO workflow_status (workflow_uuid, status, queue_name, created_at, updated_at, authenticated_user) "
@@ -40,12 +40,19 @@ def test_open_entries_are_counted_by_queue_and_state_with_their_oldest(backlog: 
         QueueDepth("pipeline", "ENQUEUED", 10, 0.0),
         QueueDepth("pipeline", "PENDING", 10, 1.0),
     ]
-    assert (backlog.num_delayed("webhook"), backlog.num_delayed("pipeline")) == (1, 0)
+    assert (backlog.num_delayed(["webhook", "delivery"]), backlog.num_delayed(["pipeline"])) == (1, 0)
 
 
 def test_an_owner_has_the_open_entries_that_are_theirs(backlog: Backlog) -> None:
     assert backlog.num_open_of("shop", "pipeline") == 10
     assert backlog.num_open_of("press", "pipeline") == 0
+    assert sorted(backlog.by_owner(["pipeline"]), key=repr) == [
+        OwnerDepth("pipeline", "ENQUEUED", "", 5),
+        OwnerDepth("pipeline", "ENQUEUED", "shop", 5),
+        OwnerDepth("pipeline", "PENDING", "", 5),
+        OwnerDepth("pipeline", "PENDING", "shop", 5),
+    ]
+    assert backlog.by_owner(["delivery"]) == []
 
 
 def test_counting_goes_by_the_index_of_open_entries_and_never_through_the_whole_table(
@@ -58,11 +65,12 @@ def test_counting_goes_by_the_index_of_open_entries_and_never_through_the_whole_
     event.listen(backlog._engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
     backlog.depths()
     backlog.num_open_of("shop", "pipeline")
-    backlog.num_delayed("webhook")
+    backlog.num_delayed(["webhook"])
+    backlog.by_owner(["pipeline"])
 
     for statement in asked:
         values = ("x",) * statement.count("?")
         plan = " ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", values))
         assert "idx_workflow_status_in_flight" in plan or "idx_workflow_status_delayed" in plan, plan
-    assert len(asked) == 3
+    assert len(asked) == 4
     database.close()

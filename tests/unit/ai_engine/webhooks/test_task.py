@@ -113,6 +113,29 @@ def test_a_webhook_has_its_own_schedule_once_the_upload_is_given_up() -> None:
     assert (task.has_given_up_upload, task.is_uploaded, task.attempts_before) == (True, False, 2)
 
 
+def test_an_entry_that_made_no_attempt_counts_as_none() -> None:
+    task = DeliveryTask(job(), EVENT, ARTIFACT, 1.0)
+
+    postponed = task.after(DeliveryOutcome.postponed(2.0), 1)
+    slow_again = postponed.after(DeliveryOutcome(False, None, "", 3.0, 5.0, is_slow=True), 2)
+    quick = slow_again.after(DeliveryOutcome(False, 500, "", 4.0, 5.0), 3)
+
+    assert (postponed.is_slow, postponed.num_postponed, postponed.attempts_before) == (True, 1, 1)
+    assert (slow_again.is_slow, slow_again.attempts_before) == (True, 1)
+    assert (quick.is_slow, quick.num_postponed) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("upload", "host"),
+    [(None, "bucket.example.com"), (UPLOADED, "hook.example.com"), (GIVEN_UP, "bucket.example.com")],
+)
+def test_the_host_that_was_slow_is_the_one_that_was_waited_for(upload: UploadFacts | None, host: str) -> None:
+    one = job(webhook_url="https://hook.example.com/a", upload_url="https://bucket.example.com/put")
+    task = DeliveryTask(one, EVENT, ARTIFACT, 1.0)
+
+    assert task.host_of(DeliveryOutcome(False, None, "", 0.0, 1.0, upload=upload)) == host
+
+
 def test_a_redelivery_tries_an_upload_again_that_was_given_up() -> None:
     again = DeliveryTask(job(), EVENT, ARTIFACT, 1.0, upload=GIVEN_UP).redelivery(4, 50.0)
 

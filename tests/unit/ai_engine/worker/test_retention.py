@@ -15,7 +15,7 @@ from unit.ai_engine.job_queue.test_queue import job
 
 from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact
-from ai_engine.job_queue.dbos_setup import APPLICATION, delivery_options
+from ai_engine.job_queue.dbos_setup import APPLICATION, DELIVERY_QUEUE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.workflow_table import JobRows
@@ -27,6 +27,7 @@ from ai_engine.worker.retention import ROW_OUTLIVES_FILES_S, Retention, Swept
 HOUR_S = 3600.0
 KEPT_S = 168 * HOUR_S
 NOTHING = Swept(0, 0, 0)
+WAITING = DeliveryPlace(DELIVERY_QUEUE, "/hook.example.com", None)
 
 
 @dataclass
@@ -85,9 +86,9 @@ def test_files_go_when_their_time_is_over_and_the_row_a_day_later(place: Place) 
 
 def test_a_job_with_a_waiting_delivery_stays_whole_until_the_delivery_is_over(place: Place) -> None:
     job_id, artifact = place.ended_job()
-    place.client.enqueue(delivery_options(EntryId(job_id, 1), 0.0), {}, 1)
+    place.client.enqueue(delivery_options(EntryId(job_id, 1), 0.0, WAITING), {}, 1)
     place.client.cancel_workflow(f"{job_id}:deliver:1")
-    place.client.enqueue(delivery_options(EntryId(job_id, 2), 3600.0), {}, 2)
+    place.client.enqueue(delivery_options(EntryId(job_id, 2), 3600.0, WAITING), {}, 2)
 
     assert place.sweep(10 * KEPT_S) == NOTHING
     assert (place.store.has(artifact), place.has_row(job_id)) == (True, True)
@@ -123,7 +124,7 @@ def test_more_jobs_than_fit_a_batch_go_in_one_round_past_those_that_stay(
     monkeypatch.setattr(retention_module, "BATCH", 2)
     jobs = [place.ended_job() for _ in range(7)]
     for job_id, _ in jobs[:3]:
-        place.client.enqueue(delivery_options(EntryId(job_id, 1), 3600.0), {}, 1)
+        place.client.enqueue(delivery_options(EntryId(job_id, 1), 3600.0, WAITING), {}, 1)
 
     assert place.sweep(10 * KEPT_S) == Swept(4, 4, 0)
     assert [place.store.has(artifact) for _, artifact in jobs] == [True] * 3 + [False] * 4
