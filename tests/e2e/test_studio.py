@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -330,7 +331,7 @@ def test_a_service_with_keys_is_used_with_one_of_them(
 def test_it_is_used_by_keyboard_alone(studio: Studio) -> None:
     page = studio.page
     file = {"name": "chair.png", "mimeType": "image/png", "buffer": PICTURE}
-    page.on("filechooser", lambda chooser: chooser.set_files(file))
+    page.on("filechooser", lambda chooser: chooser.set_files(file))  # type: ignore[call-overload]
     page.locator("#drop").focus()
     page.keyboard.press("Enter")
     page.locator("#drop img").wait_for()
@@ -461,7 +462,8 @@ def test_the_pictures_of_the_readme_are_taken(open_studio: OpenStudio, embedded:
     studio.page.locator("details[open]:has([name=octree_resolution]) > summary").click()
     studio.page.locator(".composer-scroll").evaluate("one => one.scrollTo(0, 0)")
     canvas.hover()
-    for scheme, name in (("light", "studio"), ("dark", "studio-dark")):
+    schemes: tuple[tuple[Literal["light", "dark"], str], ...] = (("light", "studio"), ("dark", "studio-dark"))
+    for scheme, name in schemes:
         studio.page.emulate_media(color_scheme=scheme)
         studio.picture_of(canvas)
         studio.save(ROOT / f"docs/{name}.png")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import given
 from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import positive_data_acceptance, response_schema_conformance
 from service.house import House
@@ -58,7 +60,9 @@ def known_job(fuzzed: House) -> str:
     return job_id
 
 
-def ask_much(operation: APIOperation, mode: GenerationMode, house: House, **path: str) -> None:
+def ask_much(
+    operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, house: House, **path: str
+) -> None:
     """Asks one operation with many inputs; each answer must be one that its description has."""
 
     is_stream = operation.path.endswith(
@@ -66,10 +70,10 @@ def ask_much(operation: APIOperation, mode: GenerationMode, house: House, **path
     )  # Its words are events, each of which would be held to be JSON.
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    def ask(case: Case) -> None:
+    def ask(case: Case[Any]) -> None:
         case.path_parameters = {**case.path_parameters, **path}
         where = f"http://127.0.0.1:{house.port}"
-        unfit = [response_schema_conformance, *NOT_IN_A_SCHEMA] if is_stream else NOT_IN_A_SCHEMA
+        unfit = [*NOT_IN_A_SCHEMA, *([response_schema_conformance] if is_stream else [])]
         case.call_and_validate(where, headers=BEARER, timeout=TIMEOUT_S, excluded_checks=unfit)
 
     ask()
@@ -77,7 +81,8 @@ def ask_much(operation: APIOperation, mode: GenerationMode, house: House, **path
 
 SCHEMA = schemathesis.openapi.from_dict(create_app(Settings(data_dir=Path("/nonexistent"))).openapi())
 OPERATIONS = {
-    f"{one.method.upper()} {one.path}": one for one in (each.ok() for each in SCHEMA.get_all_operations())
+    f"{one.method.upper()} {one.path}": one
+    for one in (each.ok() for each in SCHEMA.get_all_operations() if isinstance(each, Ok))
 }
 
 

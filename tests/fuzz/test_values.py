@@ -33,7 +33,7 @@ many = settings(max_examples=20_000 if IS_LONG else 100)
 NAMES = st.from_regex(r"[A-Za-z0-9._:\-]{1,128}", fullmatch=True)
 WORDS = st.text(max_size=5000)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, min_value=0, max_value=1e9)
-POLICY = AddressPolicy(exceptions=(), is_development=False, rewrite_loopback_to=None)
+POLICY = AddressPolicy(exceptions=frozenset(), is_development=False, rewrite_loopback_to=None)
 HOSTS = st.one_of(
     st.integers(0, 2**32 - 1).map(str),
     st.integers(0, 2**32 - 1).map(hex),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from parity_case import Case, load_case
+from parity.parity_case import Case, load_case
 
 # On a GPU: products in float32 as the reference had them, not in the fewer bits that tensor cores take for it.
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

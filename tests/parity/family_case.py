@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from parity_case import DATA, DEVICE
+from parity.parity_case import DATA, DEVICE
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from parity_case import DEVICE, Case, Recorder, close
+from parity.parity_case import DEVICE, Case, Recorder, close
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 from hy3dgen.networks.vecset_decoder import fourier_features
 
@@ -22,6 +23,7 @@ def test_shape_tokens_agree_block_by_block(plain: Case) -> None:
         recorder.watch(f"vae.resblock_{index}", block)
     assert close(vae(plain.stages["vae.in_latents"]), plain.stages["vae.out"])
     for name, output in recorder.outputs.items():
+        assert isinstance(output, Tensor)
         assert close(output, plain.stages[name]), name
 
 
@@ -62,6 +64,7 @@ def test_mesh_vertices_agree_up_to_the_reference_scaling(plain: Case, turbo: Cas
 def test_the_whole_line_from_the_picture_agrees(plain: Case) -> None:
     pipeline, vae = plain.pipeline, plain.vae
     latents = pipeline(plain.image, num_inference_steps=5, latents=plain.stages["sample.noise"])
+    assert isinstance(latents, Tensor)
     (mesh,) = vae.latents2mesh(vae(latents / vae.scale_factor), octree_resolution=32)
     theirs = plain.stages["e2e.vertices"].cpu().numpy()
     distances = cKDTree(theirs).query(to_reference_scale(mesh.vertices, 32))[0]

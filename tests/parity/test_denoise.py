@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from parity_case import DEVICE, Case, Recorder, close, same
-from test_image import views
+from parity.parity_case import DEVICE, Case, Recorder, close, same
+from parity.test_image import views
+from torch import Tensor
 
 from hy3dgen.networks.stream_dit import DiT, time_features
 from hy3dgen.sampling import consistency_times, flow_times
@@ -73,20 +74,22 @@ def sampled(case: Case) -> list[str]:
 def test_sampled_latents_agree_for_every_schedule_and_guidance(case: Case) -> None:
     assert len(sampled(case)) >= 4
     for name in sampled(case):
-        schedule, steps, guidance = re.fullmatch(
-            r"sample\.latents_([a-z]+)\d*_n(\d+)_g([\d.]+)", name
-        ).groups()
+        found = re.fullmatch(r"sample\.latents_([a-z]+)\d*_n(\d+)_g([\d.]+)", name)
+        assert found is not None
+        schedule, steps, guidance = found.groups()
         latents = case.pipeline(
             case.image,
             num_inference_steps=int(steps),
             guidance_scale=float(guidance),
             latents=case.stages["sample.noise"],
-            schedule=schedule,
+            schedule="consistency" if schedule == "consistency" else "flow",
         )
+        assert isinstance(latents, Tensor)
         assert close(latents, case.stages[name]), name
 
 
 def test_multi_view_velocity_and_latents_agree(plain: Case) -> None:
     stages, pipeline = plain.stages, plain.pipeline
     latents = pipeline(views(), num_inference_steps=5, latents=stages["sample.noise"])
+    assert isinstance(latents, Tensor)
     assert close(latents, stages["mv.sample.latents_flow_n5_g5"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from family_case import NAMES, FamilyCase, family_case
-from parity_case import DEVICE, Recorder, close, same
+from parity.family_case import NAMES, FamilyCase, family_case
+from parity.parity_case import DEVICE, Recorder, close, same
 from support.dense_twin import dense_field
 from support.mesh_checks import assert_same_cells, assert_same_surface
 from torch import Tensor, nn
@@ -100,7 +101,8 @@ def test_the_velocity_agrees_at_single_times(case: FamilyCase) -> None:
 @pytest.mark.parametrize("name", ["hunyuan3d_21", "triposg"])
 def test_the_denoiser_with_skips_agrees_step_by_step(name: str) -> None:
     case, recorder = family_case(name), Recorder()
-    dit, stages = case.model.family.dit, case.stages
+    dit: Any = case.model.family.dit
+    stages = case.stages
     latent_in, final_norm = (
         ("x_embedder", "norm_final") if name == "hunyuan3d_21" else ("proj_in", "norm_out")
     )
@@ -124,7 +126,8 @@ def test_the_denoiser_with_skips_agrees_step_by_step(name: str) -> None:
 def test_the_experts_are_chosen_and_weighed_as_by_the_reference() -> None:
     case = family_case("hunyuan3d_21")
     for number in (5, 6):
-        experts = case.model.family.dit.blocks[number].feed_forward
+        dit: Any = case.model.family.dit
+        experts = dit.blocks[number].feed_forward
         name = f"dit.block_{number}.moe"
         seen = case.stages[f"{name}.in"]
         weights, chosen = experts.route(seen.flatten(0, 1))
@@ -135,7 +138,8 @@ def test_the_experts_are_chosen_and_weighed_as_by_the_reference() -> None:
 
 def test_the_streams_of_step1x_agree_step_by_step() -> None:
     case, recorder = family_case("step1x_3d"), Recorder()
-    dit, stages = case.model.family.dit, case.stages
+    dit: Any = case.model.family.dit
+    stages = case.stages
     recorder.watch("dit.time_token", dit.time_in)
     recorder.watch("dit.proj_in", dit.latent_in)
     recorder.watch("dit.context_in", dit.context_in)
@@ -158,16 +162,16 @@ def test_time_features_agree(case: FamilyCase) -> None:
 
 def test_the_side_without_a_picture_is_exact_for_less(case: FamilyCase) -> None:
     """What guidance asks of the second side equals asking it with a context of zeros."""
-    family, stages = case.model.family, case.stages
+    dit: Any = case.model.family.dit
+    stages = case.stages
     (num_tokens,) = {case.context.shape[1]}
     time, expected = stages[case.names.time][1:], stages["dit.velocity"][1:]
     latents = stages["dit.x"][1:]
     if case.name == "step1x_3d":
-        dit = family.dit
         blank = dit.context_in(torch.zeros_like(case.context[:, :1]))
         found = dit.velocity(latents, blank, dit.modulations(time), num_tokens)
     else:
-        found = family.dit.velocity(latents, time, None)
+        found = dit.velocity(latents, time, None)
     assert close(found, expected)
 
 

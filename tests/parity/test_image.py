@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from parity_case import DATA, Case, Recorder, close, same
+from parity.parity_case import DATA, Case, Recorder, close, same
 from PIL import Image
 
 from hy3dgen.networks.image_encoder import view_embeddings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity_case import DATA, DEVICE, Case
+from parity.parity_case import DATA, DEVICE, Case
 from PIL import Image
 from support.dense_twin import dense_field
 from support.fields import BOX, LEVEL
@@ -71,4 +71,5 @@ def tiny_tokens(request: pytest.FixtureRequest) -> tuple[ShapeVAE, Tensor]:
     with torch.no_grad():
         generator = torch.Generator().manual_seed(1)
         latents = pipeline(Image.open(DATA / "image.png"), num_inference_steps=8, generator=generator)
+        assert isinstance(latents, Tensor)
         return vae, vae(latents / vae.scale_factor)

@@ -117,8 +117,12 @@ class Chaos:
             "freeze worker past its lease": lambda: self._freeze(worker, 2.0 * LEASE_S),
             "freeze worker for a moment": lambda: self._freeze(worker, 0.3 * LEASE_S),
             "fill the disk": self._fill_disk,
-            "restart the database": lambda: self._restart_database(self.postgres and self.postgres.stop),
-            "kill the database": lambda: self._restart_database(self.postgres and self.postgres.kill),
+            "restart the database": lambda: self._restart_database(
+                self.postgres.stop if self.postgres else None
+            ),
+            "kill the database": lambda: self._restart_database(
+                self.postgres.kill if self.postgres else None
+            ),
         }
         if kind == "fill the disk" and not self.can_fill:
             return

@@ -70,7 +70,7 @@ class Delivered:
         head = f"Content-Type: {self.headers['content-type']}\r\n\r\n".encode()
         message = BytesParser(policy=HTTP).parsebytes(head + self.body)
         return {
-            str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True)
+            str(part.get_param("name", header="content-disposition")): bytes(part.get_payload(decode=True))
             for part in message.iter_parts()
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import uuid
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -47,7 +48,7 @@ MASK[20:80, 40:110] = 255
 MASK_FACTS = {"source": "mask", "share": 0.28, "borders": [], "parts_dropped": 0, "warnings": []}
 
 
-def form(parts: dict[str, str | bytes]) -> tuple[bytes, dict[str, str]]:
+def form(parts: Mapping[str, str | bytes]) -> tuple[bytes, dict[str, str]]:
     """A form as its body and headers; bytes are files."""
     boundary = uuid.uuid4().hex
     body = b""
@@ -65,7 +66,12 @@ def cutout_of(house: House, job_id: str) -> np.ndarray:
 
 
 def test_a_mask_in_a_form_is_what_the_model_sees(each_house: House) -> None:
-    parts = {"session_id": "s", "asset_id": "a", "image": PHOTOGRAPH, "mask": png(MASK)}
+    parts: dict[str, str | bytes] = {
+        "session_id": "s",
+        "asset_id": "a",
+        "image": PHOTOGRAPH,
+        "mask": png(MASK),
+    }
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     body, about = form(parts)
     first = each_house.ask("POST", "/generate-3d", body, about | headers)

@@ -70,7 +70,7 @@ BAD_PICTURES: dict[str, tuple[Behaviour, str, str]] = {
         "download",
     ),
     "more than the limit, announced": (
-        sends(b"", **{"Content-Length": "2000000"}),
+        sends(b"", 200, **{"Content-Length": "2000000"}),
         "image_too_large",
         "download",
     ),

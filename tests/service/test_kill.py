@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import pytest
@@ -79,6 +80,10 @@ def starts(house: House, job_id: str) -> Counter[str]:
     return Counter(line["stage"] for line in house.events("stage started", job_id))
 
 
+def has_begun(house: House, job_id: str, stage: str) -> bool:
+    return bool(starts(house, job_id)[stage])
+
+
 def check_each_finished_stage_was_done_once(
     house: House, job_id: str, finished: set[str], stage: str
 ) -> None:
@@ -101,7 +106,7 @@ def test_a_worker_killed_in_every_stage_at_once_loses_no_job_and_repeats_no_fini
         ),
     }
     for stage, job_id in jobs.items():
-        wait_for(lambda s=stage, j=job_id: starts(house, j)[s], f"a job is in stage {stage}")
+        wait_for(partial(has_begun, house, job_id, stage), f"a job is in stage {stage}")
     jobs["cutout"] = house.submit(image_url=world.url("/large.png"), webhook_url=world.url("/cutout"))
     wait_for(lambda: starts(house, jobs["cutout"])["cutout"], "a job is in stage cutout")
 
@@ -112,7 +117,7 @@ def test_a_worker_killed_in_every_stage_at_once_loses_no_job_and_repeats_no_fini
 
     for stage, job_id in jobs.items():
         house.wait_until(job_id, "succeeded")
-        wait_for(lambda s=stage: world.posts(f"/{s}"), "the webhook came")
+        wait_for(partial(world.posts, f"/{stage}"), "the webhook came")
         check_each_finished_stage_was_done_once(house, job_id, finished[job_id], stage)
         assert {post.headers["webhook-id"] for post in world.posts(f"/{stage}")} == {f"{job_id}:done"}
     wait_for(lambda: house.job(delivering)["deliveries"][-1]["state"] == "accepted", "it was delivered")

@@ -86,7 +86,7 @@ def num_succeeded(house: House) -> int:
     return int(sum(float(word.removeprefix(line)) for word in text.splitlines() if word.startswith(line)))
 
 
-def check_none_is_lost(house: House, outside: Outside, num_jobs: int, num_clients: int) -> None:
+def check_none_is_lost(house: House, outside: Outside, num_jobs: int, num_clients: int) -> list[Submission]:
     answers = submitted(house, outside, num_jobs, num_clients)
     assert Counter(one.answer.status for one in answers) == {202: num_jobs}
     ids = {one.answer.json["job_id"] for one in answers}
@@ -101,6 +101,7 @@ def check_none_is_lost(house: House, outside: Outside, num_jobs: int, num_client
         lambda: ids <= {post.headers["webhook-id"].split(":")[0] for post in outside.posts("/loaded")},
         "all were delivered",
     )
+    return answers
 
 
 def check_a_full_queue_takes_no_half_job(

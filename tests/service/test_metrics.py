@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -31,6 +32,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house.wait_until_ready()
     yield house
     house.close()
+
+
+def is_answered(house: House) -> bool:
+    return house.ask("GET", "/metrics", headers=BEARER).status == 200
 
 
 def scraped(house: House) -> Samples:
@@ -144,7 +149,7 @@ def test_where_there_are_keys_the_numbers_need_one_too_unless_they_are_open(
         guarded = House(tmp_path_factory.mktemp("guarded"), settings)
         guarded.start("api")
         wait_for(guarded.is_open, "the port is open")
-        wait_for(lambda g=guarded: g.ask("GET", "/metrics", headers=BEARER).status == 200, "it is connected")
+        wait_for(partial(is_answered, guarded), "it is connected")
         statuses[is_open] = guarded.ask("GET", "/metrics").status
         guarded.close()
 

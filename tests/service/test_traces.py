@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -124,7 +125,7 @@ def test_after_a_whole_run_no_secret_stands_in_any_line_of_the_log(traced: House
         "GET", f"/jobs/{failed}?api_key=hunter2-query", headers={"Authorization": "Bearer hunter2-guess"}
     )
     for job_id in (delivered, failed):
-        wait_for(lambda j=job_id: traced.events("delivery dead", j, "serve"), "its delivery was given up")
+        wait_for(partial(traced.events, "delivery dead", job_id, "serve"), "its delivery was given up")
 
     text = traced.log_path("serve").read_text()
     assert "request" in text

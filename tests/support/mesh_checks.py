@@ -42,7 +42,7 @@ def open_edges(mesh: Mesh) -> Lines:
 def assert_open_only_at(box: Box, mesh: Mesh) -> None:
     """Every open edge lies in a face of the box."""
     ends = mesh.vertices[open_edges(mesh)]
-    sides = np.float32([box.lower, box.upper])
+    sides = np.asarray([box.lower, box.upper], np.float32)
     in_side = np.abs(ends[:, :, None, :] - sides).max(axis=1) < 1e-6
     assert in_side.any(axis=(1, 2)).all()
 
@@ -61,7 +61,7 @@ def assert_same_surface(field: SparseField, dense: DenseField) -> None:
 
     A face is compared by the outline of its cell's polygon: how a polygon is cut into triangles is free.
     """
-    crossed, our_faces = numbered(triangle_edges(field), 3 * len(field.keys))
+    crossed, numbered_faces = numbered(triangle_edges(field), 3 * len(field.keys))
     ours = rows_as_keys(edge_crossings(field, crossed).float().numpy())
     vertices, their_faces = dense.lattice_mesh(field.iso)
     theirs = rows_as_keys(vertices)
@@ -74,11 +74,13 @@ def assert_same_surface(field: SparseField, dense: DenseField) -> None:
     _, place, counts = np.unique(ours, return_inverse=True, return_counts=True)
     is_single = (counts == 1)[place]
     is_known = ((ours[same] == theirs) & is_single[same])[their_faces].all(axis=1)
-    edges, our_faces = _doubled_edges(field, crossed), our_faces.numpy()
+    edges, our_faces = _doubled_edges(field, crossed), numbered_faces.numpy()
     is_compared = ~is_ambiguous()[dense.codes(field.iso).numpy()]
     is_compared[tuple(_cells(edges, our_faces[~is_single[our_faces].all(axis=1)]).T)] = False
-    outlines = [_outlines(edges, faces, is_compared) for faces in (our_faces, same[their_faces[is_known]])]
-    assert np.array_equal(*outlines)
+    drawn, expected = (
+        _outlines(edges, faces, is_compared) for faces in (our_faces, same[their_faces[is_known]])
+    )
+    assert np.array_equal(drawn, expected)
 
 
 def _doubled_edges(field: SparseField, crossed: Tensor) -> NDArray[np.int64]:

@@ -43,7 +43,7 @@ class PostgresServer:
             os.chown(self.folder, NOBODY, NOBODY)
         password_file = self.folder / "password"
         password_file.write_text(self.password)
-        command = [
+        command: list[str | Path] = [
             _binaries(self.folder) / "initdb",
             "-D",
             self.folder / "data",
@@ -52,20 +52,27 @@ class PostgresServer:
             "-E",
             "utf8",
         ]
-        access = ["--auth=scram-sha-256", "--pwfile", password_file, "--no-sync"]
+        access: list[str | Path] = ["--auth=scram-sha-256", "--pwfile", password_file, "--no-sync"]
         subprocess.run([*command, *access], check=True, capture_output=True, **_as_nobody())
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
-        command = [_binaries(self.folder) / "postgres", "-D", self.folder / "data", "-p", str(self.port)]
+        command: list[str | Path] = [
+            _binaries(self.folder) / "postgres",
+            "-D",
+            self.folder / "data",
+            "-p",
+            str(self.port),
+        ]
         network = ["-h", "127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=300"]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            process: subprocess.Popen[bytes] = subprocess.Popen(
                 [*command, *network, *self._settings], stdout=log, stderr=log, **_as_nobody()
             )
+        self._process = process
         ends_at = time.monotonic() + READY_WITHIN_S
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > ends_at:
+            if process.poll() is not None or time.monotonic() > ends_at:
                 raise RuntimeError(f"Postgres does not start: {(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.05)
 

@@ -44,7 +44,7 @@ class _Pretending(TorchFunctionMode):
 
 @contextmanager
 def pretended_gpu() -> Iterator[torch.device]:
-    answers = {name: lambda *_, told=told: told for name, told in CUDA.items()}
+    answers: dict[str, Any] = {name: lambda *_, told=told: told for name, told in CUDA.items()}
     with patch.multiple(torch.cuda, **answers), _Pretending():
         yield GPU
 

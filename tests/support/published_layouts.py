@@ -66,7 +66,7 @@ def in_shards(file: Path, num_shards: int = 3) -> None:
     """Replaces a weights file by shards and their index."""
     tensors = load_file(file)
     names = sorted(tensors)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number in range(num_shards):
         own = names[number::num_shards]
         shard = f"{file.stem}-{number + 1:05d}-of-{num_shards:05d}.safetensors"

@@ -78,7 +78,7 @@ def test_a_seed_is_drawn_where_none_is_given() -> None:
 
 def test_an_unknown_field_is_refused_by_its_name() -> None:
     with pytest.raises(ValidationError, match="image_ulr"):
-        JobRequest(**GOOD, image_ulr="x")
+        JobRequest.model_validate(GOOD | {"image_ulr": "x"})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -145,7 +146,7 @@ def test_a_database_url_that_cant_be_used_is_refused_without_showing_its_passwor
 
 
 def test_every_secret_is_known_to_the_log_and_shows_in_no_dump() -> None:
-    secrets = {
+    secrets: dict[str, Any] = {
         name: SecretStr(f"hunter2-{name}")
         for name, field in Settings.model_fields.items()
         if "SecretStr" in str(field.annotation) and name not in ("database_url", "webhook_secret")

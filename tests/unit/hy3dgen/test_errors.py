@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
 from hy3dgen import errors
 from hy3dgen.errors import EmptyImage, ImageError, ShapeModelError
 
-TREE = [one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, Exception)]
+TREE: list[Any] = [
+    one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, Exception)
+]
 
 
 @pytest.mark.parametrize("error", TREE)

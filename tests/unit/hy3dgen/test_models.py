@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from PIL import Image
 from safetensors.torch import save_file
 

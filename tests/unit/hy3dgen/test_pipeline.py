@@ -5,29 +5,38 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from PIL import Image
+from torch import Tensor
 
 from hy3dgen.errors import EmptyImage, EmptyMesh, LatentShapeError
 from hy3dgen.shape_model import once_done
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, Mesh, ShapeVAE
 
 CHECKPOINT = DATA / "checkpoint.safetensors"
+Loaded = tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]
 OVERRIDES = json.loads((DATA / "overrides.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def loaded() -> tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]:
+def loaded() -> Loaded:
     return Hunyuan3DDiTFlowMatchingPipeline.from_single_file(CHECKPOINT, overrides=OVERRIDES["checkpoint"])
 
 
 @pytest.fixture(scope="module")
 def image() -> Image.Image:
     return Image.open(DATA / "image.png")
+
+
+def latents_of(pipeline: Hunyuan3DDiTFlowMatchingPipeline, *args: Any, **options: Any) -> Tensor:
+    latents = pipeline(*args, **options)
+    assert isinstance(latents, Tensor)
+    return latents
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -40,6 +49,7 @@ def test_the_published_snippet_runs_as_it_stands(image: Image.Image) -> None:
         ckpt_path, device=DEVICE, use_safetensors=True, overrides=OVERRIDES["checkpoint"]
     )
     latents = pipeline(image=image, num_inference_steps=5)
+    assert isinstance(latents, Tensor)
     assert latents.shape == (1, 32, 16)
     latents = latents / vae.scale_factor
     latents = vae(latents)
@@ -49,14 +59,16 @@ def test_the_published_snippet_runs_as_it_stands(image: Image.Image) -> None:
     assert len(meshes[0].faces) > 1000
 
 
-def test_the_same_seed_gives_the_same_latents_and_another_seed_others(loaded, image) -> None:
+def test_the_same_seed_gives_the_same_latents_and_another_seed_others(
+    loaded: Loaded, image: Image.Image
+) -> None:
     pipeline, _vae = loaded
-    first, again, other = (pipeline(image, 2, generator=seeded(seed)) for seed in (1, 1, 2))
+    first, again, other = (latents_of(pipeline, image, 2, generator=seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_latents_that_skipped_the_vae_are_refused_with_both_widths(loaded) -> None:
+def test_latents_that_skipped_the_vae_are_refused_with_both_widths(loaded: Loaded) -> None:
     _pipeline, vae = loaded
     with pytest.raises(LatentShapeError, match=r"takes \[batch, tokens, 64\], got \[1, 32, 16\]"):
         vae.latents2mesh(torch.zeros(1, 32, 16))
@@ -64,19 +76,19 @@ def test_latents_that_skipped_the_vae_are_refused_with_both_widths(loaded) -> No
         vae(torch.zeros(1, 32, 64))
 
 
-def test_a_field_without_a_surface_is_an_empty_mesh_and_not_none(loaded) -> None:
+def test_a_field_without_a_surface_is_an_empty_mesh_and_not_none(loaded: Loaded) -> None:
     _pipeline, vae = loaded
     with pytest.raises(EmptyMesh):
         vae.latents2mesh(torch.zeros(1, 32, 64), octree_resolution=16, mc_level=1e6)
 
 
-def test_a_transparent_picture_is_refused_before_the_network_runs(loaded) -> None:
+def test_a_transparent_picture_is_refused_before_the_network_runs(loaded: Loaded) -> None:
     pipeline, _vae = loaded
     with pytest.raises(EmptyImage, match="fully transparent"):
         pipeline(Image.new("RGBA", (32, 32)))
 
 
-def test_output_type_mesh_is_the_whole_line(loaded, image) -> None:
+def test_output_type_mesh_is_the_whole_line(loaded: Loaded, image: Image.Image) -> None:
     pipeline, vae = loaded
     vae_calls: list[int] = []
     handle = vae.register_forward_hook(lambda *_: vae_calls.append(1))
@@ -86,7 +98,7 @@ def test_output_type_mesh_is_the_whole_line(loaded, image) -> None:
     assert len(mesh.faces) > 0
 
 
-def test_progress_is_reported_after_each_real_step(loaded, image) -> None:
+def test_progress_is_reported_after_each_real_step(loaded: Loaded, image: Image.Image) -> None:
     pipeline, _vae = loaded
     seen: list[tuple[int, int]] = []
     pipeline(image, 4, callback=lambda *step: seen.append(step))
@@ -103,14 +115,14 @@ def test_a_step_is_told_of_when_the_device_has_done_it(
     assert seen == ([device] if waits else []) + [(1, 4)]
 
 
-def test_guidance_of_one_equals_the_plain_velocity(loaded, image) -> None:
+def test_guidance_of_one_equals_the_plain_velocity(loaded: Loaded, image: Image.Image) -> None:
     pipeline, _vae = loaded
-    once = pipeline(image, 3, guidance_scale=1.0, generator=seeded(0))
-    off = pipeline(image, 3, guidance_scale=-1.0, generator=seeded(0))
+    once = latents_of(pipeline, image, 3, guidance_scale=1.0, generator=seeded(0))
+    off = latents_of(pipeline, image, 3, guidance_scale=-1.0, generator=seeded(0))
     assert torch.equal(once, off)
 
 
-def test_a_distilled_denoiser_needs_its_guidance_and_a_plain_one_refuses_it(loaded) -> None:
+def test_a_distilled_denoiser_needs_its_guidance_and_a_plain_one_refuses_it(loaded: Loaded) -> None:
     pipeline, _vae = loaded
     with pytest.raises(ValueError, match="takes no guidance"):
         pipeline.dit(torch.zeros(1, 32, 16), torch.zeros(1), torch.zeros(1, 17, 48), torch.ones(1))
@@ -121,14 +133,14 @@ def test_a_distilled_denoiser_needs_its_guidance_and_a_plain_one_refuses_it(load
         distilled.dit(torch.zeros(1, 24, 8), torch.zeros(1), torch.zeros(1, 26, 40))
 
 
-def test_a_multi_view_checkpoint_takes_a_single_picture_as_its_front(image) -> None:
+def test_a_multi_view_checkpoint_takes_a_single_picture_as_its_front(image: Image.Image) -> None:
     pipeline, _vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
         CHECKPOINT, overrides=OVERRIDES["checkpoint"] | {"is_multi_view": True}
     )
     assert torch.equal(pipeline.encode(image), pipeline.encode({"front": image}))
 
 
-def test_query_coordinates_stay_float32_in_half_precision(image) -> None:
+def test_query_coordinates_stay_float32_in_half_precision(image: Image.Image) -> None:
     _pipeline, vae = Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
         CHECKPOINT, dtype=torch.bfloat16, overrides=OVERRIDES["checkpoint"]
     )
@@ -138,17 +150,13 @@ def test_query_coordinates_stay_float32_in_half_precision(image) -> None:
     assert not vae.query_geometry(near, tokens).equal(vae.query_geometry(far, tokens))
 
 
-def test_vertices_are_scaled_by_the_number_of_cells(loaded) -> None:
+def test_vertices_are_scaled_by_the_number_of_cells(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sphere comes out at its radius and centre; the reference's divisor R+1 makes it 1.5 % small at R=64."""
     _pipeline, vae = loaded
     resolution, radius = 64, 0.6
-    sphere = ShapeVAE.latents2mesh.__wrapped__
-    original = vae.field
-    vae.field = lambda _tokens: lambda points: radius - points.norm(dim=-1)
-    try:
-        (mesh,) = sphere(vae, torch.zeros(1, 1, 64), octree_resolution=resolution, mc_level=0.0)
-    finally:
-        vae.field = original
+    sphere: Any = vars(ShapeVAE.latents2mesh)["__wrapped__"]
+    monkeypatch.setattr(vae, "field", lambda _tokens: lambda points: radius - points.norm(dim=-1))
+    (mesh,) = sphere(vae, torch.zeros(1, 1, 64), octree_resolution=resolution, mc_level=0.0)
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - radius).max() < 0.001
     assert np.abs(mesh.bounds.mean(axis=0)).max() < 1e-4
     assert mesh.is_closed

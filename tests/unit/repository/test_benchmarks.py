@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity_case import DATA, Case, close, load_case
+from parity.parity_case import DATA, Case, close, load_case
 from safetensors.torch import load_file
+from torch import Tensor
 
 from benchmarks import today
 from benchmarks.__main__ import DELEGATED, MODULES
@@ -39,6 +40,7 @@ def test_todays_latents_are_ours(case: Case) -> None:
     context = case.pipeline.encode(case.image)
     theirs = today.denoise(case.pipeline, context, noise, steps)
     ours = case.pipeline(case.image, num_inference_steps=steps, latents=noise)
+    assert isinstance(ours, Tensor)
     assert close(theirs, ours)
 
 
@@ -56,7 +58,9 @@ def test_random_networks_have_the_published_shapes(variant: str) -> None:
     assert networks_of(variant).published_shapes() == shapes_of(variant)
 
 
-def test_a_random_file_is_a_file_of_the_published_layout(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_random_file_is_a_file_of_the_published_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = {name: tuple(one.shape) for name, one in load_file(DATA / "checkpoint.safetensors").items()}
     monkeypatch.setattr("benchmarks.published.shapes_of", lambda variant: few)
     size = write_random_file(tmp_path / "few.safetensors", "v2-mini")

@@ -37,7 +37,7 @@ NOT_OURS = {
 SETTINGS = {name.upper() for name in Settings.model_fields}
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Reads compose's own tags too: the value under `!override` and `!reset` as it stands."""
 
 
@@ -363,7 +363,7 @@ def test_one_card_a_worker_and_none_for_the_api() -> None:
 
 def test_pods_get_more_time_to_stop_than_jobs_get_to_drain() -> None:
     (settings,) = (r["data"] for r in resources() if r["kind"] == "ConfigMap")
-    graces = {name: spec.get("terminationGracePeriodSeconds") for name, spec in pods()}
+    graces: dict[str, Any] = {name: spec.get("terminationGracePeriodSeconds") for name, spec in pods()}
     assert graces["worker"] > float(settings["DRAIN_S"]) + 10
 
 

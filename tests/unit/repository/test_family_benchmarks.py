@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from family_case import NAMES, overrides_of
-from parity_case import DATA, close
+from parity.family_case import NAMES, overrides_of
+from parity.parity_case import DATA, close
 
 from benchmarks import families
 from benchmarks.families import FAMILIES, MeasuredFamily, built

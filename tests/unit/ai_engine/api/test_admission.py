@@ -73,7 +73,7 @@ def test_one_key_is_one_job_for_its_owner_and_another_for_the_next(tmp_path: Pat
 @pytest.mark.parametrize("field", ["image_url", "mask_url", "webhook_url", "upload_url"])
 def test_an_address_inside_is_refused_by_its_field(tmp_path: Path, field: str) -> None:
     with pytest.raises(InvalidField) as caught:
-        admission(tmp_path).admit(submission(**{field: "http://10.0.0.1/a"}))
+        admission(tmp_path).admit(submission(None, ANYBODY, **{field: "http://10.0.0.1/a"}))
     assert (caught.value.field, caught.value.field_code) == (field, f"{field}_forbidden")
 
 

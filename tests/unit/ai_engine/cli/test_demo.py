@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ai_engine.cli.demo import SAMPLE_PICTURE, DemoFailed, _asset_id, _printable, _server_sent, run_demo
+from ai_engine.cli.demo import SAMPLE_PICTURE, _asset_id, _printable, _server_sent, run_demo
 from ai_engine.cli.demo_server import demo_peer, read_multipart
+from ai_engine.cli.demo_service import DemoFailed
 from ai_engine.cli.progress_bars import StageBars
 from ai_engine.pipeline.fake_model import sphere
 from ai_engine.printing.stl import read_stl, write_stl

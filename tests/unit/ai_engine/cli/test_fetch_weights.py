@@ -8,11 +8,13 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -125,7 +127,7 @@ def test_other_bytes_than_published_never_get_the_files_name(hub: Hub, tmp_path:
 
 @pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"size_bytes": 7}])
 def test_a_hub_that_has_another_file_is_found_out_before_the_download(
-    hub: Hub, tmp_path: Path, change: dict[str, object]
+    hub: Hub, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     with pytest.raises(FetchFailed, match="another file"):
         fetch(replace(PINNED, **change), tmp_path)
@@ -166,7 +168,7 @@ def test_a_token_is_shown_to_the_hub_and_not_to_its_store(
 def test_a_full_disk_is_told_before_the_download(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch_weights.shutil, "disk_usage", lambda _: argparse.Namespace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: argparse.Namespace(free=1000))
     with pytest.raises(FetchFailed, match="has room for"):
         fetch(PINNED, tmp_path)
     assert hub.ranges() == []

@@ -212,7 +212,8 @@ def test_the_list_is_newest_first_and_comes_in_pages_that_neither_skip_nor_repea
     for one in jobs:
         engine.submit(one)
 
-    pages, cursor = [], None
+    pages: list[list[Job]] = []
+    cursor = None
     while cursor is not None or not pages:
         page = engine.jobs(JobFilter(), 3, cursor)
         pages.append([known.job for known in page.jobs])

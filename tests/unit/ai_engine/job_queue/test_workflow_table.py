@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from unit.ai_engine.job_queue.test_queue import job
+from support.sample_job import job
 
 from ai_engine.job_queue.dbos_setup import PIPELINE_QUEUE, WEBHOOK_QUEUE
 from ai_engine.job_queue.queue import JobQueue
@@ -55,7 +55,8 @@ def test_with_sqlite_jobs_of_the_same_second_have_their_places_as_they_came(tmp_
     for one in jobs:
         engine.submit(one)
 
-    assert [engine.place(one.job_id).position for one in jobs] == [1, 2, 3, 4, 5, 6]
+    places = [engine.place(one.job_id) for one in jobs]
+    assert [place and place.position for place in places] == [1, 2, 3, 4, 5, 6]
     engine.close()
 
 

@@ -17,7 +17,9 @@ WALL = ((2.0, 2.0, 0.05), (0.0, 0.0, -0.62))
 
 
 def box(sides: tuple[float, float, float], centre: tuple[float, float, float] = (0, 0, 0)) -> Mesh:
-    return Mesh(cube(1).vertices * np.asarray(sides, np.float32) + np.float32(centre), cube().faces)
+    return Mesh(
+        cube(1).vertices * np.asarray(sides, np.float32) + np.asarray(centre, np.float32), cube().faces
+    )
 
 
 def one(*bodies: Mesh) -> Mesh:

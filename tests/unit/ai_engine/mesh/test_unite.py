@@ -15,7 +15,9 @@ from ai_engine.mesh.topology import edge_facts, face_bodies, weld
 
 
 def box(x: float, y: float, z: float, centre: tuple[float, float, float] = (0, 0, 0)) -> Mesh:
-    return Mesh(cube(1).vertices * np.asarray([x, y, z], np.float32) + np.float32(centre), cube().faces)
+    return Mesh(
+        cube(1).vertices * np.asarray([x, y, z], np.float32) + np.asarray(centre, np.float32), cube().faces
+    )
 
 
 def volume(mesh: Mesh) -> float:
@@ -51,7 +53,7 @@ def test_bodies_apart_or_touching_in_a_line_or_a_point_stay_two(apart: Mesh) -> 
 
 def test_links_of_a_chain_whose_boxes_meet_stay_as_they_are() -> None:
     ball = sphere(24, 1.0)
-    near = Mesh(ball.vertices + np.float32([1.5, 1.5, 0]), ball.faces)
+    near = Mesh(ball.vertices + np.asarray([1.5, 1.5, 0], np.float32), ball.faces)
     both = joined(ball, near)
     assert clean(both)[0] is both
 

@@ -153,8 +153,12 @@ def test_a_server_that_trickles_is_cut_by_the_total_deadline(client: GuardedClie
 
 def test_a_server_that_says_nothing_is_cut_by_the_total_deadline(client: GuardedClient) -> None:
     is_over = threading.Event()
+
+    def say_nothing(connection: socket.socket, head: bytes) -> None:
+        is_over.wait(30)
+
     with (
-        raw_server(lambda connection, head: is_over.wait(30) and None) as port,
+        raw_server(say_nothing) as port,
         pytest.raises(TransferFailed),
     ):
         fetch(client, port, deadline_s=0.2)

@@ -25,7 +25,7 @@ def test_the_share_is_that_of_the_last_minute_and_the_seconds_are_all() -> None:
     with busy:
         clock.now += 30
 
-    assert busy.read() == (130, pytest.approx(0.5, abs=0.06))
+    assert busy.read() == pytest.approx((130, 0.5), abs=0.06)
 
 
 def test_what_still_runs_counts_already() -> None:

@@ -17,8 +17,8 @@ from ai_engine.api.response_schemas import view_of
 from ai_engine.errors import EmptyMesh
 from ai_engine.facts import CutOutFacts, DecodeFacts
 from ai_engine.images.formats import DownloadLimits
-from ai_engine.job import Job, JobOptions, JobResult, Progress
-from ai_engine.job_queue.records import JobRecord, JobStatus
+from ai_engine.job import Job, JobOptions, JobResult, JobStatus, Progress
+from ai_engine.job_queue.records import JobRecord
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import StandInModel

@@ -93,6 +93,8 @@ def test_the_decode_mode_chooses_the_first_lattice_and_tells_what_may_hide(
         model.generate(picture, replace(options, decode_mode=mode), ignore) for mode in ("strict", "fast")
     )
 
+    assert strict.decode is not None
+    assert fast.decode is not None
     assert (strict.decode.mode, strict.decode.coarse_resolution) == ("strict", (96, 96, 96))
     assert (fast.decode.mode, fast.decode.coarse_resolution) == ("fast", (48, 48, 48))
     assert (strict.decode.is_covered, fast.decode.is_covered) == (True, False)

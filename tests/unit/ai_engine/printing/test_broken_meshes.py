@@ -160,7 +160,7 @@ def test_meshes_of_public_reports_come_out_as_one_solid(name: str, volume: float
 
 def test_thousands_of_bodies_that_look_inwards_are_hollows_in_a_ball_and_turned_outside() -> None:
     places = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 12)] * 3), axis=-1).reshape(-1, 3)
-    bubbles = joined(*(cube(0.004, tuple(place)) for place in (*places.tolist(), *(places + 2).tolist())))
+    bubbles = joined(*(cube(0.004, (x, y, z)) for x, y, z in (*places.tolist(), *(places + 2).tolist())))
     mesh = joined(sphere(48), Mesh(bubbles.vertices, bubbles.faces[:, ::-1]))
     cleaned, repairs = clean(mesh, min_part_share=0.0)
     assert repairs.counts() == {"faces_turned": 12**3 * 12}

@@ -6,6 +6,7 @@ import io
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
@@ -40,10 +41,11 @@ def read_3mf(path: Path) -> tuple[Mesh, ElementTree.Element]:
     return Mesh(np.asarray(vertices, np.float32), np.asarray(faces, np.int32)), model
 
 
-def glb_document(path: Path) -> dict[str, object]:
+def glb_document(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     assert int.from_bytes(data[8:12], "little") == len(data)
-    return json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    document: dict[str, Any] = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    return document
 
 
 @pytest.mark.parametrize("file_format", ["stl", "obj", "ply"])

@@ -255,7 +255,10 @@ def test_the_report_becomes_plain_json_of_modest_size() -> None:
 def test_a_ghost_floor_is_reported_and_refused_where_the_print_must_work() -> None:
     stood_on = joined(
         sphere(24, 0.6),
-        Mesh(cube(1).vertices * np.float32([2, 0.05, 2]) - np.float32([0, 0.62, 0]), cube().faces),
+        Mesh(
+            cube(1).vertices * np.asarray([2, 0.05, 2], np.float32) - np.asarray([0, 0.62, 0], np.float32),
+            cube().faces,
+        ),
     )
     _, found = finish(stood_on, half_extent=1.01)
     assert found.ghost_plane == "floor"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_a_file_that_is_missing_or_holds_no_key_keeps_the_service_from_starting(
     ],
 )
 def test_without_keys_the_service_starts_only_where_nobody_else_reaches_it(
-    settings: dict[str, object], may_start: bool
+    settings: dict[str, Any], may_start: bool
 ) -> None:
     if may_start:
         check_access(Settings(**settings))

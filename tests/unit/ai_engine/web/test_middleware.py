@@ -89,7 +89,7 @@ def test_the_callers_own_request_id_is_kept_when_it_is_sane(client: TestClient) 
 
 @pytest.mark.parametrize("insane", ["", "a b", "x" * 129, "a=1;b", "ü"])
 def test_a_request_id_that_could_harm_a_log_is_replaced(client: TestClient, insane: str) -> None:
-    answer = client.get("/plain", headers={"X-Request-ID": insane.encode()})
+    answer = client.get("/plain", headers={b"X-Request-ID": insane.encode()})
 
     assert answer.headers["x-request-id"] != insane
     assert len(answer.headers["x-request-id"]) == 32

@@ -79,7 +79,7 @@ def parts_of(sent: dict[str, Any]) -> dict[str, bytes]:
     head = f"Content-Type: {sent['headers']['Content-Type']}\r\n\r\n".encode()
     message = BytesParser(policy=HTTP).parsebytes(head + sent["body"])
     return {
-        str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True)
+        str(part.get_param("name", header="content-disposition")): bytes(part.get_payload(decode=True))
         for part in message.iter_parts()
     }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from dbos import DBOSClient
-from unit.ai_engine.job_queue.test_queue import job
+from support.sample_job import job
 
 from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact

@@ -30,7 +30,7 @@ class Noted:
         return self.faults
 
     def leave(self, status: int, job_id: str, ending: JobError | None) -> None:
-        self.left.append((status, job_id, ending and ending.code))
+        self.left.append((status, job_id, ending.code if ending else None))
 
 
 class Watched:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_case import NAMES, family_case, overrides_of
-from parity_case import DATA, close
+from parity.family_case import NAMES, family_case, overrides_of
+from parity.parity_case import DATA, close
 from support.published_layouts import (
     changed,
     copied,

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from parity_case import DATA
+from parity.parity_case import DATA
 from safetensors.torch import save_file
 from support.published_layouts import copied
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from safetensors.torch import load_file, save_file
 
 from hy3dgen.errors import CheckpointError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from PIL import Image
 
 from hy3dgen.errors import CheckpointError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from parity_case import DATA
+from parity.parity_case import DATA
 from safetensors import safe_open
 
 from hy3dgen.errors import CheckpointError

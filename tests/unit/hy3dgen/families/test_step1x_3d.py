@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from PIL import Image
 
 from hy3dgen.families.step1x_3d import FAMILY, FRAME, denoiser_name, times
 from hy3dgen.models import open_model
+from hy3dgen.networks.stream_dit import DiTConfig
 from hy3dgen.shape_model import ShapeModel
 
 
@@ -52,6 +53,7 @@ def test_its_encoder_has_registers_that_leave_no_token(model: ShapeModel) -> Non
 
 def test_the_final_modulation_is_published_the_other_way_round(model: ShapeModel) -> None:
     sizes = model.family.dit.config
+    assert isinstance(sizes, DiTConfig)
     assert denoiser_name(sizes, "final_modulation.linear.weight").is_swapped
     assert not denoiser_name(sizes, "final.weight").is_swapped
     assert denoiser_name(sizes, "single_blocks.0.fused_in.weight").shares[-1] == sizes.mlp_hidden

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from PIL import Image
 
 from hy3dgen.families.triposg import FAMILY, FRAME, decoder_names

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
-from parity_case import Case, close, load_case
+from parity.parity_case import Case, close, load_case
 from torch import Tensor
 
 from hy3dgen.families.velocity import SamplingOptions, velocity_for
@@ -45,7 +46,8 @@ def plain_way(case: Case) -> Velocity:
 
     def velocity(latents: Tensor, time: float) -> Tensor:
         both = case.pipeline.dit(latents.repeat(2, 1, 1), torch.full((2,), time), pair)
-        return guided(*both.chunk(2), SCALE)
+        with_picture, without = both.chunk(2)
+        return guided(with_picture, without, SCALE)
 
     return velocity
 
@@ -57,7 +59,9 @@ def latents_of(case: Case, options: SamplingOptions, network: Spy | None = None,
 
 
 @pytest.mark.parametrize("pairing", ["folded", "batched"])
-def test_the_prepared_velocity_is_that_of_the_plain_way(plain: Case, pairing: str) -> None:
+def test_the_prepared_velocity_is_that_of_the_plain_way(
+    plain: Case, pairing: Literal["folded", "batched"]
+) -> None:
     expected = euler(plain.stages["sample.noise"], flow_times(9), plain_way(plain))
     assert close(latents_of(plain, SamplingOptions(pairing)), expected, 2e-5)
 

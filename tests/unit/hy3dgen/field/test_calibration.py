@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ GRID = Grid(Box.from_bounds(1.0), (128, 128, 128))
 LATTICE = Lattice(GRID, 4)
 
 
-def ball(width: float):
+def ball(width: float) -> Callable[[Tensor], Tensor]:
     """A ball of which the field saturates about `width` from its surface; its slope there is 1 / `width`."""
 
     def field(points: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ def test_children_are_those_that_a_trilinear_field_crosses() -> None:
     values = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
     found = crossed_children(values, 0.1)
     for row, crossed in zip(values, found, strict=True):
-        inside = {at: trilinear(row, at) > 0.1 for at in itertools.product((0.0, 0.5, 1.0), repeat=3)}
+        places = itertools.product((0.0, 0.5, 1.0), repeat=3)
+        inside = {(x, y, z): trilinear(row, (x, y, z)) > 0.1 for x, y, z in places}
         for child, (x, y, z) in enumerate(CORNERS):
             corners = {inside[(x + i) / 2, (y + j) / 2, (z + k) / 2] for i, j, k in CORNERS}
             assert bool(crossed[child]) == (len(corners) == 2)

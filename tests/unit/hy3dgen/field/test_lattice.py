@@ -37,7 +37,7 @@ def test_a_key_gives_its_indices_back_up_to_the_largest() -> None:
 
 
 def test_keys_sort_with_x_slowest_and_neighbours_lie_a_constant_apart() -> None:
-    indices = list(itertools.product(range(3), repeat=3))
+    indices = [(x, y, z) for x, y, z in itertools.product(range(3), repeat=3)]
     assert keys(*indices).diff().gt(0).all()
     start = keys((4, 5, 6))
     assert torch.equal(start + AXIS_UNITS[0], keys((5, 5, 6)))

@@ -112,7 +112,7 @@ def test_values_exactly_at_the_level_count_as_outside(sign: int) -> None:
     mesh = surface_of(values, level)
     assert mesh.is_closed
     # Each neighbour's value equals the level, so that the surface passes through the neighbours themselves.
-    assert np.array_equal(np.unique(mesh.vertices), np.float32([0.25, 0.5, 0.75]))
+    assert np.array_equal(np.unique(mesh.vertices), np.asarray([0.25, 0.5, 0.75], np.float32))
 
 
 def test_a_level_between_two_float32_numbers_leaves_every_vertex_on_its_edge() -> None:
@@ -121,7 +121,7 @@ def test_a_level_between_two_float32_numbers_leaves_every_vertex_on_its_edge() -
     values[2, 2, 2] = at_level.nextafter(torch.tensor(1.0))
     mesh = surface_of(values, level=0.1)
     assert mesh.is_closed
-    assert np.array_equal(np.unique(mesh.vertices), np.float32([0.25, 0.5, 0.75]))
+    assert np.array_equal(np.unique(mesh.vertices), np.asarray([0.25, 0.5, 0.75], np.float32))
 
 
 def test_the_level_itself_is_extracted() -> None:

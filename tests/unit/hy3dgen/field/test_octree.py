@@ -23,9 +23,9 @@ from hy3dgen.errors import Cancelled, GpuOutOfMemory, ShapeModelError
 from hy3dgen.field.decode_options import DecodeOptions, DecodeProgress, Mode
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.field.geometry import Box
-from hy3dgen.field.lattice import Grid, Lattice, pack, unpack
+from hy3dgen.field.lattice import Grid, Lattice, coarse_lattices, pack, unpack
 from hy3dgen.field.marching_cubes import extract_surface
-from hy3dgen.field.octree import SurfaceSearch, coarse_lattices, decode_field
+from hy3dgen.field.octree import SurfaceSearch, decode_field
 from hy3dgen.field.sparse_field import SparseField
 
 MAX_PROBES = 3 * 200 * (14 + 6 + 32)
@@ -217,7 +217,8 @@ def test_the_number_of_queries_stays_within_three_times_the_corners(body: str) -
 
 def test_a_compact_solid_takes_a_28th_of_the_dense_queries_or_a_16th_when_strict() -> None:
     query = field_of("solid")
-    for mode, ratio in (("fast", 28), ("strict", 16)):
+    ratios: dict[Mode, int] = {"fast": 28, "strict": 16}
+    for mode, ratio in ratios.items():
         field = decode(query, 256, mode)
         assert field.report.num_queries * ratio <= 257**3
         assert field.num_bytes * 10 <= 4 * 257**3
@@ -317,7 +318,7 @@ def test_a_level_that_is_no_number_is_refused(bad: float) -> None:
 
 
 def test_the_resolution_may_be_any_whole_number_but_no_fraction() -> None:
-    assert decode(field_of("torus"), np.int64(20)).resolution == (20, 20, 20)
+    assert decode(field_of("torus"), np.int64(20)).resolution == (20, 20, 20)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="float"):
         decode(field_of("torus"), 20.0)  # type: ignore[arg-type]
 

@@ -65,7 +65,7 @@ def test_an_extremely_thin_object_is_refused_and_not_an_assertion() -> None:
 
 def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(ImageError, match="ndarray"):
-        prepare_image(np.zeros((8, 8, 3)), 64, 0.15)
+        prepare_image(np.zeros((8, 8, 3)), 64, 0.15)  # type: ignore[arg-type]
 
 
 def test_views_need_known_names() -> None:

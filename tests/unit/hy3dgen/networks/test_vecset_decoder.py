@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_the_field_of_a_shape_is_what_query_geometry_gives(vae: ShapeVAE) -> Non
 
 
 @pytest.mark.parametrize("change", [{"geo_width": 16}, {"geo_qk_norm": False}, {"geo_has_ln_post": False}])
-def test_smaller_geometry_decoders_give_one_logit_a_point(change: dict[str, int]) -> None:
+def test_smaller_geometry_decoders_give_one_logit_a_point(change: dict[str, Any]) -> None:
     vae = ShapeVAE(replace(CONFIG, **change), 1.0, FRAME)
     logits = vae.query_geometry(torch.randn(1, 5, 3), TOKENS)
     assert (logits.shape, logits.dtype) == ((1, 5), torch.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from parity_case import DEVICE
+from parity.parity_case import DEVICE
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from PIL import Image
 from support.pretended_gpu import OnGpu, pretended_gpu
 from torch import Tensor
@@ -32,6 +32,7 @@ def job(device: torch.device, checkpoint: str, residence: Residence) -> tuple[Te
         Image.open(DATA / "image.png"), 3, generator=generator, callback=lambda done, _: steps.append(done)
     )
     assert steps
+    assert isinstance(latents, Tensor)
     (mesh,) = vae.latents2mesh(vae(latents / vae.scale_factor), octree_resolution=32)
     return latents, mesh
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from PIL import Image
 from torch import nn
 
 from hy3dgen.errors import GpuOutOfMemory
 from hy3dgen.families.velocity import SamplingOptions
+from hy3dgen.field.cells import codes_of
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.field.geometry import Mesh
 from hy3dgen.runtime.out_of_memory import first_that_fits, retry_after_oom
@@ -25,10 +26,11 @@ RESOLUTION = 48
 LATENTS_TOLERANCE = 1e-5
 """By the largest latent: both sides in one call round otherwise than one by one."""
 Wants = Callable[[Any], bool]
+Loaded = tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]
 
 
 @pytest.fixture(scope="module")
-def loaded() -> tuple[Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE]:
+def loaded() -> Loaded:
     overrides = json.loads((DATA / "overrides.json").read_text())["checkpoint"]
     return Hunyuan3DDiTFlowMatchingPipeline.from_single_file(
         DATA / "checkpoint.safetensors", overrides=overrides
@@ -69,19 +71,20 @@ def decoded(vae: ShapeVAE, lowered: list[str]) -> Mesh:
     return mesh
 
 
-def test_a_call_that_fits_in_freed_memory_lowers_nothing(loaded) -> None:
+def test_a_call_that_fits_in_freed_memory_lowers_nothing(loaded: Loaded) -> None:
     lowered: list[str] = []
     expected = denoised(loaded, [])
-    first_block, calls = loaded[0].dit.double_blocks[0], []
+    first_block = loaded[0].dit.double_blocks[0]
+    has_room = iter([False])
 
-    with out_of_memory(first_block, lambda _: not calls and not calls.append(1)) as refused:
+    with out_of_memory(first_block, lambda _: not next(has_room, True)) as refused:
         found = denoised(loaded, lowered)
 
     assert torch.equal(found, expected)
     assert (len(refused), lowered) == (1, [])
 
 
-def test_a_guidance_pair_that_does_not_fit_goes_on_one_by_one_with_the_same_latents(loaded) -> None:
+def test_a_guidance_pair_that_does_not_fit_goes_on_one_by_one_with_the_same_latents(loaded: Loaded) -> None:
     lowered: list[str] = []
     expected = denoised(loaded, [], "batched")
 
@@ -93,7 +96,7 @@ def test_a_guidance_pair_that_does_not_fit_goes_on_one_by_one_with_the_same_late
     assert (found - expected).abs().max() <= LATENTS_TOLERANCE * expected.abs().max()
 
 
-def test_fewer_points_a_call_give_the_same_mesh(loaded) -> None:
+def test_fewer_points_a_call_give_the_same_mesh(loaded: Loaded) -> None:
     lowered: list[str] = []
     expected = decoded(loaded[1], [])
 
@@ -106,12 +109,14 @@ def test_fewer_points_a_call_give_the_same_mesh(loaded) -> None:
     assert np.array_equal(found.vertices, expected.vertices)
 
 
-def test_an_octree_in_smaller_blocks_gives_the_same_mesh(loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_octree_in_smaller_blocks_gives_the_same_mesh(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lowered: list[str] = []
     expected = decoded(loaded[1], [])
     from hy3dgen.field import octree
 
-    whole = octree.codes_of
+    whole = codes_of
 
     def no_room_for_many(values: torch.Tensor, iso: float) -> torch.Tensor:
         if len(values) > 10_000:
@@ -126,7 +131,7 @@ def test_an_octree_in_smaller_blocks_gives_the_same_mesh(loaded, monkeypatch: py
     assert np.array_equal(found.vertices, expected.vertices)
 
 
-def test_when_nothing_fits_the_end_is_an_error_with_a_code(loaded) -> None:
+def test_when_nothing_fits_the_end_is_an_error_with_a_code(loaded: Loaded) -> None:
     with out_of_memory(loaded[1].geometry, lambda _: True), pytest.raises(GpuOutOfMemory):
         decoded(loaded[1], [])
 
@@ -146,5 +151,5 @@ def test_an_attempt_that_failed_holds_no_memory_while_the_next_one_runs() -> Non
         raise torch.OutOfMemoryError(f"no room beside {type(large)}")
 
     assert first_that_fits([(None, fail), ("less", lambda: len(held))], lambda _: None) == 0
-    answers = iter([fail, lambda: len(held)])
+    answers: Iterator[Callable[[], int]] = iter([fail, lambda: len(held)])
     assert retry_after_oom(lambda: next(answers)())() == 0

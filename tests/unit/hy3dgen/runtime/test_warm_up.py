@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from parity_case import DATA, Case, load_case
+from parity.parity_case import DATA, Case, load_case
 from torch import Tensor
 
 from hy3dgen.field.geometry import Mesh
@@ -23,7 +23,9 @@ CASES = (("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo"))
 
 
 def latents_of(case: Case) -> Tensor:
-    return case.pipeline(case.image, num_inference_steps=5, latents=case.stages["sample.noise"])
+    latents = case.pipeline(case.image, num_inference_steps=5, latents=case.stages["sample.noise"])
+    assert isinstance(latents, Tensor)
+    return latents
 
 
 @pytest.mark.parametrize("names", CASES)
@@ -51,7 +53,7 @@ AGREE = """
 import sys
 import torch
 sys.path[:0] = ["tests/parity"]
-from parity_case import DEVICE, close, load_case
+from parity.parity_case import DEVICE, close, load_case
 from hy3dgen.runtime.warm_up import compile_networks
 
 def refuse(*_):

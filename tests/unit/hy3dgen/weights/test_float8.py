@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from parity_case import DEVICE, Case, load_case
+from parity.parity_case import DEVICE, Case, load_case
 from torch import Tensor, nn
 
 from hy3dgen.networks.stream_dit import Modulation

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from safetensors.torch import save_file
 from support.published_layouts import copied, in_shards
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from parity_case import DATA
+from parity.parity_case import DATA
 from safetensors.torch import load_file, save_file
 
 from hy3dgen.families.hunyuan3d_2 import published_state
