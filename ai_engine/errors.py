@@ -7,6 +7,7 @@ JobError                   ends a job; travels in its status and its webhook    
 |- UnreadableImage         image_invalid           no picture, or damaged        cutout     no
 |- NoForeground            no_foreground           nothing to build from         cutout     no
 |- MaskUnusable            mask_invalid            does not fit, shows nothing   cutout     no
+|- SamplerUnfit            sampler_unfit           the model is distilled        denoise    no
 |- GpuOutOfMemory          gpu_out_of_memory       not even the smallest fits    denoise    yes
 |- GenerationTimeout       generation_timeout      the whole job took too long   denoise    yes
 |- EmptyMesh               empty_mesh              the field has no surface      decode     no
@@ -120,6 +121,14 @@ class MaskUnusable(JobError):
     code = "mask_invalid"
     title = "The mask can't be used"
     stage = "cutout"
+
+
+class SamplerUnfit(JobError):
+    """The sampler, or `speed`, that was asked for does not fit a distilled model."""
+
+    code = "sampler_unfit"
+    title = "The model can't be sampled that way"
+    stage = "denoise"
 
 
 class GpuOutOfMemory(JobError):

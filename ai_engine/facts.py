@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 DecodeMode = Literal["strict", "fast"]
+Sampler = Literal["euler", "adams"]
+Speed = Literal["faithful", "fast"]
 Border = Literal["left", "top", "right", "bottom"]
 CutOutWarning = Literal["covers_everything", "touches_border", "small", "soft", "several_objects"]
 

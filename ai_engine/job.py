@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, StringConstraints
 
 from ai_engine.errors import JobError
-from ai_engine.facts import CutOutFacts, DecodeFacts, DecodeMode, PrintFacts
+from ai_engine.facts import CutOutFacts, DecodeFacts, DecodeMode, PrintFacts, Sampler
 from ai_engine.stage import Stage
 
 MEDIA_TYPES = {
@@ -66,6 +66,9 @@ class JobOptions:
     bounds: float | None = None
     """Half the side of the cube that is searched, in model units."""
     decode_mode: DecodeMode = "strict"
+    sampler: Sampler = "euler"
+    network_calls: int | None = None
+    """How often the denoiser is asked about the picture: as used, never asked for."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ai_engine.facts import Speed
 from ai_engine.job import WebhookFormat
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -189,6 +190,11 @@ class Settings(BaseSettings):
         default="none",
         description="What the stand-in does on a job of seed 13: nothing, it hangs, or its device breaks; "
         "to see how the service gets over it.",
+    )
+    speed: Speed = Field(
+        default="faithful",
+        description="How a job is sampled whose request says nothing of it. faithful: as the model was published. "
+        "fast: by the two-step method, in a third of the calls; not for distilled (turbo) models.",
     )
     device: str = Field(
         default="auto",
@@ -373,6 +379,11 @@ class Settings(BaseSettings):
     def is_published(self) -> bool:
         """True when others than this machine can reach the service."""
         return not _is_loopback(self.reached_at)
+
+    @property
+    def is_distilled(self) -> bool:
+        """True when the checkpoint's published name is of a distilled model."""
+        return (self.model_variant or "").endswith("-turbo")
 
     @property
     def is_stand_in(self) -> bool:

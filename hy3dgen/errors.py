@@ -5,6 +5,7 @@ ShapeModelError
 |- ImageError             the picture can't be turned into model input
 |  '- EmptyImage          nothing of it is visible
 |- LatentShapeError       a latents tensor at the wrong stage of the line
+|- SamplerUnfit           the model can't be sampled by the asked method
 |- EmptyMesh              the field never crosses the level inside the box
 |- GpuOutOfMemory         not even the smallest call fits
 '- Cancelled              the caller asked to stop between two steps
@@ -41,6 +42,12 @@ class LatentShapeError(ShapeModelError):
     """A latents tensor has another width than this stage takes; the message names both widths."""
 
     code = "latent_shape"
+
+
+class SamplerUnfit(ShapeModelError):
+    """A distilled model was trained for few times of its own: no method between other times fits it."""
+
+    code = "sampler_unfit"
 
 
 class EmptyMesh(ShapeModelError):

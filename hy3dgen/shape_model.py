@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -37,12 +37,10 @@ from hy3dgen.networks.vecset_decoder import check_width
 from hy3dgen.runtime.attention import preferring
 from hy3dgen.runtime.execution import Execution
 from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered, retry_after_oom
-from hy3dgen.sampling import Velocity, adams, adams_times, euler
+from hy3dgen.sampling import Sampler, Velocity, adams, euler
 from hy3dgen.weights.offload import ModelOffload, Residence, offload_layers
 
-SAMPLERS = ("euler", "adams")
-ADAMS_CALLS = 16
-"""Network calls of `sampler="adams"` unless asked otherwise."""
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 Picture = Image.Image | NDArray[np.uint8] | str | Path
 """A picture, the RGBA array of one [height, width, 4], or the path of one."""
 Views = Mapping[str, Picture]
@@ -152,7 +150,7 @@ class ShapeModel:
         guidance_scale: float | None = None,
         generator: torch.Generator | None = None,
         latents: Float[Tensor, "batch tokens channels"] | None = None,
-        sampler: str = "euler",
+        sampler: Sampler = "euler",
         callback: StepCallback | None = None,
         options: SamplingOptions | None = None,
         on_lowered: OnLowered = ignore_lowered,
@@ -167,12 +165,12 @@ class ShapeModel:
         Raises:
             EmptyImage, ImageError: the picture can't be used.
             LatentShapeError: `latents` have another width than the model's.
-            ValueError: an unknown sampler, "adams" for a distilled model, or a number of steps that the model's times
-                do not have.
+            SamplerUnfit: "adams" for a distilled model.
+            ValueError: an unknown sampler, or a number of steps that the model's times do not have.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
-        times = self._times(sampler, num_inference_steps)
+        times = self.family.grid(sampler, num_inference_steps)
         scale = float(self.defaults.guidance_scale if guidance_scale is None else guidance_scale)
         context = self.encode(image)
         start = self.noise(generator) if latents is None else self._checked(latents)
@@ -181,16 +179,6 @@ class ShapeModel:
         with preferring(self.execution.attention):
             velocity = self.guided_velocity(context, times, scale, options or SamplingOptions(), on_lowered)
             return (adams if sampler == "adams" else euler)(start, times, velocity, on_step)
-
-    def _times(self, sampler: str, num_steps: int | None) -> Tensor:
-        if sampler != "adams":
-            return self.family.times(self.defaults.num_steps if num_steps is None else num_steps)
-        settings = self.family.settings
-        if settings is not None and settings.schedule == "consistency":
-            raise ValueError(
-                "a distilled model was trained for its own few times: sampler 'adams' does not fit it"
-            )
-        return adams_times(ADAMS_CALLS if num_steps is None else num_steps)
 
     def noise(self, generator: torch.Generator | None = None) -> Float[Tensor, "1 tokens channels"]:
         """Standard normal latents, drawn on the generator's device: a CPU seed gives the same shape everywhere."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady
+from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit
 from ai_engine.job import Artifact, Job
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
@@ -42,13 +42,14 @@ class Admission:
         """The job that is asked for, without a picture that came inside the request; writes nothing.
 
         Raises:
-            InvalidField: an address or a matting model may not be used, or the idempotency key is malformed.
+            InvalidField: an address, a matting model or a sampler may not be used, or the idempotency key is malformed.
             NotReady: a matting model is named, and no worker has said yet which ones it has.
         """
         request, headers = submission.request, submission.headers
         job_id = _job_id(headers)
         self._check_addresses(request)
         self._check_matting_model(request.matting_model)
+        self._check_sampler(request)
         picture_sha256 = submission.picture.sha256 if submission.picture else ""
         mask_sha256 = f" {submission.mask.sha256}" if submission.mask else ""
         digest = _sha256(f"{request.model_dump_json(exclude_defaults=True)} {picture_sha256}{mask_sha256}")
@@ -116,6 +117,15 @@ class Admission:
         if request.mask_url is not None:
             _check(self.downloads, "mask_url", request.mask_url, "mask_url_forbidden")
 
+    def _check_sampler(self, request: JobRequest) -> None:
+        if self.settings.is_distilled and request.options(self.settings.speed).sampler != "euler":
+            field = "speed" if request.sampler is None else "sampler"
+            raise InvalidField(
+                field,
+                "the model is distilled: it was trained for its own few times",
+                code=SamplerUnfit.code,
+            )
+
     def _check_matting_model(self, name: str | None) -> None:
         if name is None:
             return
@@ -137,7 +147,7 @@ class Admission:
             upload_url=request.upload_url,
             upload_headers=request.upload_headers or {},
             webhook_format=request.webhook_format or self.settings.webhook_format,
-            options=request.options(),
+            options=request.options(self.settings.speed),
             print_options=request.print_options(),
             remove_background=request.remove_background,
             mask_url=request.mask_url,

@@ -45,7 +45,8 @@ class StandInModel:
 
     def complete(self, options: JobOptions) -> JobOptions:
         """`options` with this model's number of steps; a sphere has no other wishes."""
-        return replace(options, num_inference_steps=options.num_inference_steps or self.default_steps)
+        steps = options.num_inference_steps or self.default_steps
+        return replace(options, num_inference_steps=steps, network_calls=steps)
 
     def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
         """A closed sphere in model units, Y up.

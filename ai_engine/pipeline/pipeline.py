@@ -77,8 +77,9 @@ class JobLine:
         """The finished job.
 
         Raises:
-            JobError: a stage could not do its work.
+            JobError: a stage could not do its work, or the model can't do it as asked.
         """
+        options = self.options  # first: what does not fit the model costs no download
         picture = self.run.step("download", self.stages.download)
         cutout = self.run.step("cutout", lambda: self.stages.cut_out(picture))
         self.cutout = cutout.cutout
@@ -89,7 +90,7 @@ class JobLine:
             seconds |= result.seconds
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
-            options=asdict(self.options) | asdict(self.job.print_options) | {"degraded": list(mesh.degraded)},
+            options=asdict(options) | asdict(self.job.print_options) | {"degraded": list(mesh.degraded)},
             model={"id": self.resources.model.model_id, "licence": self.resources.model.licence},
             artifact=file.artifact,
             preview=file.preview,
@@ -100,7 +101,11 @@ class JobLine:
 
     @property
     def options(self) -> JobOptions:
-        """The options as used: the model's own values where the caller named none."""
+        """The options as used: the model's own values where the caller named none.
+
+        Raises:
+            SamplerUnfit: they name a sampler that does not fit the model.
+        """
         return self.resources.model.complete(self.job.options)
 
     @contextmanager

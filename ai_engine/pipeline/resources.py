@@ -53,7 +53,11 @@ class Model(Protocol):
         """The most of the device's own memory in use so far; None where it has none."""
 
     def complete(self, options: JobOptions) -> JobOptions:
-        """`options` with the model's own values where they are None."""
+        """`options` with the model's own values where they are None.
+
+        Raises:
+            SamplerUnfit: the sampler does not fit the model.
+        """
 
     def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
         """The shape of the object in `rgba` [height, width, 4]."""

@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ai_engine.errors import DeviceFault, EmptyMesh, GpuOutOfMemory, NoForeground, StartupError
+from ai_engine.errors import (
+    DeviceFault,
+    EmptyMesh,
+    GpuOutOfMemory,
+    NoForeground,
+    SamplerUnfit,
+    StartupError,
+)
 from ai_engine.facts import DecodeFacts
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
@@ -32,6 +39,7 @@ from hy3dgen.field.geometry import Mesh as ShapeMesh
 from hy3dgen.field.sparse_field import DecodeReport
 from hy3dgen.runtime.out_of_memory import OnLowered
 from hy3dgen.runtime.warm_up import choose_attention, compile_networks, set_compiler_cache, warm_up
+from hy3dgen.sampling import count_calls
 from hy3dgen.shape_model import ShapeModel as LoadedModel
 from hy3dgen.weights.offload import Residence
 
@@ -73,6 +81,8 @@ class ShapeModel:
             raise StartupError(str(error)) from error
         except torch.OutOfMemoryError as error:
             raise StartupError(f"{settings.model_path.name} does not fit the memory of {device}") from error
+        if settings.speed == "fast" and model.family.is_distilled:
+            raise StartupError(f"SPEED=fast does not fit {model.card.model_id}, which is distilled; unset it")
         seconds = time.monotonic() - begun_s
         logger.info(
             "model loaded in %.1f s: %s on %s, memory %s",
@@ -137,11 +147,19 @@ class ShapeModel:
         return torch.cuda.max_memory_allocated(self.device) if self.has_gpu else None
 
     def complete(self, options: JobOptions) -> JobOptions:
-        """`options` with the model's own values where they are None."""
-        defaults, frame = self.model.defaults, self.model.family.frame
+        """`options` with the model's own values where they are None.
+
+        Raises:
+            SamplerUnfit: the sampler does not fit a distilled model.
+        """
+        family, defaults, frame = self.model.family, self.model.defaults, self.model.family.frame
+        with _raised_as_job_errors():
+            steps = _given(options.num_inference_steps, family.steps_of(options.sampler))
+            calls = count_calls(family.grid(options.sampler, steps))
         return replace(
             options,
-            num_inference_steps=_given(options.num_inference_steps, defaults.num_steps),
+            num_inference_steps=steps,
+            network_calls=calls,
             guidance_scale=_given(options.guidance_scale, defaults.guidance_scale),
             mc_level=_given(options.mc_level, frame.iso),
             bounds=_given(options.bounds, frame.half_extent),
@@ -154,6 +172,7 @@ class ShapeModel:
         `progress` hears of each denoising step and each octree level, and may raise to stop there.
 
         Raises:
+            SamplerUnfit: the sampler does not fit a distilled model.
             NoForeground: nothing of the picture is visible.
             EmptyMesh: the shape has no surface.
             GpuOutOfMemory: not even the smallest call fits the device.
@@ -188,6 +207,7 @@ class ShapeModel:
             options.guidance_scale,
             # Drawn on the CPU: the same seed starts from the same noise on every device.
             torch.Generator("cpu").manual_seed(options.seed),
+            sampler=options.sampler,
             callback=on_step,
             on_lowered=on_lowered,
         )
@@ -232,6 +252,8 @@ def _raised_as_job_errors() -> Iterator[None]:
         yield
     except shape_errors.EmptyImage as error:
         raise NoForeground(str(error), stage=Stage.DENOISE) from error
+    except shape_errors.SamplerUnfit as error:
+        raise SamplerUnfit(str(error)) from error
     except shape_errors.EmptyMesh as error:
         raise EmptyMesh(str(error)) from error
     except (shape_errors.GpuOutOfMemory, torch.OutOfMemoryError) as error:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_engine.facts import CutOutFacts, DecodeMode, PrintFacts
+from ai_engine.facts import CutOutFacts, DecodeMode, PrintFacts, Sampler
 from ai_engine.job import JobFailure, MeshFormat
 from ai_engine.webhooks.upload import UploadFacts
 
@@ -50,6 +50,13 @@ class OptionsFacts(_Open):
 
     seed: int | None = Field(default=None, description="As given, or as drawn.")
     num_inference_steps: int | None = Field(default=None, description="Steps from noise to shape.")
+    sampler: Sampler | None = Field(
+        default=None, description="euler: the published steps. adams: the two-step method."
+    )
+    network_calls: int | None = Field(
+        default=None,
+        description="How often the denoiser is asked about the picture; null until that is known.",
+    )
     guidance_scale: float | None = Field(default=None, description="How closely the picture is followed.")
     octree_resolution: int | None = Field(default=None, description="Cells per side.")
     mc_level: float | None = Field(default=None, description="The value of the field at the surface.")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from hy3dgen.errors import CheckpointError
+from hy3dgen.errors import CheckpointError, SamplerUnfit
 from hy3dgen.families.card import Card
 from hy3dgen.families.variants import Settings
 from hy3dgen.families.velocity import Clock
@@ -22,6 +22,7 @@ from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.skip_dit import SkipDiT
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.networks.vecset_decoder import ShapeVAE
+from hy3dgen.sampling import ADAMS_CALLS, Sampler, adams_times, count_calls
 from hy3dgen.weights.assign import Naming, assign_weights, refuse_names, wanted_shapes
 from hy3dgen.weights.published_files import PublishedFiles
 from hy3dgen.weights.tensor_file import CountedFile, OnLoaded, Shapes
@@ -67,6 +68,37 @@ class LoadedFamily:
     def networks(self) -> tuple[nn.Module, nn.Module, nn.Module]:
         """The picture encoder, the denoiser and the decoder, in the order of a job."""
         return (self.conditioner, self.dit, self.vae)
+
+    @property
+    def is_distilled(self) -> bool:
+        """True when it was trained for a few times of its own, between which no flow can be followed."""
+        return self.settings is not None and self.settings.schedule == "consistency"
+
+    def steps_of(self, sampler: Sampler) -> int:
+        """The steps of `sampler` unless asked otherwise: as published, or ADAMS_CALLS, and never more calls than that.
+
+        Raises:
+            SamplerUnfit: "adams" for a distilled model.
+        """
+        if sampler == "euler":
+            return self.defaults.num_steps
+        if self.is_distilled:
+            raise SamplerUnfit(
+                f"{self.card.model_id} is distilled: it was trained for its own few times, and sampler 'adams' asks "
+                "at others"
+            )
+        return min(ADAMS_CALLS, count_calls(self.times(self.defaults.num_steps)))
+
+    def grid(self, sampler: Sampler, num_steps: int | None = None) -> Tensor:
+        """The times that `sampler` goes through, 0 noise .. 1 shape; `steps_of` it unless given.
+
+        Raises:
+            SamplerUnfit: "adams" for a distilled model.
+            ValueError: a number of steps that the times do not have.
+        """
+        own = self.steps_of(sampler)
+        steps = own if num_steps is None else num_steps
+        return self.times(steps) if sampler == "euler" else adams_times(steps)
 
 
 @dataclass(frozen=True)

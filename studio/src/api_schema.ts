@@ -441,6 +441,12 @@ export interface components {
              */
             mc_level: number | null;
             /**
+             * Network Calls
+             * @description How often the denoiser is asked about the picture; null until that is known.
+             * @default null
+             */
+            network_calls: number | null;
+            /**
              * Num Chunks
              * @description Points asked of the field in one call.
              * @default null
@@ -463,6 +469,12 @@ export interface components {
              * @default null
              */
             require_printable: boolean | null;
+            /**
+             * Sampler
+             * @description euler: the published steps. adams: the two-step method.
+             * @default null
+             */
+            sampler: ("euler" | "adams") | null;
             /**
              * Seed
              * @description As given, or as drawn.

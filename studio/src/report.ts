@@ -26,7 +26,7 @@ const LINES: Line[] = [
 ];
 
 const OPTION_LINES: Line[] = [
-  ...["num_inference_steps", "guidance_scale", "octree_resolution", "decode_mode", "height_mm", "target_faces", "seed"].map(optionLine),
+  ...["sampler", "num_inference_steps", "network_calls", "guidance_scale", "octree_resolution", "decode_mode", "height_mm", "target_faces", "seed"].map(optionLine),
   ["model", ({ model }) => (model.id ? { text: model.id } : null)],
   ["seconds of work", ({ timings_s: took }) => (Object.keys(took).length ? { text: seconds(Object.values(took).reduce((sum, one) => sum + one, 0)) } : null)],
 ];

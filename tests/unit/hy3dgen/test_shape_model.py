@@ -12,7 +12,7 @@ from parity.parity_case import DATA, close, same
 from PIL import Image
 from safetensors.torch import load_file
 
-from hy3dgen.errors import EmptyImage, EmptyMesh, ImageError, LatentShapeError
+from hy3dgen.errors import EmptyImage, EmptyMesh, ImageError, LatentShapeError, SamplerUnfit
 from hy3dgen.models import open_model
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
 from hy3dgen.shape_model import ShapeModel
@@ -127,7 +127,7 @@ def test_adams_comes_closer_to_the_flow_than_eulers_method_with_the_same_calls()
 
 
 def test_adams_is_refused_for_a_distilled_model() -> None:
-    with pytest.raises(ValueError, match="distilled"):
+    with pytest.raises(SamplerUnfit, match="distilled"):
         opened("checkpoint_turbo").sample(PICTURE, 4, sampler="adams")
 
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -19,9 +19,11 @@ from ai_engine.storage.store import LocalStore
 BYTES = b"a picture's bytes"
 
 
-def admission(folder: Path) -> Admission:
+def admission(folder: Path, **settings: Any) -> Admission:
     policy = AddressPolicy(is_development=False)
-    return Admission(Settings(data_dir=folder), policy, policy, LocalStore(folder / "jobs"), lambda: 5.0)
+    return Admission(
+        Settings(data_dir=folder, **settings), policy, policy, LocalStore(folder / "jobs"), lambda: 5.0
+    )
 
 
 ANYBODY = RequestHeaders()
@@ -135,3 +137,33 @@ def test_a_trace_that_is_none_is_dropped() -> None:
     assert sane_traceparent(good) == good
     for bad in (None, "", good[:-1], good.replace("1", "0"), "01" + good[2:]):
         assert sane_traceparent(bad) is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "default", "sampler"),
+    [
+        ({}, "faithful", "euler"),
+        ({}, "fast", "adams"),
+        ({"speed": "fast"}, "faithful", "adams"),
+        ({"speed": "faithful"}, "fast", "euler"),
+        ({"speed": "fast", "sampler": "euler"}, "faithful", "euler"),
+        ({"sampler": "adams"}, "faithful", "adams"),
+    ],
+)
+def test_the_sampler_is_the_requests_then_the_presets_then_the_services(
+    tmp_path: Path, wish: dict[str, Any], default: Literal["faithful", "fast"], sampler: str
+) -> None:
+    door = admission(tmp_path, speed=default)
+
+    assert door.admit(submission(BYTES, **wish)).options.sampler == sampler
+
+
+@pytest.mark.parametrize("field", ["speed", "sampler"])
+def test_a_model_known_to_be_distilled_refuses_the_two_step_sampler_at_the_door(
+    tmp_path: Path, field: str
+) -> None:
+    door = admission(tmp_path, model_variant="v2-0-turbo")
+
+    with pytest.raises(InvalidField) as caught:
+        door.admit(submission(BYTES, **{field: {"speed": "fast", "sampler": "adams"}[field]}))
+    assert (caught.value.field, caught.value.field_code) == (field, "sampler_unfit")

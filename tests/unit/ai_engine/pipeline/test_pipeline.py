@@ -14,7 +14,7 @@ from service.house import cut_out_png
 
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.api.response_schemas import view_of
-from ai_engine.errors import EmptyMesh
+from ai_engine.errors import EmptyMesh, SamplerUnfit
 from ai_engine.facts import CutOutFacts, DecodeFacts
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import Job, JobOptions, JobResult, JobStatus, Progress
@@ -129,3 +129,33 @@ def test_the_facts_of_the_cutout_are_told_whether_or_not_a_mesh_follows(
     event = WebhookEvent.model_validate_json(JobEvent.of(job, result, 1.0).to_json())
     assert event.data.cutout == result.cutout
     assert JobResult.from_dict(json.loads(json.dumps(result.to_dict()))).cutout == result.cutout
+
+
+class UnfitModel(StandInModel):
+    """Is distilled."""
+
+    def complete(self, options: JobOptions) -> JobOptions:
+        raise SamplerUnfit("it is distilled")
+
+
+class NoSteps(PlainRun):
+    """Does no step at all."""
+
+    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
+        raise AssertionError(f"{name} was begun")
+
+
+def test_a_sampler_that_does_not_fit_fails_the_job_before_its_download(job: Job, tmp_path: Path) -> None:
+    result = run_job(job, replace(resources(tmp_path), model=UnfitModel()), NoSteps())
+
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.stage) == ("sampler_unfit", "denoise")
+    assert not result.failure.retryable
+
+
+def test_the_report_names_the_sampler_and_its_calls(job: Job, tmp_path: Path) -> None:
+    fast = replace(job, options=replace(job.options, sampler="adams"))
+
+    options = JobEvent.of(fast, run_job(fast, resources(tmp_path), PlainRun()), 1.0).data["options"]
+
+    assert (options["sampler"], options["network_calls"]) == ("adams", 5)

@@ -12,13 +12,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch.utils.hooks import RemovableHandle
 
-from ai_engine.errors import DeviceFault, GpuOutOfMemory, JobCancelled, NoForeground, StartupError
+from ai_engine.errors import (
+    DeviceFault,
+    GpuOutOfMemory,
+    JobCancelled,
+    NoForeground,
+    SamplerUnfit,
+    StartupError,
+)
 from ai_engine.job import JobOptions
 from ai_engine.pipeline import shape_model
 from ai_engine.pipeline.device import Room
 from ai_engine.pipeline.shape_model import ShapeModel
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
+from hy3dgen.families.variants import Settings as Variant
 
 OPTIONS = JobOptions(seed=7, num_inference_steps=4, octree_resolution=48)
 
@@ -220,3 +228,43 @@ def test_options_are_completed_by_the_models_own_values_and_wishes_stay(model: S
 def test_a_missing_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"gone\.safetensors: fetch or mount"):
         ShapeModel.load(Settings(device="cpu", model_path=tmp_path / "gone.safetensors"))
+
+
+def test_fast_takes_no_more_calls_than_faithful_and_says_how_many(model: ShapeModel) -> None:
+    faithful, fast, asked = (
+        model.complete(one)
+        for one in (
+            JobOptions(seed=7),
+            JobOptions(seed=7, sampler="adams"),
+            JobOptions(seed=7, sampler="adams", num_inference_steps=12),
+        )
+    )
+
+    assert (faithful.sampler, faithful.num_inference_steps, faithful.network_calls) == ("euler", 10, 9)
+    assert (fast.sampler, fast.num_inference_steps, fast.network_calls) == ("adams", 9, 9)
+    assert asked.network_calls == 12
+
+
+def test_the_sampler_asked_for_is_the_one_that_denoises(
+    model: ShapeModel, picture: NDArray[np.uint8]
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def progress(stage: Stage, done: int, total: int) -> None:
+        if stage == Stage.DENOISE:
+            told.append((done, total))
+
+    faithful = model.generate(picture, OPTIONS, ignore)
+    fast = model.generate(picture, replace(OPTIONS, sampler="adams"), progress)
+
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert not np.array_equal(fast.mesh.vertices, faithful.mesh.vertices)
+
+
+def test_a_distilled_model_refuses_the_two_step_sampler(model: ShapeModel) -> None:
+    turbo = replace(model.model.family, settings=Variant(schedule="consistency"))
+    distilled = replace(model, model=replace(model.model, family=turbo))
+
+    with pytest.raises(SamplerUnfit, match="distilled"):
+        distilled.complete(JobOptions(seed=7, sampler="adams"))
+    assert distilled.complete(JobOptions(seed=7)).sampler == "euler"
