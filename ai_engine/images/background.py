@@ -34,6 +34,9 @@ MIN_CLEAR_BORDER_SHARE = 0.5
 MAX_PLAIN_SPREAD = 3
 """A picture whose channels vary by no more than this (of 255) shows nothing."""
 
+EMBEDDED = Path(__file__).parents[2] / "models" / "tiny" / "matting.onnx"
+"""The weights that come with the project."""
+
 _NEUTRAL_GREY = (128, 128, 128, 255)
 
 
@@ -159,7 +162,7 @@ class BackgroundRemover:
         if model_name not in MATTING_MODELS:
             raise ValueError(f"no matting model {model_name!r}; there are {', '.join(MATTING_MODELS)}")
         self.model_name = model_name
-        self.weights_path = Path(os.path.normpath(home / MATTING_MODELS[model_name].file))
+        self.weights_path = _weights_path(model_name, home)
         self._is_refined = model_name == "tiny" and refine == "grabcut"
         self._lock = threading.Lock()
         self._session: Any = None
@@ -208,6 +211,12 @@ class BackgroundRemover:
             raise MattingModelUnusable(
                 f"matting model {self.model_name!r}: {self.weights_path} can't be loaded"
             ) from error
+
+
+def _weights_path(model_name: str, home: Path) -> Path:
+    """The model's file; the embedded model is found beside the code whatever `home` is."""
+    path = Path(os.path.normpath(home / MATTING_MODELS[model_name].file))
+    return EMBEDDED if model_name == "tiny" and not path.is_file() else path
 
 
 def open_remover(model_name: str, home: Path, *, refine: Refinement = "grabcut") -> BackgroundRemover | None:

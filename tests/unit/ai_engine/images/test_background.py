@@ -13,6 +13,7 @@ import skimage.data
 from PIL import Image
 
 from ai_engine.errors import MaskUnusable, NoForeground, UnreadableImage
+from ai_engine.images import background
 from ai_engine.images.background import (
     MATTING_MODELS,
     BackgroundRemover,
@@ -208,7 +209,10 @@ def test_a_cutout_survives_its_file() -> None:
     assert np.array_equal(Cutout.from_png(cutout.to_png()).rgba, cutout.rgba)
 
 
-def test_a_missing_weights_file_is_named_and_nothing_is_downloaded(tmp_path: Path) -> None:
+def test_a_missing_weights_file_is_named_and_nothing_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "EMBEDDED", tmp_path / "tiny.onnx")
     for name in MATTING_MODELS:
         remover = BackgroundRemover(name, tmp_path / "matting")
         with pytest.raises(MattingModelUnusable, match=re.escape(str(remover.weights_path))):
@@ -218,11 +222,17 @@ def test_a_missing_weights_file_is_named_and_nothing_is_downloaded(tmp_path: Pat
 
 @pytest.mark.parametrize("name", MATTING_MODELS)
 def test_a_damaged_weights_file_is_named(name: str, tmp_path: Path) -> None:
+    weights = tmp_path / "matting" / MATTING_MODELS[name].file
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"<html>404</html>")
     remover = BackgroundRemover(name, tmp_path / "matting")
-    remover.weights_path.parent.mkdir(parents=True)
-    remover.weights_path.write_bytes(b"<html>404</html>")
     with pytest.raises(MattingModelUnusable, match="can't be loaded"):
         remover.load()
+
+
+def test_the_embedded_remover_is_found_whatever_folder_holds_the_published_ones(tmp_path: Path) -> None:
+    assert BackgroundRemover("tiny", tmp_path).weights_path.is_file()
+    assert not BackgroundRemover("u2net", tmp_path).weights_path.is_file()
 
 
 @pytest.mark.parametrize("name", ["", "bria-rmbg", "withoutbg", "atlascloud", "u2net_custom", "../tiny"])
