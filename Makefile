@@ -1,5 +1,6 @@
 # make demo    a picture to a mesh at a webhook, everything on this machine
-# make test    all that runs without a GPU or the network
+# make test    all that runs without a GPU or the network, on JOBS processes (as many as cores; JOBS=0 for one)
+# make test-slow  before a release: minutes of load and large cases; demo, serve and kill tests on each Python here
 # make studio  the page at / from its source in studio/; needs npm
 # make docs    the tables in docs/ that follow from code
 # make fuzz    odd inputs for the API and the parsers, for as long as it takes (in `make test` for seconds)
@@ -11,6 +12,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 IMAGE ?=
 KILLS ?= 200
+JOBS ?= auto
 SEED ?=
 # PyTorch's build: cpu or cuda. Without an NVIDIA driver the CPU's, some 200 MB in place of 2.7 GB.
 TORCH ?= $(if $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
@@ -18,7 +20,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 # Tools that come with the packages are found before those of the system.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: docs studio demo test chaos fuzz check lint format serve doctor evaluate clean
+.PHONY: docs studio demo test test-slow chaos fuzz check lint format serve doctor evaluate clean
 
 $(VENV)/serve: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -55,7 +57,11 @@ docs: $(VENV)/dev
 	cd tests && PYTHONPATH=.:.. $(abspath $(RUN)) -m support.doc_tables
 
 test: $(VENV)/dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -rs
+
+test-slow: $(VENV)/dev
+	$(RUN) -m pytest -m slow -rs
+	.ci/other-pythons tests
 
 fuzz: $(VENV)/dev
 	FUZZ=long $(RUN) -m pytest tests/fuzz

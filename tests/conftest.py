@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# ShellCheck, hadolint and others come as packages: they lie beside this Python.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 import pytest
 from jaxtyping import install_import_hook
@@ -26,6 +29,32 @@ install_import_hook(
     ],
     "beartype.beartype",
 )
+
+
+HEAVY = ("service", "e2e", "fuzz")
+"""Folders whose files take minutes: they begin first, so that no process waits for another's last file."""
+HEAVIEST = ("test_chaos.py", "test_kill.py", "test_studio.py", "test_trouble.py", "test_load.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups the tests for pytest-xdist: one process has all tests of a file, for one kind of database."""
+    items.sort(key=_rank)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _rank(item: pytest.Item) -> int:
+    """The lower, the sooner; tests of equal rank keep their order."""
+    if item.path.name in HEAVIEST:
+        return HEAVIEST.index(item.path.name)
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return len(HEAVIEST) + (HEAVY.index(folder) if folder in HEAVY else len(HEAVY))
+
+
+def _group(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    database = callspec.params.get("database", "") if callspec else ""
+    return f"{item.path.relative_to(Path(__file__).parent)} {database}".strip()
 
 
 @pytest.fixture(scope="session")

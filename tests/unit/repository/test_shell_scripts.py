@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-SCRIPTS = ("examples/generate.sh", ".ci/run")
+SCRIPTS = ("examples/generate.sh", ".ci/run", ".ci/other-pythons")
 
 
 @pytest.mark.skipif(
