@@ -33,7 +33,7 @@ from ai_engine.errors import (
     UnreadableImage,
 )
 from ai_engine.images.data_url import decode_data_url
-from ai_engine.images.formats import MAGIC_BYTES, NO_PICTURE, DownloadLimits, over_limit, picture_format
+from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
 
@@ -180,8 +180,9 @@ def _is_data_url(text: str) -> bool:
 
 
 def _check_picture(file: BinaryIO, field: str) -> Picture:
-    if picture_format(file.read(MAGIC_BYTES)) is None:
-        raise InvalidField(field, NO_PICTURE, code=UnreadableImage.code)
+    start = file.read(MAGIC_BYTES)
+    if picture_format(start) is None:
+        raise InvalidField(field, refusal(start), code=UnreadableImage.code)
     file.seek(0)
     digest = hashlib.sha256()
     while piece := file.read(READ_BYTES):

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ai_engine.errors import ImageTooLarge, MaskUnusable, UnreadableImage
-from ai_engine.images import jpeg_segments, png_chunks, webp_chunks
-from ai_engine.images.formats import picture_format, refusal
-from ai_engine.images.still import Still
+from ai_engine.images import avif_boxes, jpeg_segments, png_chunks, webp_chunks
+from ai_engine.images.formats import Still, picture_format, refusal
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE_PX = 16
@@ -55,11 +54,13 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         still = _still(data, kind)
         if still is not None:
             _check_size(*still.canvas_px, max_pixels)
+        else:
+            _check_size(*avif_boxes.largest_px(data), max_pixels)
         with Image.open(io.BytesIO(data if still is None else still.data), formats=[kind]) as image:
             _check_size(*image.size, max_pixels)
             return _pixels(image, still)
-    except jpeg_segments.TooManyScans as error:
-        raise ImageTooLarge(f"The JPEG file costs too much to decode: {error}.") from error
+    except (jpeg_segments.TooManyScans, avif_boxes.TooManyBoxes) as error:
+        raise ImageTooLarge(f"The {kind} file costs too much to decode: {error}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(_over_limit(max_pixels)) from error
     except (UnreadableImage, ImageTooLarge):
@@ -100,7 +101,7 @@ def _check_aspect(mask: tuple[int, int], picture: tuple[int, int]) -> None:
 
 
 def _still(data: bytes, kind: str) -> Still | None:
-    """What of the file its pixels need; None for AVIF, whose boxes the decoder reads itself."""
+    """What of the file its pixels need; None for AVIF, whose decoder gets the whole file."""
     walks = {"PNG": png_chunks, "JPEG": jpeg_segments, "WEBP": webp_chunks}
     return walks[kind].pixels_only(data) if kind in walks else None
 

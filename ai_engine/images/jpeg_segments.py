@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ai_engine.images.still import Still
+from ai_engine.images.formats import Still
 
 MAX_SCANS = 100
 MAX_SEGMENTS = 1000

@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from ai_engine.images.still import Still
+from ai_engine.images.formats import Still
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TRNS_BYTES = {0: 2, 2: 6}

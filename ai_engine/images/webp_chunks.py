@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from ai_engine.images.still import Still
+from ai_engine.images.formats import Still
 
 _ALPHA_FLAG = 0x10
 _ANIMATION_FLAG = 0x02

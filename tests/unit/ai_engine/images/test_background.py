@@ -142,6 +142,13 @@ def rounded(size: int, corner: int) -> np.ndarray:
     return np.hypot(distance[:, None], distance[None]) <= corner
 
 
+def chamfered(size: int, legs: tuple[int, int, int, int]) -> np.ndarray:
+    """True but for triangles of these legs, cut straight off the corners."""
+    y, x = np.mgrid[:size, :size]
+    sides = ((x, y), (size - 1 - x, y), (x, size - 1 - y), (size - 1 - x, size - 1 - y))
+    return np.all([a + b >= leg for (a, b), leg in zip(sides, legs, strict=True)], axis=0)
+
+
 @pytest.mark.parametrize(
     ("alpha", "is_useful"),
     [
@@ -149,13 +156,23 @@ def rounded(size: int, corner: int) -> np.ndarray:
         (opaque(disc(radius=50, centre=(49.5, 49.5))), True),
         (opaque(disc(radius=45, centre=(50, 75))), True),
         (np.where(disc(), 255, 4).astype(np.uint8), True),
+        (opaque(chamfered(100, (8, 8, 8, 8))), True),
+        (opaque(chamfered(100, (30, 0, 0, 22))), True),
+        (np.where(chamfered(100, (12, 9, 15, 0)), 200, 0).astype(np.uint8), True),
+        (opaque(chamfered(100, (12, 0, 0, 0))), False),
+        (opaque(chamfered(100, (2, 2, 2, 2))), False),
+        (opaque(rounded(100, 6)), False),
+        (opaque(rounded(100, 12)), False),
         (np.full((100, 100), 255, np.uint8), False),
         (np.full((100, 100), 180, np.uint8), False),
         (opaque(rounded(100, 20)), False),
         (opaque(~disc(radius=20)), False),
         (np.random.default_rng(0).integers(200, 256, (100, 100)).astype(np.uint8), False),
     ],
-    ids=["free", "cropped", "bust", "haze", "opaque", "veil", "rounded corners", "hole", "noise"],
+    ids=[
+        *("free", "cropped", "bust", "haze", "box", "tilted", "three corners", "one corner", "specks"),
+        *("slightly rounded", "rounded", "opaque", "veil", "rounded corners", "hole", "noise"),
+    ],
 )
 def test_alpha_is_useful_when_the_object_stands_free(alpha: np.ndarray, is_useful: bool) -> None:
     assert has_useful_alpha(alpha) is is_useful
@@ -362,3 +379,23 @@ def test_a_published_masks_picture_and_mask_go_together() -> None:
     assert cutout.foreground_share == pytest.approx(silhouette.mean(), abs=0.001)
     assert cutout.facts is not None
     assert cutout.facts.warnings == ()
+
+
+def test_a_see_through_object_becomes_solid_and_is_said_to_be_soft() -> None:
+    cutout = cut_out(png(with_alpha(np.where(disc(), 110, 0))), remove="auto", remover=None)
+    assert np.array_equal(cutout.alpha, opaque(disc()))
+    assert cutout.facts is not None
+    assert cutout.facts.warnings == ("small", "soft")
+
+
+def test_glass_keeps_its_gradation_and_a_stray_solid_pixel_does_not_matter() -> None:
+    alpha = np.where(disc(), np.where(disc(radius=15), 50, 100), 0)
+    alpha[50, 50] = 255
+    cutout = cut_out(png(with_alpha(alpha)), remove="auto", remover=None)
+    assert set(np.unique(cutout.alpha)) == {0, 127, 255}
+
+
+def test_a_veil_over_the_whole_picture_does_not_hide_the_object() -> None:
+    veiled = with_alpha(np.full((100, 100), 90))
+    cutout = cut_out(png(veiled), remove="auto", remover=FixedMask(opaque(disc())))
+    assert np.array_equal(cutout.alpha, opaque(disc()))

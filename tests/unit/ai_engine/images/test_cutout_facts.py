@@ -11,7 +11,7 @@ import skimage.data
 from PIL import Image
 
 from ai_engine.facts import CutOutFacts
-from ai_engine.images.background import cut_out
+from ai_engine.images.background import RemoveBackground, cut_out
 from ai_engine.images.cutout_facts import measure
 
 CASES = Path(__file__).parent / "cases"
@@ -28,10 +28,10 @@ def box(top: int, left: int, bottom: int, right: int, opacity: int = 255) -> np.
     return alpha
 
 
-def of_picture(rgba: np.ndarray) -> CutOutFacts:
+def of_picture(rgba: np.ndarray, remove: RemoveBackground = "auto") -> CutOutFacts:
     file = io.BytesIO()
     Image.fromarray(rgba).save(file, "PNG")
-    found = cut_out(file.getvalue(), remove="auto", remover=None).facts
+    found = cut_out(file.getvalue(), remove=remove, remover=None).facts
     assert found is not None
     return found
 
@@ -86,7 +86,7 @@ def test_parts_are_counted_where_they_are_dropped_and_where_they_are_left() -> N
 
 
 def test_an_opaque_photograph_of_which_nothing_is_cut_out_covers_everything() -> None:
-    found = of_picture(skimage.data.coffee())
+    found = of_picture(skimage.data.coffee(), "never")
     assert (found.source, found.share) == ("none", 1.0)
     assert "covers_everything" in found.warnings
 

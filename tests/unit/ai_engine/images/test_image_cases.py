@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from ai_engine.errors import ImageTooLarge, UnreadableImage
+from ai_engine.errors import ImageTooLarge, NoForeground, UnreadableImage
 from ai_engine.images import jpeg_segments
+from ai_engine.images.background import RemoveBackground, cut_out
 from ai_engine.images.image_file import read_picture
 
 CASES = Path(__file__).parent / "cases"
@@ -70,10 +72,83 @@ def test_avif_is_read() -> None:
     assert read_picture(file_of("AVIF")).size == (48, 32)
 
 
+def test_avif_of_the_general_heif_brand_is_read() -> None:
+    avif = bytearray(file_of("AVIF"))
+    assert b"avif" in avif[16 : int.from_bytes(avif[:4], "big")]
+    avif[8:12] = b"mif1"
+    assert np.array_equal(pixels_of(bytes(avif)), pixels_of(file_of("AVIF")))
+
+
+def test_an_avif_that_announces_many_pixels_is_refused_before_it_is_decoded() -> None:
+    avif = file_of("AVIF")
+    size = avif.index(b"ispe") + 8
+    with pytest.raises(ImageTooLarge, match="30000 x 30000"):
+        read_picture(avif[:size] + struct.pack(">II", 30_000, 30_000) + avif[size + 8 :])
+
+
+def test_an_avif_of_thousands_of_boxes_is_refused_before_it_is_decoded() -> None:
+    box = struct.pack(">I4s", 8, b"free")
+    with pytest.raises(ImageTooLarge, match="boxes"):
+        read_picture(file_of("AVIF") + 5000 * box)
+
+
+@given(cut=st.integers(12, 300), flip=st.integers(0, 255))
+@settings(max_examples=40)
+def test_a_damaged_avif_is_refused_as_one_or_read(cut: int, flip: int) -> None:
+    avif = bytearray(file_of("AVIF"))
+    avif[cut % len(avif)] ^= flip
+    with contextlib.suppress(UnreadableImage, ImageTooLarge):
+        assert read_picture(bytes(avif), max_pixels=100_000).width >= 16
+
+
+CUT_OUTS = {
+    "apng-hidden-first.png": ("none", 1.0),
+    "cut-clean.png": ("alpha", 0.2146),
+    "cut-glass110.png": ("alpha", 0.2146),
+    "cut-small-in-big.png": ("alpha", 0.0055),
+    "cut-stray-pixel.png": ("alpha", 0.2146),
+    "cut-trimmed-box.png": ("alpha", 0.9962),
+    "exif6.webp": ("none", 1.0),
+    "gray2-white.png": ("alpha", 0.2146),
+    "gray4-white.png": ("alpha", 0.2146),
+    "opaque.png": ("none", 1.0),
+    "png-crc-phys.png": ("none", 1.0),
+    "png-icc-over-1mb.png": ("none", 1.0),
+    "png-phys-short.png": ("none", 1.0),
+    "png-trns-empty.png": ("none", 1.0),
+    "png-ztxt-over-1mb.png": ("none", 1.0),
+    "xmp-only-orientation.png": ("none", 1.0),
+}
+"""Every picture of cases/ that shows something: where its outline comes from, and its share of the picture."""
+
+
+def test_the_table_holds_every_case() -> None:
+    files = {file.name for file in CASES.iterdir()}
+    assert files - {"blank-alpha254.png"} == CUT_OUTS.keys()
+
+
+@pytest.mark.parametrize("name", CUT_OUTS)
+def test_a_picture_is_cut_out_by_its_alpha_or_left_whole_where_that_is_asked_for(name: str) -> None:
+    facts = cut_out((CASES / name).read_bytes(), remove="never", remover=None).facts
+    assert facts is not None
+    assert (facts.source, facts.share) == CUT_OUTS[name]
+    assert ("covers_everything" in facts.warnings) is (facts.share > 0.97)
+
+
+@pytest.mark.parametrize("name", [name for name, (source, _) in CUT_OUTS.items() if source == "none"])
+@pytest.mark.parametrize("remove", ["auto", "always"])
+def test_an_opaque_picture_fails_where_no_remover_is_installed(name: str, remove: RemoveBackground) -> None:
+    with pytest.raises(NoForeground, match=r"opaque.*alpha channel"):
+        cut_out((CASES / name).read_bytes(), remove=remove, remover=None)
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [
         (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicmiaf", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf", "HEIF"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "video"),
         (b"GIF89a" + bytes(20), "GIF"),
         (b"II*\0" + bytes(20), "TIFF"),
         (b"\n<!DOCTYPE html><html>", "HTML"),
@@ -110,6 +185,20 @@ def test_application_segments_never_change_a_jpeg(marker: int, body: bytes, num_
     jpeg = file_of("JPEG")
     segment = bytes([0xFF, marker]) + struct.pack(">H", 2 + len(body)) + body
     assert np.array_equal(pixels_of(jpeg[:2] + num_copies * segment + jpeg[2:]), pixels_of(jpeg))
+
+
+@given(
+    name=st.text("ABCDEFGHIJ", min_size=4, max_size=4) | st.sampled_from(["ICCP", "EXIF", "XMP "]),
+    body=st.binary(max_size=60),
+    is_first=st.booleans(),
+)
+@settings(max_examples=60)
+def test_unknown_chunks_never_change_a_webp(name: str, body: bytes, is_first: bool) -> None:
+    webp = file_of("WEBP", lossless=True)
+    chunk = name.encode() + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+    chunks = chunk + webp[12:] if is_first else webp[12:] + chunk
+    changed = b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+    assert np.array_equal(pixels_of(changed), RAMP)
 
 
 @pytest.mark.parametrize("num_cut", [1, 2, 5, 20])

@@ -1,0 +1,61 @@
+"""The boxes of an AVIF file that say how large its pictures are, walked before a decoder sees it. Decodes nothing.
+
+Source: ISO/IEC 14496-12 (box structure), ISO/IEC 23008-12 section 6.5.3 (ispe), AVIF specification section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+MAX_BOXES = 2000
+"""Of one file; stills have some dozens, one `ispe` for each tile of a grid and for its alpha."""
+_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
+"""Boxes whose boxes are looked into, and the bytes of version and flags before these."""
+_TRACK_SIZE_END = 8
+"""A track header ends with width and height, 16.16 fixed point."""
+
+
+class TooManyBoxes(ValueError):
+    """The file has more boxes than any picture needs; a decoder's time grows with them."""
+
+
+def largest_px(data: bytes) -> tuple[int, int]:
+    """Width and height of the largest picture that the file announces: grid, tile, alpha or film.
+
+    Raises:
+        TooManyBoxes: it has more than `MAX_BOXES`.
+        ValueError: it announces none, or a box is cut short.
+    """
+    sizes = []
+    for number, (kind, body) in enumerate(_boxes(memoryview(data), 0)):
+        if number >= MAX_BOXES:
+            raise TooManyBoxes(f"more than {MAX_BOXES} boxes")
+        if kind == b"ispe" and len(body) >= 12:
+            sizes.append((_uint32(body, 4), _uint32(body, 8)))
+        if kind == b"tkhd" and len(body) >= _TRACK_SIZE_END:
+            sizes.append((_uint32(body, len(body) - 8) >> 16, _uint32(body, len(body) - 4) >> 16))
+    if not sizes:
+        raise ValueError("no picture is announced")
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
+def _boxes(data: memoryview, depth: int) -> Iterator[tuple[bytes, memoryview]]:
+    """Every box and its content, those within containers after their own."""
+    place = 0
+    while place + 8 <= len(data):
+        length, kind, head = _uint32(data, place), bytes(data[place + 4 : place + 8]), 8
+        if length == 1:
+            length, head = int.from_bytes(data[place + 8 : place + 16], "big"), 16
+        if length == 0:
+            length = len(data) - place
+        if length < head or place + length > len(data):
+            raise ValueError(f"box {kind!r} is cut short")
+        body = data[place + head : place + length]
+        yield kind, body
+        if kind in _CONTAINERS and depth < len(_CONTAINERS):
+            yield from _boxes(body[_CONTAINERS[kind] :], depth + 1)
+        place += length
+
+
+def _uint32(data: memoryview, place: int) -> int:
+    return int.from_bytes(data[place : place + 4], "big")
