@@ -104,7 +104,7 @@ def test_a_bad_picture_ends_in_a_failure_with_a_code_at_the_webhook(
 
     assert (job["error"]["code"], job["error"]["stage"]) == (code, stage), job["error"]
     parts = delivered.parts
-    assert list(parts) == ["session_id", "asset_id", "status", "error", "code", "event"]
+    assert list(parts) == ["session_id", "asset_id", "status", "error", "code", "job_id", "event"]
     assert (parts["status"].decode(), parts["code"].decode()) == ("failed", code)
     assert delivered.event["type"] == "generation.failed"
     assert set(delivered.event["data"]["error"]) == {"code", "title", "detail", "stage", "retryable"}
