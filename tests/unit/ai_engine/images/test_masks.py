@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,8 +11,8 @@ from numpy.typing import NDArray
 from ai_engine.images.background import BackgroundRemover
 from ai_engine.images.masks import cut_by_colour, refined
 from examples.draw_pictures import SAMPLES, Sample, draw, true_opacity
-from tests.unit.ai_engine.images.test_background import MATTING_HOME
 
+MATTING_HOME = Path(__file__).parents[4] / "models" / "matting"
 SIDE = 256
 GROUND, OBJECT = (200, 205, 210), (180, 60, 40)
 
