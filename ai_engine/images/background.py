@@ -19,10 +19,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ai_engine.errors import NoForeground, StartupError
-from ai_engine.images.cutout import FAINT_ALPHA, FOREGROUND_ALPHA, Cutout
+from ai_engine.images.cutout import FAINT_ALPHA, Cutout
 from ai_engine.images.cutout_facts import measure
 from ai_engine.images.image_file import MAX_PIXELS, read_mask, read_picture
-from ai_engine.images.masks import Parts, refined, with_object_colours, without_haze, without_islands
+from ai_engine.images.masks import (
+    Parts,
+    is_trimmed,
+    made_solid,
+    refined,
+    with_object_colours,
+    without_haze,
+    without_islands,
+)
 
 RemoveBackground = Literal["auto", "always", "never"]
 Refinement = Literal["grabcut", "none"]
@@ -31,13 +39,6 @@ MIN_FOREGROUND_SHARE = 0.01
 MIN_OWN_FOREGROUND_PX = 64 * 64
 """Of a caller's own cut-out, however wide its canvas."""
 MIN_CLEAR_BORDER_SHARE = 0.5
-MIN_CLEAR_CORNERS = 2
-MIN_CORNER_PX = 4
-"""Clear pixels along both borders from which on a corner counts as cut out."""
-MAX_ROUND_CLEAR_SHARE = 0.42
-"""Of the box that a clear corner spans: a circle of some pixels clears 0.21 to 0.4, a straight cut 0.5 or more."""
-SOLID_PERCENTILE = 99.0
-"""Of the visible pixels' opacity: stray solid pixels do not make a see-through object solid."""
 NO_REMOVER = (
     "The picture is opaque and this service removes no backgrounds: send a picture with an alpha channel, or a mask; "
     "or remove_background=never, if the whole picture is the object."
@@ -90,7 +91,7 @@ def cut_out(
     image = read_picture(picture, max_pixels=max_pixels)
     rgba = np.array(image.convert("RGBA"))
     _check_shows_something(rgba)
-    alpha, is_see_through = _made_solid(rgba[:, :, 3])
+    alpha, is_see_through = made_solid(rgba[:, :, 3])
     has_own_cutout = has_useful_alpha(alpha)
     source, parts = "none", Parts(alpha)
     if mask is not None:
@@ -120,36 +121,7 @@ def has_useful_alpha(alpha: NDArray[np.uint8]) -> bool:
     screenshot, a watermark's veil or an opaque channel do not make a cut-out.
     """
     border = np.concatenate([alpha[0], alpha[-1], alpha[1:-1, 0], alpha[1:-1, -1]])
-    return bool(np.mean(border <= FAINT_ALPHA) >= MIN_CLEAR_BORDER_SHARE) or _is_trimmed(alpha > FAINT_ALPHA)
-
-
-def _is_trimmed(is_seen: NDArray[np.bool_]) -> bool:
-    """True for an object that reaches all four borders and leaves two corners clear, not four like a rounded card's."""
-    if not all(edge.any() for edge in (is_seen[0], is_seen[-1], is_seen[:, 0], is_seen[:, -1])):
-        return False
-    flips = (is_seen, is_seen[:, ::-1], is_seen[::-1], is_seen[::-1, ::-1])
-    corners = [corner for corner in map(_clear_corner, flips) if min(corner.shape) >= MIN_CORNER_PX]
-    return len(corners) >= MIN_CLEAR_CORNERS and not (len(corners) == 4 and all(map(_is_round, corners)))
-
-
-def _clear_corner(is_seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What is seen in the box that the clear pixels along the two borders span from the upper left corner."""
-    return is_seen[: int(np.argmax(is_seen[:, 0])), : int(np.argmax(is_seen[0]))]
-
-
-def _is_round(corner: NDArray[np.bool_]) -> bool:
-    """True if a quarter of a circle was cut out: legs about equal, and a clear share of 1 - pi / 4 or less."""
-    height, width = corner.shape
-    is_square = abs(height - width) <= 1 + 0.15 * max(height, width)
-    return is_square and float(np.mean(~corner)) <= MAX_ROUND_CLEAR_SHARE
-
-
-def _made_solid(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
-    """Opacity [h, w] so scaled that the object is solid somewhere (glass of alpha 110 to 255), and whether it was."""
-    peak = float(np.percentile(alpha[alpha > FAINT_ALPHA], SOLID_PERCENTILE))
-    if peak >= FOREGROUND_ALPHA:
-        return alpha, False
-    return np.minimum(np.round(alpha * (255 / peak)), 255).astype(np.uint8), True
+    return bool(np.mean(border <= FAINT_ALPHA) >= MIN_CLEAR_BORDER_SHARE) or is_trimmed(alpha > FAINT_ALPHA)
 
 
 def _check_shows_something(rgba: NDArray[np.uint8]) -> None:

@@ -1,4 +1,4 @@
-"""Masks of one object to better masks: haze and islands cleared, the edge found by GrabCut. Knows no model, no files.
+"""Masks of one object: judged, cleared of haze and islands, the edge found by GrabCut. Knows no model, no files.
 
 A mask is the opacity of the object, uint8 [height, width], 255 opaque.
 """
@@ -23,6 +23,13 @@ MIN_ISLAND_SHARE = 0.1
 RIM_SHARE = 0.01
 """Width of the rim whose colours mix with the background, as a share of the picture's longer side."""
 MIN_RIM_PX = 3
+MIN_CLEAR_CORNERS = 2
+MIN_CORNER_PX = 4
+"""Clear pixels along both borders from which on a corner counts as cut out."""
+MAX_ROUND_CLEAR_SHARE = 0.42
+"""Of the box that a clear corner spans: a circle of some pixels clears 0.21 to 0.4, a straight cut 0.5 or more."""
+SOLID_PERCENTILE = 99.0
+"""Of the visible pixels' opacity: stray solid pixels do not make a see-through object solid."""
 
 MARGIN_SHARE = 0.3
 """Ground round the object that GrabCut sees, as a share of the object's longer side."""
@@ -85,6 +92,35 @@ def with_object_colours(rgba: Pixels, mask: Mask) -> Pixels:
     coloured = rgba.copy()
     coloured[box] = np.where(is_rim[box][:, :, None], rgba[box][rows, columns], rgba[box])
     return coloured
+
+
+def is_trimmed(is_seen: NDArray[np.bool_]) -> bool:
+    """True for an object that reaches all four borders and leaves two corners clear, not four like a rounded card's."""
+    if not all(edge.any() for edge in (is_seen[0], is_seen[-1], is_seen[:, 0], is_seen[:, -1])):
+        return False
+    flips = (is_seen, is_seen[:, ::-1], is_seen[::-1], is_seen[::-1, ::-1])
+    corners = [corner for corner in map(_clear_corner, flips) if min(corner.shape) >= MIN_CORNER_PX]
+    return len(corners) >= MIN_CLEAR_CORNERS and not (len(corners) == 4 and all(map(_is_round, corners)))
+
+
+def _clear_corner(is_seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What is seen in the box that the clear pixels along the two borders span from the upper left corner."""
+    return is_seen[: int(np.argmax(is_seen[:, 0])), : int(np.argmax(is_seen[0]))]
+
+
+def _is_round(corner: NDArray[np.bool_]) -> bool:
+    """True if a quarter of a circle was cut out: legs about equal, and a clear share of 1 - pi / 4 or less."""
+    height, width = corner.shape
+    is_square = abs(height - width) <= 1 + 0.15 * max(height, width)
+    return is_square and float(np.mean(~corner)) <= MAX_ROUND_CLEAR_SHARE
+
+
+def made_solid(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+    """Opacity [h, w] so scaled that the object is solid somewhere (glass of alpha 110 to 255), and whether it was."""
+    peak = float(np.percentile(alpha[alpha > FAINT_ALPHA], SOLID_PERCENTILE))
+    if peak >= FOREGROUND_ALPHA:
+        return alpha, False
+    return np.minimum(np.round(alpha * (255 / peak)), 255).astype(np.uint8), True
 
 
 def refined(picture: Pixels, find: Callable[[Pixels], Mask]) -> Mask:
