@@ -17,6 +17,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PACKAGES = ("ai_engine", "hy3dgen")
+TESTS = REPOSITORY / "tests"
+UNIT_TESTS = TESTS / "unit"
 STUDIO = REPOSITORY / "studio" / "src"
 
 MAX_AT_THE_TOP, MAX_IN_A_ROOM = 8, 12
@@ -143,3 +145,43 @@ def test_functions_are_short() -> None:
     assert [place for length, place in found if length > MAX_FUNCTION] == []
     assert statistics.median(lengths) <= MAX_MEDIAN
     assert lengths[int(0.95 * len(lengths))] <= MAX_P95
+
+
+TESTED_ELSEWHERE = {
+    "ai_engine/api/dependencies.py": "service/test_access.py",
+    "ai_engine/api/job_routes.py": "unit/ai_engine/api/test_app.py",
+    "ai_engine/api/openapi.py": "service/test_document.py",
+    "ai_engine/api/request_schema.py": "unit/ai_engine/test_job.py",
+    "ai_engine/api/response_schemas.py": "unit/ai_engine/api/test_app.py",
+    "ai_engine/api/service_routes.py": "unit/ai_engine/api/test_app.py",
+    "ai_engine/cli/demo_service.py": "unit/ai_engine/cli/test_demo.py",
+    "ai_engine/cli/finding.py": "unit/ai_engine/cli/test_doctor.py",
+    "ai_engine/images/still.py": "unit/ai_engine/images/test_png_chunks.py",
+    "ai_engine/job_queue/deliveries.py": "service/test_deliveries.py",
+    "ai_engine/mesh/clean.py": "unit/ai_engine/printing/test_broken_meshes.py",
+    "ai_engine/mesh/non_manifold.py": "unit/ai_engine/printing/test_broken_meshes.py",
+    "ai_engine/monitoring/otel.py": "unit/ai_engine/monitoring/test_tracing.py",
+    "ai_engine/monitoring/prometheus.py": "service/test_metrics.py",
+    "ai_engine/outbound/checked_socket.py": "unit/ai_engine/outbound/test_client.py",
+    "ai_engine/pipeline/picture_stages.py": "service/test_cut_outs.py",
+    "ai_engine/pipeline/resources.py": "unit/ai_engine/pipeline/test_pipeline.py",
+    "ai_engine/worker/durable_run.py": "service/test_kill.py",
+    "ai_engine/worker/heartbeat.py": "service/test_several_machines.py",
+    "ai_engine/worker/process.py": "service/test_stop.py",
+    "ai_engine/worker/workflows.py": "service/test_main_line.py",
+}
+"""Source files without a test of their own path, and the test that covers each, below `tests/`."""
+MAX_TESTED_ELSEWHERE = 21
+"""May only go down."""
+
+
+def mirror_of(file: Path) -> Path:
+    return UNIT_TESTS / file.parent.relative_to(REPOSITORY) / f"test_{file.name}"
+
+
+def test_each_source_file_has_a_test_of_its_path_or_is_listed_with_the_one_that_covers_it() -> None:
+    without = {name_of(file) for file in all_sources() if not mirror_of(file).exists()}
+
+    assert without == set(TESTED_ELSEWHERE)
+    assert len(TESTED_ELSEWHERE) <= MAX_TESTED_ELSEWHERE
+    assert [test for test in TESTED_ELSEWHERE.values() if not (TESTS / test).exists()] == []

@@ -7,18 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.broken_meshes import BROKEN, cup
+from support.broken_meshes import BROKEN
 from support.solid_shapes import cube, joined, sphere
 
-from ai_engine.errors import EmptyMesh, NotPrintable
+from ai_engine.errors import EmptyMesh
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.clean import clean
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import signed_volumes
 from ai_engine.mesh.topology import edge_facts
-from ai_engine.printing import prepare as print_ready
 from ai_engine.printing.prepare import finish
-from ai_engine.printing.pymeshlab_repair import repair
 from ai_engine.printing.stl import read_stl
 
 DATA = Path(__file__).parents[3] / "data" / "cases"
@@ -86,31 +84,9 @@ def test_what_encloses_nothing_is_an_empty_mesh(name: str) -> None:
     assert caught.value.stage == "finish"
 
 
-def test_a_large_hole_that_is_not_flat_is_left_open_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(print_ready, "repair", lambda mesh: None)  # as where pymeshlab is not installed
-    _, found = finish(cup())
-    assert not found.is_closed
-    assert found.is_manifold
-    assert found.warnings[0].startswith("The surface is not closed")
-    with pytest.raises(NotPrintable, match="not closed"):
-        finish(cup(), PrintOptions(require_printable=True))
-
-
-def test_meshlab_closes_what_the_fast_way_leaves_open() -> None:
-    pytest.importorskip("pymeshlab", reason="pymeshlab is optional")
-    _, found = finish(cup(), PrintOptions(require_printable=True))
-    assert found.is_watertight
-    assert found.repairs["mended_by_meshlab"] == 1
-
-
 def test_a_strip_with_one_side_never_comes_out_as_a_sound_solid_unsaid() -> None:
     _, found = finish(BROKEN["moebius"]())
     assert found.blockers
-
-
-def test_a_repair_that_fails_gives_nothing_back() -> None:
-    pytest.importorskip("pymeshlab", reason="pymeshlab is optional")
-    assert repair(Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))) is None
 
 
 def test_a_mesh_broken_in_many_ways_at_once_is_mended_in_one_go() -> None:

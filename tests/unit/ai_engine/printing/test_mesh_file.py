@@ -1,95 +1,116 @@
+"""Every format is read back by another program's reader, or by the letter of its specification."""
+
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
+from xml.etree import ElementTree
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import trimesh
 from support.solid_shapes import cube, joined, sphere
 
+from ai_engine.job import MEDIA_TYPES, MeshFormat, PrintOptions
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing import stl
-from ai_engine.printing.prepare import report
-from ai_engine.printing.stl import read_stl, write_stl
+from ai_engine.printing.mesh_file import FileNotes, most_faces_in, write_mesh
+from ai_engine.printing.prepare import finish
+
+FORMATS: list[MeshFormat] = ["stl", "3mf", "glb", "obj", "ply"]
+CORE = "{http://schemas.microsoft.com/3dmanufacturing/core/2015/02}"
+NOTES = FileNotes(title='Väse <1> & "2"', made_at="2026-11-23T16:40:00Z", is_mm=True)
 
 
-def test_the_file_is_84_bytes_and_50_for_each_face(tmp_path: Path) -> None:
-    write_stl(cube(), tmp_path / "a.stl")
-    assert (tmp_path / "a.stl").stat().st_size == 84 + 50 * 12
+def in_mm() -> Mesh:
+    return finish(sphere(20), PrintOptions(height_mm=50))[0]
 
 
-def test_another_reader_finds_the_same_closed_solid(tmp_path: Path) -> None:
-    mesh = sphere()
-    write_stl(mesh, tmp_path / "a.stl")
-    read = trimesh.load_mesh(tmp_path / "a.stl")
-    assert read.is_watertight
-    assert len(read.faces) == len(mesh.faces)
-    assert read.volume == pytest.approx(4 / 3 * np.pi, rel=0.02)
+def read_3mf(path: Path) -> tuple[Mesh, ElementTree.Element]:
+    with ZipFile(path) as archive:
+        model = ElementTree.fromstring(archive.read("3D/3dmodel.model"))
+    vertices = [[float(vertex.attrib[axis]) for axis in "xyz"] for vertex in model.iter(f"{CORE}vertex")]
+    faces = [[int(face.attrib[f"v{n}"]) for n in (1, 2, 3)] for face in model.iter(f"{CORE}triangle")]
+    return Mesh(np.asarray(vertices, np.float32), np.asarray(faces, np.int32)), model
 
 
-def test_normals_point_out_and_have_length_one(tmp_path: Path) -> None:
-    write_stl(cube(), tmp_path / "a.stl")
-    records = np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], stl._STL_FACE)
-    centres = records["corners"].mean(axis=1)
-    assert np.allclose(np.linalg.norm(records["normal"], axis=1), 1)
-    assert np.all(np.einsum("ij,ij->i", records["normal"], centres) > 0.5)
+@pytest.mark.parametrize("file_format", ["stl", "obj", "ply"])
+def test_another_reader_finds_the_very_same_triangles(tmp_path: Path, file_format: MeshFormat) -> None:
+    mesh = in_mm()
+    write_mesh(mesh, tmp_path / f"a.{file_format}", file_format, notes=NOTES)
+    read = trimesh.load_mesh(tmp_path / f"a.{file_format}", process=False)
+    assert np.array_equal(read.triangles.astype(np.float32), mesh.corners())
 
 
-def test_a_face_without_area_gets_a_zero_normal(tmp_path: Path) -> None:
-    flat = Mesh(np.zeros((3, 3), np.float32), np.asarray([[0, 1, 2]], np.int32))
-    write_stl(flat, tmp_path / "a.stl")
-    assert not np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], stl._STL_FACE)["normal"].any()
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_the_same_mesh_makes_the_same_bytes(tmp_path: Path, file_format: MeshFormat) -> None:
+    for name in "ab":
+        write_mesh(in_mm(), tmp_path / name, file_format, notes=NOTES, thumbnail=b"png")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_chunks_make_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_pieces_make_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: MeshFormat
+) -> None:
     mesh = joined(cube(), sphere(8))
-    write_stl(mesh, tmp_path / "whole.stl")
-    monkeypatch.setattr(stl, "CHUNK_ROWS", 7)
-    write_stl(mesh, tmp_path / "chunks.stl")
-    assert (tmp_path / "whole.stl").read_bytes() == (tmp_path / "chunks.stl").read_bytes()
+    write_mesh(mesh, tmp_path / "whole", file_format)
+    for module in ("mesh_file", "stl", "glb", "text_rows"):
+        monkeypatch.setattr(f"ai_engine.printing.{module}.CHUNK_ROWS", 7)
+    write_mesh(mesh, tmp_path / "pieces", file_format)
+    if file_format == "3mf":  # packed in other pieces, the same inside
+        assert np.array_equal(
+            read_3mf(tmp_path / "whole")[0].corners(), read_3mf(tmp_path / "pieces")[0].corners()
+        )
+    else:
+        assert (tmp_path / "whole").read_bytes() == (tmp_path / "pieces").read_bytes()
 
 
-def test_the_header_holds_the_title_and_never_says_solid(tmp_path: Path) -> None:
-    write_stl(cube(), tmp_path / "a.stl", title="AI Engine job 7, überlang " * 9)
-    header = (tmp_path / "a.stl").read_bytes()[:80]
-    assert header.startswith(b"AI Engine job 7, ?berlang")
-    with pytest.raises(ValueError, match="solid"):
-        write_stl(cube(), tmp_path / "a.stl", title="Solid gold")
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_writing_takes_little_memory_beyond_the_mesh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: MeshFormat
+) -> None:
+    for module in ("mesh_file", "stl", "glb", "text_rows"):
+        monkeypatch.setattr(f"ai_engine.printing.{module}.CHUNK_ROWS", 256)
+    peaks = []
+    for mesh in (sphere(30), sphere(60)):
+        tracemalloc.start()
+        write_mesh(mesh, tmp_path / "a", file_format)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0] + 100_000
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_coordinate_that_is_no_number_is_refused_before_anything_is_written(
-    tmp_path: Path, value: float
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("max_bytes", [20_000, 150_000])
+def test_so_many_faces_fit_for_sure(tmp_path: Path, file_format: MeshFormat, max_bytes: int) -> None:
+    faces = most_faces_in(max_bytes, file_format)
+    mesh, _ = finish(sphere(64), PrintOptions(target_faces=faces, height_mm=123.4))
+    write_mesh(mesh, tmp_path / "a", file_format, notes=NOTES)
+    assert (tmp_path / "a").stat().st_size <= max_bytes
+
+
+def test_nothing_fits_a_file_smaller_than_its_own_frame() -> None:
+    assert all(most_faces_in(100, file_format) == 0 for file_format in FORMATS)
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_what_is_no_number_is_refused_before_anything_is_written(
+    tmp_path: Path, file_format: MeshFormat
 ) -> None:
     mesh = cube()
-    mesh.vertices[3, 1] = value
+    mesh.vertices[3, 1] = np.nan
     with pytest.raises(ValueError, match="finite"):
-        write_stl(mesh, tmp_path / "a.stl")
-    assert not (tmp_path / "a.stl").exists()
+        write_mesh(mesh, tmp_path / "a", file_format)
+    assert not (tmp_path / "a").exists()
 
 
-def test_a_face_that_names_a_missing_vertex_is_no_mesh() -> None:
-    with pytest.raises(ValueError, match="there are 2"):
-        Mesh(np.zeros((2, 3), np.float32), np.asarray([[0, 1, 2]], np.int32))
+def test_a_title_can_not_break_out_of_its_comment(tmp_path: Path) -> None:
+    notes = FileNotes(title="x\nv 9 9 9\nend_header\n")
+    for file_format in ("obj", "ply"):
+        write_mesh(cube(), tmp_path / f"a.{file_format}", file_format, notes=notes)
+        assert len(trimesh.load_mesh(tmp_path / f"a.{file_format}", process=False).vertices) == 8
 
 
-def test_a_file_read_back_is_the_same_closed_surface(tmp_path: Path) -> None:
-    mesh = joined(cube(), sphere(8))
-    write_stl(mesh, tmp_path / "a.stl")
-    read = read_stl((tmp_path / "a.stl").read_bytes())
-    assert np.array_equal(read.corners(), mesh.corners())
-    assert (len(read.vertices), report(read).is_watertight) == (len(mesh.vertices), True)
-
-
-def test_plus_and_minus_zero_are_one_place() -> None:
-    points = np.asarray([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [-0.0, 0, 0], [0, 1, 0], [-1, 0, 0]], np.float32)
-    records = np.zeros(2, stl._STL_FACE)
-    records["corners"] = points.reshape(2, 3, 3)
-    data = b" " * 80 + (2).to_bytes(4, "little") + records.tobytes()
-    assert len(read_stl(data).vertices) == 4
-
-
-@pytest.mark.parametrize("data", [b"", b"solid x", b" " * 84 + b"x", b" " * 80 + b"\1\0\0\0" + b"x" * 49])
-def test_a_file_of_another_size_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="bytes, the file has"):
-        read_stl(data)
+def test_every_format_has_a_media_type() -> None:
+    assert sorted(MEDIA_TYPES) == sorted(FORMATS)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ai_engine.pipeline import lanes
+from ai_engine.pipeline.lanes import Clock, Lanes, turn
+
+
+class StopWaiting(Exception):
+    pass
+
+
+def refuse() -> None:
+    raise StopWaiting
+
+
+def test_one_job_at_a_time_is_on_the_device_and_several_download() -> None:
+    one = Lanes()
+    with turn(one.device, refuse):
+        assert not one.device.acquire(blocking=False)
+    with turn(one.download, refuse), turn(one.download, refuse):
+        pass
+
+
+def test_a_turn_is_given_back_whatever_happens_in_it() -> None:
+    one = Lanes()
+    with pytest.raises(KeyError), turn(one.device, refuse):
+        raise KeyError
+    assert one.device.acquire(blocking=False)
+
+
+def test_a_job_that_waits_may_give_up_and_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "TURN_LOOK_S", 0.01)
+    one = Lanes()
+    with turn(one.device, refuse):
+        with pytest.raises(StopWaiting), turn(one.device, refuse):
+            pytest.fail("there was no turn to have")
+        assert not one.device.acquire(blocking=False)
+
+
+def test_a_turn_that_is_waited_for_comes_when_the_one_before_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "TURN_LOOK_S", 0.01)
+    one, waited, had = Lanes(), threading.Event(), threading.Event()
+
+    def second() -> None:
+        with turn(one.device, waited.set):
+            had.set()
+
+    thread = threading.Thread(target=second)
+    with turn(one.device, refuse):
+        thread.start()
+        assert waited.wait(10)
+        assert not had.is_set()
+    thread.join(10)
+    assert had.is_set()
+
+
+def test_a_clock_counts_from_when_its_block_was_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([100.0, 103.5])
+    monkeypatch.setattr(lanes.time, "monotonic", lambda: next(now))  # type: ignore[attr-defined]
+    with Clock() as clock:
+        assert clock.seconds == 3.5

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+from support.solid_shapes import sphere
+
+from ai_engine.job import PrintOptions
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.printing.glb import write_glb
+from ai_engine.printing.mesh_file import FileNotes, write_mesh
+from ai_engine.printing.prepare import finish
+
+NOTES = FileNotes(title='Väse <1> & "2"', made_at="2026-11-23T16:40:00Z", is_mm=True)
+
+
+def in_mm() -> Mesh:
+    return finish(sphere(20), PrintOptions(height_mm=50))[0]
+
+
+def glb_document(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    assert int.from_bytes(data[8:12], "little") == len(data)
+    document: dict[str, Any] = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    return document
+
+
+def test_glb_is_in_metres_with_y_up_whatever_the_mesh_was(tmp_path: Path) -> None:
+    mesh = in_mm()
+    write_mesh(mesh, tmp_path / "mm.glb", "glb", notes=NOTES)
+    read = trimesh.load(tmp_path / "mm.glb", force="mesh")
+    assert read.is_watertight
+    assert read.volume > 0
+    assert read.extents == pytest.approx(np.ptp(mesh.vertices, axis=0)[[0, 2, 1]] / 1000)
+    write_mesh(sphere(8), tmp_path / "model.glb", "glb")
+    assert trimesh.load(tmp_path / "model.glb", force="mesh").extents == pytest.approx((2, 2, 2), abs=0.05)
+
+
+def test_a_quantised_glb_is_smaller_and_as_near_as_it_says(tmp_path: Path) -> None:
+    mesh = in_mm()
+    write_glb(mesh, tmp_path / "full.glb", is_mm=True)
+    write_glb(mesh, tmp_path / "small.glb", is_mm=True, quantised=True)
+    full, small = (tmp_path / f"{name}.glb" for name in ("full", "small"))
+    assert full.stat().st_size - small.stat().st_size > 3 * len(mesh.vertices)
+    document = glb_document(small)
+    assert document["extensionsRequired"] == ["KHR_mesh_quantization"]
+    view = document["bufferViews"][1]
+    begin = 28 + int.from_bytes(small.read_bytes()[12:16], "little") + view["byteOffset"]
+    stored = np.frombuffer(small.read_bytes()[begin:], "<u2").reshape(-1, 4)[:, :3]
+    matrix = np.asarray(document["nodes"][0]["matrix"]).reshape(4, 4).T
+    metres = stored @ matrix[:3, :3].T + matrix[:3, 3]
+    expected = mesh.vertices[:, [0, 2, 1]] * (0.001, 0.001, -0.001)
+    assert np.abs(metres - expected).max() < 0.05 / 65535
+    accessor = document["accessors"][1]
+    assert accessor["min"] == stored.min(axis=0).tolist()
+    assert accessor["max"] == stored.max(axis=0).tolist()
+
+
+def test_glb_names_its_bounds_exactly(tmp_path: Path) -> None:
+    mesh = in_mm()
+    write_glb(mesh, tmp_path / "a.glb")
+    accessor = glb_document(tmp_path / "a.glb")["accessors"][1]
+    assert np.array_equal(np.asarray(accessor["max"], np.float32), mesh.vertices.max(axis=0))

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from xml.etree import ElementTree
+from zipfile import ZipFile
+
+import numpy as np
+from PIL import Image
+from support.solid_shapes import cube, sphere
+
+from ai_engine.job import PrintOptions
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.printing.mesh_file import FileNotes, write_mesh
+from ai_engine.printing.prepare import finish
+from ai_engine.printing.preview import preview_png
+
+CORE = "{http://schemas.microsoft.com/3dmanufacturing/core/2015/02}"
+NOTES = FileNotes(title='Väse <1> & "2"', made_at="2026-11-23T16:40:00Z", is_mm=True)
+
+
+def in_mm() -> Mesh:
+    return finish(sphere(20), PrintOptions(height_mm=50))[0]
+
+
+def read_3mf(path: Path) -> tuple[Mesh, ElementTree.Element]:
+    with ZipFile(path) as archive:
+        model = ElementTree.fromstring(archive.read("3D/3dmodel.model"))
+    vertices = [[float(vertex.attrib[axis]) for axis in "xyz"] for vertex in model.iter(f"{CORE}vertex")]
+    faces = [[int(face.attrib[f"v{n}"]) for n in (1, 2, 3)] for face in model.iter(f"{CORE}triangle")]
+    return Mesh(np.asarray(vertices, np.float32), np.asarray(faces, np.int32)), model
+
+
+def test_3mf_holds_the_same_numbers_in_millimetres(tmp_path: Path) -> None:
+    mesh = in_mm()
+    write_mesh(mesh, tmp_path / "a.3mf", "3mf", notes=NOTES)
+    read, model = read_3mf(tmp_path / "a.3mf")
+    assert model.attrib["unit"] == "millimeter"
+    assert np.array_equal(read.vertices, mesh.vertices)
+    assert np.array_equal(read.faces, mesh.faces)
+
+
+def test_3mf_brings_its_title_and_its_thumbnail(tmp_path: Path) -> None:
+    thumbnail = preview_png(sphere(6), side_px=32)
+    write_mesh(cube(), tmp_path / "a.3mf", "3mf", notes=NOTES, thumbnail=thumbnail)
+    _, model = read_3mf(tmp_path / "a.3mf")
+    told = {entry.attrib["name"]: entry.text for entry in model.iter(f"{CORE}metadata")}
+    assert told == {"Application": "AI Engine", "Title": NOTES.title, "CreationDate": NOTES.made_at}
+    with ZipFile(tmp_path / "a.3mf") as archive:
+        assert archive.testzip() is None
+        assert b"/Metadata/thumbnail.png" in archive.read("_rels/.rels")
+        assert Image.open(io.BytesIO(archive.read("Metadata/thumbnail.png"))).size == (64, 32)
