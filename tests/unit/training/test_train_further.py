@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,8 @@ def test_a_batch_decodes_to_its_field_mirrored_or_not(
     monkeypatch.setattr(train_further, "chunk_path", lambda index: tmp_path / f"{index}.npz")
     items = [make_item(np.random.default_rng(seed), "mug") for seed in range(2)]
     assert items[0]["image"].shape == (NUM_PICTURES, IMAGE_PX, IMAGE_PX, 3)
-    np.savez(tmp_path / "0.npz", **{name: np.stack([item[name] for item in items]) for name in items[0]})
+    stacked: dict[str, Any] = {name: np.stack([item[name] for item in items]) for name in items[0]}
+    np.savez(tmp_path / "0.npz", **stacked)
     networks, scale_factor = shipped_networks()
     data = WideData.load(load_encoder(), scale_factor)
     vae = networks["vae"].eval()

@@ -165,5 +165,5 @@ def test_a_model_known_to_be_distilled_refuses_the_two_step_sampler_at_the_door(
     door = admission(tmp_path, model_variant="v2-0-turbo")
 
     with pytest.raises(InvalidField) as caught:
-        door.admit(submission(BYTES, **{field: {"speed": "fast", "sampler": "adams"}[field]}))
+        door.admit(submission(BYTES, ANYBODY, **{field: {"speed": "fast", "sampler": "adams"}[field]}))
     assert (caught.value.field, caught.value.field_code) == (field, "sampler_unfit")

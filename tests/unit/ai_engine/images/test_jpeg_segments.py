@@ -15,7 +15,7 @@ PICTURE = Image.fromarray(
 
 def jpeg(image: Image.Image = PICTURE, **options: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, "JPEG", **options)  # type: ignore[arg-type]
+    image.save(file, "JPEG", **options)
     return file.getvalue()
 
 

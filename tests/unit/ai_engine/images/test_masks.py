@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from unit.ai_engine.images.test_background import MATTING_HOME
 
 from ai_engine.images.background import BackgroundRemover
 from ai_engine.images.masks import cut_by_colour, refined

@@ -13,7 +13,7 @@ RED, BLUE = (Image.new("RGB", (30, 20), colour) for colour in ("red", "blue"))
 
 def webp(image: Image.Image, **options: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, "WEBP", **options)  # type: ignore[arg-type]
+    image.save(file, "WEBP", **options)
     return file.getvalue()
 
 
