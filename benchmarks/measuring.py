@@ -140,7 +140,7 @@ def write_json(path: Path, told: object) -> None:
 
 def machine(device: torch.device) -> str:
     """Processor or card, versions, date."""
-    packages = ("torch", "transformers", "scikit-image", "trimesh")
+    packages = ("torch", "scikit-image", "trimesh")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     where = f"{os.cpu_count()} cores of {_processor()}"
     if device.type == "cuda":

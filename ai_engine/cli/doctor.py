@@ -73,7 +73,7 @@ def _packages(_: Settings) -> Iterator[Finding]:
             f"{name}: {have or 'not installed'}, wanted {pins[name]}", "pip install -r requirements.txt"
         )
     if not off:
-        notable = ("torch", "transformers", "onnxruntime", "rembg", "dbos", "fastapi")
+        notable = ("torch", "onnxruntime", "rembg", "dbos", "fastapi")
         shown = ", ".join(f"{name} {found[name]}" for name in notable if name in found)
         yield Finding(f"{len(pins)} packages as pinned: {shown}")
 

@@ -14,7 +14,8 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Dinov2Config, Dinov2Model
+
+from hy3dgen.networks.dinov2 import Dinov2, Dinov2Sizes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -60,17 +61,15 @@ class Conditioner(nn.Module):
     def __init__(self, config: ConditionerConfig) -> None:
         super().__init__()
         self.config = config
-        self.dino = Dinov2Model(
-            Dinov2Config(
-                hidden_size=config.width,
-                num_hidden_layers=config.num_layers,
-                num_attention_heads=config.num_heads,
+        self.dino = Dinov2(
+            Dinov2Sizes(
+                width=config.width,
+                num_layers=config.num_layers,
+                num_heads=config.num_heads,
                 mlp_ratio=config.mlp_ratio,
-                use_swiglu_ffn=config.is_swiglu,
-                image_size=config.native_px,
-                patch_size=PATCH_PX,
-                layer_norm_eps=1e-6,
-                hidden_act="gelu",
+                is_swiglu=config.is_swiglu,
+                patch_px=PATCH_PX,
+                patches_per_side=config.native_px // PATCH_PX,
             )
         )
         self.registers = (
@@ -117,7 +116,7 @@ class Conditioner(nn.Module):
             # After the positions: registers have none. They are dropped again below.
             registers = self.registers.expand(len(tokens), -1, -1)
             tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
-        tokens = dino.layernorm(dino.encoder(tokens).last_hidden_state)
+        tokens = dino.transform(tokens)
         first_patch = 1 + self.config.num_registers
         return torch.cat([tokens[:, :1], tokens[:, first_patch:]], dim=1)
 
