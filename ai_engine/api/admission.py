@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
-from ai_engine.api.request_schema import JobRequest
+from ai_engine.api.request_schema import JobRequest, Redelivery
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit
 from ai_engine.job import Artifact, Job
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
+from ai_engine.webhooks.task import NewTarget
 
 MAX_KEY_CHARS = 255
 _TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
@@ -103,13 +104,26 @@ class Admission:
 
         return self.store.put(job_id, file.uri.rpartition("/")[2], write)
 
-    def _check_addresses(self, request: JobRequest) -> None:
+    def check_target(self, redelivery: Redelivery) -> NewTarget:
+        """Where a redelivery goes, its addresses checked as those of a submission.
+
+        Raises:
+            InvalidField: an address may not be used, or there are headers of an upload without its URL.
+        """
+        self._check_receivers(redelivery)
+        headers = redelivery.upload_headers or {}
+        return NewTarget(redelivery.webhook_url, redelivery.upload_url, headers)
+
+    def _check_receivers(self, request: JobRequest | Redelivery) -> None:
         if request.webhook_url is not None:
             _check(self.webhooks, "webhook_url", request.webhook_url, "webhook_url_forbidden")
         if request.upload_url is not None:
             _check(self.webhooks, "upload_url", request.upload_url, "upload_url_forbidden")
         elif request.upload_headers:
             raise InvalidField("upload_headers", "there is no upload_url to send them to", code="no_upload")
+
+    def _check_addresses(self, request: JobRequest) -> None:
+        self._check_receivers(request)
         if request.webhook_format == "link" and self.settings.public_url is None:
             raise InvalidField("webhook_format", "this service has no PUBLIC_URL to link to", code="no_links")
         if request.image_url is not None:

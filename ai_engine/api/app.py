@@ -15,7 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine import __version__
-from ai_engine.api import file_routes, job_routes, studio_routes
+from ai_engine.api import delivery_routes, file_routes, job_routes, studio_routes
 from ai_engine.api import service_routes as state_routes
 from ai_engine.api.admission import Admission
 from ai_engine.api.dependencies import Service
@@ -61,7 +61,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.access = Access(settings, keys)
     install_problem_handlers(app)
     _wrap(app, settings)
-    for router in (job_routes.router, file_routes.router, file_routes.link_router, state_routes.router):
+    for router in (
+        job_routes.router,
+        delivery_routes.router,
+        file_routes.router,
+        file_routes.link_router,
+        state_routes.router,
+    ):
         app.include_router(router)
     if settings.studio:
         app.include_router(studio_routes.router)

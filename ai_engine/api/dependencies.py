@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
 
 from ai_engine.api.admission import Admission
 from ai_engine.errors import (
@@ -35,7 +36,7 @@ from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
 from ai_engine.storage.free_space import has_room
 from ai_engine.storage.store import ArtifactStore
-from ai_engine.web.auth import KnownCaller, known_caller
+from ai_engine.web.auth import Caller, KnownCaller, known_caller
 from ai_engine.web.limits import OpenStreams
 from ai_engine.webhooks.signed_links import Links
 
@@ -105,6 +106,15 @@ def own_summary(job_id: str, service: Connected, caller: KnownCaller) -> JobSumm
     Raises:
         JobNotFound: there is no job of this id, or it is another caller's.
     """
+    return find_summary(service, caller, job_id)
+
+
+def find_summary(service: Service, caller: Caller, job_id: str) -> JobSummary:
+    """What one row says of a job.
+
+    Raises:
+        JobNotFound: there is no job of this id, or it is another caller's.
+    """
     known = service.engine.summary(job_id)
     if not caller.may_see(known.job.owner):
         raise JobNotFound(f"There is no job {job_id}.")
@@ -131,9 +141,9 @@ OF_SUBMISSION = (
 )
 
 
-def keyed_router() -> APIRouter:
+def keyed_router(route_class: type[APIRoute] = APIRoute) -> APIRouter:
     """Routes that a key is needed for, where there are keys."""
-    return APIRouter(dependencies=[Depends(known_caller)])
+    return APIRouter(dependencies=[Depends(known_caller)], route_class=route_class)
 
 
 def open_router() -> APIRouter:

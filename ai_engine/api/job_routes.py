@@ -1,4 +1,4 @@
-"""The routes of jobs: submit, follow, stop, run again, deliver again. Thin: admission checks, the job queue works."""
+"""The routes of jobs: submit, follow, stop, run again. Thin: admission checks, the job queue works."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine.api.dependencies import (
-    OF_FILE,
     OF_JOB,
     OF_KEY,
     OF_ROOM,
@@ -30,13 +29,11 @@ from ai_engine.api.openapi import event_stream, submission_body
 from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
 from ai_engine.api.response_schemas import Accepted, JobList, JobView, accepted, list_of, view_of
 from ai_engine.errors import (
-    DeliveryUnderWay,
     DiskFull,
     FileExpired,
     InvalidField,
     JobSucceeded,
     NotReady,
-    NoWebhook,
     TooManyStreams,
 )
 from ai_engine.job import CallerId, Job, JobStatus
@@ -181,24 +178,6 @@ def retry_job(known: OwnSummary, response: Response, service: Connected) -> Acce
         submitted = service.engine.submit(job)
         event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
     return _accept(response, job, submitted)
-
-
-@router.post(
-    "/jobs/{job_id}/redeliver",
-    status_code=202,
-    responses=problems(*OF_JOB, *OF_FILE, NoWebhook, DeliveryUnderWay),
-)
-def redeliver_job(known: OwnSummary, service: Connected) -> JobView:
-    """Sends the webhook again, accepted or dead as it may be: the same event under the same `webhook-id`.
-
-    The attempts are counted on, and begin at once; one that was still waiting gives way.
-    """
-    artifact = known.result.artifact if known.result else None
-    if artifact is not None and not service.store.has(artifact):
-        raise FileExpired("The file is no longer kept.")
-    service.engine.redeliver(known.job)
-    event(logger, "redelivery asked for", job_id=known.job.job_id)
-    return view_of(service.engine.get(known.job.job_id))
 
 
 @router.delete("/jobs/{job_id}", status_code=202, responses=problems(*OF_JOB))

@@ -11,17 +11,19 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import Message
 
 from ai_engine.api.request_schema import MAX_REQUEST_BYTES, NEEDS_IMAGE_URL, JobRequest
 from ai_engine.errors import (
@@ -246,6 +248,24 @@ def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str]) -> N
     sizes = [len(text) for name, text in texts.items() if name not in urls or not _is_data_url(text)]
     if sum(sizes) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a form has {MAX_REQUEST_BYTES} bytes at most.")
+
+
+class SmallBodyRoute(APIRoute):
+    """A route whose body has at most MAX_REQUEST_BYTES: FastAPI itself reads bodies of any size into memory."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler behind the limit; it raises BodyTooLarge."""
+        handle = super().get_route_handler()
+
+        async def handle_small(request: Request) -> Response:
+            body = b"".join([chunk async for chunk in _capped(request, MAX_REQUEST_BYTES)])
+
+            async def receive() -> Message:
+                return {"type": "http.request", "body": body, "more_body": False}
+
+            return await handle(Request(request.scope, receive))
+
+        return handle_small
 
 
 async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:

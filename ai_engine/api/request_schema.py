@@ -262,3 +262,22 @@ class JobRequest(BaseModel):
             max_bytes=self.max_bytes,
             require_printable=self.require_printable,
         )
+
+
+class Redelivery(BaseModel):
+    """Where a delivery goes in place of where its request said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhook_url: str | None = Field(
+        default=None, min_length=1, max_length=8192, description="A new webhook; the old one unless given."
+    )
+    upload_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8192,
+        description="A new presigned URL that the file is PUT to; without it an upload that was done stays done.",
+    )
+    upload_headers: UploadHeaders | None = Field(
+        default=None, description="Headers of the new upload; those of the old one do not go with it."
+    )

@@ -183,11 +183,12 @@ def view_of(record: JobRecord) -> JobView:
         print=result.mesh.print if result and result.mesh else None,
         decode=result.decode if result else None,
         upload=next((one.upload for one in reversed(record.deliveries) if one.upload), None),
-        deliveries=[_delivery(attempt) for attempt in record.deliveries],
+        deliveries=[delivery_view(attempt) for attempt in record.deliveries],
     )
 
 
-def _delivery(attempt: DeliveryAttempt) -> DeliveryView:
+def delivery_view(attempt: DeliveryAttempt) -> DeliveryView:
+    """One attempt as its caller sees it."""
     return DeliveryView(
         attempt=attempt.attempt,
         state=attempt.state,

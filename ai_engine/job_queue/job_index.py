@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from ai_engine.errors import InvalidField
 from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.database import make_tables, open_engine
 from ai_engine.job_queue.entries import BROKEN, WAITING, EngineStatus
@@ -71,6 +72,18 @@ class Place:
             return cls(float(moment), job_id)
         except (binascii.Error, UnicodeError) as error:
             raise ValueError("not a cursor of ours") from error
+
+
+def place_of(cursor: str | None) -> Place | None:
+    """The place in a list that a caller's cursor names.
+
+    Raises:
+        InvalidField: the cursor is none of ours.
+    """
+    try:
+        return Place.of_cursor(cursor) if cursor else None
+    except ValueError as error:
+        raise InvalidField("cursor", "not a next_cursor of this service", code="invalid_cursor") from error
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,8 @@ from typing import Any
 from dbos import DBOSClient, WorkflowStatus, error
 
 from ai_engine.errors import (
-    FileNotReady,
-    InvalidField,
     JobNotFound,
     KeyReused,
-    NoWebhook,
     QueueFull,
     TooManyJobs,
 )
@@ -30,9 +27,10 @@ from ai_engine.job_queue.dbos_setup import (
     prepare_database,
     register_queues,
 )
-from ai_engine.job_queue.deliveries import Deliveries
+from ai_engine.job_queue.deliveries import Deliveries, DeliveryPage
+from ai_engine.job_queue.delivery_index import DeliveryFilter, DeliveryIndex
 from ai_engine.job_queue.entries import EngineStatus
-from ai_engine.job_queue.job_index import JobFilter, JobIndex, Place
+from ai_engine.job_queue.job_index import JobFilter, JobIndex, place_of
 from ai_engine.job_queue.queue_estimate import QueueEstimate
 from ai_engine.job_queue.records import (
     JobPage,
@@ -41,7 +39,6 @@ from ai_engine.job_queue.records import (
     QueuePlace,
     Submitted,
     job_of,
-    result_of,
     summary_of,
 )
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease
@@ -49,6 +46,7 @@ from ai_engine.job_queue.workflow_table import Backlog, JobRows
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage, overall_progress
 from ai_engine.stage_result import StageResult
+from ai_engine.webhooks.task import SAME_TARGET, NewTarget
 
 EVENTS_POLL_S = 0.5
 
@@ -76,13 +74,15 @@ class JobQueue:
         self._backlog = Backlog(url)
         self._rows = JobRows(url)
         self._estimate = QueueEstimate(self._client, self._rows, self._leases)
-        self._deliveries = Deliveries(self._client, self._settings)
+        self._delivery_index = DeliveryIndex(url)
+        self._deliveries = Deliveries(self._client, self._settings, self._delivery_index)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.destroy()
         self._leases.close()
         self._index.close()
+        self._delivery_index.close()
         self._backlog.close()
         self._rows.close()
 
@@ -118,7 +118,7 @@ class JobQueue:
             stage=stage,
             progress=progress,
             result=known.result,
-            deliveries=self._deliveries.attempts(known.job),
+            deliveries=self._deliveries.attempts(job_id) if known.result is not None else [],
             ended_at_s=known.ended_at_s,
             place=self.place(job_id) if known.status == JobStatus.QUEUED else None,
             timings_s=so_far.timings_s,
@@ -151,13 +151,7 @@ class JobQueue:
         Raises:
             InvalidField: the cursor is none of ours.
         """
-        try:
-            after = Place.of_cursor(cursor) if cursor else None
-        except ValueError as error:
-            raise InvalidField(
-                "cursor", "not a next_cursor of this service", code="invalid_cursor"
-            ) from error
-        places = self._index.page(wanted, limit + 1, after)
+        places = self._index.page(wanted, limit + 1, place_of(cursor))
         shown = places[:limit]
         rows = self._client.list_workflows(workflow_ids=[place.job_id for place in shown]) if shown else []
         found = {row.workflow_id: summary_of(row) for row in rows}
@@ -188,19 +182,23 @@ class JobQueue:
         seconds = {name: round(value, 3) for stage in stages for name, value in stage.seconds.items()}
         return JobResult(seconds, cutout=next((stage.cutout for stage in stages if stage.cutout), None))
 
-    def redeliver(self, job: Job) -> None:
+    def deliveries(self, wanted: DeliveryFilter, limit: int, cursor: str | None = None) -> DeliveryPage:
+        """Up to `limit` deliveries, of the newest job first; `cursor` is where the page before ended.
+
+        Raises:
+            InvalidField: the cursor is none of ours.
+        """
+        return self._deliveries.page(wanted, limit, place_of(cursor))
+
+    def redeliver(self, known: JobSummary, target: NewTarget = SAME_TARGET) -> None:
         """Queues the job's delivery again, with the same event and webhook-id; its schedule begins anew.
 
         Raises:
-            NoWebhook: the job has none.
+            NoWebhook: the job has none, and `target` names none.
             FileNotReady: the job is not over.
             DeliveryUnderWay: an attempt is being made, or about to be.
         """
-        if not job.has_delivery:
-            raise NoWebhook("The job's request named no webhook.")
-        if result_of(self._row(job.job_id)) is None:
-            raise FileNotReady("The job is not over.")
-        self._deliveries.redeliver(job.job_id)
+        self._deliveries.redeliver(known, target)
 
     def cancel(self, known: JobSummary) -> None:
         """Stops the job if it is not over: at once when it waits, else at its next step."""

@@ -1,4 +1,4 @@
-"""Records the ends of jobs in the job index, the counters and the traces."""
+"""Records the ends of jobs and deliveries in their indexes, the counters and the traces."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from ai_engine.job import Job, JobResult, JobStatus
+from ai_engine.job_queue.delivery_index import DeliveryIndex
 from ai_engine.job_queue.job_index import JobIndex
 from ai_engine.monitoring.counters import Counters
 from ai_engine.monitoring.job_metrics import JobMetrics
@@ -20,6 +21,7 @@ class Recorder:
     """What one worker records with."""
 
     index: JobIndex
+    deliveries: DeliveryIndex
     job_metrics: JobMetrics
     tracer: Tracer
 
@@ -32,7 +34,7 @@ class Recorder:
 def open_recorder(settings: Settings) -> Recorder:
     """The recorder, in the job database."""
     url = settings.jobs_database_url
-    return Recorder(JobIndex(url), JobMetrics(Counters(url)), open_tracer(settings))
+    return Recorder(JobIndex(url), DeliveryIndex(url), JobMetrics(Counters(url)), open_tracer(settings))
 
 
 def open_tracer(settings: Settings) -> Tracer:

@@ -6,7 +6,7 @@ which wait across an upgrade are finished. Sends nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ai_engine.job import Artifact, Job
@@ -64,6 +64,19 @@ class DeliveryOutcome:
         """The outcome that `to_dict` wrote, in this version or an earlier one."""
         known = {name: value for name, value in fields.items() if name != "learned"}
         return cls(**_with_upload(known | fields.get("learned", {})))
+
+
+@dataclass(frozen=True)
+class NewTarget:
+    """Where a redelivery goes in place of where the request said; None leaves a thing as it was."""
+
+    webhook_url: str | None = None
+    upload_url: str | None = None
+    upload_headers: dict[str, str] = field(default_factory=dict)
+    """Of `upload_url`: a new URL has none of the old one's."""
+
+
+SAME_TARGET = NewTarget()
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,22 @@ class DeliveryTask:
         """
         upload = None if self.has_given_up_upload else self.upload
         return replace(self, attempts_before=num_attempts, linked_at_s=now_s, upload=upload, is_slow=False)
+
+    def to(self, target: NewTarget) -> DeliveryTask:
+        """The same task with another webhook or another upload: what was learned about the old one is forgotten."""
+        task = self
+        if target.webhook_url is not None:
+            task = replace(task, job=replace(task.job, webhook_url=target.webhook_url), fallback=None)
+        if target.upload_url is not None:
+            job = replace(task.job, upload_url=target.upload_url, upload_headers=target.upload_headers)
+            task = replace(task, job=job, upload=None)
+        return task
+
+    @property
+    def has_receiver(self) -> bool:
+        """True if there is a webhook, or a file and where to upload it."""
+        has_upload = self.job.upload_url is not None and self.artifact is not None
+        return self.job.webhook_url is not None or has_upload
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""

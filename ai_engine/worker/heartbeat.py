@@ -165,7 +165,7 @@ class LeaseKeeper(threading.Thread):
         if result is not None and row.completed_at is not None:
             job, ended_at_s = job_of(row), row.completed_at / 1000
             self._recorder.close_job(job, status_of(row, result), result, ended_at_s)
-            enqueue_delivery(job, result, ended_at_s, self._settings)
+            enqueue_delivery(job, result, ended_at_s, self._settings, self._recorder.deliveries)
         self._told.add(row.workflow_id)
 
 

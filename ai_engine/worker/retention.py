@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ai_engine.errors import StoreUnavailable
 from ai_engine.job_queue.dbos_setup import GENERATE
+from ai_engine.job_queue.delivery_index import DeliveryIndex
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.job_queue.job_index import JobIndex
 from ai_engine.job_queue.worker_leases import Leases
@@ -135,10 +136,12 @@ class Housekeeper(threading.Thread):
         self._pause_s = min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, retention_s / ROUNDS_PER_RETENTION))
         rows = JobRows(settings.jobs_database_url)
         index = JobIndex(settings.jobs_database_url)
+        deliveries = DeliveryIndex(settings.jobs_database_url)
 
         def delete_everywhere(workflow_ids: list[str]) -> None:
             # The engine last: what is still in it is found again if this breaks off.
             index.forget(workflow_ids)
+            deliveries.forget(workflow_ids)
             delete_rows(workflow_ids)
 
         self._retention = Retention(rows, store, retention_s, delete_everywhere)

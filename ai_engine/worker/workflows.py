@@ -17,6 +17,7 @@ from dbos import DBOS
 
 from ai_engine.job import Job, JobResult, JobStatus
 from ai_engine.job_queue.dbos_setup import GENERATE, DeliveryPlace, delivery_options
+from ai_engine.job_queue.delivery_index import DeliveryIndex, DeliveryStatus
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.job_queue.link_key import open_links
 from ai_engine.job_queue.slow_hosts import SlowHosts
@@ -67,7 +68,7 @@ class JobWorkflows:
             queue_s = round(max(0.0, began_at_s - job.accepted_at_s), 3)
             result = replace(result, timings_s={Stage.QUEUE.value: queue_s} | result.timings_s)
             ended_at_s = DBOS.run_step({"name": "end"}, self.end_job, job, result)
-            enqueue_delivery(job, result, ended_at_s, self.settings)
+            enqueue_delivery(job, result, ended_at_s, self.settings, self.recorder.deliveries)
             return result.to_dict()
 
     def end_job(self, job: Job, result: JobResult) -> float:
@@ -97,6 +98,8 @@ class JobWorkflows:
         with _attempt_span(self.recorder.tracer, task.job, attempt) as traceparent:
             outcome = attempt_delivery(self.deliveries, task, attempt, traceparent)
         self.slow_hosts.note(owner, task.host_of(outcome), is_slow=outcome.is_slow)
+        status: DeliveryStatus = "waiting" if outcome.state == "failed" else outcome.state
+        self.recorder.deliveries.note(task.job, attempt, status)
         self.recorder.job_metrics.delivery_attempted(outcome.state)
         return outcome.to_dict()
 
@@ -139,12 +142,14 @@ def _begin(job_id: str, settings: Settings) -> float:
     return time.time()
 
 
-def enqueue_delivery(job: Job, result: JobResult, ended_at_s: float, settings: Settings) -> None:
+def enqueue_delivery(
+    job: Job, result: JobResult, ended_at_s: float, settings: Settings, index: DeliveryIndex
+) -> None:
     """Queues the first attempt of the job's delivery; a second call for the same job changes nothing."""
-    if job.webhook_url is None and (job.upload_url is None or result.artifact is None):
-        return
     task = DeliveryTask(job, JobEvent.of(job, result, ended_at_s), result.artifact, ended_at_s)
-    _enqueue(task, 1, 0.0, settings)
+    if task.has_receiver:
+        index.note(job, 1, "waiting")
+        _enqueue(task, 1, 0.0, settings)
 
 
 def _enqueue(task: DeliveryTask, attempt: int, delay_s: float, settings: Settings) -> None:

@@ -154,6 +154,11 @@ def test_a_job_from_its_submission_to_its_redelivery_answers_as_documented(
     ask("GET", "/jobs/{job_id}/events", 200, job_id=job_id)
     ask("POST", "/jobs/{job_id}/retry", 409, job_id=job_id)
     ask("POST", "/jobs/{job_id}/redeliver", 202, job_id=job_id)
+    ask("POST", "/jobs/{job_id}/redeliver", 422, {"webhook_url": "ftp://x"}, job_id=job_id)
+    ask("GET", "/deliveries", 200)
+    ask("POST", "/deliveries/redeliver", 202, {"job_ids": [job_id, "none"]})
+    ask("POST", "/deliveries/redeliver", 422, {})
+    ask("POST", "/deliveries/redeliver", 413, {"job_ids": ["a" * 70_000]})
     cancelled = ask("POST", "/generate-3d", 202, body).json["job_id"]
     ask("DELETE", "/jobs/{job_id}", 202, job_id=cancelled)
 

@@ -266,6 +266,6 @@ def test_a_job_without_a_webhook_or_without_an_end_is_not_delivered_again(
     engine.submit(queued)
 
     with pytest.raises(NoWebhook):
-        engine.redeliver(quiet)
+        engine.redeliver(engine.summary(quiet.job_id))
     with pytest.raises(FileNotReady):
-        engine.redeliver(queued)
+        engine.redeliver(engine.summary(queued.job_id))
