@@ -137,7 +137,7 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         """
         if output_type not in ("latent", "mesh"):
             raise ValueError(f"output_type must be 'latent' or 'mesh', got {output_type!r}")
-        model = self.model if schedule is None else _scheduled(self.model, schedule)
+        model = self.model if schedule is None else _with_schedule(self.model, schedule)
         result = model.sample(
             image,
             num_inference_steps,
@@ -151,7 +151,7 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         return result if output_type == "latent" else self.vae.latents2mesh(self.model.tokens(result))
 
 
-def _scheduled(model: ShapeModel, schedule: Schedule) -> ShapeModel:
+def _with_schedule(model: ShapeModel, schedule: Schedule) -> ShapeModel:
     """The model with the times of another schedule."""
     settings = model.family.settings or Settings()
     times = partial(times_for, schedule, consistency_timesteps=settings.consistency_timesteps)

@@ -93,7 +93,7 @@ class ShapeModel:
         """
         if isinstance(image, Mapping):
             return self._prepare_views(image)[0]
-        return self.family.prepare(_opened(image))
+        return self.family.prepare(_open_picture(image))
 
     @torch.no_grad()
     def encode(self, image: Picture | Views) -> Float[Tensor, "1 context width"]:
@@ -120,7 +120,7 @@ class ShapeModel:
     def _prepare_views(self, views: Views) -> tuple[Tensor, tuple[int, ...]]:
         if self.family.prepare_views is None:
             raise ImageError(f"{self.card.model_id} takes one view, got {', '.join(sorted(views))}")
-        return self.family.prepare_views({name: _opened(picture) for name, picture in views.items()})
+        return self.family.prepare_views({name: _open_picture(picture) for name, picture in views.items()})
 
     @torch.no_grad()
     def velocity(
@@ -173,7 +173,7 @@ class ShapeModel:
         times = self.family.grid(sampler, num_inference_steps)
         scale = float(self.defaults.guidance_scale if guidance_scale is None else guidance_scale)
         context = self.encode(image)
-        start = self.noise(generator) if latents is None else self._checked(latents)
+        start = self.noise(generator) if latents is None else self._check_latents(latents)
         self.execution.load(self.family.dit)
         on_step = _ignore if callback is None else once_done(callback, self.device)
         with preferring(self.execution.attention):
@@ -259,12 +259,12 @@ class ShapeModel:
             family.dit, context, times, scale, options, self.execution.denoise, on_lowered, family.clock
         )
 
-    def _checked(self, latents: Tensor) -> Tensor:
+    def _check_latents(self, latents: Tensor) -> Tensor:
         check_width(latents, self.family.vae.config.latent_channels, stage="sample(latents=...)")
         return latents.to(self.device, self.dtype)
 
 
-def _opened(picture: Picture) -> Image.Image:
+def _open_picture(picture: Picture) -> Image.Image:
     if isinstance(picture, str | Path):
         return Image.open(picture)
     return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture

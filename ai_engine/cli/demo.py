@@ -72,11 +72,11 @@ def _demonstrate(image: str | None, out: Path) -> None:
         picture_url = peer.picture_url if picture is not None else str(image)
         asset_id = _asset_id(image or str(SAMPLE_PICTURE))
         wait_until_ready(service)
-        job = _followed(service, _submitted(service, peer, picture_url, asset_id))
-        delivery = _delivered(peer)
-        mesh = _checked(delivery, service, job)
+        job = _follow(service, _submit(service, peer, picture_url, asset_id))
+        delivery = _await_delivery(peer)
+        mesh = _check_delivery(delivery, service, job)
         strip = _strip(service.data_dir / "jobs" / job["job_id"], mesh)
-        stl_path, png_path = _written(out, asset_id, delivery, strip)
+        stl_path, png_path = _write(out, asset_id, delivery, strip)
     _print_summary(job, mesh, stl_path, png_path)
 
 
@@ -97,7 +97,7 @@ def _read_picture(path: Path) -> bytes:
         raise DemoFailed(f"the picture {path} can't be read: {error.strerror}") from error
 
 
-def _submitted(service: DemoService, peer: DemoPeer, picture_url: str, asset_id: str) -> str:
+def _submit(service: DemoService, peer: DemoPeer, picture_url: str, asset_id: str) -> str:
     """The id of the job."""
     request = {
         "session_id": "demo",
@@ -112,12 +112,12 @@ def _submitted(service: DemoService, peer: DemoPeer, picture_url: str, asset_id:
     return str(answer.json()["job_id"])
 
 
-def _followed(service: DemoService, job_id: str) -> dict[str, Any]:
+def _follow(service: DemoService, job_id: str) -> dict[str, Any]:
     """The job when it is over, its stages shown meanwhile."""
     bars, deadline = StageBars(sys.stdout), time.monotonic() + JOB_WITHIN_S
     job: dict[str, Any] | None = None
     with service.client.stream("GET", f"/jobs/{job_id}/events") as response:
-        for name, data in _server_sent(response.iter_lines()):
+        for name, data in _read_events(response.iter_lines()):
             if name == "done":
                 job = data
                 break
@@ -132,7 +132,7 @@ def _followed(service: DemoService, job_id: str) -> dict[str, Any]:
     return job
 
 
-def _server_sent(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and data of each server-sent event."""
     name = ""
     for line in lines:
@@ -143,14 +143,14 @@ def _server_sent(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, json.loads(value)
 
 
-def _delivered(peer: DemoPeer) -> ReceivedWebhook:
+def _await_delivery(peer: DemoPeer) -> ReceivedWebhook:
     try:
         return peer.deliveries.get(timeout=WEBHOOK_WITHIN_S)
     except queue.Empty:
         raise DemoFailed(f"no webhook came within {WEBHOOK_WITHIN_S:.0f} s") from None
 
 
-def _checked(delivery: ReceivedWebhook, service: DemoService, job: dict[str, Any]) -> Mesh:
+def _check_delivery(delivery: ReceivedWebhook, service: DemoService, job: dict[str, Any]) -> Mesh:
     """The mesh that was delivered, after everything a careful receiver would look at."""
     event = delivery.values.get("event", "")
     try:
@@ -165,10 +165,10 @@ def _checked(delivery: ReceivedWebhook, service: DemoService, job: dict[str, Any
     artifact = told["data"]["artifact"]
     if hashlib.sha256(delivery.file).hexdigest() != artifact["sha256"]:
         raise DemoFailed("the file is not the one that the webhook's event describes")
-    return _printable(delivery.file)
+    return _read_printable(delivery.file)
 
 
-def _printable(file: bytes) -> Mesh:
+def _read_printable(file: bytes) -> Mesh:
     mesh = read_stl(file)
     found = report(mesh)
     if not found.is_watertight or found.volume <= 0:
@@ -182,7 +182,7 @@ def _strip(job_files: Path, mesh: Mesh) -> Image.Image:
     return picture_strip(picture, cutout, mesh)
 
 
-def _written(out: Path, asset_id: str, delivery: ReceivedWebhook, strip: Image.Image) -> tuple[Path, Path]:
+def _write(out: Path, asset_id: str, delivery: ReceivedWebhook, strip: Image.Image) -> tuple[Path, Path]:
     assert delivery.file is not None
     out.mkdir(parents=True, exist_ok=True)
     stl_path, png_path = out / f"{asset_id}.stl", out / f"{asset_id}.png"

@@ -33,7 +33,7 @@ LOOK_UP_S = 5.0
 def print_problems(settings: Settings) -> None:
     """Prints to stderr what the quick checks find wrong: no model is loaded, no name looked up."""
     for check in QUICK_CHECKS:
-        for finding in _guarded(check, settings):
+        for finding in _run_check(check, settings):
             if finding.remedy is not None:
                 print(finding, file=sys.stderr, flush=True)
 
@@ -42,14 +42,14 @@ def run_doctor(settings: Settings) -> int:
     """Prints every finding as it is made; the exit status is 1 when there is something to do."""
     num_wrong = 0
     for check in CHECKS:
-        for finding in _guarded(check, settings):
+        for finding in _run_check(check, settings):
             print(finding, flush=True)
             num_wrong += finding.remedy is not None
     print(f"\n{num_wrong} to do" if num_wrong else "\nall is well")
     return 1 if num_wrong else 0
 
 
-def _guarded(check: Check, settings: Settings) -> Iterator[Finding]:
+def _run_check(check: Check, settings: Settings) -> Iterator[Finding]:
     try:
         yield from check(settings)
     except Exception as error:  # One check that stumbles must not hide the findings of the others.
@@ -66,7 +66,7 @@ def _python(_: Settings) -> Iterator[Finding]:
 
 def _packages(_: Settings) -> Iterator[Finding]:
     pins = dict(re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([\w.]+)", REQUIREMENTS.read_text(), re.MULTILINE))
-    found = {name: _installed(name) for name in pins}
+    found = {name: _installed_version(name) for name in pins}
     off = {name: have for name, have in found.items() if have is None or have.split("+")[0] != pins[name]}
     for name, have in off.items():
         yield Finding(
@@ -78,7 +78,7 @@ def _packages(_: Settings) -> Iterator[Finding]:
         yield Finding(f"{len(pins)} packages as pinned: {shown}")
 
 
-def _installed(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:

@@ -74,7 +74,7 @@ class Download:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetches what the options of `add_choices` name, and says so; gives back the exit status."""
-    wanted = _wanted(arguments.variant, arguments.matting)
+    wanted = _choose(arguments.variant, arguments.matting)
     folder = FOLDERS.get(arguments.variant)
     _show_licences(wanted)
     must_accept = any(weights.licence.must_accept for weights in wanted)
@@ -241,7 +241,7 @@ def _public_url(weights: Weights) -> str:
     return hf_hub_url(weights.origin.repo, weights.origin.file, revision=weights.origin.revision)
 
 
-def _wanted(variant: str, matting: str) -> list[Weights]:
+def _choose(variant: str, matting: str) -> list[Weights]:
     """The files of the shape model, then the background remover."""
     shape = FOLDERS[variant].files if variant in FOLDERS else (SHAPE_MODELS.get(variant),)
     return [weights for weights in (*shape, MATTING_MODELS.get(matting)) if weights is not None]

@@ -22,8 +22,8 @@ _INK = (70, 72, 76)
 def picture_strip(picture: Image.Image, cutout: Cutout, mesh: Mesh, *, side_px: int = 512) -> Image.Image:
     """RGB, four square panels of `side_px` side by side, each with a caption below."""
     panels = {
-        "picture": _fitted(picture.convert("RGB"), side_px),
-        "cut-out": _fitted(_on_checks(cutout), side_px),
+        "picture": _fit(picture.convert("RGB"), side_px),
+        "cut-out": _fit(_on_checks(cutout), side_px),
         "mesh": draw(mesh, FRONT, side_px),
         "from behind": draw(mesh, BACK, side_px),
     }
@@ -37,7 +37,7 @@ def picture_strip(picture: Image.Image, cutout: Cutout, mesh: Mesh, *, side_px: 
     return strip
 
 
-def _fitted(image: Image.Image, side_px: int) -> Image.Image:
+def _fit(image: Image.Image, side_px: int) -> Image.Image:
     """The whole image, centred in a square of the paper's colour."""
     return ImageOps.pad(image, (side_px, side_px), Image.Resampling.LANCZOS, color=_PAPER)
 

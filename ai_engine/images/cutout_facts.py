@@ -32,7 +32,7 @@ def measure(alpha: NDArray[np.uint8], *, source: str, num_parts: int, num_droppe
     """
     is_object = alpha >= FOREGROUND_ALPHA
     share = float(np.mean(is_object))
-    borders = _touched(is_object)
+    borders = _touched_borders(is_object)
     found: dict[CutOutWarning, bool] = {
         "covers_everything": share >= FULL_SHARE,
         "touches_border": bool(borders) and not (source == "alpha" and _is_trimmed(alpha)),
@@ -44,7 +44,7 @@ def measure(alpha: NDArray[np.uint8], *, source: str, num_parts: int, num_droppe
     return CutOutFacts(source, round(share, 4), borders, num_dropped, warnings)
 
 
-def _touched(is_object: NDArray[np.bool_]) -> tuple[Border, ...]:
+def _touched_borders(is_object: NDArray[np.bool_]) -> tuple[Border, ...]:
     edges: dict[Border, NDArray[np.bool_]] = {
         "left": is_object[:, 0],
         "top": is_object[0],

@@ -24,7 +24,7 @@ def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
     if len(text) * 3 // 4 > 3 * limits.max_bytes:  # percent signs may triple it
         raise ImageTooLarge(over_limit(limits))
     try:
-        data = base64.b64decode(_padded(unquote_to_bytes(text)), validate=True)
+        data = base64.b64decode(_pad(unquote_to_bytes(text)), validate=True)
     except (binascii.Error, ValueError) as error:
         raise UnreadableImage("The data URL is not valid base64.", stage="download") from error
     if len(data) > limits.max_bytes:
@@ -32,7 +32,7 @@ def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
     return data
 
 
-def _padded(text: bytes) -> bytes:
+def _pad(text: bytes) -> bytes:
     """Base64 text as the decoder wants it: blanks and line breaks dropped, padding added, as browsers do."""
     dense = text.translate(None, b" \t\n\r\f")
     return dense + b"=" * (-len(dense) % 4)

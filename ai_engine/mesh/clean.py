@@ -68,7 +68,7 @@ def clean(mesh: Mesh, *, min_part_share: float = MIN_PART_SHARE) -> tuple[Mesh, 
     Bodies that overlap or share a wall become one. Holes that are large and not flat stay open, for the report to show.
     """
     apart, bodies, repairs = _solids(mesh, min_part_share)
-    whole = _joined(apart, bodies, repairs)
+    whole = _join(apart, bodies, repairs)
     if whole is apart:
         return draw_in_seams(apart) if repairs.seams_parted else apart, repairs
     again, joined, more = _solids(whole, 0.0)
@@ -91,7 +91,7 @@ def _solids(mesh: Mesh, min_part_share: float) -> tuple[Mesh, _Bodies, Repairs]:
     return outward, turned, replace(repairs, parts_dropped=num_dropped, faces_turned=faces_turned)
 
 
-def _joined(mesh: Mesh, bodies: _Bodies, repairs: Repairs) -> Mesh:
+def _join(mesh: Mesh, bodies: _Bodies, repairs: Repairs) -> Mesh:
     """With bodies that overlap or share a wall made one; hollows are no bodies here."""
     is_solid = repairs.bad_edges_left == 0 and len(mesh.faces) > 0
     return united(mesh, bodies.labels, bodies.volumes) if is_solid else mesh
@@ -161,10 +161,10 @@ def _agreeing(mesh: Mesh) -> tuple[Mesh, int]:
     as_is, turned = labels[:num_faces], labels[num_faces:]
     sizes = np.bincount(as_is, minlength=labels.max() + 1)
     is_turned = (sizes[turned] > sizes[as_is]) | ((sizes[turned] == sizes[as_is]) & (turned < as_is))
-    return Mesh(mesh.vertices, _turned(mesh.faces, is_turned)), int(np.count_nonzero(is_turned))
+    return Mesh(mesh.vertices, _turn(mesh.faces, is_turned)), int(np.count_nonzero(is_turned))
 
 
-def _turned(faces: Faces, is_turned: NDArray[np.bool_]) -> Faces:
+def _turn(faces: Faces, is_turned: NDArray[np.bool_]) -> Faces:
     return np.where(is_turned[:, None], faces[:, ::-1], faces)
 
 
@@ -217,4 +217,4 @@ def _turned_out(mesh: Mesh, bodies: _Bodies) -> tuple[Mesh, _Bodies, int]:
         return mesh, bodies, 0
     turned = is_turned[bodies.labels]
     outward = replace(bodies, volumes=np.where(is_turned, -volumes, volumes))
-    return Mesh(mesh.vertices, _turned(mesh.faces, turned)), outward, int(np.count_nonzero(turned))
+    return Mesh(mesh.vertices, _turn(mesh.faces, turned)), outward, int(np.count_nonzero(turned))

@@ -28,7 +28,7 @@ def fill_holes(mesh: Mesh) -> tuple[Mesh, int]:
     loops = [loop for loop in rims(mesh) if _may_be_filled(mesh.vertices[loop], size)]
     if not loops:
         return mesh, 0
-    patches = [loop[_spanned(mesh.vertices[loop].astype(np.float64))] for loop in loops]
+    patches = [loop[_span(mesh.vertices[loop].astype(np.float64))] for loop in loops]
     return Mesh(mesh.vertices, np.concatenate([mesh.faces, *patches]).astype(np.int32)), len(loops)
 
 
@@ -64,7 +64,7 @@ def _may_be_filled(rim: NDArray[np.float32], mesh_size: float) -> bool:
     return bool(extents[2] < FLAT_SHARE * extents[0])
 
 
-def _spanned(rim: NDArray[np.float64]) -> Faces:
+def _span(rim: NDArray[np.float64]) -> Faces:
     """Triangles that span the closed line `rim` [n, 3], as numbers of its points [n - 2, 3]."""
     if len(rim) == 3:
         return np.asarray([[0, 1, 2]], np.int32)

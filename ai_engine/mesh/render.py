@@ -57,12 +57,12 @@ def draw(mesh: Mesh, view: View, side_px: int) -> Image.Image:
     linear = _backdrop(side)
     if len(mesh.faces):
         _paint(linear, mesh, view)
-    return _finished(linear)
+    return _finish(linear)
 
 
 def _paint(linear: Floats, mesh: Mesh, view: View) -> None:
     side = len(linear)
-    turned = _turned(mesh.vertices, view)
+    turned = _turn(mesh.vertices, view)
     points = _on_screen(turned, side)
     nearest, depth = _nearest_faces(points, mesh.faces, side)
     pixels = np.flatnonzero(nearest >= 0)
@@ -71,10 +71,10 @@ def _paint(linear: Floats, mesh: Mesh, view: View) -> None:
     weights = _corner_weights(points[faces], columns, rows)
     normals = np.einsum("nc,nca->na", weights, _vertex_normals(turned, mesh.faces)[faces])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    linear.reshape(-1, 3)[pixels] = _shaded(normals) * _openness(depth).ravel()[pixels, None]
+    linear.reshape(-1, 3)[pixels] = _shade(normals) * _openness(depth).ravel()[pixels, None]
 
 
-def _turned(vertices: Floats, view: View) -> Floats:
+def _turn(vertices: Floats, view: View) -> Floats:
     """The vertices in camera space: x right, y up, z towards the viewer."""
     azimuth, elevation = np.radians(view.azimuth_deg), np.radians(view.elevation_deg)
     about_y = [[np.cos(azimuth), 0, -np.sin(azimuth)], [0, 1, 0], [np.sin(azimuth), 0, np.cos(azimuth)]]
@@ -102,7 +102,7 @@ def _nearest_faces(points: Floats, faces: NDArray[np.int32], side: int) -> tuple
     which, rows = _rows(points[faces[numbers]], side)
     first, last = _row_ends(edges[which], rows, side)
     which, rows = np.repeat(which, last - first), np.repeat(rows, last - first)
-    columns = np.repeat(first, last - first) + _counted(last - first)
+    columns = np.repeat(first, last - first) + _count_up(last - first)
     height = planes[which, 0] * columns + planes[which, 1] * rows + planes[which, 2]
     far_to_near = np.argsort(height, kind="stable")
     pixels = (rows * side + columns)[far_to_near]
@@ -143,7 +143,7 @@ def _rows(corners: Floats, side: int) -> tuple[Numbers, Numbers]:
     last = np.clip(np.floor(corners[..., 1].max(axis=1)) + 1, 0, side).astype(np.int64)
     num_rows = np.maximum(last - first, 0)
     which = np.repeat(np.arange(len(corners)), num_rows)
-    return which, np.repeat(first, num_rows) + _counted(num_rows)
+    return which, np.repeat(first, num_rows) + _count_up(num_rows)
 
 
 def _row_ends(edges: Floats, rows: Numbers, side: int) -> tuple[Numbers, Numbers]:
@@ -158,7 +158,7 @@ def _row_ends(edges: Floats, rows: Numbers, side: int) -> tuple[Numbers, Numbers
     return first_pixel, np.maximum(last_pixel, first_pixel)
 
 
-def _counted(lengths: Numbers) -> Numbers:
+def _count_up(lengths: Numbers) -> Numbers:
     """0, 1, ... anew for each of `lengths`, in one array."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
@@ -182,7 +182,7 @@ def _vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
     return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)).astype(np.float32)
 
 
-def _shaded(normals: Floats) -> Floats:
+def _shade(normals: Floats) -> Floats:
     """Linear colour for unit normals in camera space, [n, 3]."""
     upwards = (normals[:, 1:2] + 1) / 2
     light = _GROUND + (_SKY - _GROUND) * upwards
@@ -225,7 +225,7 @@ def _backdrop(side: int) -> Floats:
     return np.clip(0.92 * ramp[:, None] + 0.10 * glow[..., None], 0, 1)
 
 
-def _finished(linear: Floats) -> Image.Image:
+def _finish(linear: Floats) -> Image.Image:
     """Averaged down in linear light, then coded for the screen."""
     places = range(OVERSAMPLING)
     parts = [linear[row::OVERSAMPLING, column::OVERSAMPLING] for row in places for column in places]

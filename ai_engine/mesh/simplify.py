@@ -24,7 +24,7 @@ def simplify(mesh: Mesh, target_faces: int) -> Mesh | None:
         return mesh
     num_bodies = _num_bodies(mesh)
     for aggressiveness in (AGGRESSIVENESS, 2 * AGGRESSIVENESS):
-        fewer = _collapsed(mesh, max(4, int(target_faces / SLACK)), aggressiveness)
+        fewer = _collapse(mesh, max(4, int(target_faces / SLACK)), aggressiveness)
         if len(fewer.faces) <= target_faces and _is_sound(fewer, num_bodies):
             return fewer
     return None
@@ -39,7 +39,7 @@ def _num_bodies(mesh: Mesh) -> int:
     return int(face_bodies(mesh.faces, len(mesh.vertices)).max(initial=-1)) + 1
 
 
-def _collapsed(mesh: Mesh, target_faces: int, aggressiveness: float) -> Mesh:
+def _collapse(mesh: Mesh, target_faces: int, aggressiveness: float) -> Mesh:
     # The quadrics' thresholds are absolute: they fit a mesh about as large as one unit.
     centre = mesh.vertices.mean(axis=0, dtype=np.float64)
     extent = float(np.ptp(mesh.vertices, axis=0).max())

@@ -141,10 +141,10 @@ def together(*meshes: Mesh) -> Mesh:
 
 def weld(mesh: Mesh) -> Mesh:
     """Vertices at the same place become one, as in every reader of STL. The same mesh when there are none."""
-    ascending = np.sort(_scattered(_bits(mesh.vertices)))
+    ascending = np.sort(_scatter(_bits(mesh.vertices)))
     if np.all(ascending[1:] != ascending[:-1]):
         return mesh
-    numbers, vertices = _joined(mesh.vertices)
+    numbers, vertices = _join(mesh.vertices)
     return mesh if len(vertices) == len(mesh.vertices) else Mesh(vertices, numbers[mesh.faces])
 
 
@@ -173,24 +173,24 @@ def weld_rims(mesh: Mesh, tolerance: float) -> Mesh:
 
 def welded(corners: Floats) -> Mesh:
     """The mesh of loose triangles, corners [n, 3, 3]; where corners are at the same place they are one vertex."""
-    numbers, vertices = _joined(corners.reshape(-1, 3))
+    numbers, vertices = _join(corners.reshape(-1, 3))
     return Mesh(vertices, numbers.reshape(-1, 3))
 
 
-def _joined(points: Floats) -> tuple[NDArray[np.int32], Floats]:
+def _join(points: Floats) -> tuple[NDArray[np.int32], Floats]:
     """The number of the place of each of `points`, and the places, in the order in which they first come."""
     bits = _bits(points)
-    numbers, first = _numbered(*_runs_of_equal(_scattered(bits)))
+    numbers, first = _number(*_runs_of_equal(_scatter(bits)))
     if not np.array_equal(
         np.take(bits[first], numbers, axis=0), bits
     ):  # two places were scattered to one number
         order = np.lexsort(bits.T)
         is_new = np.any(bits[order][1:] != bits[order][:-1], axis=1)
-        numbers, first = _numbered(order, np.concatenate([[0], np.flatnonzero(is_new) + 1, [len(order)]]))
+        numbers, first = _number(order, np.concatenate([[0], np.flatnonzero(is_new) + 1, [len(order)]]))
     return numbers, points[first]
 
 
-def _numbered(order: Numbers, starts: Numbers) -> tuple[NDArray[np.int32], Numbers]:
+def _number(order: Numbers, starts: Numbers) -> tuple[NDArray[np.int32], Numbers]:
     """A number per row, the same within each run, and the first row of each number; numbers rise with first rows."""
     first = order[starts[:-1]]
     by_first = np.argsort(first)
@@ -206,7 +206,7 @@ def _bits(points: Floats) -> NDArray[np.uint32]:
     return np.ascontiguousarray(points + np.float32(0)).view(np.uint32)
 
 
-def _scattered(bits: NDArray[np.uint32]) -> NDArray[np.uint64]:
+def _scatter(bits: NDArray[np.uint32]) -> NDArray[np.uint64]:
     """A number per row of three; equal rows have the same, different ones hardly ever."""
     x, y, z = (bits[:, axis].astype(np.uint64) * factor for axis, factor in enumerate(_MIX))
     return x ^ y ^ z

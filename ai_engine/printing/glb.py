@@ -40,9 +40,9 @@ def write_glb(
     if len(mesh.vertices) == 0:
         raise ValueError("GLB can't hold a mesh without vertices")
     lower, step = _grid(mesh) if quantised else (np.zeros(3), 1.0)
-    to_world = _units(is_mm) @ _placed(lower, step)
+    to_world = _units(is_mm) @ _placement(lower, step)
     ends = np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)])
-    bounds = (_stored(ends, lower, step) if quantised else ends).tolist()
+    bounds = (_quantise(ends, lower, step) if quantised else ends).tolist()
     document = _document(mesh, title, to_world, (bounds[0], bounds[1]), quantised)
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
@@ -54,7 +54,7 @@ def write_glb(
         for faces in _pieces(mesh.faces):
             file.write(faces.astype("<u4").tobytes())
         for points in _pieces(mesh.vertices):
-            file.write(_padded(_stored(points, lower, step)) if quantised else points.astype("<f4").tobytes())
+            file.write(_pad(_quantise(points, lower, step)) if quantised else points.astype("<f4").tobytes())
 
 
 def _document(
@@ -111,7 +111,7 @@ def _units(is_mm: bool) -> Matrix:
     return turned @ np.diag([0.001, 0.001, 0.001, 1.0])
 
 
-def _placed(lower: NDArray[np.float64], step: float) -> Matrix:
+def _placement(lower: NDArray[np.float64], step: float) -> Matrix:
     placed = np.diag([step, step, step, 1.0])
     placed[:3, 3] = lower
     return placed
@@ -124,11 +124,11 @@ def _grid(mesh: Mesh) -> tuple[NDArray[np.float64], float]:
     return lower, float((points.max(axis=0) - lower).max()) / QUANTISATION_STEPS or 1.0
 
 
-def _stored(points: NDArray[np.float32], lower: NDArray[np.float64], step: float) -> NDArray[np.uint16]:
+def _quantise(points: NDArray[np.float32], lower: NDArray[np.float64], step: float) -> NDArray[np.uint16]:
     return np.rint((points - lower) / step).astype("<u2")
 
 
-def _padded(points: NDArray[np.uint16]) -> bytes:
+def _pad(points: NDArray[np.uint16]) -> bytes:
     """Each vertex on a boundary of four bytes, as the format wants it."""
     return np.pad(points, ((0, 0), (0, 1))).tobytes()
 

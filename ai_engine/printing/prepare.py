@@ -67,21 +67,21 @@ def finish(
         NotPrintable: the report is bad, and `require_printable` was asked.
     """
     options = options or PrintOptions()
-    work = _cleaned(mesh)
+    work = _clean(mesh)
     work = replace(work, ghost_plane=find_ghost_plane(work.mesh, outline=outline, half_extent=half_extent))
     if options.target_faces is not None:
-        work = _simplified(work, options.target_faces)
+        work = _simplify(work, options.target_faces)
     if options.flat_base:
-        work = _flat_based(work)
+        work = _flatten_base(work)
     if options.height_mm is not None:
-        work = _stood(work, options.height_mm)
+        work = _stand(work, options.height_mm)
     found = _with_history(report(see(work.mesh), units="mm" if options.is_mm else "model"), work)
     if options.require_printable and found.blockers:
         raise NotPrintable(" ".join(found.blockers))
     return work.mesh, found
 
 
-def _cleaned(mesh: Mesh) -> _Work:
+def _clean(mesh: Mesh) -> _Work:
     cleaned, repairs = clean(mesh)
     if repairs.bad_edges_left and len(cleaned.faces):
         mended = repair(cleaned)
@@ -93,7 +93,7 @@ def _cleaned(mesh: Mesh) -> _Work:
     return _Work(cleaned, repairs)
 
 
-def _simplified(work: _Work, target_faces: int) -> _Work:
+def _simplify(work: _Work, target_faces: int) -> _Work:
     fewer = simplify(work.mesh, target_faces) if _is_solid(work.mesh) else None
     if fewer is None:
         return work.and_said(f"It could not be brought to {target_faces} faces and stay closed.")
@@ -102,14 +102,14 @@ def _simplified(work: _Work, target_faces: int) -> _Work:
     return replace(work, mesh=fewer, simplification_error=hausdorff(work.mesh, fewer))
 
 
-def _flat_based(work: _Work) -> _Work:
+def _flatten_base(work: _Work) -> _Work:
     based = flat_based(z_up(work.mesh), MIN_BASE_SHARE)
     if based is None:
         return work.and_said("No flat base could be cut.")
     return replace(work, mesh=clean(y_up(based))[0])
 
 
-def _stood(work: _Work, height_mm: float) -> _Work:
+def _stand(work: _Work, height_mm: float) -> _Work:
     upright = z_up(work.mesh)
     error = work.simplification_error
     scale = scale_to(upright, height_mm)

@@ -44,7 +44,7 @@ def wall_thickness(mesh: Mesh, *, num_probes: int = PROBES, num_points: int = CL
         return np.zeros(0)
     normals = _unit(area_vectors(mesh.corners()))[cloud.faces]
     probes = np.arange(0, num_points, max(1, num_points // num_probes))
-    touched = _touched(cloud.points, normals, probes, radius=THICKEST / 2)
+    touched = _find_touching(cloud.points, normals, probes, radius=THICKEST / 2)
     facing = np.einsum("na,na->n", normals[probes], normals[touched])
     # Down the probe's normal to the plane of the wall touched: exact for a plate, however coarse the cloud.
     depth = np.einsum("na,na->n", cloud.points[touched] - cloud.points[probes], normals[touched])
@@ -52,7 +52,7 @@ def wall_thickness(mesh: Mesh, *, num_probes: int = PROBES, num_points: int = CL
     return np.where(is_wall, depth / np.where(is_wall, -facing, 1), np.inf)
 
 
-def _touched(points: Doubles, normals: Doubles, probes: Numbers, *, radius: float) -> Numbers:
+def _find_touching(points: Doubles, normals: Doubles, probes: Numbers, *, radius: float) -> Numbers:
     """For each of `probes` the point that its largest inner ball touches as well; itself where there is none."""
     tree = cKDTree(points)
     touched = probes.copy()

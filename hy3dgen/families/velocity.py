@@ -140,7 +140,7 @@ def velocity_for(
     without_picture = BoundDenoiser(network, blank, rows, context.shape[1], clock)
     one_by_one = GuidedVelocity(with_picture, without_picture, guidance_scale, options)
     if options.pairing == "batched":
-        return WhileThereIsRoom(_batched(dit, with_picture, guidance_scale), one_by_one, on_lowered)
+        return WhileThereIsRoom(_batch_pair(dit, with_picture, guidance_scale), one_by_one, on_lowered)
     return one_by_one
 
 
@@ -152,7 +152,7 @@ def _rows(
     return dit.modulations(moments, guidance).split(1)
 
 
-def _batched(dit: DiT, with_picture: BoundDenoiser, scale: float) -> Velocity:
+def _batch_pair(dit: DiT, with_picture: BoundDenoiser, scale: float) -> Velocity:
     blank = dit.context_in(with_picture.context.new_zeros(1, 1, dit.config.context_width))
     pair = torch.cat([with_picture.context, blank.expand_as(with_picture.context)])
 

@@ -75,7 +75,7 @@ class FieldQuery:
             size = self._call_size(len(points))
             batch = points[:size]
             padding = size - len(batch)
-            logits = self._asked(functional.pad(batch, (0, 0, 0, padding)))
+            logits = self._ask(functional.pad(batch, (0, 0, 0, padding)))
             if logits is None:
                 self._halve()
                 continue
@@ -88,7 +88,7 @@ class FieldQuery:
         is_full = num_left >= self.points_per_call
         return self.points_per_call if is_full else min(self.points_per_call, MIN_POINTS_PER_CALL)
 
-    def _asked(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"] | None:
+    def _ask(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"] | None:
         """The logits; None when the device has no room for the call."""
         try:
             return self._query(points)
@@ -117,10 +117,10 @@ class FieldMemory:
         wanted = keys.flatten()
         at, is_known = locate(self.keys, wanted)
         if len(self.keys) == 0 or not is_known.all():
-            return self._completed(wanted, at, is_known).view(keys.shape)
+            return self._complete(wanted, at, is_known).view(keys.shape)
         return self.logits[at].view(keys.shape)
 
-    def _completed(
+    def _complete(
         self, wanted: Int64[Tensor, " n"], at: Int64[Tensor, " n"], is_known: Bool[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
         """The logits of points of which some are known, at `at`; the others are asked and kept."""
@@ -138,11 +138,11 @@ class FieldMemory:
         total = len(self.keys) + len(keys)
         is_old = torch.ones(total, dtype=torch.bool, device=keys.device)
         is_old[places] = False
-        self.keys = _merged(self.keys, keys, is_old, places)
-        self.logits = _merged(self.logits, logits, is_old, places)
+        self.keys = _merge(self.keys, keys, is_old, places)
+        self.logits = _merge(self.logits, logits, is_old, places)
 
 
-def _merged(old: Tensor, new: Tensor, is_old: Tensor, places: Tensor) -> Tensor:
+def _merge(old: Tensor, new: Tensor, is_old: Tensor, places: Tensor) -> Tensor:
     merged = old.new_empty(len(is_old))
     merged[is_old] = old
     merged[places] = new

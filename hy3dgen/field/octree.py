@@ -118,7 +118,7 @@ class SurfaceSearch:
             self._active(lattice, slab)
             for slab in lattice.all_cells(self.device, self.options.cells_per_block)
         ]
-        surface = replace(self._joined(lattice, parts), is_whole=True)
+        surface = replace(self._join(lattice, parts), is_whole=True)
         self._calibrate(surface)
         return surface
 
@@ -207,10 +207,10 @@ class SurfaceSearch:
                 raise AssertionError(f"flooding {lattice.cells} cells did not end in {num_rounds} rounds")
             parts = [self._active(lattice, block) for block in frontier.split(self.options.cells_per_block)]
             visited = torch.cat([visited, frontier]).sort().values
-            frontier = without(self._reached(lattice, parts), visited)
+            frontier = without(self._reach(lattice, parts), visited)
             found += parts
             num_rounds += 1
-        return self._joined(lattice, found, num_rounds)
+        return self._join(lattice, found, num_rounds)
 
     @property
     def _max_rounds(self) -> int:
@@ -224,16 +224,14 @@ class SurfaceSearch:
         is_active = (codes != 0) & (codes != NUM_CODES - 1)
         return cells[is_active], codes[is_active]
 
-    def _reached(self, lattice: Lattice, parts: Sequence[tuple[Tensor, Tensor]]) -> Keys:
+    def _reach(self, lattice: Lattice, parts: Sequence[tuple[Tensor, Tensor]]) -> Keys:
         """The cells behind the faces that the surface passes, sorted, each once."""
         mixed_faces = mixed_face_table(self.device)
         return torch.cat(
             [lattice.neighbours(cells, mixed_faces[codes.long()]) for cells, codes in parts]
         ).unique()
 
-    def _joined(
-        self, lattice: Lattice, parts: Sequence[tuple[Tensor, Tensor]], num_rounds: int = 1
-    ) -> Surface:
+    def _join(self, lattice: Lattice, parts: Sequence[tuple[Tensor, Tensor]], num_rounds: int = 1) -> Surface:
         """One sorted surface out of parts that share no cell."""
         none = torch.empty(0, dtype=torch.int64, device=self.device)
         cells, order = torch.cat([none, *(cells for cells, _ in parts)]).sort()

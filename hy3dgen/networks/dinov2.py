@@ -46,7 +46,9 @@ class Dinov2(nn.Module):
 
     def transform(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
         """The embedded tokens after all layers and the last norm, same shape."""
-        for layer in self.encoder["layer"]:  # type: ignore[union-attr]  # a module list
+        layers = self.encoder["layer"]
+        assert isinstance(layers, nn.ModuleList)
+        for layer in layers:
             tokens = layer(tokens)
         normed: Tensor = self.layernorm(tokens)
         return normed

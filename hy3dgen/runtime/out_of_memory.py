@@ -52,17 +52,17 @@ def first_that_fits(forms: Sequence[Form[T]], on_lowered: OnLowered) -> T:
     *larger, (last_lowers, smallest) = forms
     for lowers, work in larger:
         try:
-            return _done(work, lowers, on_lowered)
+            return _do(work, lowers, on_lowered)
         except (torch.OutOfMemoryError, GpuOutOfMemory):
             pass
         free_memory()
     try:
-        return _done(smallest, last_lowers, on_lowered)
+        return _do(smallest, last_lowers, on_lowered)
     except torch.OutOfMemoryError as error:
         raise GpuOutOfMemory("no room even for the smallest form of the work") from error
 
 
-def _done(work: Callable[[], T], lowers: str | None, on_lowered: OnLowered) -> T:
+def _do(work: Callable[[], T], lowers: str | None, on_lowered: OnLowered) -> T:
     if lowers is not None:
         on_lowered(lowers)
     return work()

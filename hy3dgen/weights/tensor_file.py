@@ -82,7 +82,7 @@ def open_pickled_tables(path: Path, device: torch.device) -> Iterator[TensorFile
 
 
 def _tables_as_one(path: Path) -> dict[str, Tensor]:
-    tables = _unpickled(path, torch.device("cpu"))
+    tables = _unpickle(path, torch.device("cpu"))
     if not isinstance(tables, dict):
         raise CheckpointError(f"{path.name} is no table of tensors")
     flat: dict[str, Tensor] = {}
@@ -143,19 +143,19 @@ class _SafeTensors:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         self._path, self._device, self._num_read = path, device, 0
-        self._handle = self._mapped()
+        self._handle = self._map()
         names = self._handle.keys()
         self.shapes: Shapes = {name: tuple(self._handle.get_slice(name).get_shape()) for name in names}
         self.header: Mapping[str, str] = self._handle.metadata() or {}
 
     def read(self, name: str) -> Tensor:
         if self._num_read > max(MIN_REMAP_BYTES, self._path.stat().st_size // NUM_REMAPS):
-            self._handle, self._num_read = self._mapped(), 0
+            self._handle, self._num_read = self._map(), 0
         tensor: Tensor = self._handle.get_tensor(name)
         self._num_read += tensor.nbytes
         return tensor
 
-    def _mapped(self) -> Any:
+    def _map(self) -> Any:
         return safe_open(self._path, framework="pt", device=str(self._device))
 
 
@@ -177,14 +177,14 @@ class _Pickled:
 
 
 def _read_pickle(path: Path, device: torch.device, names: Sequence[str]) -> TensorFile:
-    parts = _unpickled(path, torch.device("cpu"))
+    parts = _unpickle(path, torch.device("cpu"))
     if not isinstance(parts, dict) or not all(isinstance(parts.get(part), dict) for part in names):
         raise CheckpointError(f"{path.name} is no checkpoint of the parts {', '.join(names)}")
     tensors = {f"{part}.{name}": tensor for part in names for name, tensor in parts[part].items()}
     return _Pickled(lambda: tensors, device)
 
 
-def _unpickled(path: Path, device: torch.device) -> Any:
+def _unpickle(path: Path, device: torch.device) -> Any:
     try:
         return torch.load(path, map_location=device, weights_only=True, mmap=True)
     except Exception as error:  # torch.load has no error type of its own

@@ -73,7 +73,8 @@ def test_picture_tokens_agree_for_every_shape_of_picture() -> None:
 
 def test_the_encoder_agrees_layer_by_layer(case: FamilyCase) -> None:
     recorder, conditioner = Recorder(), case.model.family.conditioner
-    recorder.watch("cond.after_layer_0", conditioner.dino.encoder.layer[0])
+    dino: Any = conditioner.dino
+    recorder.watch("cond.after_layer_0", dino.encoder.layer[0])
     if conditioner.registers is None:
         recorder.watch("cond.embeddings", conditioner.dino.embeddings)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from parity.parity_case import DATA, Case, Recorder, close, same
 from PIL import Image
@@ -37,7 +39,8 @@ def test_picture_tokens_agree(case: Case) -> None:
 
 
 def test_the_encoder_agrees_layer_by_layer(plain: Case) -> None:
-    recorder, dino = Recorder(), plain.pipeline.conditioner.dino
+    recorder = Recorder()
+    dino: Any = plain.pipeline.conditioner.dino
     recorder.watch("cond.embeddings", dino.embeddings)
     recorder.watch("cond.after_layer_0", dino.encoder.layer[0])
     plain.pipeline.conditioner(plain.stages["pre.image"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ai_engine.cli.demo import SAMPLE_PICTURE, _asset_id, _printable, _server_sent, run_demo
+from ai_engine.cli.demo import SAMPLE_PICTURE, _asset_id, _read_events, _read_printable, run_demo
 from ai_engine.cli.demo_service import DemoFailed
 from ai_engine.pipeline.fake_model import sphere
 from ai_engine.printing.stl import read_stl, write_stl
@@ -67,7 +67,7 @@ def test_an_open_mesh_is_not_accepted(tmp_path: Path) -> None:
     whole = sphere(1.0)
     write_stl(type(whole)(whole.vertices, whole.faces[1:]), tmp_path / "open.stl")
     with pytest.raises(DemoFailed, match="not closed"):
-        _printable((tmp_path / "open.stl").read_bytes())
+        _read_printable((tmp_path / "open.stl").read_bytes())
 
 
 def test_server_sent_events_are_read_and_comments_passed_over() -> None:
@@ -82,4 +82,4 @@ def test_server_sent_events_are_read_and_comments_passed_over() -> None:
         "data: {}",
         "",
     ]
-    assert list(_server_sent(iter(lines))) == [("progress", {"done": 1}), ("done", {})]
+    assert list(_read_events(iter(lines))) == [("progress", {"done": 1}), ("done", {})]

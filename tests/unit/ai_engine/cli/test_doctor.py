@@ -66,12 +66,12 @@ def test_a_damaged_database_is_found(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "jobs.sqlite").close()
     assert findings(doctor._database, chosen)[0].remedy is None
     (tmp_path / "jobs.sqlite").write_bytes(b"no database at all" * 100)
-    found = list(doctor._guarded(doctor._database, chosen))
+    found = list(doctor._run_check(doctor._database, chosen))
     assert found[0].remedy is not None
 
 
 def test_a_database_server_that_is_not_there_is_found_and_its_password_not_shown(tmp_path: Path) -> None:
-    (wrong,) = doctor._guarded(
+    (wrong,) = doctor._run_check(
         doctor._database, settings(tmp_path, database_url="postgresql://me:secret@127.0.0.1:1/jobs")
     )
     assert wrong.remedy is not None
@@ -112,7 +112,7 @@ def test_a_check_that_stumbles_is_one_finding(tmp_path: Path) -> None:
         yield Finding("so far so good")
         raise RuntimeError("oh")
 
-    found = list(doctor._guarded(_stumbling, settings(tmp_path)))
+    found = list(doctor._run_check(_stumbling, settings(tmp_path)))
     assert [finding.remedy is None for finding in found] == [True, False]
     assert "stumbling: RuntimeError: oh" in found[1].text
 
