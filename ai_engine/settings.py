@@ -224,6 +224,12 @@ class Settings(BaseSettings):
         description="How the embedded matting model's masks are refined. grabcut: a second look at the object, and the "
         "edge found by colour. none: its masks as they are.",
     )
+    matting_threads: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Threads of the matting model, which runs on the CPU. 0: OMP_NUM_THREADS, else one per core.",
+    )
     matting_home: Path = Field(
         default=Path("models/matting"), description="Where the published matting models lie."
     )

@@ -12,6 +12,7 @@ start        imports, port, reading a checkpoint, the first job against a warm o
 memory       the most memory while loading and working, on small cards too
 throughput   jobs an hour of the whole service against its device stages alone
 service      the device's share, a submission, a long queue, memory (benchmarks.service)
+remover      background removal on the CPU, seconds a picture at one and two threads
 cpu          the embedded model on one core: where the time goes
 
 Without names all but `families`, `samplers`, `decode`, `finish` and `service`, which take long. What needs a GPU
@@ -34,7 +35,7 @@ import torch
 from benchmarks.measuring import Asked, Table, machine, write_json
 from benchmarks.predictions import PREDICTIONS
 
-OWN = ("denoise", "job", "options", "compile", "start", "memory", "throughput", "cpu")
+OWN = ("denoise", "job", "options", "compile", "start", "memory", "throughput", "remover", "cpu")
 MODULES = {name: name for name in (*OWN, "decode", "families", "samplers")} | {"compile": "compiling"}
 DELEGATED = ("finish", "service")
 

@@ -174,14 +174,18 @@ class BackgroundRemover:
     """One named matting model of rembg, loaded when it is first needed.
 
     With `refine="grabcut"` the embedded model's masks are refined; the others' edges are better than GrabCut's.
+    `num_threads` 0 leaves their number to `OMP_NUM_THREADS`, or to onnxruntime: one per core.
     """
 
-    def __init__(self, model_name: str, home: Path, *, refine: Refinement = "grabcut") -> None:
+    def __init__(
+        self, model_name: str, home: Path, *, refine: Refinement = "grabcut", num_threads: int = 0
+    ) -> None:
         if model_name not in MATTING_MODELS:
             raise ValueError(f"no matting model {model_name!r}; there are {', '.join(MATTING_MODELS)}")
         self.model_name = model_name
         self.weights_path = _weights_path(model_name, home)
         self._is_refined = model_name == "tiny" and refine == "grabcut"
+        self._num_threads = num_threads
         self._lock = threading.Lock()
         self._session: Any = None
 
@@ -224,7 +228,11 @@ class BackgroundRemover:
         try:
             with _rembg_home(self.weights_path.parent):
                 session = MATTING_MODELS[self.model_name].session
-                return rembg.new_session(session, model_path=str(self.weights_path.absolute()))
+                return rembg.new_session(
+                    session,
+                    sess_opts=_session_options(self._num_threads),
+                    model_path=str(self.weights_path.absolute()),
+                )
         except Exception as error:  # onnxruntime has a dozen errors of its own for a damaged file.
             raise MattingModelUnusable(
                 f"matting model {self.model_name!r}: {self.weights_path} can't be loaded"
@@ -237,9 +245,21 @@ def _weights_path(model_name: str, home: Path) -> Path:
     return EMBEDDED if model_name == "tiny" and not path.is_file() else path
 
 
-def open_remover(model_name: str, home: Path, *, refine: Refinement = "grabcut") -> BackgroundRemover | None:
+def open_remover(
+    model_name: str, home: Path, *, refine: Refinement = "grabcut", num_threads: int = 0
+) -> BackgroundRemover | None:
     """The remover of that name; none for `none`."""
-    return None if model_name == "none" else BackgroundRemover(model_name, home, refine=refine)
+    if model_name == "none":
+        return None
+    return BackgroundRemover(model_name, home, refine=refine, num_threads=num_threads)
+
+
+def _session_options(num_threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    return options
 
 
 def _import_rembg() -> Any:

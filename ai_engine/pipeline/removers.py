@@ -31,15 +31,19 @@ class Removers:
         return self.installed[name]
 
 
-def open_removers(default: str, home: Path, *, refine: Refinement = "grabcut") -> Removers:
+def open_removers(
+    default: str, home: Path, *, refine: Refinement = "grabcut", num_threads: int = 0
+) -> Removers:
     """The models whose files are in `home`, and the one called `default`, which is loaded.
 
     Raises:
         MattingModelUnusable: the file of `default` is missing or damaged.
     """
-    remover = open_remover(default, home, refine=refine)
+    remover = open_remover(default, home, refine=refine, num_threads=num_threads)
     if remover is not None:
         remover.load()
-    found = {name: BackgroundRemover(name, home, refine=refine) for name in MATTING_MODELS}
+    found = {
+        name: BackgroundRemover(name, home, refine=refine, num_threads=num_threads) for name in MATTING_MODELS
+    }
     installed: dict[str, Remover] = {name: one for name, one in found.items() if one.weights_path.is_file()}
     return Removers(remover, installed | ({} if remover is None else {default: remover}))

@@ -159,7 +159,10 @@ def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Res
     check_bucket(settings)
     try:
         removers = open_removers(
-            settings.matting_model, settings.matting_home, refine=settings.matting_refine
+            settings.matting_model,
+            settings.matting_home,
+            refine=settings.matting_refine,
+            num_threads=settings.matting_threads,
         )
     except MattingModelUnusable as error:
         raise StartupError(str(error)) from error

@@ -399,3 +399,10 @@ def test_a_veil_over_the_whole_picture_does_not_hide_the_object() -> None:
     veiled = with_alpha(np.full((100, 100), 90))
     cutout = cut_out(png(veiled), remove="auto", remover=FixedMask(opaque(disc())))
     assert np.array_equal(cutout.alpha, opaque(disc()))
+
+
+def test_the_matting_model_runs_on_as_many_threads_as_are_set() -> None:
+    remover = BackgroundRemover("tiny", MATTING_HOME, num_threads=3)
+    remover.load()
+    options = remover._session.inner_session.get_session_options()
+    assert options.intra_op_num_threads == 3
