@@ -1,5 +1,5 @@
 # make demo    a picture to a mesh at a webhook, everything on this machine
-# make test    all that runs without a GPU or the network, on JOBS processes (as many as cores; JOBS=0 for one)
+# make test    all that runs without a GPU or the network, on JOBS processes (JOBS=0: in this one)
 # make test-slow  before a release: minutes of load and large cases; demo, serve and kill tests on each Python here
 # make studio  the page at / from its source in studio/; needs npm
 # make docs    the tables in docs/ that follow from code
@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 IMAGE ?=
 KILLS ?= 200
-JOBS ?= auto
+# One more than cores, as half of the tests wait for a service; at most six, each holds PyTorch and a Postgres.
+JOBS ?= $(shell $(PYTHON) -c "import os; print(min(6, 1 + (os.cpu_count() or 1)))")
 SEED ?=
 # PyTorch's build: cpu or cuda. Without an NVIDIA driver the CPU's, some 200 MB in place of 2.7 GB.
 TORCH ?= $(if $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)

@@ -31,30 +31,42 @@ install_import_hook(
 )
 
 
-HEAVY = ("service", "e2e", "fuzz")
-"""Folders whose files take minutes: they begin first, so that no process waits for another's last file."""
-HEAVIEST = ("test_chaos.py", "test_kill.py", "test_studio.py", "test_trouble.py", "test_load.py")
+WAITING = ("service", "e2e", "fuzz")
+"""Folders whose tests wait more than they compute."""
+LONGEST = ("test_chaos.py", "test_kill.py", "test_studio.py", "test_trouble.py", "test_load.py")
+"""Files that take a minute or more: first, so that no process is left alone with one of them at the end."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups the tests for pytest-xdist: one process has all tests of a file, for one kind of database."""
-    items.sort(key=_rank)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Groups the tests for pytest-xdist: one process has all tests of a file, for one kind of database.
+
+    Groups that wait and groups that compute take turns, so that the cores are busy all the time.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    groups: dict[str, pytest.Item] = {}
     for item in items:
+        groups.setdefault(_group(item), item)
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+    waiting = [name for name, first in groups.items() if _parts(first)[0] in WAITING]
+    waiting.sort(key=lambda name: _rank(groups[name]))
+    computing = [name for name in groups if name not in waiting]
+    place = {name: at / len(kind) for kind in (waiting, computing) for at, name in enumerate(kind)}
+    items.sort(key=lambda item: (place[_group(item)], _group(item)))
 
 
-def _rank(item: pytest.Item) -> int:
-    """The lower, the sooner; tests of equal rank keep their order."""
-    if item.path.name in HEAVIEST:
-        return HEAVIEST.index(item.path.name)
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return len(HEAVIEST) + (HEAVY.index(folder) if folder in HEAVY else len(HEAVY))
+def _parts(item: pytest.Item) -> tuple[str, ...]:
+    return item.path.relative_to(Path(__file__).parent).parts
 
 
 def _group(item: pytest.Item) -> str:
     callspec = getattr(item, "callspec", None)
     database = callspec.params.get("database", "") if callspec else ""
-    return f"{item.path.relative_to(Path(__file__).parent)} {database}".strip()
+    return f"{'/'.join(_parts(item))} {database}".strip()
+
+
+def _rank(item: pytest.Item) -> int:
+    return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")
