@@ -173,7 +173,7 @@ def fetch_weights(options: argparse.Namespace) -> int:
 
 
 def new_key(options: argparse.Namespace) -> int:
-    """A new API key and the line that tells the service of it. Nothing is stored."""
+    """A new API key and the line of API_KEYS that lets it in. Nothing is stored."""
     from ai_engine.web import api_keys as keys
 
     key = keys.new_key()

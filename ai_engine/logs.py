@@ -53,7 +53,7 @@ def set_up_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # The job engine tells of every queue and version at INFO, and advertises a hosted product there.
+    # The job engine logs every queue and version at INFO, and advertises a hosted product there.
     logging.getLogger("dbos").setLevel(max(logging.WARNING, root.level))
 
 
@@ -111,8 +111,8 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        told = {name: self._clean(value) for name, value in line.items()}
-        return json.dumps(told, default=lambda value: self._clean(str(value)))
+        cleaned = {name: self._clean(value) for name, value in line.items()}
+        return json.dumps(cleaned, default=lambda value: self._clean(str(value)))
 
     def _clean(self, value: object) -> object:
         return without_secrets(value, self._secrets) if isinstance(value, str) else value

@@ -111,7 +111,7 @@ _LICENCES = MappingProxyType(
         "MIT": TRIPOSG_LICENCE,
     }
 )
-"""By what the licence of a shape model's weights begins with, as a worker tells it."""
+"""By what the licence of a shape model's weights begins with, as a worker announces it."""
 
 LICENCE_TEXTS = ("LICENSE", "NOTICE")
 

@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     )
     model_variant: str | None = Field(
         default=None,
-        description="The published name of the checkpoint's model where its file does not tell; "
+        description="The published name of the checkpoint's model where its file does not say; "
         "stand-in: a sphere, no checkpoint, to try the service.",
     )
     stand_in_step_s: float = Field(

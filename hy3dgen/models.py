@@ -38,7 +38,7 @@ def open_model(
 ) -> ShapeModel:
     """The model of the file or folder at `path`, in a published layout, on `device`.
 
-    `overrides` sets what neither tensors nor JSON files tell (num_latents, ...); `variant` names the published model
+    `overrides` sets what neither tensors nor JSON files say (num_latents, ...); `variant` names the published model
     where one family has several and the path does not say which. `vae_path` takes the ShapeVAE from a separate
     Hunyuan3D-2 file. `residence` says how much of the weights is on `device` at a time: all, one network, one layer.
     `on_loaded` hears which share of the weights, 0 to 1, has been read.

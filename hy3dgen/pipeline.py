@@ -96,7 +96,7 @@ class Hunyuan3DDiTFlowMatchingPipeline:
 
     @property
     def config(self) -> ModelConfig:
-        """What the networks look like, and what their tensors do not tell."""
+        """What the networks look like, and the settings that no tensor shape shows."""
         settings = self.model.family.settings or Settings()
         return ModelConfig(self.dit.config, self.vae.config, self.conditioner.config, settings)
 

@@ -157,12 +157,12 @@ def _check_delivery(delivery: ReceivedWebhook, service: DemoService, job: dict[s
         Webhook(service.webhook_secret).verify(event, delivery.headers)
     except WebhookVerificationError as error:
         raise DemoFailed(f"the webhook's signature is not right: {error}") from error
-    told = json.loads(event)
-    if told["type"] != "generation.succeeded" or delivery.values["status"] != "completed":
-        raise DemoFailed(f"the webhook told of {told['type']}")
-    if delivery.file is None or told["data"]["job_id"] != job["job_id"]:
+    said = json.loads(event)
+    if said["type"] != "generation.succeeded" or delivery.values["status"] != "completed":
+        raise DemoFailed(f"the webhook's event is {said['type']}")
+    if delivery.file is None or said["data"]["job_id"] != job["job_id"]:
         raise DemoFailed("the webhook brought no file, or that of another job")
-    artifact = told["data"]["artifact"]
+    artifact = said["data"]["artifact"]
     if hashlib.sha256(delivery.file).hexdigest() != artifact["sha256"]:
         raise DemoFailed("the file is not the one that the webhook's event describes")
     return _read_printable(delivery.file)

@@ -39,7 +39,7 @@ _HASH_CHUNK_BYTES = 8 * 1024 * 1024
 
 
 class FetchFailed(Exception):
-    """A file could not be brought here whole; the message tells the operator what to do."""
+    """A file could not be brought here whole; the message says what the operator can do."""
 
 
 class NotPublished(FetchFailed):
@@ -139,21 +139,21 @@ def locate(weights: Weights) -> Download:
     origin = weights.origin
     url = hf_hub_url(origin.repo, origin.file, revision=origin.revision)
     try:
-        told = get_hf_file_metadata(url)
+        metadata = get_hf_file_metadata(url)
     except EntryNotFoundError as error:
         raise NotPublished(f"{_public_url(weights)} can't be asked for: {error}") from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         raise FetchFailed(f"{_public_url(weights)} can't be asked for: {error}") from error
-    sha256 = told.etag if told.etag is not None and len(told.etag) == _SHA256_DIGITS else None
-    _check_agreement(weights, pinned, Seal(told.size, sha256))
-    seal = Seal(pinned.size_bytes or told.size, pinned.sha256 or sha256)
+    sha256 = metadata.etag if metadata.etag is not None and len(metadata.etag) == _SHA256_DIGITS else None
+    _check_agreement(weights, pinned, Seal(metadata.size, sha256))
+    seal = Seal(pinned.size_bytes or metadata.size, pinned.sha256 or sha256)
     # The client drops this header where the hub redirects to another host's store.
     token = get_token()
     return Download(url, {"Authorization": f"Bearer {token}"} if token else None, seal)
 
 
-def _check_agreement(weights: Weights, pinned: Seal, told: Seal) -> None:
-    for ours, theirs in ((pinned.size_bytes, told.size_bytes), (pinned.sha256, told.sha256)):
+def _check_agreement(weights: Weights, pinned: Seal, found: Seal) -> None:
+    for ours, theirs in ((pinned.size_bytes, found.size_bytes), (pinned.sha256, found.sha256)):
         if ours is not None and theirs is not None and ours != theirs:
             raise FetchFailed(f"the hub's {weights.path} is another file: {theirs} instead of {ours}")
 

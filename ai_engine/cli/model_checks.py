@@ -61,7 +61,7 @@ def _field(model: ShapeModel, weights_bytes: int) -> Finding:
 
 
 def _room(settings: Settings) -> Finding:
-    """Whether the shape model will fit its device, told before it is loaded.
+    """Whether the shape model will fit its device; nothing is loaded.
 
     Raises:
         StartupError: no such device, or the checkpoint can't be used.

@@ -1,4 +1,4 @@
-"""One wide picture that tells a job at a glance: picture, cut-out, mesh from two sides. Knows no files."""
+"""Contact sheet of one job: picture, cut-out, mesh from two sides. Knows no files."""
 
 from __future__ import annotations
 

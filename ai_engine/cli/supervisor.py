@@ -40,7 +40,7 @@ class Child:
     name: str
     command: Sequence[str]
     stays_to_the_end: bool = False
-    """Told first that all ends, and ended last: for who answers callers meanwhile."""
+    """True for the process that answers callers: it is notified first that all ends, and ended last."""
     process: subprocess.Popen[bytes] | None = None
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
@@ -61,7 +61,7 @@ class Child:
             self.started_at = now
 
     def warn(self) -> None:
-        """Tells the process that all is about to end."""
+        """Notifies the process that all is about to end."""
         assert self.process is not None
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):  # It may be gone by itself.

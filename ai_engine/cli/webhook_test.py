@@ -37,7 +37,7 @@ _ADVICE = {
 
 
 def run_webhook_test(settings: Settings, url: str, form: WebhookFormat) -> int:
-    """Sends the event, tells what came back; 0 when the receiver accepted it.
+    """Sends the event and prints what came back; 0 when the receiver accepted it.
 
     Raises:
         StartupError: a setting can't be read.
@@ -68,8 +68,8 @@ def _delivery(url: str, form: WebhookFormat) -> Delivery:
     # A link would lead to a job's file, and there is no job.
     data |= {} if form == "link" else {"artifact": artifact}
     mesh = MeshFile(lambda: iter([stl]), f"{NAME}.stl", "stl", len(stl), digest)
-    told = JobEvent(EVENT_TYPE, rfc3339(time.time()), data).to_json()
-    return Delivery(job_id, NAME, NAME, url, form, told, mesh)
+    text = JobEvent(EVENT_TYPE, rfc3339(time.time()), data).to_json()
+    return Delivery(job_id, NAME, NAME, url, form, text, mesh)
 
 
 def _tetrahedron_stl() -> bytes:

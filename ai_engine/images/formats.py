@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 NO_PICTURE = "The file is not a PNG, JPEG or WebP picture; send one of these, or AVIF."
 
 MAGIC_BYTES = 1024
-"""Of a file's beginning, which tell what it is."""
+"""How much of a file's beginning says what it is."""
 MAX_BRANDS = 64
 """So many compatible brands are read of the first box of a HEIF file."""
 _OTHER_MAGIC = {

@@ -35,7 +35,7 @@ WEBHOOK_QUEUE = "webhook"
 """Where earlier versions queued deliveries; it is emptied, nothing new is put into it."""
 DELIVERY_QUEUES = (DELIVERY_QUEUE, SLOW_DELIVERY_QUEUE, WEBHOOK_QUEUE)
 PROGRESS = "progress"
-"""The stream of a job that tells how far it is."""
+"""The stream of a job's progress events."""
 
 _SLOW_PER_PARTITION = 1
 _FIRST_PRIORITY = 11

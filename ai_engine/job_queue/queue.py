@@ -65,7 +65,7 @@ class JobQueue:
             system_database_url=url,
             application_name=APPLICATION,
             use_listen_notify=not url.startswith("sqlite"),
-            # A caller is told that the service is not ready, rather than kept waiting until the database is back.
+            # Without a database the API answers 503 at once: the caller is not kept waiting until it is back.
             retry_connection_errors=False,
         )
         register_queues(self._client.register_queue, self._settings)
@@ -290,5 +290,5 @@ class JobQueue:
             for value in self._client.read_stream(job_id, PROGRESS, timeout_seconds=0):
                 last = value
         except error.DBOSStreamTimeoutError:
-            pass  # It has no more to tell for now.
+            pass  # No further event is there yet.
         return last

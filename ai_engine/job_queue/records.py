@@ -83,7 +83,7 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class JobSummary:
-    """What the list of jobs tells of one."""
+    """One job in the list of jobs."""
 
     job: Job
     status: JobStatus
@@ -113,7 +113,7 @@ class JobPage:
 
 
 def summary_of(row: WorkflowStatus) -> JobSummary:
-    """What a row of the job engine tells without a second look."""
+    """The summary of a job, read from its row alone."""
     result = result_of(row)
     ended_at_s = row.completed_at / 1000 if row.completed_at and result else None
     return JobSummary(job_of(row), status_of(row, result), result, ended_at_s)

@@ -47,7 +47,7 @@ _MATTING = sa.Table(
 )
 """The matting models that each worker announced, by name, a blank between two."""
 SHOWN_S = 600.0
-"""How long a worker is told of after its last sign of life."""
+"""How long a worker stays in the registry after its last heartbeat."""
 FORGOTTEN_S = 24 * 3600.0
 """How long the row of a dead one is kept; who has no row counts as dead."""
 

@@ -23,7 +23,7 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EdgeFacts:
-    """What the edges of a mesh tell. All three are zero for the surface of a solid."""
+    """Edges that no solid has: boundary, non-manifold, misoriented. All three are zero for a solid."""
 
     num_boundary: int
     """Edges with an odd number of faces: where the surface ends."""
@@ -44,7 +44,7 @@ class EdgeFacts:
 
 
 def edge_facts(faces: Faces, num_vertices: int) -> EdgeFacts:
-    """One sort of all half-edges tells everything: partners become neighbours."""
+    """One sort of all half-edges puts the partners of an edge next to each other."""
     keys = np.sort(_half_edge_keys(faces, num_vertices))
     edges = keys >> 1
     if len(edges) % 2 == 0 and _is_pairwise(keys):

@@ -1,4 +1,4 @@
-"""What happened so far, as numbers in the job database: one scrape of any API process tells of all workers.
+"""Counters in the job database, so that one scrape of any API process covers all workers.
 
 Counters are rows that only grow, so reading them costs the same after ten jobs and after a million. Knows no jobs
 and no Prometheus.
@@ -64,7 +64,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class WorkerFigures:
-    """What one worker tells of its device."""
+    """The device figures of one worker."""
 
     executor_id: str
     busy_s: float
@@ -105,8 +105,8 @@ class Counters:
             rows = connection.execute(sa.select(_FIGURE)).all()
         return {Figure.of(row.name, **json.loads(row.labels)): row.value for row in rows}
 
-    def tell(self, worker: WorkerFigures) -> None:
-        """Replaces what is known of a worker, and forgets workers that told nothing for long."""
+    def put_worker(self, worker: WorkerFigures) -> None:
+        """Replaces what is known of a worker, and forgets workers that wrote nothing for long."""
         row = sa.insert(_WORKER).values(
             executor_id=worker.executor_id,
             busy_s=worker.busy_s,
@@ -120,7 +120,7 @@ class Counters:
             connection.execute(row)
 
     def workers(self) -> Sequence[WorkerFigures]:
-        """What the workers told last, dead ones included."""
+        """The last figures of each worker, dead ones included."""
         columns = [column for column in _WORKER.c if column.name != "at_s"]
         with self._engine.connect() as connection:
             return [WorkerFigures(**row) for row in connection.execute(sa.select(*columns)).mappings()]

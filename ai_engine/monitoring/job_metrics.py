@@ -33,7 +33,7 @@ class JobMetrics:
         self._figures = figures
 
     def job_ended(self, job_id: str, status: JobStatus, result: JobResult) -> bool:
-        """Counts how a job ended, once however often it is told; True when it was counted now."""
+        """Counts how a job ended, once however often it is reported; True if it was counted now."""
         try:
             return self._figures.add_once(job_id, of_job(status, result))
         except Exception:
@@ -56,7 +56,7 @@ class JobMetrics:
     def worker(self, figures: WorkerFigures) -> None:
         """Notes how a worker's device fares."""
         try:
-            self._figures.tell(figures)
+            self._figures.put_worker(figures)
         except Exception:
             logger.exception("the worker's figures could not be noted")
 

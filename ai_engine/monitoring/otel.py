@@ -85,7 +85,7 @@ class OtelTracer:
 
 
 class _Ids(IdGenerator):
-    """Random ids, but for the span of a job, whose ids were told to others before it is recorded."""
+    """Random ids, but for the span of a job, whose ids other spans and the receiver know before it is recorded."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()

@@ -155,7 +155,7 @@ def _stages(numbers: Numbers) -> Metric:
     return family
 
 
-def _workers(leases: Sequence[WorkerLease], told: Sequence[WorkerFigures]) -> Iterator[Metric]:
+def _workers(leases: Sequence[WorkerLease], device: Sequence[WorkerFigures]) -> Iterator[Metric]:
     alive = {lease.executor_id: lease for lease in leases if lease.is_alive}
     states = GaugeMetricFamily("ai_engine_workers", "Workers by state.", labels=["state"])
     for state in WorkerState:
@@ -174,7 +174,7 @@ def _workers(leases: Sequence[WorkerLease], told: Sequence[WorkerFigures]) -> It
         "The most device memory in use so far.",
         labels=["worker"],
     )
-    for figures in told:
+    for figures in device:
         lease = alive.get(figures.executor_id)
         if lease is None:
             continue

@@ -110,7 +110,7 @@ class JobLine:
 
     @contextmanager
     def _device(self) -> Iterator[None]:
-        """This job's turn on the device; the log tells from when to when."""
+        """This job's turn on the device; its begin and end are logged."""
         with turn(self.resources.lanes.device, self.run.waits):
             event(logger, "device taken", job_id=self.job.job_id)
             try:
@@ -180,7 +180,7 @@ class JobLine:
 
 
 def _face_limited(job: Job) -> PrintOptions:
-    """The job's wishes, with a limit to the file's bytes told as a limit to its faces."""
+    """The job's wishes, with a limit to the file's bytes turned into a limit to its faces."""
     wished = job.print_options
     limits = [] if wished.target_faces is None else [wished.target_faces]
     if wished.max_bytes is not None:

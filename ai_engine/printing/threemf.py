@@ -61,9 +61,9 @@ def write_3mf(
 
 
 def _opening(title: str, made_at: str) -> str:
-    told = {"Application": "AI Engine", "Title": title, "CreationDate": made_at}
+    values = {"Application": "AI Engine", "Title": title, "CreationDate": made_at}
     metadata = "".join(
-        f'<metadata name="{name}">{escape(text)}</metadata>' for name, text in told.items() if text
+        f'<metadata name="{name}">{escape(text)}</metadata>' for name, text in values.items() if text
     )
     return (
         f'{_XML}<model unit="millimeter" xml:lang="en-US" xmlns="{_CORE}">{metadata}'

@@ -1,6 +1,6 @@
 """What every request and every answer of the API carries besides its content, whatever the route.
 
-A request id in the answer and in every log line, headers that tell browsers to be careful, a deadline for the
+A request id in the answer and in every log line, security headers, a deadline for the
 request's body, a limit to requests at once, one log line. Knows no routes and no jobs.
 """
 

@@ -77,7 +77,7 @@ def request_body(delivery: Delivery) -> RequestBody:
 
 
 def carries_file(delivery: Delivery) -> bool:
-    """True when a success is told with the file itself."""
+    """True if a success carries the file itself."""
     return delivery.form != "link" and delivery.upload is None
 
 

@@ -1,4 +1,4 @@
-"""What a webhook is told when a job has ended: one event, small and the same on every attempt. Sends nothing."""
+"""The webhook event of a job that has ended: one JSON object, small and the same on every attempt. Sends nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAST_NEEDED = ("print", "timings_s", "options", "cutout", "model")
 
 @dataclass(frozen=True)
 class JobEvent:
-    """What a webhook is told when a job has ended; the same on every attempt until it is asked for again."""
+    """The webhook event of a job that has ended; the same on every attempt until a redelivery is asked for."""
 
     type: str
     """generation.succeeded, generation.failed or generation.cancelled."""
@@ -28,7 +28,7 @@ class JobEvent:
 
     @classmethod
     def of(cls, job: Job, result: JobResult, ended_at_s: float) -> JobEvent:
-        """The event that tells of `result`."""
+        """The event for `result`."""
         about = {"job_id": job.job_id, "session_id": job.session_id, "asset_id": job.asset_id}
         if result.failure is not None:
             kind = "cancelled" if result.failure.code == JobCancelled.code else "failed"

@@ -108,9 +108,7 @@ class DurableRun:
             raise
         except Exception as error:
             logger.exception("stage broke", extra={"event_fields": {"job_id": job_id, "stage": name}})
-            raise InternalError(
-                f"Something went wrong on our side; the log tells of job {job_id}."
-            ) from error
+            raise InternalError(f"Something went wrong on our side; the log names job {job_id}.") from error
         seconds, lowered = round(time.monotonic() - began, 3), list(result.degraded) or None
         event(logger, "stage finished", job_id=job_id, stage=name, seconds=seconds, lowered=lowered)
         return result.to_dict()
@@ -123,16 +121,16 @@ def _row(job_id: str) -> WorkflowStatus:
 
 def report_progress(stage: Stage, done: int, total: int) -> None:
     """Appends to the job's progress stream; DBOS stops a cancelled job here."""
-    told = {"stage": str(stage), "done": done, "total": total}
-    DBOS.write_stream(PROGRESS, told, serialization_type=WorkflowSerializationFormat.PORTABLE)
+    event_fields = {"stage": str(stage), "done": done, "total": total}
+    DBOS.write_stream(PROGRESS, event_fields, serialization_type=WorkflowSerializationFormat.PORTABLE)
 
 
 def reported_stages(job_id: str) -> set[str]:
     """The stages that the job went to work on, in this execution or an earlier one."""
     stages: set[str] = set()
     try:
-        for told in DBOS.read_stream(job_id, PROGRESS, timeout_seconds=0):
-            stages.add(told["stage"])
+        for progress in DBOS.read_stream(job_id, PROGRESS, timeout_seconds=0):
+            stages.add(progress["stage"])
     except dbos_error.DBOSStreamTimeoutError:
         pass  # The stream of a job at work has no end yet.
     return stages

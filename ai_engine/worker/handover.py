@@ -66,8 +66,8 @@ class Handover:
         _leave_anyway_after(LEAVE_WITHIN_S, status)
         try:
             if ending is not None:
-                told = {"code": ending.code, "detail": ending.detail, "stage": str(ending.stage)}
-                DBOS.update_workflow_attributes(job_id, {ENDING: told}, merge=True)
+                ending_fields = {"code": ending.code, "detail": ending.detail, "stage": str(ending.stage)}
+                DBOS.update_workflow_attributes(job_id, {ENDING: ending_fields}, merge=True)
             self._stop_taking()
             self.hand_back()
             self._leases.give_up(self._executor_id)
@@ -110,9 +110,9 @@ def check_ending(row: WorkflowStatus) -> None:
     Raises:
         JobError: a worker that left over this job said how it ends.
     """
-    told = (row.attributes or {}).get(ENDING)
-    if told is not None:
-        raise _ENDINGS[told["code"]](told["detail"], stage=told["stage"])
+    ending_fields = (row.attributes or {}).get(ENDING)
+    if ending_fields is not None:
+        raise _ENDINGS[ending_fields["code"]](ending_fields["detail"], stage=ending_fields["stage"])
 
 
 def _attributes(job_id: str) -> dict[str, Any]:

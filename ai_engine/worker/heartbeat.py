@@ -32,7 +32,7 @@ BEATS_PER_LEASE = 5
 LEASES_UNTIL_STRAY = 2
 """An entry that nobody worked on for so many leases is put back into its queue."""
 ENDED_LATELY_S = 24 * 3600.0
-"""How far back the first look goes for jobs that ended with nobody there to tell."""
+"""How far back the first look goes for jobs that ended while no worker ran to deliver their webhook."""
 LOOKS_OVERLAP_S = 300.0
 """A later look begins so long before the last one: clocks of machines differ."""
 TOLD_PER_BEAT = 50
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class LeaseKeeper(threading.Thread):
-    """Renews this worker's lease, takes the jobs of dead workers over, and tells of jobs that ended out of sight."""
+    """Renews this worker's lease, takes over jobs of dead workers, queues webhooks of jobs that no worker ended."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class LeaseKeeper(threading.Thread):
                 logger.exception("the lease could not be renewed")
 
     def note_loaded(self, share: float) -> None:
-        """Takes note of which share of the weights, 0 to 1, is there; the next beat tells."""
+        """Takes note of which share of the weights, 0 to 1, is read; the next heartbeat writes it to the lease."""
         self._loaded = share
 
     def stop(self) -> None:

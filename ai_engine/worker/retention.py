@@ -21,7 +21,7 @@ from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
 
 ROW_OUTLIVES_FILES_S = 24 * 3600.0
-"""Also longer than a cancelled job's row is looked at to tell its caller."""
+"""Also longer than a cancelled job's row is looked at to queue its webhook."""
 BATCH = 200
 ORPHAN_BATCH = 500
 

@@ -28,7 +28,7 @@ class Licence:
 class Card:
     """One published model. Sizes in bytes; `revision` is the pinned one, None where the specification knows none.
 
-    `territory_excluded` holds the country codes where the licence grants nothing; `outputs_restricted` tells that it
+    `territory_excluded` holds the country codes where the licence grants nothing; `outputs_restricted` says that it
     binds the meshes too. `verified_on` says what the numbers of this implementation were compared on.
     """
 

@@ -1,6 +1,6 @@
-"""What one published family says of itself, in one form for all: how it is told, loaded, framed, timed and decoded.
+"""One published family, in one form for all: how it is recognised, loaded, framed, timed and decoded.
 
-A family is told by tensor names and JSON numbers, never by the class names that its files mention.
+A family is recognised by tensor names and JSON numbers, never by the class names that its files mention.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LoadedFamily:
 
     `prepare` makes the family's pixels of an RGBA cut-out, `prepare_views` those of named views and their indices,
     where it takes several. `times(n)` are the sampler's times, 0 noise .. 1 shape, of n published steps, without those
-    that change nothing. `settings` is what no tensor tells, where the pipeline's published face shows it.
+    that change nothing. `settings` is what no tensor shape shows, where the pipeline's published face shows it.
     """
 
     card: Card
@@ -127,7 +127,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Family:
-    """One family: `marks` are the tensors that tell it, `build` makes its networks from shapes and settings.
+    """One family: it is recognised by its `marks`, `build` makes its networks from shapes and settings.
 
     Tensors under the `ignored` prefixes are left unread.
     """

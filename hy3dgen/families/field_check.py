@@ -1,4 +1,4 @@
-"""What a decoded field looks like that can't be right: checked on every decode, told in words, never corrected.
+"""Sanity checks of a decoded field (sign, range): made on every decode, reported in words, never corrected.
 
 Random weights can't show which sign or range trained ones have. A wrong sign gives a solid box with a hole in the
 shape of the object; a field of another range gives a coarse or an empty mesh.

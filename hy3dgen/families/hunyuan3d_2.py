@@ -1,6 +1,6 @@
 """Hunyuan3D-2.0, all sizes, distilled or not, one view or several: a single file of three networks.
 
-What tensor shapes do not tell comes, the later source winning, from the published values for this size, the variant
+Settings that no tensor shape shows come, the later source winning, from the published values for this size, the variant
 named in the path or by the caller, the file's own `config` header, and the caller's overrides (`variants.py`).
 """
 

@@ -54,7 +54,7 @@ SETTINGS: dict[str, Any] = {
     "schedule": "flow",
     "consistency_timesteps": None,
 }
-"""What no tensor tells, as published."""
+"""Settings that no tensor shape shows, as published."""
 
 NAMES = SkipDiTNames(
     latent_in="model.x_embedder.weight",
@@ -120,7 +120,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
     """The networks of a 2.1 checkpoint, without weights.
 
     Raises:
-        CheckpointError: another network of the same code, or a tensor that tells its sizes is missing.
+        CheckpointError: another network of the same code, or a tensor that its sizes are read from is missing.
     """
     settings = known_overrides("Hunyuan3D-2.1", overrides, SETTINGS)
     _refuse_others(files, settings)

@@ -22,7 +22,7 @@ DEFAULT_VAE_HEADS = 16
 
 @dataclass(frozen=True)
 class SkipDiTNames:
-    """What a family calls the tensors that tell a denoiser's sizes; those named after `blocks` lie in each block."""
+    """The names of the tensors that a denoiser's sizes are read from; those after `blocks` lie in each block."""
 
     latent_in: str
     blocks: str

@@ -101,7 +101,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
     """The networks of a Step1X-3D geometry folder, without weights.
 
     Raises:
-        CheckpointError: the label variant, settings of another model, or a tensor that tells its sizes is missing.
+        CheckpointError: the label variant, settings of another model, or a tensor that shows its sizes is missing.
     """
     _refuse_others(files)
     settings = known_overrides("Step1X-3D", overrides, published_settings(files))
@@ -152,7 +152,7 @@ def times(num_steps: int) -> Tensor:
 
 
 def published_settings(files: PublishedFiles) -> dict[str, Any]:
-    """What no tensor tells: from the folder's JSON files, where they lack it as published.
+    """Settings that no tensor shape shows: from the folder's JSON files, where they lack it as published.
 
     Raises:
         CheckpointError: a setting that no published file has.

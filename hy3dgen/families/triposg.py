@@ -91,7 +91,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
     """The networks of a TripoSG folder, without weights.
 
     Raises:
-        CheckpointError: the scribble variant, settings of another model, or a tensor that tells its sizes is missing.
+        CheckpointError: the scribble variant, settings of another model, or a tensor that shows its sizes is missing.
     """
     if SCRIBBLE_MARK in files.shapes:
         raise CheckpointError(
@@ -134,7 +134,7 @@ def _conditioner_config(shapes: Shapes, settings: Mapping[str, Any]) -> Conditio
 
 
 def published_settings(files: PublishedFiles) -> dict[str, Any]:
-    """What no tensor tells: from the folder's JSON files, where they lack it as published.
+    """Settings that no tensor shape shows: from the folder's JSON files, where they lack it as published.
 
     Raises:
         CheckpointError: a setting that no published file has.

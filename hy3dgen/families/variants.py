@@ -1,4 +1,4 @@
-"""What tensor shapes do not tell about a checkpoint: its settings, looked up by variant name.
+"""Settings of a checkpoint that no tensor shape shows, looked up by variant name.
 
 The published values are literals in `VARIANTS` (source: the published config files).
 """
@@ -29,7 +29,7 @@ EMBEDDED_MODEL = "ai-engine-tiny"
 
 @dataclass(frozen=True)
 class Settings:
-    """What no tensor tells: `num_latents` tokens a shape, sizes in px, the time schedule, the views."""
+    """Settings that no tensor shape shows: `num_latents` tokens a shape, sizes in px, the time schedule, the views."""
 
     num_latents: int = 3072
     scale_factor: float = 0.9990943042622529
@@ -123,7 +123,7 @@ def read_settings(
     variant: str | None,
     overrides: Mapping[str, Any],
 ) -> Settings:
-    """What no shape tells, from all sources; the later source wins.
+    """Settings that no tensor shape shows, from all sources; the later source wins.
 
     Raises:
         CheckpointError: unknown names or values, or a variant that contradicts the tensors.
@@ -139,7 +139,7 @@ def read_settings(
 
 
 def variant_of_size(shapes: Shapes) -> str:
-    """The variant that the tensors are of, as far as they tell: how many blocks, and whether guidance is an input."""
+    """The variant that the tensors are of, by the number of blocks and whether guidance is an input."""
     size = "v2-mini" if "model.single_blocks.16.linear1.weight" not in shapes else "v2-0"
     return f"{size}-fast" if GUIDANCE_INPUT in shapes else size
 

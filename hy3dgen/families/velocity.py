@@ -48,9 +48,9 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class Clock:
-    """How a network was trained to tell time, seen from the sampler's time, 0 noise .. 1 shape.
+    """The time convention that a network was trained with, seen from the sampler's time, 0 noise .. 1 shape.
 
-    `network_time` is what it takes; `points_to_noise` tells that its velocity has the other sign than ours.
+    `network_time` is what it takes; `points_to_noise` says that its velocity has the other sign than ours.
     """
 
     network_time: Callable[[Tensor], Tensor] = torch.Tensor.float

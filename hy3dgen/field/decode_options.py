@@ -1,4 +1,4 @@
-"""How a field is searched for its surface, and what is told of the search on its way."""
+"""Options of the search for a field's surface, and its progress reports."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DecodeOptions:
 
 @dataclass(frozen=True)
 class DecodeProgress:
-    """Told after each level: it is the `depth`th of `num_depths`."""
+    """Reported after each level: it is the `depth`th of `num_depths`."""
 
     depth: int
     num_depths: int

@@ -84,7 +84,7 @@ class SurfaceSearch:
         self.level_reports: list[LevelReport] = []
 
     def run(self, on_level: OnLevel) -> SparseField:
-        """Coarse to fine; `on_level` is told after each level."""
+        """Coarse to fine; `on_level` is called after each level."""
         coarse = surface = self.guard(self.read_coarse())
         num_depths = coarse.lattice.stride.bit_length()
         self._report_level(surface, num_depths, on_level)

@@ -32,7 +32,7 @@ class DecodeReport:
 
     Every surface that was touched is complete. A separate part can be overlooked only when it is so small that the
     field around it saturates between the points of the coarse level: when `is_covered` (by the strict measure,
-    whatever the mode), no part can hide so, as far as the probe tells; else parts smaller than about
+    whatever the mode), no part can hide so, as far as the probe shows; else parts smaller than about
     `saturation_distance` may be absent. `saturation_distance` (model units; None when no surface was found to measure
     at) is how far from the surface the field saturates, `steepness` the field's slope at the surface.
     """

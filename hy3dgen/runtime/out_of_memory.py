@@ -1,6 +1,6 @@
 """Out of device memory: the allocator's cache is emptied and the call is made again, then in a smaller form.
 
-What was lowered is told to `OnLowered` in a few words. Knows no networks.
+`OnLowered` is called with a few words for what was lowered. Knows no networks.
 """
 
 from __future__ import annotations

@@ -184,3 +184,30 @@ def test_each_source_file_has_a_test_of_its_path_or_is_listed_with_the_one_that_
     assert without == set(TESTED_ELSEWHERE)
     assert len(TESTED_ELSEWHERE) <= MAX_TESTED_ELSEWHERE
     assert [test for test in TESTED_ELSEWHERE.values() if not (TESTS / test).exists()] == []
+
+
+RIDDLES = re.compile(r"\b(told|tells?|comes? back when|spec [a-z]\b)", re.IGNORECASE)
+NOT_RIDDLES = {"ai_engine/images/background.py": 1}
+"""`unless told not to`: an option of another program."""
+
+
+def prose(file: Path) -> Iterator[str]:
+    """Docstrings and comments of a module."""
+    text = file.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            yield node.value.value
+    yield from (line.partition("#")[2] for line in text.splitlines() if "# " in line)
+
+
+def test_docstrings_say_what_happens_in_plain_words() -> None:
+    """Subject, verb, mechanism: a function raises, returns or reports; nothing is told."""
+    found = {
+        name_of(file): sum(len(RIDDLES.findall(words)) for words in prose(file)) for file in all_sources()
+    }
+
+    assert {name: count for name, count in found.items() if count} == NOT_RIDDLES

@@ -66,9 +66,9 @@ def test_two_processes_that_add_at_once_lose_nothing(figures: Counters, url: str
 
 
 def test_of_a_worker_the_last_word_counts(figures: Counters) -> None:
-    figures.tell(WorkerFigures("w#1", 1.0, 0.5, None))
-    figures.tell(WorkerFigures("w#1", 2.0, 0.25, 123))
-    figures.tell(WorkerFigures("w#2", 0.0, 0.0, None))
+    figures.put_worker(WorkerFigures("w#1", 1.0, 0.5, None))
+    figures.put_worker(WorkerFigures("w#1", 2.0, 0.25, 123))
+    figures.put_worker(WorkerFigures("w#2", 0.0, 0.0, None))
 
     told = sorted(figures.workers(), key=lambda worker: worker.executor_id)
     assert told == [WorkerFigures("w#1", 2.0, 0.25, 123), WorkerFigures("w#2", 0.0, 0.0, None)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ai_engine.job import Job, JobResult, JobStatus
 from ai_engine.monitoring.counters import Counters
 from ai_engine.monitoring.job_metrics import JobMetrics
 from ai_engine.monitoring.otel import OtelTracer
-from ai_engine.monitoring.recorder import Recorder, open_recorder, open_tracer
+from ai_engine.monitoring.recorder import open_recorder, open_tracer
 from ai_engine.monitoring.tracing import NoTracer
 from ai_engine.settings import Settings
 
@@ -32,7 +33,8 @@ def settings(tmp_path: Path, **changes: Any) -> Settings:
 
 def test_the_end_of_a_job_is_counted_and_traced_once_however_often_it_is_seen(tmp_path: Path) -> None:
     url, heard, ended = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Heard(), job()
-    recorder = Recorder(open_recorder(settings(tmp_path)).index, JobMetrics(Counters(url)), heard)
+    opened = open_recorder(settings(tmp_path))
+    recorder = replace(opened, job_metrics=JobMetrics(Counters(url)), tracer=heard)
 
     for _ in range(2):
         recorder.close_job(ended, JobStatus.SUCCEEDED, JobResult(), 5.0)
