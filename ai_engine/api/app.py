@@ -15,19 +15,20 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine import __version__
-from ai_engine.api import delivery_routes, file_routes, job_routes, studio_routes
+from ai_engine.api import delivery_routes, file_routes, job_routes
 from ai_engine.api import service_routes as state_routes
 from ai_engine.api.admission import Admission
 from ai_engine.api.dependencies import Service
 from ai_engine.api.openapi import install_document
+from ai_engine.delivery_tables.link_key import open_links
 from ai_engine.errors import StartupError
-from ai_engine.job_queue.link_key import open_links
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.logs import event
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import open_store
+from ai_engine.web import studio_routes
 from ai_engine.web.api_keys import check_access
 from ai_engine.web.auth import Access
 from ai_engine.web.limits import OpenStreams

@@ -21,8 +21,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ai_engine import __version__
+from ai_engine.delivery_tables.slow_hosts import SlowHosts
 from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, PIPELINE_QUEUE, SLOW_DELIVERY_QUEUE
-from ai_engine.job_queue.slow_hosts import SlowHosts
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
 from ai_engine.job_queue.workflow_table import RUNNING, WAITING, Backlog, OwnerDepth, QueueDepth
 from ai_engine.monitoring import job_metrics as job_metrics

@@ -59,7 +59,7 @@ def finish(
 ) -> tuple[Mesh, PrintReport]:
     """The mesh as it will be delivered, and the report on it, made from `see(mesh)`: the mesh as a slicer reads it.
 
-    `half_extent` of the box in which the shape was looked for and the `outline` of the object in its picture distinguish
+    `half_extent` of the searched box and the `outline` of the object in its picture distinguish
     a ghost plane from a plate that belongs to the object.
 
     Raises:

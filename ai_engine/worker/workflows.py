@@ -15,12 +15,12 @@ from typing import Any
 
 from dbos import DBOS
 
+from ai_engine.delivery_tables.link_key import open_links
+from ai_engine.delivery_tables.slow_hosts import SlowHosts
 from ai_engine.job import Job, JobResult, JobStatus
 from ai_engine.job_queue.dbos_setup import GENERATE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.delivery_index import DeliveryIndex, DeliveryStatus
 from ai_engine.job_queue.entries import DELIVER, EntryId
-from ai_engine.job_queue.link_key import open_links
-from ai_engine.job_queue.slow_hosts import SlowHosts
 from ai_engine.logs import about, event
 from ai_engine.monitoring.recorder import Recorder
 from ai_engine.monitoring.tracing import Trace, Tracer

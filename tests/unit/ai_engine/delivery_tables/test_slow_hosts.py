@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 
-from ai_engine.job_queue.slow_hosts import SlowHosts
+from ai_engine.delivery_tables.slow_hosts import SlowHosts
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ai_engine.api.app import create_app
-from ai_engine.api.studio_routes import FOLDER, studio_files
 from ai_engine.settings import Settings
+from ai_engine.web.studio_routes import FOLDER, studio_files
 
 SOURCE = Path(__file__).resolve().parents[4] / "studio"
 MAX_PACKED_BYTES = 200_000

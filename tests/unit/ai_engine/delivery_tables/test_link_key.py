@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai_engine.job_queue.link_key import open_links
+from ai_engine.delivery_tables.link_key import open_links
 from ai_engine.settings import Settings
 
 
