@@ -35,6 +35,8 @@ WAITING = ("service", "e2e", "fuzz")
 """Folders whose tests wait more than they compute."""
 LONGEST = ("test_chaos.py", "test_kill.py", "test_studio.py", "test_trouble.py", "test_load.py")
 """Files that take a minute or more: first, so that no process is left alone with one of them at the end."""
+UNSHARED = ("test_chaos.py",)
+"""Files whose tests share no service: each may have a process to itself."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -62,6 +64,8 @@ def _parts(item: pytest.Item) -> tuple[str, ...]:
 def _group(item: pytest.Item) -> str:
     callspec = getattr(item, "callspec", None)
     database = callspec.params.get("database", "") if callspec else ""
+    if item.path.name in UNSHARED:
+        return item.nodeid
     return f"{'/'.join(_parts(item))} {database}".strip()
 
 
