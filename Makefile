@@ -2,6 +2,7 @@
 # make test    all that runs without a GPU or the network, on JOBS processes (JOBS=0: in this one)
 # make test-slow  before a release: minutes of load and large cases; demo, serve and kill tests on each Python here
 # make studio  the page at / from its source in studio/; needs npm
+# make pictures  the pictures in docs/ that README shows; photographs need MATTING_HOME with ISNet
 # make docs    the tables in docs/ that follow from code
 # make fuzz    odd inputs for the API and the parsers, for as long as it takes (in `make test` for seconds)
 # make chaos   half an hour of kills, freezes and restarts; KILLS=20 for less
@@ -21,7 +22,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 # Tools that come with the packages are found before those of the system.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: docs studio demo test test-slow chaos fuzz check lint format serve doctor evaluate clean
+.PHONY: docs pictures studio demo test test-slow chaos fuzz check lint format serve doctor evaluate clean
 
 $(VENV)/serve: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +54,10 @@ studio:
 	npm --prefix studio run types
 	npm --prefix studio run check
 	npm --prefix studio run build
+
+pictures: $(VENV)/dev
+	$(RUN) -m examples.readme_pictures demo $(if $(MATTING_HOME),photographs)
+	STUDIO_SCREENSHOTS=1 $(RUN) -m pytest -n0 tests/e2e/test_studio.py -k pictures_of_the_readme
 
 docs: $(VENV)/dev
 	cd tests && PYTHONPATH=.:.. $(abspath $(RUN)) -m support.doc_tables

@@ -20,6 +20,7 @@ from training.renders import random_view, render
 from training.shapes import random_shape
 
 FOLDER = Path(__file__).parent / "pictures"
+STUDIO_FOLDER = Path(__file__).parents[1] / "studio" / "src" / "examples"
 SIDE_PX = 512
 OBJECT_PX = 336
 HORIZON = 0.66
@@ -117,10 +118,12 @@ def _shadow(alpha: Pixels, foot_row: int) -> Pixels:
 
 
 def main() -> None:
-    """Writes every sample as a PNG."""
+    """Writes every sample as a PNG, and as a WebP of some kilobytes for the studio."""
     FOLDER.mkdir(exist_ok=True)
     for sample in SAMPLES:
-        draw(sample).save(FOLDER / f"{sample.family}.png", optimize=True)
+        picture = draw(sample)
+        picture.save(FOLDER / f"{sample.family}.png", optimize=True)
+        picture.save(STUDIO_FOLDER / f"{sample.family}.webp", quality=90, method=6)
 
 
 if __name__ == "__main__":

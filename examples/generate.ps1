@@ -6,7 +6,7 @@ A picture to a mesh file, with Windows PowerShell 5.1 or PowerShell 7.
 ./examples/generate.ps1 chair.png chair.stl -Fields @{ quality = "high"; height_mm = 80 }
 #>
 param(
-    # A file (PNG, JPEG, WebP) or a URL.
+    # A file (PNG, JPEG, WebP, AVIF) or a URL.
     [Parameter(Mandatory = $true)] [string] $Picture,
     # The file that is written.
     [string] $Mesh = "mesh.stl",

@@ -1,7 +1,7 @@
 // Builds the studio into one folder: `node build.mjs [folder]`, ../ai_engine/web_ui unless given.
 // The same source and the same locked packages give the same bytes: a test holds the committed build to it.
 import { build } from "esbuild";
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -24,6 +24,7 @@ await build({
   logLevel: "info",
 });
 for (const name of ["index.html", "icon.svg"]) await copyFile(join(here, "src", name), join(out, name));
+for (const name of await readdir(join(here, "src", "examples"))) await copyFile(join(here, "src", "examples", name), join(out, name));
 await writeFile(join(out, "LICENCES.txt"), await licences());
 
 async function licences() {

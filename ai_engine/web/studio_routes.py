@@ -26,8 +26,9 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
+    ".webp": "image/webp",
 }
-_PACKED_ALREADY = ".woff2"
+_PACKED_ALREADY = (".woff2", ".webp")
 _HEADERS = {
     "Content-Security-Policy": PAGE_ALLOWED,
     "Cache-Control": "no-cache",
@@ -56,7 +57,7 @@ def studio_files() -> dict[str, StudioFile]:
 
 def _read(path: Path) -> StudioFile:
     plain = path.read_bytes()
-    packed = None if path.suffix == _PACKED_ALREADY else gzip.compress(plain, mtime=0)
+    packed = None if path.suffix in _PACKED_ALREADY else gzip.compress(plain, mtime=0)
     return StudioFile(plain, packed, f'"{hashlib.sha256(plain).hexdigest()[:32]}"', _MEDIA_TYPES[path.suffix])
 
 

@@ -3,6 +3,7 @@
 import { type Client, type FieldProblem, Problem } from "./api";
 import { commandsFor } from "./commands";
 import { byId, copyText, el, setText } from "./dom";
+import { showExamples } from "./examples";
 import { fieldsOf } from "./fields";
 import type { Accepted } from "./job";
 import { Options } from "./options";
@@ -46,6 +47,7 @@ export class Composer {
     byId("commands-button").addEventListener("click", () => this.showCommands());
     this.input.onRefused = (words) => this.tell(words);
     this.input.onChange = () => this.pictureChanged();
+    showExamples((file, name) => this.input.takeFile(file, name));
     this.refresh();
   }
 

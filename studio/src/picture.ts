@@ -3,7 +3,7 @@
 import { byId, el, setText } from "./dom";
 import { bytes } from "./job";
 
-const TYPES = ["image/png", "image/jpeg", "image/webp"];
+const TYPES = ["image/png", "image/jpeg", "image/webp", "image/avif"];
 const MAX_BYTES = 20_000_000;
 
 export type Picture = { kind: "file"; file: Blob; name: string } | { kind: "url"; url: string };
@@ -104,7 +104,7 @@ export class PictureInput {
     this.drop.classList.toggle("has-picture", this.picture?.kind === "file");
     if (this.picture?.kind !== "file") {
       const words = this.picture ? "The service will fetch the picture" : "Drop, paste or choose a picture";
-      this.drop.replaceChildren(el("strong", {}, words), el("span", {}, "PNG, JPEG or WebP, 20 MB at most"));
+      this.drop.replaceChildren(el("strong", {}, words), el("span", {}, "PNG, JPEG, WebP or AVIF, 20 MB at most"));
       return;
     }
     this.shownUrl = URL.createObjectURL(this.picture.file);
@@ -124,6 +124,6 @@ export function assetIdOf(picture: Picture): string {
 }
 
 function check(file: Blob): void {
-  if (!TYPES.includes(file.type)) throw new NoPicture("This file is no PNG, JPEG or WebP picture.");
+  if (!TYPES.includes(file.type)) throw new NoPicture("This file is no PNG, JPEG, WebP or AVIF picture.");
   if (file.size > MAX_BYTES) throw new NoPicture(`The picture has ${bytes(file.size)}; 20 MB are the most.`);
 }

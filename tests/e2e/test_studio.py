@@ -271,7 +271,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words(studio: Studio) -> None:
     )
 
     expect(studio.page.locator("#composer-problem")).to_have_text(
-        "This file is no PNG, JPEG or WebP picture."
+        "This file is no PNG, JPEG, WebP or AVIF picture."
     )
 
 
@@ -445,6 +445,16 @@ def test_the_embedded_model_makes_a_mesh_of_a_picture_and_says_what_it_is(
 
     assert num_colours(studio.picture_of(canvas)) > 100
     expect(studio.page.locator(".report")).to_contain_text("90 mm")
+
+
+def test_an_example_picture_starts_with_one_click(open_studio: OpenStudio, embedded: House) -> None:
+    studio = open_studio(embedded)
+    studio.fill(octree_resolution=32, num_inference_steps=2)
+    with studio.page.expect_response(lambda answer: answer.url.endswith("/generate-3d")) as sent:
+        studio.page.get_by_role("button", name="Example: mug").click()
+    job = embedded.wait_until(sent.value.json()["job_id"], "succeeded")
+    assert job["cutout"]["source"] == "tiny"
+    assert 0.05 < job["cutout"]["share"] < 0.5
 
 
 @pytest.mark.skipif(

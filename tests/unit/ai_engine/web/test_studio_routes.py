@@ -17,7 +17,7 @@ from ai_engine.settings import Settings
 from ai_engine.web.studio_routes import FOLDER, studio_files
 
 SOURCE = Path(__file__).resolve().parents[4] / "studio"
-MAX_PACKED_BYTES = 200_000
+MAX_PACKED_BYTES = 225_000
 
 
 @pytest.fixture
