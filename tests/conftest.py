@@ -33,8 +33,11 @@ install_import_hook(
 
 WAITING = ("service", "e2e", "fuzz")
 """Folders whose tests wait more than they compute."""
-LONGEST = ("test_chaos.py", "test_kill.py", "test_studio.py", "test_trouble.py", "test_load.py")
-"""Files that take a minute or more: first, so that no process is left alone with one of them at the end."""
+LONGEST = (
+    *("test_chaos.py", "test_kill.py", "test_studio.py", "test_trouble.py", "test_load.py"),
+    *("test_octree.py", "test_sparse_decode.py", "test_compiled.py"),
+)
+"""Files that take most of a minute or more: first, so that no process is left alone with one of them at the end."""
 UNSHARED = ("test_chaos.py",)
 """Files whose tests share no service: each may have a process to itself."""
 
@@ -50,9 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         groups.setdefault(_group(item), item)
         item.add_marker(pytest.mark.xdist_group(_group(item)))
-    waiting = [name for name, first in groups.items() if _parts(first)[0] in WAITING]
-    waiting.sort(key=lambda name: _rank(groups[name]))
-    computing = [name for name in groups if name not in waiting]
+    ranked = sorted(groups, key=lambda name: _rank(groups[name]))
+    waiting = [name for name in ranked if _parts(groups[name])[0] in WAITING]
+    computing = [name for name in ranked if name not in waiting]
     place = {name: at / len(kind) for kind in (waiting, computing) for at, name in enumerate(kind)}
     items.sort(key=lambda item: (place[_group(item)], _group(item)))
 
