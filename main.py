@@ -109,6 +109,7 @@ def _supervise(children: Sequence[Child], settings: Settings, name: str) -> int:
 
 def api(options: argparse.Namespace) -> int:
     """The HTTP API."""
+    from ai_engine.web.connections import ConnectionLimits
     from ai_engine.web.server import open_port, run_server
 
     settings = _settings(options)
@@ -121,7 +122,8 @@ def api(options: argparse.Namespace) -> int:
     app = create_app(settings)
     if options.supervised:
         when_orphaned(terminate_self, on_notice=app.state.service.drain)
-    run_server(app, port, request_timeout_s=settings.request_timeout_s)
+    limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
+    run_server(app, port, request_timeout_s=settings.request_timeout_s, limits=limits)
     return 0
 
 

@@ -80,6 +80,24 @@ def _shortened(found: re.Match[str]) -> str:
     return f"{found['scheme']}{user}{found['where']}{rest}"
 
 
+class OncePerSecond(logging.Filter):
+    """Lets a line that holds `text` through once a second: a flood of them would fill the disk."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+        self._last_s = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Implements `logging.Filter`."""
+        if self._text not in record.getMessage():
+            return True
+        if record.created - self._last_s < 1.0:
+            return False
+        self._last_s = record.created
+        return True
+
+
 class _TextFormatter(logging.Formatter):
     def __init__(self, process: str, secrets: Sequence[str]) -> None:
         super().__init__()

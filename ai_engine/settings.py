@@ -78,6 +78,22 @@ class Settings(BaseSettings):
     max_open_requests: int = Field(
         default=500, ge=1, description="Requests one API process answers at once, streams included."
     )
+    max_open_requests_per_key: int = Field(
+        default=200,
+        ge=0,
+        description="Of these, those of one key; downloads that are not read count too. 0: no limit.",
+    )
+    max_connections: int = Field(
+        default=2000,
+        ge=1,
+        description="Connections one API process keeps, never more than its file descriptors allow. At the limit, "
+        "those that are idle or do not read their answer give way.",
+    )
+    max_connections_per_address: int = Field(
+        default=500,
+        ge=0,
+        description="Of these, those of one address. 0, no limit, where all callers come through one proxy.",
+    )
     request_timeout_s: Seconds = Field(
         default=60, description="Seconds in which a request's body must have come."
     )

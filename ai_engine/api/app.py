@@ -120,6 +120,7 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
         refusals=Refusals(broken, crowded),
         body_timeout_s=settings.request_timeout_s,
         max_open_requests=settings.max_open_requests,
+        has_keys=settings.has_keys,
     )
 
 

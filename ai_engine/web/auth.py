@@ -19,7 +19,8 @@ from ai_engine.logs import add_about
 from ai_engine.outbound.addresses import LOCAL_SUFFIXES
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import ApiKeys
-from ai_engine.web.limits import TokenBuckets
+from ai_engine.web.limits import OpenAnswers, TokenBuckets
+from ai_engine.web.middleware import ENDS_WITH_REQUEST
 
 _IPV6_HOME_CHARS = len("2001:0db8:0000:0000")
 """The half of an IPv6 address that a provider gives a customer, who chooses the rest freely."""
@@ -49,6 +50,7 @@ class Access:
         self._keys = keys
         is_limited = settings.requests_per_minute > 0 and (bool(keys) or settings.is_published)
         self._buckets = TokenBuckets(settings.requests_per_minute) if is_limited else None
+        self.open_answers = OpenAnswers(settings.max_open_requests_per_key if keys else 0)
         self._is_open_here = not keys and not settings.is_published and not settings.open_access
         self._public_name = urlsplit(settings.public_url or "").hostname
 
@@ -123,13 +125,14 @@ async def known_caller(
     Raises:
         HostUnknown: they ask for a service of another name.
         KeyWrong: they have no key, or a wrong one.
-        RateExceeded: they have asked too often.
+        RateExceeded: they have asked too often, or many of their answers are still open.
     """
     access: Access = request.app.state.access
     access.check_host(request.headers.get("host", ""))
     address = request.client.host if request.client else "unknown"
     caller = access.caller(sent.credentials if sent else None, address)
     add_about(caller=caller.owner)
+    request.scope.setdefault(ENDS_WITH_REQUEST, []).append(access.open_answers.take(caller.who))
     return caller
 
 

@@ -1,4 +1,4 @@
-"""How much one caller may ask for: a token bucket for requests, and a limit on open streams."""
+"""How much one caller may ask for: a token bucket for requests, a limit on open answers and on open streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ai_engine.errors import TooManyStreams
+from ai_engine.errors import RateExceeded, TooManyStreams
 
 MINUTE_S = 60.0
 MAX_BUCKETS = 10_000
@@ -56,6 +56,32 @@ class TokenBuckets:
 
 
 RETRY_AFTER_S = 5
+
+
+class OpenAnswers:
+    """Counts the requests of each caller that are being answered. Of the event loop alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._num_open: Counter[str] = Counter()
+
+    def take(self, caller: str) -> Callable[[], None]:
+        """Takes one of the caller's places; what is given back returns it, to be called once.
+
+        Raises:
+            RateExceeded: as many of this caller's requests are being answered as may be.
+        """
+        if self._most and self._num_open.get(caller, 0) >= self._most:
+            detail = f"{self._most} of your requests are still being answered: read their answers first."
+            raise RateExceeded(detail, retry_after_s=RETRY_AFTER_S)
+        self._num_open[caller] += 1
+
+        def give_back() -> None:
+            self._num_open[caller] -= 1
+            if not self._num_open[caller]:
+                del self._num_open[caller]
+
+        return give_back
 
 
 class OpenStreams:

@@ -11,17 +11,25 @@ import logging
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request, Response
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ai_engine.errors import BodyTooSlow
 from ai_engine.logs import about, event
 
 REQUEST_ID = "X-Request-ID"
+PIECE_BYTES = 64 * 1024
+"""An answer's body goes to the server in such pieces: what a caller does not read is not kept in memory."""
+KEYLESS_SHARE = 0.8
+"""Where there are keys, requests without one fill no more than this share of the places."""
+ENDS_WITH_REQUEST = "ai_engine.ends_with_request"
+"""In the scope: a list of callables that run when the answer is over."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _ALIVE = "/livez"
 """Answered however many requests are open: a service that is only busy must not be restarted for it."""
@@ -59,13 +67,21 @@ class RequestMiddleware:
     """ASGI middleware round the whole API: request id, careful headers, body deadline, limit of open requests."""
 
     def __init__(
-        self, app: ASGIApp, *, refusals: Refusals, body_timeout_s: float, max_open_requests: int
+        self,
+        app: ASGIApp,
+        *,
+        refusals: Refusals,
+        body_timeout_s: float,
+        max_open_requests: int,
+        has_keys: bool = False,
     ) -> None:
         self._app = app
         self._refusals = refusals
         self._body_timeout_s = body_timeout_s
-        self._max_open_requests = max_open_requests
-        self._num_open = 0
+        self._max_open = max_open_requests
+        self._max_keyless = max(1, int(KEYLESS_SHARE * max_open_requests)) if has_keys else max_open_requests
+        self._num_open: Counter[bool] = Counter()
+        """By whether a key came with the request."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -73,20 +89,31 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         answering = _Answering(scope, send)
-        self._num_open += 1
+        ends_with_request: list[Callable[[], None]] = []
+        scope[ENDS_WITH_REQUEST] = ends_with_request
+        has_key = "authorization" in Headers(scope=scope)
+        self._num_open[has_key] += 1
         with about(request_id=answering.request_id):
             try:
-                await self._answer(scope, receive, answering)
+                await self._answer(scope, receive, answering, has_key=has_key)
             finally:
-                self._num_open -= 1
+                self._num_open[has_key] -= 1
+                for end in ends_with_request:
+                    end()
                 answering.log()
 
-    async def _answer(self, scope: Scope, receive: Receive, answering: _Answering) -> None:
-        if self._num_open > self._max_open_requests and scope["path"] != _ALIVE:
+    def _is_crowded(self, *, has_key: bool) -> bool:
+        is_full = self._num_open.total() > self._max_open
+        return is_full or (not has_key and self._num_open[False] > self._max_keyless)
+
+    async def _answer(self, scope: Scope, receive: Receive, answering: _Answering, *, has_key: bool) -> None:
+        if self._is_crowded(has_key=has_key) and scope["path"] != _ALIVE:
             await self._refusals.crowded(Request(scope))(scope, receive, answering.send)
             return
         try:
             await self._app(scope, BodyDeadline(receive, self._body_timeout_s), answering.send)
+        except ClientDisconnect:
+            answering.hung_up = True
         except Exception:
             logger.exception("a request broke")
             if answering.status is not None:
@@ -101,6 +128,8 @@ class _Answering:
         wished = Headers(scope=scope).get(REQUEST_ID, "")
         self.request_id = wished if _SANE_ID.fullmatch(wished) else uuid.uuid4().hex
         self.status: int | None = None
+        self.hung_up = False
+        """The caller closed the connection before the request was whole."""
         self._scope = scope
         self._send = send
         self._began_at = time.monotonic()
@@ -113,7 +142,17 @@ class _Answering:
             headers[REQUEST_ID] = self.request_id
             for name, value in CAREFUL.items():
                 headers.setdefault(name, value)
+        elif len(message.get("body", b"")) > PIECE_BYTES:
+            await self._send_in_pieces(message)
+            return
         await self._send(message)
+
+    async def _send_in_pieces(self, message: Message) -> None:
+        body = message["body"]
+        for start in range(0, len(body), PIECE_BYTES):
+            is_last = start + PIECE_BYTES >= len(body)
+            more_body = not is_last or message.get("more_body", False)
+            await self._send({**message, "body": body[start : start + PIECE_BYTES], "more_body": more_body})
 
     def log(self) -> None:
         """One line; of probes and scrapes only what went wrong and who wants to know everything."""
@@ -121,7 +160,7 @@ class _Answering:
         is_quiet = path in _PROBES and (self.status or 500) < 500
         event(
             logger,
-            "request",
+            "the caller hung up before the request was whole" if self.hung_up else "request",
             level=logging.DEBUG if is_quiet else logging.INFO,
             method=self._scope["method"],
             path=path,

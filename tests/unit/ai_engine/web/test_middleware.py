@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -12,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
 from ai_engine.logs import event, set_up_logging
-from ai_engine.web.middleware import PAGE_ALLOWED, Refusals, RequestMiddleware
+from ai_engine.web.middleware import PAGE_ALLOWED, PIECE_BYTES, Refusals, RequestMiddleware
 from ai_engine.web.problems import broken, crowded, install_problem_handlers
 
 logger = logging.getLogger("test")
@@ -52,6 +54,11 @@ def small_api(**limits: Any) -> FastAPI:
     wanted: dict[str, Any] = {"body_timeout_s": 30.0, "max_open_requests": 10} | limits
     app.add_middleware(RequestMiddleware, refusals=Refusals(broken, crowded), **wanted)
     return app
+
+
+async def nothing_comes() -> Any:
+    """The caller has closed the connection."""
+    return {"type": "http.disconnect"}
 
 
 @pytest.fixture
@@ -166,3 +173,62 @@ def test_a_body_that_drips_in_for_ever_ends_in_time() -> None:
     assert sent[0]["status"] == 408
     assert dict(sent[0]["headers"])[b"connection"] == b"close"
     assert b"request_timeout" in sent[1]["body"]
+
+
+def test_requests_without_a_key_leave_places_for_those_with_one() -> None:
+    api = small_api(max_open_requests=5, has_keys=True)
+    client, keyed = TestClient(api), {"Authorization": "Bearer a"}
+    client.get("/livez")  # the first request builds the application's middleware
+    with ThreadPoolExecutor(4) as threads:
+        slow = []
+        for _ in range(4):
+            api.state.is_slow.clear()
+            slow.append(threads.submit(TestClient(api).get, "/slow"))
+            assert api.state.is_slow.wait(60)
+        assert client.get("/plain").status_code == 503
+        assert client.get("/plain", headers=keyed).status_code == 200
+        api.state.go_on.set()
+        assert [one.result(60).status_code for one in slow] == [200] * 4
+
+
+def test_a_large_body_goes_out_in_pieces() -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(range(256)) * 1000})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    middleware = RequestMiddleware(
+        app, refusals=Refusals(broken, crowded), body_timeout_s=30, max_open_requests=10
+    )
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(middleware(scope, nothing_comes, send))
+    bodies = [message for message in sent if message["type"] == "http.response.body"]
+    assert b"".join(message["body"] for message in bodies) == bytes(range(256)) * 1000
+    assert max(len(message["body"]) for message in bodies) == PIECE_BYTES
+    assert [message["more_body"] for message in bodies] == [True, True, True, False]
+
+
+def test_a_caller_that_hangs_up_while_sending_is_one_line_and_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await Request(scope, receive).body()
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    middleware = RequestMiddleware(
+        app, refusals=Refusals(broken, crowded), body_timeout_s=30, max_open_requests=10
+    )
+    with caplog.at_level(logging.INFO):
+        asyncio.run(middleware(scope, nothing_comes, send))
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "hung up" in caplog.text
+    assert sent == []

@@ -7,13 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 import uvicorn
 
 from ai_engine.errors import StartupError
-from ai_engine.web.server import MAX_HEAD_BYTES, open_port, punctual_protocol, run_server
+from ai_engine.web.connections import ConnectionLimits, Connections
+from ai_engine.web.server import MAX_HEAD_BYTES, Patience, bounded_protocol, open_port, run_server
 
 
 async def answers_at_once(scope: Any, receive: Any, send: Any) -> None:
@@ -23,12 +25,27 @@ async def answers_at_once(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"ok"})
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
+async def answers_much(scope: Any, receive: Any, send: Any) -> None:
+    """Two megabytes in pieces, more than the kernel takes in from a caller who does not read."""
+    if scope["type"] == "http":
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"8388608")]}
+        )
+        for left in reversed(range(128)):
+            await send({"type": "http.response.body", "body": bytes(65536), "more_body": left > 0})
+
+
+PATIENCE = Patience(head_within_s=0.5, whole_within_s=0.5)
+
+
+@contextmanager
+def served(app: Any, patience: Patience, limits: ConnectionLimits) -> Iterator[tuple[int, Connections]]:
+    """The port of a server of `app`, and its connections."""
+    connections = Connections(limits)
     config = uvicorn.Config(
-        answers_at_once,
+        app,
         port=0,
-        http=punctual_protocol(0.5, 0.5),
+        http=bounded_protocol(connections, patience),
         log_config=None,
         lifespan="off",
         server_header=False,
@@ -41,9 +58,15 @@ def port() -> Iterator[int]:
     while not server.started:
         assert time.monotonic() < ends_at
         time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
+    yield server.servers[0].sockets[0].getsockname()[1], connections
     server.should_exit = True
     thread.join(60)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with served(answers_at_once, PATIENCE, ConnectionLimits(100)) as (number, _):
+        yield number
 
 
 def everything_from(connection: socket.socket) -> bytes:
@@ -114,7 +137,10 @@ def test_who_connects_before_the_server_runs_waits_and_is_answered() -> None:
     with open_port("127.0.0.1", 0) as port, socket.create_connection(port.getsockname()) as early:
         early.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         threading.Thread(
-            target=run_server, args=(answers_at_once, port), kwargs={"request_timeout_s": 5}, daemon=True
+            target=run_server,
+            args=(answers_at_once, port),
+            kwargs={"request_timeout_s": 5, "limits": ConnectionLimits(100)},
+            daemon=True,
         ).start()
         early.settimeout(60)
         assert early.recv(100).startswith(b"HTTP/1.1 200")
@@ -127,3 +153,75 @@ def test_a_port_that_is_taken_or_elsewhere_is_refused_by_name() -> None:
             open_port("127.0.0.1", number)
     with pytest.raises(StartupError, match=r"HOST no\.such"):
         open_port("no.such.host.invalid", 0)
+
+
+def unread(port: int) -> socket.socket:
+    """A connection that asks for much, and takes in next to nothing."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(60)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+    return connection
+
+
+def asked(port: int) -> bytes:
+    """The first line that a caller who reads gets."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        return everything_from(connection).partition(b"\r\n")[0]
+
+
+def wait_until(is_so: Any) -> None:
+    ends_at = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+
+
+def test_an_answer_that_is_not_read_is_aborted() -> None:
+    patience = Patience(drain_window_s=0.2)
+    with served(answers_much, patience, ConnectionLimits(100)) as (port, connections), unread(port):
+        wait_until(lambda: len(connections) == 1)
+        wait_until(lambda: len(connections) == 0)
+
+
+def test_an_answer_that_is_read_slowly_comes_whole() -> None:
+    patience = Patience(drain_window_s=0.3, drained_bytes=1)
+    with served(answers_much, patience, ConnectionLimits(100)) as (port, _), unread(port) as connection:
+        received = 0
+        while received < 8_388_608 and (more := connection.recv(65536)):
+            received += len(more)
+            time.sleep(0.002)
+    assert received >= 8_388_608
+
+
+def test_those_who_hold_connections_for_nothing_give_way_to_a_newcomer() -> None:
+    patient = Patience(head_within_s=60, drain_window_s=60)
+    with served(answers_much, patient, ConnectionLimits(8)) as (port, connections), ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            held.enter_context(unread(port))
+        wait_until(lambda: len(connections) == 8)
+        assert [asked(port) for _ in range(8)] == [b"HTTP/1.1 200 OK"] * 8
+        assert len(connections) <= 8
+
+
+def test_a_connection_too_many_is_told_when_nobody_gives_way() -> None:
+    has_begun, go_on = threading.Event(), threading.Event()
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        has_begun.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+        await answers_at_once(scope, receive, send)
+
+    request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with served(waits, Patience(head_within_s=60), ConnectionLimits(1)) as (port, _), ExitStack() as held:
+        first = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+        first.sendall(request)
+        assert has_begun.wait(60)
+        second = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+        assert second.recv(100).startswith(b"HTTP/1.1 503 Service Unavailable")
+        go_on.set()
+        assert everything_from(first).startswith(b"HTTP/1.1 200")
