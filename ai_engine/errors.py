@@ -221,10 +221,10 @@ class KeyWrong(RequestRefused):
 
 
 class JobNotFound(RequestRefused):
-    """No job has this id."""
+    """No job, and no cut-out, has this id."""
 
     code = "not_found"
-    title = "There is no such job"
+    title = "There is nothing of this id"
     status = 404
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
+MeshFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
 DecodeMode = Literal["strict", "fast"]
 Sampler = Literal["euler", "adams"]
 Speed = Literal["faithful", "fast"]
@@ -122,3 +123,23 @@ class PrintFacts:
         """The facts that `dataclasses.asdict` and JSON made plain values of."""
         lists = {name: tuple(fields[name]) for name in ("bbox_mm", "printers", "warnings")}
         return cls(**fields | lists)
+
+
+@dataclass(frozen=True)
+class MeshFacts:
+    """What is known of the mesh without opening its file."""
+
+    format: MeshFormat
+    faces: int
+    units: Literal["mm", "model"]
+    """`mm`: Z up. `model`: the searched cube's side is `2 * bounds`; Y up."""
+    bbox: tuple[float, float, float]
+    """Side lengths along x, y, z."""
+    print: PrintFacts
+    """What a slicer will find."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> MeshFacts:
+        """The facts that `dataclasses.asdict` and JSON made plain values of."""
+        x, y, z = fields["bbox"]
+        return cls(**fields | {"bbox": (x, y, z), "print": PrintFacts.from_dict(fields["print"])})

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, StringConstraints
 
 from ai_engine.errors import JobError
-from ai_engine.facts import CutOutFacts, DecodeFacts, DecodeMode, PrintFacts, Sampler
+from ai_engine.facts import CutOutFacts, DecodeFacts, DecodeMode, MeshFacts, MeshFormat, Sampler
 from ai_engine.stage import Stage
 
 MEDIA_TYPES = {
@@ -28,7 +28,6 @@ MEDIA_TYPES = {
 
 CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
 RemoveBackground = Literal["auto", "always", "never"]
-MeshFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
 WebhookFormat = Literal["multipart", "binary", "link"]
 
 
@@ -102,6 +101,19 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class CutOut:
+    """A cut-out that was made: its file and its facts."""
+
+    artifact: Artifact
+    facts: CutOutFacts
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> CutOut:
+        """The cut-out that `dataclasses.asdict` and JSON made plain values of."""
+        return cls(Artifact(**fields["artifact"]), CutOutFacts.from_dict(fields["facts"]))
+
+
+@dataclass(frozen=True)
 class PictureSource:
     """A picture and how its object is found: what the stages need that make a cut-out."""
 
@@ -113,6 +125,14 @@ class PictureSource:
     mask: Artifact | None
     matting_model: str | None
     remove_background: RemoveBackground
+    cut_out: CutOut | None = None
+    """One that was made before: there is nothing to do."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> PictureSource:
+        """The source that `dataclasses.asdict` and JSON made plain values of."""
+        files = {name: Artifact(**fields[name]) if fields[name] else None for name in ("image", "mask")}
+        return cls(**fields | files)
 
 
 @dataclass(frozen=True)
@@ -156,6 +176,8 @@ class Job:
     """What finds the object; None: the service's own."""
     upload_headers: dict[str, str] = field(default_factory=dict)
     """Sent with that PUT, by lower-case name."""
+    cut_out: CutOut | None = None
+    """The one that the caller accepted before."""
 
     @property
     def source(self) -> PictureSource:
@@ -168,6 +190,7 @@ class Job:
             self.mask,
             self.matting_model,
             self.remove_background,
+            self.cut_out,
         )
 
     @property
@@ -203,34 +226,14 @@ class Job:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Job:
         """The job that `to_dict` wrote."""
-        image, mask = fields["image"], fields.get("mask")
+        cut_out = fields.get("cut_out")
+        files = {name: Artifact(**fields[name]) if fields.get(name) else None for name in ("image", "mask")}
         values = {
             "options": JobOptions(**fields["options"]),
             "print_options": PrintOptions(**fields.get("print_options", {})),
-            "image": Artifact(**image) if image else None,
-            "mask": Artifact(**mask) if mask else None,
+            "cut_out": CutOut.from_dict(cut_out) if cut_out else None,
         }
-        return cls(**fields | values)
-
-
-@dataclass(frozen=True)
-class MeshFacts:
-    """What is known of the mesh without opening its file."""
-
-    format: MeshFormat
-    faces: int
-    units: Literal["mm", "model"]
-    """`mm`: Z up. `model`: the searched cube's side is `2 * bounds`; Y up."""
-    bbox: tuple[float, float, float]
-    """Side lengths along x, y, z."""
-    print: PrintFacts
-    """What a slicer will find."""
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> MeshFacts:
-        """The facts that `dataclasses.asdict` and JSON made plain values of."""
-        x, y, z = fields["bbox"]
-        return cls(**fields | {"bbox": (x, y, z), "print": PrintFacts.from_dict(fields["print"])})
+        return cls(**fields | files | values)
 
 
 @dataclass(frozen=True)

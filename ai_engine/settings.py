@@ -250,6 +250,11 @@ class Settings(BaseSettings):
         default=Path("models/matting"), description="Where the published matting models lie."
     )
 
+    cut_out_timeout_s: Seconds = Field(
+        default=60,
+        le=600,
+        description="Seconds that POST /cut-outs waits for a worker and its cut-out, before it answers 503.",
+    )
     image_max_bytes: int = Field(default=20_000_000, ge=1, description="Largest picture file taken.")
     image_max_pixels: int = Field(
         default=64_000_000, ge=1, description="Most pixels of a picture, checked before any is decoded."

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ai_engine.facts import CutOutFacts, DecodeFacts
-from ai_engine.job import Artifact, MeshFacts
+from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts
+from ai_engine.job import Artifact
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
-from ai_engine.api.request_schema import JobRequest, Redelivery
+from ai_engine.api.request_schema import CutOutRequest, JobRequest, Redelivery
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit
-from ai_engine.job import Artifact, Job
+from ai_engine.job import Artifact, CutOut, Job, PictureSource
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
@@ -39,7 +39,7 @@ class Admission:
     matting_models: Callable[[], Collection[str] | None] = field(default=lambda: None, repr=False)
     """Those that the workers have; None when none has said yet."""
 
-    def admit(self, submission: Submission) -> Job:
+    def admit(self, submission: Submission[JobRequest]) -> Job:
         """The job that is asked for, without a picture that came inside the request; writes nothing.
 
         Raises:
@@ -49,7 +49,7 @@ class Admission:
         request, headers = submission.request, submission.headers
         job_id = _job_id(headers)
         self._check_addresses(request)
-        self._check_matting_model(request.matting_model)
+        self._check_pictures(request)
         self._check_sampler(request)
         picture_sha256 = submission.picture.sha256 if submission.picture else ""
         mask_sha256 = f" {submission.mask.sha256}" if submission.mask else ""
@@ -61,16 +61,45 @@ class Admission:
             traceparent=sane_traceparent(headers.traceparent),
         )
 
-    def keep_pictures(self, job: Job, submission: Submission) -> Job:
+    def admit_cut_out(self, submission: Submission[CutOutRequest]) -> PictureSource:
+        """The picture to cut out, under an id of its own; what came inside the request is in the store.
+
+        Raises:
+            InvalidField: an address or a matting model may not be used.
+            NotReady: a matting model is named, and no worker has said yet which ones it has.
+            StoreUnavailable: the picture can't be kept now.
+        """
+        request, entry_id = submission.request, uuid.uuid4().hex
+        self._check_pictures(request)
+        return PictureSource(
+            entry_id,
+            request.image_url,
+            self._keep(entry_id, "picture", submission.picture),
+            request.mask_url,
+            self._keep(entry_id, "mask", submission.mask),
+            request.matting_model,
+            request.remove_background,
+        )
+
+    def accept(self, job: Job, cut_out: CutOut) -> Job:
+        """The job with its own copy of a cut-out that was made before.
+
+        Raises:
+            FileExpired: its file is no longer kept.
+        """
+        file = self._copy(cut_out.artifact, job.job_id)
+        return replace(job, cut_out=replace(cut_out, artifact=file))
+
+    def keep_pictures(self, job: Job, submission: Submission[JobRequest]) -> Job:
         """The job with the picture and mask of its request, which are in the store when this returns.
 
         Raises:
             StoreUnavailable: they can't be kept now.
         """
-        image = self._keep(job, "picture", submission.picture)
-        return replace(job, image=image, mask=self._keep(job, "mask", submission.mask))
+        image = self._keep(job.job_id, "picture", submission.picture)
+        return replace(job, image=image, mask=self._keep(job.job_id, "mask", submission.mask))
 
-    def _keep(self, job: Job, kind: str, picture: Picture | None) -> Artifact | None:
+    def _keep(self, entry_id: str, kind: str, picture: Picture | None) -> Artifact | None:
         if picture is None:
             return None
         picture.file.seek(0)
@@ -81,7 +110,7 @@ class Admission:
 
         # By its content: a later request under the same key must not harm the first one's.
         name = f"{kind}-{picture.sha256[:16]}"
-        return self.store.put(job.job_id, name, write, sha256=picture.sha256)
+        return self.store.put(entry_id, name, write, sha256=picture.sha256)
 
     def retry(self, job: Job) -> Job:
         """The next attempt at `job`, with its own copies of pictures that came inside the request.
@@ -90,12 +119,11 @@ class Admission:
             FileExpired: they are no longer kept.
         """
         attempt = job.again(self.clock())
-        image, mask = (self._copy(file, attempt.job_id) for file in (job.image, job.mask))
-        return replace(attempt, image=image, mask=mask)
+        image, mask = (file and self._copy(file, attempt.job_id) for file in (job.image, job.mask))
+        attempt = replace(attempt, image=image, mask=mask)
+        return attempt if job.cut_out is None else self.accept(attempt, job.cut_out)
 
-    def _copy(self, file: Artifact | None, job_id: str) -> Artifact | None:
-        if file is None:
-            return None
+    def _copy(self, file: Artifact, job_id: str) -> Artifact:
         if not self.store.has(file):
             raise FileExpired("The picture is no longer kept; send the request again.")
 
@@ -126,10 +154,13 @@ class Admission:
         self._check_receivers(request)
         if request.webhook_format == "link" and self.settings.public_url is None:
             raise InvalidField("webhook_format", "this service has no PUBLIC_URL to link to", code="no_links")
+
+    def _check_pictures(self, request: JobRequest | CutOutRequest) -> None:
         if request.image_url is not None:
             _check(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
         if request.mask_url is not None:
             _check(self.downloads, "mask_url", request.mask_url, "mask_url_forbidden")
+        self._check_matting_model(request.matting_model)
 
     def _check_sampler(self, request: JobRequest) -> None:
         if self.settings.is_distilled and request.options(self.settings.speed).sampler != "euler":

@@ -15,7 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine import __version__
-from ai_engine.api import delivery_routes, file_routes, job_routes
+from ai_engine.api import cut_out_routes, delivery_routes, file_routes, job_routes
 from ai_engine.api import service_routes as state_routes
 from ai_engine.api.admission import Admission
 from ai_engine.api.dependencies import Service
@@ -64,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     _wrap(app, settings)
     for router in (
         job_routes.router,
+        cut_out_routes.router,
         delivery_routes.router,
         file_routes.router,
         file_routes.link_router,

@@ -30,8 +30,11 @@ from ai_engine.errors import (
     RateExceeded,
     TooManyJobs,
 )
+from ai_engine.job import CutOut
+from ai_engine.job_queue.cut_outs import CutOutRecord
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.records import JobRecord, JobSummary
+from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
 from ai_engine.storage.free_space import has_room
@@ -39,6 +42,11 @@ from ai_engine.storage.store import ArtifactStore
 from ai_engine.web.auth import Caller, KnownCaller, known_caller
 from ai_engine.web.limits import OpenStreams
 from ai_engine.webhooks.signed_links import Links
+
+DISK_FULL_RETRY_S = 60
+DRAINING_RETRY_S = 30
+LEASES_UNTIL_SILENT = 2.0
+"""A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
 
 
 @dataclass
@@ -130,15 +138,89 @@ OF_KEY = (KeyWrong, HostUnknown, RateExceeded, NotReady)
 OF_JOB = (*OF_KEY, JobNotFound)
 OF_FILE = (FileNotReady, FileExpired)
 OF_ROOM = (QueueFull, TooManyJobs, DiskFull)
-OF_SUBMISSION = (
+OF_PICTURE = (
     BodyTooSlow,
-    KeyReused,
     CrossOrigin,
     BodyTooLarge,
     BodyTypeUnknown,
     InvalidField,
     *OF_ROOM,
 )
+OF_SUBMISSION = (*OF_PICTURE, KeyReused)
+
+
+def live_worker(service: Service) -> WorkerLease | None:
+    """The worker that is furthest, of those that gave a sign of life lately."""
+    if not service.is_connected:
+        return None
+    alive = [
+        worker
+        for worker in service.engine.workers()
+        if worker.is_alive and worker.age_s < LEASES_UNTIL_SILENT * service.settings.lease_s
+    ]
+    alive.sort(key=lambda worker: worker.state != WorkerState.READY)
+    return alive[0] if alive else None
+
+
+def own_cut_out(cut_out_id: str, service: Connected, caller: KnownCaller) -> CutOutRecord:
+    """All that is known of the cut-out of the path.
+
+    Raises:
+        JobNotFound: there is no cut-out of this id, or it is another caller's.
+    """
+    record = service.engine.cut_outs.get(cut_out_id)
+    if not caller.may_see(record.task.owner):
+        raise JobNotFound(f"There is no cut-out {cut_out_id}.")
+    return record
+
+
+OwnCutOut = Annotated[CutOutRecord, Depends(own_cut_out)]
+"""The cut-out of the path, if it is the caller's."""
+
+
+def check_open(service: Service) -> None:
+    """Checks that new work can be taken.
+
+    Raises:
+        DiskFull: there is no room for its files.
+        NotReady: the service is draining.
+    """
+    if service.is_draining:
+        raise NotReady(
+            "The service is about to stop; the jobs it has are kept.", retry_after_s=DRAINING_RETRY_S
+        )
+    if not service.has_disk():
+        raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)
+
+
+def check_room(service: Service, owner: str | None) -> None:
+    """Checks that one more job of `owner` can be taken.
+
+    Raises:
+        QueueFull: as many jobs wait as are allowed to.
+        TooManyJobs: as many jobs of this owner are open as are allowed to.
+        DiskFull: there is no room for its files.
+        NotReady: the service is draining.
+    """
+    check_open(service)
+    service.engine.check_room(owner)
+
+
+def accepted_cut_out(service: Service, owner: str | None, cut_out_id: str) -> CutOut:
+    """The cut-out that a job of `owner` begins with.
+
+    Raises:
+        InvalidField: there is none of this id, it is another owner's, or its file is no longer kept.
+    """
+    try:
+        record = own_cut_out(cut_out_id, service, Caller(owner))
+    except JobNotFound as error:
+        raise InvalidField("cut_out_id", error.detail, code="cut_out_unknown") from error
+    if record.outcome is None or record.outcome.cut_out is None:
+        raise InvalidField("cut_out_id", "this cut-out was not made", code="cut_out_unknown")
+    if not service.store.has(record.outcome.cut_out.artifact):
+        raise InvalidField("cut_out_id", "its file is no longer kept", code="cut_out_expired")
+    return record.outcome.cut_out
 
 
 def keyed_router(route_class: type[APIRoute] = APIRoute) -> APIRouter:

@@ -23,17 +23,18 @@ from ai_engine.api.dependencies import (
     OwnJob,
     OwnSummary,
     Service,
+    accepted_cut_out,
+    check_room,
     keyed_router,
 )
-from ai_engine.api.openapi import event_stream, submission_body
+from ai_engine.api.openapi import EXAMPLES, event_stream, submission_body
 from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
+from ai_engine.api.request_schema import JobRequest
 from ai_engine.api.response_schemas import Accepted, JobList, JobView, accepted, list_of, view_of
 from ai_engine.errors import (
-    DiskFull,
     FileExpired,
     InvalidField,
     JobSucceeded,
-    NotReady,
     TooManyStreams,
 )
 from ai_engine.job import CallerId, Job, JobStatus
@@ -50,8 +51,6 @@ QUEUE_LOOK_S = 2.0
 """Between two looks at the place in the queue of a job that is quiet."""
 MAX_LISTED = 200
 _EVENT_ID = re.compile(r"[0-9]{1,9}")
-DISK_FULL_RETRY_S = 60
-DRAINING_RETRY_S = 30
 
 logger = logging.getLogger(__name__)
 router = keyed_router()
@@ -63,7 +62,7 @@ _KNOWN: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/generate-3d",
     status_code=202,
-    openapi_extra=submission_body(),
+    openapi_extra=submission_body(JobRequest, EXAMPLES),
     responses=_KNOWN | problems(*OF_KEY, *OF_SUBMISSION),
 )
 async def generate_3d(
@@ -76,7 +75,7 @@ async def generate_3d(
 ) -> Accepted:
     """Queues a job: a picture's URL in, a mesh at the webhook later."""
     headers = RequestHeaders(caller.owner, idempotency_key, traceparent)
-    async with read_submission(request, headers, service.settings) as submission:
+    async with read_submission(request, headers, service.settings, JobRequest) as submission:
         job, submitted = await run_in_threadpool(_submit, service, submission)
     return _accept(response, job, submitted)
 
@@ -89,25 +88,7 @@ def _accept(response: Response, job: Job, submitted: Submitted) -> Accepted:
     return answer
 
 
-def _check_room(service: Service, owner: str | None) -> None:
-    """Checks that one more job of `owner` can be taken.
-
-    Raises:
-        QueueFull: as many jobs wait as are allowed to.
-        TooManyJobs: as many jobs of this owner are open as are allowed to.
-        DiskFull: there is no room for its files.
-        NotReady: the service is draining.
-    """
-    if service.is_draining:
-        raise NotReady(
-            "The service is about to stop; the jobs it has are kept.", retry_after_s=DRAINING_RETRY_S
-        )
-    service.engine.check_room(owner)
-    if not service.has_disk():
-        raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)
-
-
-def _submit(service: Service, submission: Submission) -> tuple[Job, Submitted]:
+def _submit(service: Service, submission: Submission[JobRequest]) -> tuple[Job, Submitted]:
     job, submitted = _enqueue(service, submission)
     event(
         logger,
@@ -119,17 +100,21 @@ def _submit(service: Service, submission: Submission) -> tuple[Job, Submitted]:
     return job, submitted
 
 
-def _enqueue(service: Service, submission: Submission) -> tuple[Job, Submitted]:
+def _enqueue(service: Service, submission: Submission[JobRequest]) -> tuple[Job, Submitted]:
     headers = submission.headers
     if headers.idempotency_key is None:
-        _check_room(service, headers.owner)
+        check_room(service, headers.owner)
     job = service.admission.admit(submission)
     if headers.idempotency_key is not None:
         # A repeated request has its place already, and its picture is not kept again.
         if service.engine.has(job.job_id):
             return job, service.engine.known(job)
-        _check_room(service, headers.owner)
-    return job, service.engine.submit(service.admission.keep_pictures(job, submission))
+        check_room(service, headers.owner)
+    job = service.admission.keep_pictures(job, submission)
+    if submission.request.cut_out_id is not None:
+        cut_out = accepted_cut_out(service, headers.owner, submission.request.cut_out_id)
+        job = service.admission.accept(job, cut_out)
+    return job, service.engine.submit(job)
 
 
 @router.head("/jobs/{job_id}", include_in_schema=False)
@@ -173,7 +158,7 @@ def retry_job(known: OwnSummary, response: Response, service: Connected) -> Acce
     if latest.result is None:
         job, submitted = latest.job, service.engine.known(latest.job)
     else:
-        _check_room(service, known.job.owner)
+        check_room(service, known.job.owner)
         job = service.admission.retry(latest.job)
         submitted = service.engine.submit(job)
         event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ai_engine.api.request_body import MASK_PART, PICTURE_PART
-from ai_engine.api.request_schema import JobRequest
+from ai_engine.api.request_schema import CutOutRequest, JobRequest
 from ai_engine.job import MEDIA_TYPES
 from ai_engine.settings import Settings
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
@@ -30,6 +30,11 @@ _EXAMPLE = {
     "webhook_url": "https://example.com/webhook",
 }
 Json = dict[str, Any]
+EXAMPLES = {
+    "the least": {"value": {**_EXAMPLE, "webhook_url": None}},
+    "for a printer": {"value": {**_EXAMPLE, "height_mm": 100, "format": "3mf"}},
+}
+CUT_OUT_EXAMPLES = {"the least": {"value": {"image_url": _EXAMPLE["image_url"]}}}
 
 
 def install_document(app: FastAPI, settings: Settings) -> None:
@@ -43,30 +48,16 @@ def install_document(app: FastAPI, settings: Settings) -> None:
     app.openapi = document  # type: ignore[method-assign]  # as FastAPI says to do it
 
 
-def submission_body() -> Json:
-    """The two bodies that `POST /generate-3d` takes."""
+def submission_body(kind: type[BaseModel], examples: Json) -> Json:
+    """The two bodies that a route with a picture takes, whose fields are those of `kind`."""
     form = {
-        "allOf": [{"$ref": f"{_REF}{JobRequest.__name__}Form"}],
+        "allOf": [{"$ref": f"{_REF}{kind.__name__}Form"}],
         "description": "The same fields as parts, and the picture itself, and its mask, as files.",
     }
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": f"{_REF}{JobRequest.__name__}"},
-                    "examples": {
-                        "the least": {"value": {**_EXAMPLE, "webhook_url": None}},
-                        "for a printer": {"value": {**_EXAMPLE, "height_mm": 100, "format": "3mf"}},
-                    },
-                },
-                "multipart/form-data": {
-                    "schema": form,
-                    "encoding": {part: {"contentType": "image/*"} for part in (PICTURE_PART, MASK_PART)},
-                },
-            },
-        }
-    }
+    json_body = {"schema": {"$ref": f"{_REF}{kind.__name__}"}, "examples": examples}
+    encoding = {part: {"contentType": "image/*"} for part in (PICTURE_PART, MASK_PART)}
+    content = {"application/json": json_body, "multipart/form-data": {"schema": form, "encoding": encoding}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def file_answers(*media_types: str) -> dict[int | str, Json]:
@@ -99,9 +90,10 @@ def _document(app: FastAPI, settings: Settings) -> Json:
             _drop_fastapi_errors(operation)
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas |= _schemas(JobRequest, Problem, WebhookEvent)
-    schemas["JobRequestForm"] = _form_schema(schemas["JobRequest"])
-    schemas["JobRequest"] = _json_schema(schemas["JobRequest"])
+    schemas |= _schemas(JobRequest, CutOutRequest, Problem, WebhookEvent)
+    for name in (JobRequest.__name__, CutOutRequest.__name__):
+        schemas[f"{name}Form"] = _form_schema(schemas[name])
+        schemas[name] = _json_schema(schemas[name])
     document["webhooks"] = {
         kind: _webhook(kind, words, _answers(settings)) for kind, words in _WEBHOOKS.items()
     }
@@ -121,17 +113,19 @@ def _schemas(*models: type[BaseModel]) -> Json:
 
 
 def _json_schema(request: Json) -> Json:
-    """The fields as JSON has them: the picture's URL is needed, and null stands for an optional field left out."""
+    """The fields as JSON has them: a picture is needed, and null stands for an optional field left out."""
+    needed = request.get("required", [])
     optional = {
-        name: field if name in request["required"] else _or_null(field)
-        for name, field in request["properties"].items()
+        name: field if name in needed else _or_null(field) for name, field in request["properties"].items()
     }
-    url = _without_null(request["properties"]["image_url"])
-    return {
-        **request,
-        "properties": {**optional, "image_url": url},
-        "required": [*request["required"], "image_url"],
-    }
+    pictures = _ways(request)
+    return {**request, "properties": optional | pictures, "oneOf": [{"required": [way]} for way in pictures]}
+
+
+def _ways(request: Json) -> dict[str, Json]:
+    """The fields that a picture can come by, as they are where they do."""
+    fields = request["properties"]
+    return {name: _without_null(fields[name]) for name in ("image_url", "cut_out_id") if name in fields}
 
 
 def _or_null(field: Json) -> Json:
@@ -150,15 +144,15 @@ def _without_null(field: Json) -> Json:
 
 
 def _form_schema(request: Json) -> Json:
-    """The fields as a form has them: one of the picture's two ways is needed."""
+    """The fields as a form has them: one of the picture's ways is needed."""
     picture = {**_BINARY, "description": "The picture: PNG, JPEG, WebP or AVIF."}
     mask = {**_BINARY, "description": "The caller's own mask, as `mask_url` has it."}
-    url = _without_null(request["properties"]["image_url"])
+    ways = _ways(request) | {PICTURE_PART: picture}
     return {
         **request,
         "description": "What a caller asks for, as the parts of a form.",
-        "properties": {**request["properties"], PICTURE_PART: picture, MASK_PART: mask, "image_url": url},
-        "oneOf": [{"required": [PICTURE_PART]}, {"required": ["image_url"]}],
+        "properties": {**request["properties"], MASK_PART: mask, **ways},
+        "oneOf": [{"required": [way]} for way in ways],
     }
 
 

@@ -1,4 +1,4 @@
-"""Parses the body of a submission, JSON or a multipart form, into one `Submission`. Knows no job queue.
+"""Parses the body of a request with a picture, JSON or a multipart form, into one `Submission`. Knows no job queue.
 
 A form's picture goes to a temporary file as it comes in, so that memory stays flat. A data URL is parsed, decoded
 and hashed here once: whatever reads a `Submission` finds the picture's bytes in one place.
@@ -15,8 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -25,11 +24,10 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Message
 
-from ai_engine.api.request_schema import MAX_REQUEST_BYTES, NEEDS_IMAGE_URL, JobRequest
+from ai_engine.api.request_schema import MAX_REQUEST_BYTES, NEEDS_IMAGE_URL, PictureRequest
 from ai_engine.errors import (
     BodyTooLarge,
     BodyTypeUnknown,
-    CrossOrigin,
     InvalidField,
     JobError,
     UnreadableImage,
@@ -38,11 +36,17 @@ from ai_engine.images.data_url import decode_data_url
 from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
+from ai_engine.web.auth import refuse_other_origins
 
 PICTURE_PART = "image"
 MASK_PART = "mask"
 URL_OF_PART = {PICTURE_PART: "image_url", MASK_PART: "mask_url"}
 """The file parts of a form, each with the field that may name a URL in its place."""
+_IN_PLACE_OF = {
+    PICTURE_PART: ("image_url", "cut_out_id"),
+    MASK_PART: ("mask_url", "cut_out_id", "matting_model"),
+}
+"""The fields that a file part leaves no room for."""
 WORD_OF_PART = {PICTURE_PART: "picture", MASK_PART: "mask"}
 MAX_PARTS = 64
 MAX_PICTURES = 2
@@ -52,6 +56,9 @@ _FORM = "multipart/form-data"
 _BASE64_GROWTH = 4 / 3 * 80 / 76
 """Characters per byte of a picture, with a line break of four characters (as JSON escapes it) after each 76."""
 _EMBEDDED_PICTURE = re.compile(rb':\s*"data:[^"]*"', re.IGNORECASE)
+
+
+R = TypeVar("R", bound=PictureRequest)
 
 
 @dataclass(frozen=True)
@@ -73,10 +80,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Submission:
+class Submission(Generic[R]):
     """What a request asks for, each field checked by itself."""
 
-    request: JobRequest
+    request: R
     """`image_url` is an http(s) URL, or None where a picture came."""
     picture: Picture | None
     headers: RequestHeaders = RequestHeaders()
@@ -84,11 +91,20 @@ class Submission:
     """The caller's mask that came inside the request; `mask_url` is None then."""
 
 
+@dataclass(frozen=True)
+class Reading(Generic[R]):
+    """How a body is read."""
+
+    kind: type[R]
+    headers: RequestHeaders
+    limits: DownloadLimits
+
+
 @asynccontextmanager
 async def read_submission(
-    request: Request, headers: RequestHeaders, settings: Settings
-) -> AsyncIterator[Submission]:
-    """The submission in the request; its picture can be read until the block ends.
+    request: Request, headers: RequestHeaders, settings: Settings, kind: type[R]
+) -> AsyncIterator[Submission[R]]:
+    """The submission in the request, whose fields are those of `kind`; its picture can be read until the block ends.
 
     Raises:
         BodyTypeUnknown: the body is neither JSON nor a form, or it is compressed.
@@ -102,12 +118,12 @@ async def read_submission(
     limits = DownloadLimits(max_bytes=settings.image_max_bytes)
     if media_type == _JSON:
         body = b"".join([chunk async for chunk in _capped(request, max_bytes)])
-        yield await run_in_threadpool(_read_json, body, headers, limits)
+        yield await run_in_threadpool(_read_json, body, Reading(kind, headers, limits))
     else:
-        _refuse_other_origins(request, settings)
+        refuse_other_origins(request, settings)
         form = await _parse_form(request, max_bytes)
         try:
-            yield await run_in_threadpool(_read_form, form, headers, limits)
+            yield await run_in_threadpool(_read_form, form, Reading(kind, headers, limits))
         finally:
             await form.close()
 
@@ -124,7 +140,7 @@ def _media_type(request: Request) -> str:
     return media_type
 
 
-def _read_json(body: bytes, headers: RequestHeaders, limits: DownloadLimits) -> Submission:
+def _read_json(body: bytes, how: Reading[R]) -> Submission[R]:
     # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
     embedded = islice(_EMBEDDED_PICTURE.finditer(body), MAX_PICTURES)
     if len(body) - sum(len(found[0]) for found in embedded) > MAX_REQUEST_BYTES:
@@ -133,7 +149,8 @@ def _read_json(body: bytes, headers: RequestHeaders, limits: DownloadLimits) -> 
         fields = json.loads(body, object_pairs_hook=_unique)  # drops a byte order mark
     except (ValueError, RecursionError) as error:
         raise InvalidField("body", "the body is not valid JSON", code="json_invalid") from error
-    return _submission(fields, headers, limits)
+    request = how.kind.model_validate(fields, context=NEEDS_IMAGE_URL)
+    return _submission(request, {}, how)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -150,20 +167,17 @@ def _refuse_doubled(names: Iterable[str]) -> None:
             raise InvalidField(name, "this field is there more than once", code="duplicate_field")
 
 
-def _submission(fields: Any, headers: RequestHeaders, limits: DownloadLimits) -> Submission:
-    """The submission whose picture and mask, if any came, are the data URLs in `fields`."""
-    request = JobRequest.model_validate(fields, context=NEEDS_IMAGE_URL)
-    picture = _decode_picture(request.image_url, "image_url", limits)
-    mask = _decode_picture(request.mask_url, "mask_url", limits)
-    return _without_data_urls(request, picture, mask, headers)
-
-
-def _without_data_urls(
-    request: JobRequest, picture: Picture | None, mask: Picture | None, headers: RequestHeaders
-) -> Submission:
-    came = {"image_url": picture, "mask_url": mask}
-    urls = {name: None for name, file in came.items() if file is not None}
-    return Submission(request.model_copy(update=urls), picture, headers, mask)
+def _submission(request: R, files: Mapping[str, UploadFile], how: Reading[R]) -> Submission[R]:
+    """The submission with the picture and the mask that came as `files` or as data URLs."""
+    found: dict[str, Picture | None] = {}
+    for name, field in URL_OF_PART.items():
+        if name in files:
+            found[name] = _check_file(name, files[name], how.limits)
+        else:
+            found[name] = _decode_picture(getattr(request, field), field, how.limits)
+    came = {URL_OF_PART[name]: None for name, picture in found.items() if picture is not None}
+    picture, mask = found[PICTURE_PART], found[MASK_PART]
+    return Submission(request.model_copy(update=came), picture, how.headers, mask)
 
 
 def _decode_picture(url: str | None, field: str, limits: DownloadLimits) -> Picture | None:
@@ -208,23 +222,15 @@ async def _parse_form(request: Request, max_bytes: int) -> FormData:
         ) from error
 
 
-def _read_form(form: FormData, headers: RequestHeaders, limits: DownloadLimits) -> Submission:
+def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:
     parts = form.multi_items()
     _refuse_doubled(name for name, _ in parts)
     files = {name: part for name, part in parts if isinstance(part, UploadFile)}
     # A page's form sends what was left empty too.
     texts = {name: part for name, part in parts if isinstance(part, str) and part}
     _check_parts(files, texts)
-    request = JobRequest.model_validate(texts, context=None if PICTURE_PART in files else NEEDS_IMAGE_URL)
-    if MASK_PART in files and request.matting_model is not None:
-        raise InvalidField("matting_model", "a mask came in the form: leave this out", code="two_outlines")
-    picture, mask = (
-        _check_file(name, files[name], limits)
-        if name in files
-        else _decode_picture(getattr(request, URL_OF_PART[name]), URL_OF_PART[name], limits)
-        for name in URL_OF_PART
-    )
-    return _without_data_urls(request, picture, mask, headers)
+    request = how.kind.model_validate(texts, context=None if PICTURE_PART in files else NEEDS_IMAGE_URL)
+    return _submission(request, files, how)
 
 
 def _check_file(name: str, part: UploadFile, limits: DownloadLimits) -> Picture:
@@ -239,11 +245,16 @@ def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str]) -> N
             raise InvalidField(
                 name, "a file's part is called " + " or ".join(URL_OF_PART), code="unknown_field"
             )
-    for name, url in URL_OF_PART.items():
+    for name in URL_OF_PART:
         if name in texts:
             raise InvalidField(name, "must be a file part, with a filename", code="not_a_file")
-        if name in files and url in texts:
-            raise InvalidField(url, f"the part {name} came in the form: leave this out", code="two_pictures")
+        for other in _IN_PLACE_OF[name] if name in files else ():
+            if other in texts:
+                raise InvalidField(
+                    other,
+                    f"the part {name} came in the form: leave this out",
+                    code="two_pictures" if name == PICTURE_PART else "two_outlines",
+                )
     urls = URL_OF_PART.values()
     sizes = [len(text) for name, text in texts.items() if name not in urls or not _is_data_url(text)]
     if sum(sizes) > MAX_REQUEST_BYTES:
@@ -275,18 +286,3 @@ async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, Non
         if num_bytes > max_bytes:
             raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
         yield chunk
-
-
-def _refuse_other_origins(request: Request, settings: Settings) -> None:
-    """Protects against cross-site form posts: browsers send forms without asking first, as they do for JSON.
-
-    A request with a key is no such form.
-    """
-    origin = request.headers.get("origin")
-    if origin is None or "authorization" in request.headers:
-        return
-    if origin in settings.cors_origins.replace(",", " ").split():
-        return
-    own = {request.headers.get("host"), urlsplit(settings.public_url or "").netloc}
-    if origin.partition("://")[2] not in own - {"", None}:
-        raise CrossOrigin("A page of another origin may not send forms here; CORS_ORIGINS lets it.")

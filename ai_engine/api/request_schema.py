@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -17,16 +15,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ai_engine.facts import DecodeMode, Sampler, Speed
-from ai_engine.job import (
-    CallerId,
-    JobOptions,
-    MeshFormat,
-    PrintOptions,
-    RemoveBackground,
-    WebhookFormat,
-)
-from ai_engine.webhooks.upload import check_headers
+from ai_engine.facts import DecodeMode, MeshFormat, Sampler, Speed
+from ai_engine.job import CallerId, JobOptions, PrintOptions, RemoveBackground, WebhookFormat
+from ai_engine.webhooks.upload import UploadHeaders
 
 MAX_SEED = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
@@ -42,31 +33,89 @@ NEEDS_IMAGE_URL = "needs image_url"
 """Validation context of a request that brings no picture of its own: `image_url` is then required."""
 
 
-def _read_headers(value: Any) -> Any:
-    """The headers of an upload, out of JSON where they came as text; each checked."""
-    try:
-        fields = json.loads(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise PydanticCustomError("upload_headers", "must be a JSON object of names and values") from error
-    if not isinstance(fields, dict) or not all(isinstance(text, str) for text in fields.values()):
-        raise PydanticCustomError("upload_headers", "must be names and values, both text")
-    try:
-        return check_headers(fields)
-    except ValueError as error:
-        raise PydanticCustomError("upload_headers", "{reason}", {"reason": str(error)}) from error
-
-
-UploadHeaders = Annotated[dict[str, str], BeforeValidator(_read_headers)]
 Quality = Literal["draft", "standard", "high", "max"]
 
 
-class JobRequest(BaseModel):
-    """What a caller asks for. Each field is checked, and unknown fields are refused by name.
+MattingModelName = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=64,
+        description="What finds the object: one of `GET /matting-models`; the service's own unless given.",
+    ),
+]
+RemovalWish = Annotated[
+    RemoveBackground, Field(description="auto: not where the picture brings a useful alpha channel.")
+]
+ImageUrl = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
+        examples=["https://example.com/chair.png"],
+        validate_default=True,
+    ),
+]
+MaskUrl = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        description="The caller's own mask, in place of the background removal: an http(s) URL, or "
+        "data:image/...;base64, with its bytes. A picture in the proportion of the other one; its alpha channel is the "
+        "object's opacity, or without one its brightness, white for the object.",
+    ),
+]
+
+
+class PictureRequest(BaseModel):
+    """What every request with a picture has: each field is checked, and unknown fields are refused by name.
 
     A null for an optional field counts as no value, as clients in C#, Java and Go send it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: value for name, value in fields.items() if value is not None or name not in optional}
+
+    @field_validator("image_url", check_fields=False)
+    @classmethod
+    def _require_one_picture(cls, url: str | None, info: ValidationInfo) -> str | None:
+        has_cut_out = info.data.get("cut_out_id") is not None
+        if url is None and info.context == NEEDS_IMAGE_URL and not has_cut_out:
+            raise PydanticCustomError("missing", "Field required")
+        if url is not None and has_cut_out:
+            raise PydanticCustomError("two_pictures", "give a picture or a cut_out_id, not both")
+        return url
+
+    @field_validator("mask_url", "cut_out_id", check_fields=False)
+    @classmethod
+    def _check_one_outline(cls, value: str | None, info: ValidationInfo) -> str | None:
+        others = (info.data.get("matting_model"), info.data.get("cut_out_id"))
+        if value is not None and others != (None, None):
+            raise PydanticCustomError("two_outlines", "give a mask, a matting_model or a cut_out_id alone")
+        return value
+
+
+class CutOutRequest(PictureRequest):
+    """What a caller wants to see before any job: a picture's cut-out."""
+
+    remove_background: RemovalWish = "auto"
+    matting_model: MattingModelName = None
+    image_url: ImageUrl = None
+    mask_url: MaskUrl = None
+
+
+class JobRequest(PictureRequest):
+    """What a caller asks for.
+
+    A null for an optional field counts as no value.
+    """
 
     session_id: CallerId = Field(description="The caller's own name for the session.", examples=["s1"])
     asset_id: CallerId = Field(
@@ -159,15 +208,8 @@ class JobRequest(BaseModel):
         "separate part can hide between its points, as far as the field shows; fast begins coarser, asks half as "
         "much, and may overlook separate parts smaller than the distance at which the field saturates.",
     )
-    remove_background: RemoveBackground = Field(
-        default="auto", description="auto: not where the picture brings a useful alpha channel."
-    )
-    matting_model: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=64,
-        description="What finds the object: one of `GET /matting-models`; the service's own unless given.",
-    )
+    remove_background: RemovalWish = "auto"
+    matting_model: MattingModelName = None
     format: MeshFormat = Field(
         default="stl",
         description="Format of the mesh file. glb is in metres with Y up, as that format wants it.",
@@ -201,43 +243,14 @@ class JobRequest(BaseModel):
         default=None, ge=1, le=3600, description="Seconds for the whole job, from the start of work."
     )
 
+    cut_out_id: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="In place of a picture: a cut-out of `POST /cut-outs` that was made with the same key.",
+    )
     # Behind the older ones: the order is part of the digest that an idempotency key is compared by.
-    image_url: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The picture: an http(s) URL, or data:image/...;base64, with its bytes.",
-        examples=["https://example.com/chair.png"],
-        validate_default=True,
-    )
-    mask_url: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The caller's own mask, in place of the background removal: an http(s) URL, or "
-        "data:image/...;base64, with its bytes. A picture in the proportion of the other one; its alpha channel is the "
-        "object's opacity, or without one its brightness, white for the object.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_nulls(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
-        return {name: value for name, value in fields.items() if value is not None or name not in optional}
-
-    @field_validator("image_url")
-    @classmethod
-    def _require_picture(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is None and info.context == NEEDS_IMAGE_URL:
-            raise PydanticCustomError("missing", "Field required")
-        return url
-
-    @field_validator("mask_url")
-    @classmethod
-    def _check_one_outline(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is not None and info.data.get("matting_model") is not None:
-            raise PydanticCustomError("two_outlines", "give a mask or a matting_model, not both")
-        return url
+    image_url: ImageUrl = None
+    mask_url: MaskUrl = None
 
     def options(self, default_speed: Speed = "faithful") -> JobOptions:
         """The request's wishes for the shape, with a seed drawn where none was given."""

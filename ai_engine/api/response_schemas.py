@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from ai_engine.facts import CutOutFacts, DecodeFacts, PrintFacts
-from ai_engine.job import Job, JobFailure, JobResult, JobStatus, rfc3339
+from ai_engine.job import CutOut, Job, JobFailure, JobResult, JobStatus, rfc3339
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
     DeliveryState,
@@ -106,6 +106,29 @@ class JobList(BaseModel):
 
     jobs: list[JobSummaryView]
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
+
+
+class CutOutView(BaseModel):
+    """A cut-out that was made before any job."""
+
+    cut_out_id: str = Field(description="`POST /generate-3d` takes it in place of a picture.")
+    url: str = Field(description="Where its picture is, a PNG.")
+    size: int = Field(description="Of the PNG, in bytes.")
+    sha256: str
+    expires_at: str = Field(description="How long it is kept. A job that begins with it has its own copy.")
+    cutout: CutOutFacts
+
+
+def cut_out_view(cut_out_id: str, cut_out: CutOut, expires_at_s: float) -> CutOutView:
+    """A cut-out as its caller sees it."""
+    return CutOutView(
+        cut_out_id=cut_out_id,
+        url=f"/cut-outs/{cut_out_id}/cutout.png",
+        size=cut_out.artifact.size,
+        sha256=cut_out.artifact.sha256,
+        expires_at=rfc3339(expires_at_s),
+        cutout=cut_out.facts,
+    )
 
 
 def accepted(job_id: str, submitted: Submitted) -> Accepted:

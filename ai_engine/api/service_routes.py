@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, open_router
+from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, live_worker, open_router
 from ai_engine.api.response_schemas import (
     Alive,
     Health,
@@ -25,9 +25,6 @@ from ai_engine.settings import MattingModel
 from ai_engine.web.auth import bearer, known_caller
 from ai_engine.web.problems import problems
 
-LEASES_UNTIL_SILENT = 2.0
-"""A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
-
 _NOT_READY: dict[WorkerState, ReadyState] = {
     WorkerState.LOADING: "loading",
     WorkerState.FAILED: "failed",
@@ -41,7 +38,7 @@ router = open_router()
 @router.get("/health", responses=problems(NotReady))
 def health(service: AnyService) -> Health:
     """As callers poll it: answers as soon as the port is open."""
-    worker = _live_worker(service)
+    worker = live_worker(service)
     is_known = worker is not None and worker.model_id is not None
     return Health(
         gpu=worker.has_gpu if worker and is_known else False, model=worker.model_id if worker else None
@@ -84,7 +81,7 @@ async def get_metrics(request: Request, service: Connected) -> Response:
 @router.get("/licences", responses=problems(NotReady))
 def licences(service: AnyService) -> Licences:
     """The licences of the code, and of the models in use, which hold for the meshes too."""
-    return licences_in_use(_live_worker(service), service.settings.matting_model)
+    return licences_in_use(live_worker(service), service.settings.matting_model)
 
 
 @router.head("/matting-models", include_in_schema=False)
@@ -102,7 +99,7 @@ def _readiness(service: Service) -> Readiness:
         return Readiness(status="starting")
     if service.is_draining:
         return Readiness(status="draining")
-    worker = _live_worker(service)
+    worker = live_worker(service)
     if worker is None:
         lately = service.engine.workers()
         return Readiness(status="failed" if lately and lately[0].state == WorkerState.FAILED else "starting")
@@ -117,19 +114,6 @@ def _readiness_of(worker: WorkerLease, *, has_room: Callable[[], bool]) -> Readi
     if worker.loaded >= 1:
         return Readiness(status="warming up")
     return Readiness(status="loading", progress=round(worker.loaded, 3))
-
-
-def _live_worker(service: Service) -> WorkerLease | None:
-    """The worker that is furthest, of those that gave a sign of life lately."""
-    if not service.is_connected:
-        return None
-    alive = [
-        worker
-        for worker in service.engine.workers()
-        if worker.is_alive and worker.age_s < LEASES_UNTIL_SILENT * service.settings.lease_s
-    ]
-    alive.sort(key=lambda worker: worker.state != WorkerState.READY)
-    return alive[0] if alive else None
 
 
 PROJECT = Licence("Apache License 2.0", APACHE.url, (), must_accept=False)

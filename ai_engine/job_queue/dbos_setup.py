@@ -27,6 +27,7 @@ APPLICATION_VERSION = "1"
 the jobs of this one alone."""
 
 GENERATE = "generate"
+CUT_OUT = "cut-out"
 PIPELINE_QUEUE = "pipeline"
 DELIVERY_QUEUE = "delivery"
 SLOW_DELIVERY_QUEUE = "slow-delivery"
@@ -34,9 +35,12 @@ SLOW_DELIVERY_QUEUE = "slow-delivery"
 WEBHOOK_QUEUE = "webhook"
 """Where earlier versions queued deliveries; it is emptied, nothing new is put into it."""
 DELIVERY_QUEUES = (DELIVERY_QUEUE, SLOW_DELIVERY_QUEUE, WEBHOOK_QUEUE)
+CUT_OUT_QUEUE = "cut-out"
 PROGRESS = "progress"
 """The stream of a job's progress events."""
 
+MAX_CUT_OUTS_IN_FLIGHT = 3
+"""Of one worker: one is cut out while the others are downloaded."""
 _SLOW_PER_PARTITION = 1
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
@@ -76,6 +80,7 @@ def register_queues(register: Callable[..., object], settings: Settings) -> None
     per_host = min(settings.deliveries_per_host, settings.deliveries_per_owner, in_flight)
     sizes: dict[str, tuple[int, int | None]] = {
         PIPELINE_QUEUE: (settings.jobs_in_flight, None),
+        CUT_OUT_QUEUE: (MAX_CUT_OUTS_IN_FLIGHT, None),
         DELIVERY_QUEUE: (in_flight, per_host),
         SLOW_DELIVERY_QUEUE: (slow, _SLOW_PER_PARTITION),
         WEBHOOK_QUEUE: (in_flight, None),
@@ -144,4 +149,18 @@ def generate_options(job: Job) -> EnqueueOptions:
     )
     if job.owner is not None:
         options["authenticated_user"] = job.owner
+    return options
+
+
+def cut_out_options(cut_out_id: str, owner: str | None) -> EnqueueOptions:
+    """How a cut-out is queued that comes before any job."""
+    options = EnqueueOptions(
+        workflow_name=CUT_OUT,
+        queue_name=CUT_OUT_QUEUE,
+        workflow_id=cut_out_id,
+        app_version=APPLICATION_VERSION,
+        application_name=APPLICATION,
+    )
+    if owner is not None:
+        options["authenticated_user"] = owner
     return options

@@ -18,6 +18,7 @@ from ai_engine.errors import (
     TooManyJobs,
 )
 from ai_engine.job import Artifact, Job, JobResult, JobStatus
+from ai_engine.job_queue.cut_outs import CutOuts
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     GENERATE,
@@ -76,6 +77,7 @@ class JobQueue:
         self._estimate = QueueEstimate(self._client, self._rows, self._leases)
         self._delivery_index = DeliveryIndex(url)
         self._deliveries = Deliveries(self._client, self._settings, self._delivery_index)
+        self.cut_outs = CutOuts(self._client, self._backlog, self._rows, self._settings)
 
     def close(self) -> None:
         """Closes the connections."""

@@ -35,6 +35,8 @@ class PictureStages:
     def download(self) -> StageResult:
         """The files of the picture and of the mask, if there is one, as the caller's URLs give them."""
         source = self.source
+        if source.cut_out is not None:
+            return StageResult(source.cut_out.artifact, {Stage.DOWNLOAD.value: 0.0})
         with turn(self.resources.lanes.download, self.run.waits), Clock() as clock:
             self.run.progress(Stage.DOWNLOAD, 0, 1)
             picture = source.image or self._fetch(source.image_url, "picture")
@@ -65,6 +67,9 @@ class PictureStages:
     def cut_out(self, picture: StageResult) -> StageResult:
         """The object on transparent ground, a PNG file, and its facts."""
         source = self.source
+        if source.cut_out is not None:
+            made = source.cut_out
+            return StageResult(made.artifact, {Stage.CUTOUT.value: 0.0}, cutout=made.facts)
         file = self.present(picture, self.download)
         mask = self._mask(picture)
         with turn(self.resources.lanes.cutout, self.run.waits), Clock() as clock:

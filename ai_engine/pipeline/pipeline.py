@@ -20,18 +20,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ai_engine.errors import JobError, ResultTooLarge
-from ai_engine.facts import CutOutFacts
+from ai_engine.facts import CutOutFacts, MeshFacts
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
-from ai_engine.job import (
-    Artifact,
-    Job,
-    JobFailure,
-    JobOptions,
-    JobResult,
-    MeshFacts,
-    PrintOptions,
-    rfc3339,
-)
+from ai_engine.job import Artifact, Job, JobFailure, JobOptions, JobResult, PrintOptions, rfc3339
 from ai_engine.logs import event
 from ai_engine.mesh.ghost_plane import Outline, outline_of
 from ai_engine.mesh.mesh import Mesh

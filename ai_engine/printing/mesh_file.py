@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.job import MeshFormat
+from ai_engine.facts import MeshFormat
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.glb import write_glb
 from ai_engine.printing.stl import FilePath, read_stl, refuse_non_finite, write_stl

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from ai_engine.errors import HostUnknown, KeyWrong, RateExceeded
+from ai_engine.errors import CrossOrigin, HostUnknown, KeyWrong, RateExceeded
 from ai_engine.logs import add_about
 from ai_engine.outbound.addresses import LOCAL_SUFFIXES
 from ai_engine.settings import Settings
@@ -137,3 +137,21 @@ async def known_caller(
 
 
 KnownCaller = Annotated[Caller, Depends(known_caller)]
+
+
+def refuse_other_origins(request: Request, settings: Settings) -> None:
+    """Protects against cross-site form posts: browsers send forms without asking first, as they do for JSON.
+
+    A request with a key is no such form.
+
+    Raises:
+        CrossOrigin: a page of another origin had a browser send the form.
+    """
+    origin = request.headers.get("origin")
+    if origin is None or "authorization" in request.headers:
+        return
+    if origin in settings.cors_origins.replace(",", " ").split():
+        return
+    own = {request.headers.get("host"), urlsplit(settings.public_url or "").netloc}
+    if origin.partition("://")[2] not in own - {"", None}:
+        raise CrossOrigin("A page of another origin may not send forms here; CORS_ORIGINS lets it.")

@@ -5,12 +5,14 @@ Sends nothing.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
+from pydantic_core import PydanticCustomError
 
 from ai_engine.job import MEDIA_TYPES, Job
 
@@ -87,3 +89,20 @@ def is_hopeless(status: int) -> bool:
 def is_doubtful(status: int) -> bool:
     """True if the server refuses the request itself, as presigned URLs that have expired or were signed otherwise."""
     return 400 <= status < 500 and status not in _PASSING
+
+
+def _read_headers(value: Any) -> Any:
+    """The headers of an upload, out of JSON where they came as text; each checked."""
+    try:
+        fields = json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise PydanticCustomError("upload_headers", "must be a JSON object of names and values") from error
+    if not isinstance(fields, dict) or not all(isinstance(text, str) for text in fields.values()):
+        raise PydanticCustomError("upload_headers", "must be names and values, both text")
+    try:
+        return check_headers(fields)
+    except ValueError as error:
+        raise PydanticCustomError("upload_headers", "{reason}", {"reason": str(error)}) from error
+
+
+UploadHeaders = Annotated[dict[str, str], BeforeValidator(_read_headers)]

@@ -15,7 +15,7 @@ from typing import Any
 
 from dbos import DBOS, WorkflowHandle, WorkflowStatus
 
-from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, GENERATE, PIPELINE_QUEUE
+from ai_engine.job_queue.dbos_setup import CUT_OUT_QUEUE, DELIVERY_QUEUES, GENERATE, PIPELINE_QUEUE
 from ai_engine.job_queue.entries import BROKEN, EngineStatus, EntryId
 from ai_engine.job_queue.records import job_of, result_of, status_of
 from ai_engine.job_queue.worker_leases import Leases
@@ -123,7 +123,7 @@ class LeaseKeeper(threading.Thread):
         It touches only what they still own, so it heals a failed try, and two may do it at once.
         """
         # Who owns something comes first: a worker has its lease before it has a job.
-        dead = self._leases.dead(self._rows.owners((PIPELINE_QUEUE, *DELIVERY_QUEUES)))
+        dead = self._leases.dead(self._rows.owners((PIPELINE_QUEUE, CUT_OUT_QUEUE, *DELIVERY_QUEUES)))
         if dead:
             self._note_taken_over(DBOS._recover_pending_workflows(dead))
 

@@ -25,6 +25,7 @@ from ai_engine.images.formats import DownloadLimits
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,
+    CUT_OUT_QUEUE,
     DELIVERY_QUEUES,
     PIPELINE_QUEUE,
     prepare_database,
@@ -225,7 +226,7 @@ def _launch(
     running_jobs: RunningJobs,
 ) -> None:
     """Starts to take jobs."""
-    DBOS.listen_queues([PIPELINE_QUEUE, *DELIVERY_QUEUES])
+    DBOS.listen_queues([PIPELINE_QUEUE, CUT_OUT_QUEUE, *DELIVERY_QUEUES])
     register_workflows(open_workflows(settings, resources, watchdog, recorder, running_jobs))
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)

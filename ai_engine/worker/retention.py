@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ai_engine.errors import StoreUnavailable
-from ai_engine.job_queue.dbos_setup import GENERATE
+from ai_engine.job_queue.cut_outs import KEPT_S
+from ai_engine.job_queue.dbos_setup import CUT_OUT, GENERATE
 from ai_engine.job_queue.delivery_index import DeliveryIndex
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.job_queue.job_index import JobIndex
@@ -57,14 +58,16 @@ class Retention:
         # Looked up once: a delivery that is queued later than this belongs to a job that is not old.
         busy = {EntryId.parse(delivery).job_id for delivery in self.rows.active(DELIVER)}
         return Swept(
-            self._take_files(now_s - self.retention_s, busy),
+            self._take_files(GENERATE, now_s - self.retention_s, busy)
+            + self._take_files(CUT_OUT, now_s - min(self.retention_s, KEPT_S), busy),
             self._delete_rows(now_s - self.retention_s - ROW_OUTLIVES_FILES_S, busy),
             self._take_orphans(now_s - self.retention_s),
         )
 
-    def _take_files(self, before_s: float, busy: set[str]) -> int:
+    def _take_files(self, name: str, before_s: float, busy: set[str]) -> int:
+        """Takes the files of the workflows called `name`."""
         num_taken = 0
-        for batch in self._ended(before_s, with_files=GENERATE):
+        for batch in self._ended(before_s, with_files=name):
             for row in batch:
                 if row.workflow_id not in busy:
                     self.store.remove(row.workflow_id)
@@ -133,7 +136,9 @@ class Housekeeper(threading.Thread):
         self._lease_s = settings.lease_s
         self._store = store
         retention_s = settings.retention_hours * SECONDS_PER_HOUR
-        self._pause_s = min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, retention_s / ROUNDS_PER_RETENTION))
+        self._pause_s = min(
+            LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, min(retention_s, KEPT_S) / ROUNDS_PER_RETENTION)
+        )
         rows = JobRows(settings.jobs_database_url)
         index = JobIndex(settings.jobs_database_url)
         deliveries = DeliveryIndex(settings.jobs_database_url)

@@ -1,4 +1,4 @@
-"""The two workflows that DBOS runs: `generate`, one job, and `deliver`, one attempt of its delivery.
+"""The workflows that DBOS runs: `generate`, one job; `deliver`, one attempt of its delivery; `cut-out`, before any job.
 
 Workflow code between steps is replayed after a crash and must be deterministic: clocks and random numbers are read
 inside steps only. Knows no process and no lease.
@@ -18,7 +18,8 @@ from dbos import DBOS
 from ai_engine.delivery_tables.link_key import open_links
 from ai_engine.delivery_tables.slow_hosts import SlowHosts
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_queue.dbos_setup import GENERATE, DeliveryPlace, delivery_options
+from ai_engine.job_queue.cut_outs import CutOutTask
+from ai_engine.job_queue.dbos_setup import CUT_OUT, GENERATE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.delivery_index import DeliveryIndex, DeliveryStatus
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.logs import about, event
@@ -32,12 +33,15 @@ from ai_engine.storage.free_space import has_room
 from ai_engine.webhooks.attempt import DeliveryContext, attempt_delivery, open_client
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
+from ai_engine.worker.cut_outs import make_cut_out
 from ai_engine.worker.durable_run import DurableRun, report_progress
 from ai_engine.worker.running_jobs import RunningJobs
 from ai_engine.worker.watchdog import Watchdog
 
 NUM_STEPS = 4
 """Stages per job. DBOS's recovery limit is `NUM_STEPS` x JOB_MAX_ATTEMPTS: each stage has its own budget of crashes."""
+MAX_CUT_OUT_RECOVERIES = 1
+"""A picture that killed two workers is left alone; its caller waits no longer anyway."""
 ROOM_PAUSE_S = 5.0
 """Between two looks for room on a full disk."""
 
@@ -78,6 +82,16 @@ class JobWorkflows:
         status = JobStatus.FAILED if has_failed else JobStatus.SUCCEEDED
         self.recorder.close_job(job, status, result, ended_at_s)
         return ended_at_s
+
+    def cut_out(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Makes a cut-out that is asked for before any job."""
+        task = CutOutTask.from_dict(fields)
+        with self.running_jobs.running(task.source.entry_id):
+            made: dict[str, Any] = DBOS.run_step({"name": CUT_OUT}, self._make_cut_out, task)
+            return made
+
+    def _make_cut_out(self, task: CutOutTask) -> dict[str, Any]:
+        return make_cut_out(task, self.resources).to_dict()
 
     def deliver(self, fields: dict[str, Any], attempt: int) -> dict[str, Any]:
         """Makes one attempt of a delivery and queues the next one if it failed."""
@@ -122,11 +136,15 @@ def open_workflows(
 
 
 def register_workflows(jobs: JobWorkflows) -> None:
-    """Makes the two workflows known to DBOS, before it is launched."""
+    """Makes the workflows known to DBOS, before it is launched."""
 
     @DBOS.workflow(name=GENERATE, max_recovery_attempts=NUM_STEPS * jobs.settings.job_max_attempts - 1)
     def generate(fields: dict[str, Any]) -> dict[str, Any]:
         return jobs.generate(fields)
+
+    @DBOS.workflow(name=CUT_OUT, max_recovery_attempts=MAX_CUT_OUT_RECOVERIES)
+    def cut_out(fields: dict[str, Any]) -> dict[str, Any]:
+        return jobs.cut_out(fields)
 
     @DBOS.workflow(name=DELIVER)
     def deliver(fields: dict[str, Any], attempt: int) -> dict[str, Any]:

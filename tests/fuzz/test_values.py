@@ -18,7 +18,8 @@ from support.sample_job import job as sample_job
 from support.sample_job import print_facts
 
 from ai_engine.api.admission import sane_traceparent
-from ai_engine.job import Artifact, Job, JobFailure, JobResult, MeshFacts
+from ai_engine.facts import MeshFacts
+from ai_engine.job import Artifact, Job, JobFailure, JobResult
 from ai_engine.logs import without_secrets
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions

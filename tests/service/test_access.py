@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -9,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from ai_engine.job import PictureSource
+from ai_engine.job_queue.cut_outs import CutOutTask
+from ai_engine.job_queue.queue import JobQueue
+from ai_engine.settings import Settings
 from ai_engine.web.api_keys import configured, new_key
 from service.house import Answer, House, Outside, wait_for
 
@@ -95,7 +100,10 @@ def test_every_route_that_is_described_needs_a_key_but_those_that_are_open(guard
     described = guarded.ask("GET", "/openapi.json").json["paths"]
 
     answers = {
-        path: guarded.ask("POST" if "get" not in operations else "GET", path.replace("{job_id}", "0")).status
+        path: guarded.ask(
+            "POST" if "get" not in operations else "GET",
+            path.replace("{job_id}", "0").replace("{cut_out_id}", "0"),
+        ).status
         for path, operations in described.items()
     }
     assert set(OPEN) <= set(answers)
@@ -202,3 +210,24 @@ def test_the_log_names_the_caller_and_never_the_key(guarded: House, job_id: str)
     assert (line["caller"], line["status"], line["path"]) == ("shop", 200, f"/jobs/{job_id}")
     text = guarded.log_path("api").read_text()
     assert not [secret for secret in (SHOP, PRESS, "hunter2", "aie_") if secret in text]
+
+
+def test_a_cut_out_is_there_for_its_key_alone(guarded: House, job_id: str) -> None:
+    queue = JobQueue(Settings(data_dir=guarded.folder / "data"))
+    queue.connect()
+    source = PictureSource(uuid.uuid4().hex, "https://example.com/a.png", None, None, None, None, "auto")
+    queue.cut_outs.submit(CutOutTask(source, "shop", 0.0, 0.0))
+    queue.close()
+    path = f"/cut-outs/{source.entry_id}"
+    begins_with_it = {"session_id": "s", "asset_id": "a", "cut_out_id": source.entry_id}
+
+    statuses = [
+        guarded.ask("GET", f"{path}{rest}", headers=headers).status
+        for rest in ("", "/cutout.png")
+        for headers in ({}, bearer(PRESS), bearer(SHOP))
+    ]
+    stolen = guarded.ask("POST", "/generate-3d", begins_with_it, bearer(PRESS))
+
+    assert statuses == [401, 404, 409] * 2
+    assert stolen.json["errors"][0]["code"] == "cut_out_unknown"
+    assert "There is no cut-out" in stolen.json["errors"][0]["detail"]

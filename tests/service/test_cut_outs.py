@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import uuid
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,3 +144,90 @@ def test_a_request_may_choose_among_the_matting_models_that_are_installed(each_h
     assert "tiny" in models["installed"]
     assert each_house.wait_until_over(job_id)["cutout"]["source"] == "tiny"
     assert answer == (422, "matting_model", "matting_model_unknown")
+
+
+def shown(house: House, body: Any, headers: dict[str, str] | None = None) -> Any:
+    """The cut-out that the service answers with."""
+    answer = house.ask("POST", "/cut-outs", body, headers)
+    assert answer.status == 201, answer.body
+    assert answer.headers["location"] == f"/cut-outs/{answer.json['cut_out_id']}"
+    return answer.json
+
+
+def test_a_cutout_and_its_facts_come_at_once_and_no_job_is_made(each_house: House) -> None:
+    jobs_before = each_house.ask("GET", "/jobs").json["jobs"]
+
+    cut_out = shown(each_house, {"image_url": data_url(PHOTOGRAPH), "matting_model": "tiny"})
+
+    picture = each_house.ask("GET", cut_out["url"])
+    pixels = np.array(Image.open(io.BytesIO(picture.body)))
+    assert cut_out["cutout"]["source"] == "tiny"
+    assert cut_out["cutout"]["share"] == pytest.approx(np.mean(pixels[..., 3] >= 128), abs=1e-4)
+    assert (len(picture.body), picture.headers["etag"]) == (cut_out["size"], f'"{cut_out["sha256"]}"')
+    assert each_house.ask("GET", f"/cut-outs/{cut_out['cut_out_id']}").json == cut_out
+    assert each_house.ask("GET", "/jobs").json["jobs"] == jobs_before
+
+
+def test_a_cutout_by_form_may_be_answered_by_its_picture(each_house: House) -> None:
+    body, about = form({"image": PHOTOGRAPH, "mask": png(MASK)})
+
+    answer = each_house.ask("POST", "/cut-outs", body, about | {"Accept": "image/png"})
+
+    assert (answer.status, answer.headers["content-type"]) == (201, "image/png")
+    assert json.loads(answer.headers["x-cut-out"])["cutout"] == MASK_FACTS
+    assert Image.open(io.BytesIO(answer.body)).size == (300, 200)
+
+
+def test_a_job_begins_with_the_cutout_that_was_accepted(each_house: House) -> None:
+    cut_out = shown(each_house, {"image_url": data_url(PHOTOGRAPH), "mask_url": data_url(png(MASK))})
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    request = {"session_id": "s", "asset_id": "a", "cut_out_id": cut_out["cut_out_id"]}
+
+    accepted, again = (each_house.ask("POST", "/generate-3d", request, key) for _ in range(2))
+
+    job = each_house.wait_until(accepted.json["job_id"], "succeeded")
+    assert (accepted.status, again.status, again.json["job_id"]) == (202, 200, job["job_id"])
+    assert job["cutout"] == cut_out["cutout"] == MASK_FACTS
+    seen = each_house.ask("GET", f"/jobs/{job['job_id']}/cutout.png")
+    assert seen.headers["etag"] == f'"{cut_out["sha256"]}"'
+
+
+def test_a_cutout_that_cannot_be_made_or_used_is_refused_by_its_field(house: House, outside: Outside) -> None:
+    def code(path: str, **fields: Any) -> tuple[int, str, str]:
+        answer = house.ask("POST", path, fields)
+        return answer.status, answer.json["errors"][0]["field"], answer.json["errors"][0]["code"]
+
+    names = {"session_id": "s", "asset_id": "a"}
+    picture = data_url(PHOTOGRAPH)
+    plain = png(np.full((64, 64, 3), 200, np.uint8))
+    assert code("/cut-outs") == (422, "image_url", "missing")
+    assert code("/cut-outs", image_url=outside.url("/no-picture"))[1:] == (
+        "image_url",
+        "image_download_failed",
+    )
+    assert code("/cut-outs", image_url=data_url(plain))[2] == "no_foreground"
+    assert code("/cut-outs", image_url=picture, mask_url=data_url(png(MASK[:60])))[1:] == (
+        "mask",
+        "mask_invalid",
+    )
+    assert code("/cut-outs", image_url="http://169.254.169.254/a.png")[2] == "image_url_forbidden"
+    assert code("/cut-outs", image_url=picture, matting_model="none-such")[2] == "matting_model_unknown"
+    assert code("/cut-outs", image_url=picture, seed=1) == (422, "seed", "unknown_field")
+    assert code("/generate-3d", **names, cut_out_id="0" * 32)[1:] == ("cut_out_id", "cut_out_unknown")
+    both = code("/generate-3d", **names, cut_out_id="0" * 32, image_url=picture)
+    assert both == (422, "image_url", "two_pictures")
+
+
+def test_without_a_worker_a_cutout_is_refused_and_a_job_is_taken(tmp_path: Path) -> None:
+    lonely = House(tmp_path)
+    lonely.start("api")
+    try:
+        wait_for(lonely.is_open, "the port is open")
+        wait_for(lambda: lonely.ask("GET", "/jobs").status == 200, "the job engine is connected")
+        answer = lonely.ask("POST", "/cut-outs", {"image_url": data_url(PHOTOGRAPH)})
+        job_id = lonely.submit(image_url=data_url(PHOTOGRAPH))
+    finally:
+        lonely.close()
+
+    assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "unavailable", "10")
+    assert job_id

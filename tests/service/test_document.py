@@ -20,7 +20,7 @@ from service.test_forms import NAMES, PICTURE, submit
 NOBODY = "0" * 32
 PAGES = {("GET", "/"), ("GET", "/studio/{name}")}
 """Routes for people alone, which need no description."""
-IDS = {"job_id": NOBODY, "file_name": "a1.stl"}
+IDS = {"job_id": NOBODY, "cut_out_id": NOBODY, "file_name": "a1.stl"}
 
 
 @cache
@@ -98,7 +98,7 @@ def test_each_route_answers_about_nothing_as_documented(house: House, method: st
 @pytest.mark.parametrize("route", [route for method, route in operations() if method == "GET"])
 def test_head_is_answered_wherever_get_is_and_has_no_body(house: House, route: str) -> None:
     job_id = house.submit(image_url="http://127.0.0.1:8001/a.png")
-    path = route.format(job_id=job_id, file_name="a1.stl")
+    path = route.format(**IDS | {"job_id": job_id})
     if not route.endswith("/events"):
         assert house.ask("HEAD", path).status in (house.ask("GET", path).status, 404)
 

@@ -29,7 +29,9 @@ def admission(folder: Path, **settings: Any) -> Admission:
 ANYBODY = RequestHeaders()
 
 
-def submission(picture: bytes | None = None, headers: RequestHeaders = ANYBODY, **fields: Any) -> Submission:
+def submission(
+    picture: bytes | None = None, headers: RequestHeaders = ANYBODY, **fields: Any
+) -> Submission[JobRequest]:
     request = JobRequest(session_id="s", asset_id="a", **fields)
     known = Picture(io.BytesIO(picture), hashlib.sha256(picture).hexdigest()) if picture else None
     return Submission(request, known, headers)

@@ -15,6 +15,7 @@ from fastapi import Request
 from service.house import cut_out_png
 
 from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
+from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField
 from ai_engine.settings import Settings
 
@@ -25,7 +26,7 @@ BOUNDARY = "boundary"
 FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
-def read(body: bytes, media_type: str = "application/json", **headers: str) -> Submission:
+def read(body: bytes, media_type: str = "application/json", **headers: str) -> Submission[JobRequest]:
     """The submission, with its picture read into the digest that stands in it."""
     named = {"content-type": media_type} | {name.replace("_", "-"): value for name, value in headers.items()}
     scope = {
@@ -39,9 +40,9 @@ def read(body: bytes, media_type: str = "application/json", **headers: str) -> S
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    async def run() -> Submission:
+    async def run() -> Submission[JobRequest]:
         request, settings = Request(scope, receive), Settings(image_max_bytes=200_000)
-        async with read_submission(request, RequestHeaders("shop"), settings) as submission:
+        async with read_submission(request, RequestHeaders("shop"), settings, JobRequest) as submission:
             if submission.picture is not None:
                 submission.picture.file.seek(0)
                 content = submission.picture.file.read()
@@ -158,7 +159,7 @@ MASK_PART = ("mask", '; filename="m.png"', PICTURE)
         lambda: read(form(*FORM_FIELDS, ("image_url", "", b"https://a.example/a"), MASK_PART), FORM_TYPE),
     ],
 )
-def test_a_mask_may_come_as_a_data_url_or_as_a_part(submission: Callable[[], Submission]) -> None:
+def test_a_mask_may_come_as_a_data_url_or_as_a_part(submission: Callable[[], Submission[JobRequest]]) -> None:
     found = submission()
 
     assert found.mask is not None
@@ -169,7 +170,7 @@ def test_a_mask_may_come_as_a_data_url_or_as_a_part(submission: Callable[[], Sub
 @pytest.mark.parametrize(
     ("part", "field", "code"),
     [
-        (("mask_url", "", b"https://a.example/m"), "mask_url", "two_pictures"),
+        (("mask_url", "", b"https://a.example/m"), "mask_url", "two_outlines"),
         (("matting_model", "", b"tiny"), "matting_model", "two_outlines"),
     ],
 )

@@ -12,7 +12,8 @@ import pytest
 import trimesh
 from support.solid_shapes import cube, joined, sphere
 
-from ai_engine.job import MEDIA_TYPES, MeshFormat, PrintOptions
+from ai_engine.facts import MeshFormat
+from ai_engine.job import MEDIA_TYPES, PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.mesh_file import FileNotes, most_faces_in, write_mesh
 from ai_engine.printing.prepare import finish

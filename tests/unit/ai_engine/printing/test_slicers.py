@@ -14,7 +14,8 @@ import pytest
 from support.broken_meshes import BROKEN
 from support.solid_shapes import sphere
 
-from ai_engine.job import MeshFormat, PrintOptions
+from ai_engine.facts import MeshFormat
+from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.mesh_file import write_mesh
 from ai_engine.printing.prepare import finish

@@ -14,7 +14,8 @@ from dbos import DBOSClient
 from support.sample_job import job
 
 from ai_engine.errors import JobNotFound
-from ai_engine.job import Artifact
+from ai_engine.job import Artifact, PictureSource
+from ai_engine.job_queue.cut_outs import CutOutTask
 from ai_engine.job_queue.dbos_setup import APPLICATION, DELIVERY_QUEUE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.queue import JobQueue
@@ -68,6 +69,20 @@ def place(tmp_path: Path, each_database_url: str) -> Iterator[Place]:
     client.destroy()
     rows.close()
     engine.close()
+
+
+def test_files_of_cut_outs_go_after_a_day(place: Place) -> None:
+    source = PictureSource(uuid.uuid4().hex, "https://example.com/a.png", None, None, None, None, "auto")
+    place.engine.cut_outs.submit(CutOutTask(source, None, 0.0, 0.0))
+    artifact = place.store.put_bytes(source.entry_id, "cutout.png", b"pixels")
+    assert place.sweep(25 * HOUR_S) == NOTHING, "it is not over"
+
+    place.engine.cut_outs.cancel(source.entry_id)
+
+    assert place.sweep(23 * HOUR_S) == NOTHING
+    assert place.sweep(25 * HOUR_S) == Swept(1, 0, 0)
+    assert not place.store.has(artifact)
+    assert place.sweep(KEPT_S + 25 * HOUR_S) == Swept(0, 1, 0)
 
 
 def test_files_go_when_their_time_is_over_and_the_row_a_day_later(place: Place) -> None:

@@ -1,0 +1,127 @@
+"""Cut-outs that are asked for before any job: queued like jobs, in a queue of their own, and waited for.
+
+Each is a workflow called `cut-out`, whose id is also the name of its folder in the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dbos import DBOSClient, WorkflowStatus
+
+from ai_engine.errors import InternalError, JobNotFound, QueueFull, TooManyJobs
+from ai_engine.job import CutOut, JobFailure, PictureSource
+from ai_engine.job_queue.dbos_setup import CUT_OUT, CUT_OUT_QUEUE, PIPELINE_QUEUE, cut_out_options
+from ai_engine.job_queue.entries import ACTIVE, EngineStatus
+from ai_engine.job_queue.workflow_table import Backlog, JobRows
+from ai_engine.settings import Settings
+
+MAX_WAITING = 100
+"""Their callers wait for an answer: more would only time out."""
+RETRY_AFTER_S = 10
+KEPT_S = 24 * 3600.0
+"""How long the files of a cut-out are kept, unless RETENTION_HOURS is less. A job has its own copy."""
+
+
+@dataclass(frozen=True)
+class CutOutTask:
+    """What the worker is given."""
+
+    source: PictureSource
+    owner: str | None
+    """The name of the API key that it came with, the only one that may use it; None where keys were off."""
+    accepted_at_s: float
+    """Seconds since 1970."""
+    ends_at_s: float
+    """When the caller waits no longer."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> CutOutTask:
+        """The task that `to_dict` wrote."""
+        return cls(**fields | {"source": PictureSource.from_dict(fields["source"])})
+
+
+@dataclass(frozen=True)
+class CutOutOutcome:
+    """A cut-out, or why there is none."""
+
+    cut_out: CutOut | None = None
+    failure: JobFailure | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> CutOutOutcome:
+        """The outcome that `to_dict` wrote."""
+        cut_out, failure = fields["cut_out"], fields["failure"]
+        return cls(CutOut.from_dict(cut_out) if cut_out else None, JobFailure(**failure) if failure else None)
+
+
+@dataclass(frozen=True)
+class CutOutRecord:
+    """What is known of a cut-out; `outcome` is None while it is not over."""
+
+    task: CutOutTask
+    outcome: CutOutOutcome | None
+
+
+@dataclass(frozen=True)
+class CutOuts:
+    """The queue of cut-outs, as the API asks it."""
+
+    client: DBOSClient
+    backlog: Backlog
+    rows: JobRows
+    settings: Settings
+
+    def check_room(self, owner: str | None) -> None:
+        """Checks that one more cut-out of `owner` can be taken.
+
+        Raises:
+            QueueFull: as many wait as make sense.
+            TooManyJobs: as many jobs and cut-outs of this owner are open as are allowed to.
+        """
+        if self.rows.num_waiting(CUT_OUT_QUEUE) >= min(MAX_WAITING, self.settings.max_queued_jobs):
+            raise QueueFull("Too many pictures wait to be cut out.", retry_after_s=RETRY_AFTER_S)
+        most = self.settings.max_open_jobs_per_key
+        if owner is None or not most:
+            return
+        if sum(self.backlog.num_open_of(owner, name) for name in (PIPELINE_QUEUE, CUT_OUT_QUEUE)) >= most:
+            raise TooManyJobs(f"{most} of your jobs and cut-outs are open.", retry_after_s=RETRY_AFTER_S)
+
+    def submit(self, task: CutOutTask) -> None:
+        """Puts the task into the queue."""
+        self.client.enqueue(cut_out_options(task.source.entry_id, task.owner), task.to_dict())
+
+    def get(self, cut_out_id: str) -> CutOutRecord:
+        """What is known of the cut-out now.
+
+        Raises:
+            JobNotFound: there is none of this id.
+        """
+        rows = self.client.list_workflows(workflow_ids=[cut_out_id], name=CUT_OUT)
+        if not rows:
+            raise JobNotFound(f"There is no cut-out {cut_out_id}.")
+        row = rows[0]
+        assert row.input is not None
+        return CutOutRecord(CutOutTask.from_dict(row.input["args"][0]), _outcome_of(row))
+
+    def cancel(self, cut_out_id: str) -> None:
+        """Stops a cut-out that nobody waits for any more."""
+        self.client.cancel_workflow(cut_out_id)
+
+
+def _outcome_of(row: WorkflowStatus) -> CutOutOutcome | None:
+    status = EngineStatus(row.status)
+    if status in ACTIVE:
+        return None
+    if status == EngineStatus.SUCCESS and row.output is not None:
+        return CutOutOutcome.from_dict(row.output)
+    return CutOutOutcome(failure=JobFailure.of(InternalError("The cut-out was not finished.")))

@@ -1,0 +1,57 @@
+"""Makes the cut-outs that are asked for before any job, in the lanes that jobs use. Knows no database."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ai_engine.errors import GenerationTimeout, InternalError, JobError
+from ai_engine.job import CutOut, JobFailure
+from ai_engine.job_queue.cut_outs import CutOutOutcome, CutOutTask
+from ai_engine.logs import event
+from ai_engine.pipeline.picture_stages import PictureStages
+from ai_engine.pipeline.resources import Resources
+from ai_engine.stage import Stage
+from ai_engine.stage_result import StageResult
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BriefRun:
+    """One execution that is not resumed: whoever asked waits for it, until `ends_at_s` (seconds since 1970)."""
+
+    ends_at_s: float
+
+    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
+        """What `work` gives back."""
+        return work()
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        """Raises GenerationTimeout if nobody waits any more."""
+        self.waits()
+
+    def waits(self) -> None:
+        """Raises GenerationTimeout if nobody waits any more."""
+        if time.time() > self.ends_at_s:
+            raise GenerationTimeout("The cut-out took too long.", stage=Stage.CUTOUT)
+
+
+def make_cut_out(task: CutOutTask, resources: Resources) -> CutOutOutcome:
+    """The cut-out that is asked for, or why there is none."""
+    stages = PictureStages(task.source, resources, BriefRun(task.ends_at_s))
+    began_at = time.monotonic()
+    try:
+        made = stages.cut_out(stages.download())
+    except JobError as error:
+        event(logger, "no cut-out", cut_out_id=task.source.entry_id, code=error.code, detail=error.detail)
+        return CutOutOutcome(failure=JobFailure.of(error))
+    except Exception:
+        logger.exception("cut-out broke", extra={"event_fields": {"cut_out_id": task.source.entry_id}})
+        return CutOutOutcome(failure=JobFailure.of(InternalError()))
+    seconds = round(time.monotonic() - began_at, 3)
+    event(logger, "cut-out made", cut_out_id=task.source.entry_id, seconds=seconds)
+    assert made.cutout is not None
+    return CutOutOutcome(CutOut(made.artifact, made.cutout))

@@ -1,0 +1,89 @@
+"""The queue of cut-outs on each kind of database; no worker takes any."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ai_engine.errors import JobNotFound, QueueFull, TooManyJobs
+from ai_engine.facts import CutOutFacts
+from ai_engine.job import Artifact, CutOut, JobFailure, PictureSource
+from ai_engine.job_queue.cut_outs import CutOutOutcome, CutOuts, CutOutTask
+from ai_engine.job_queue.queue import JobQueue
+from ai_engine.settings import Settings
+
+FILE = Artifact("x/cutout.png", "0" * 64, 5)
+
+
+@pytest.fixture
+def queue(tmp_path: Path, each_database_url: str) -> Iterator[JobQueue]:
+    queue = JobQueue(Settings(data_dir=tmp_path, database_url=each_database_url, max_open_jobs_per_key=2))
+    queue.connect()
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def cut_outs(queue: JobQueue) -> CutOuts:
+    return queue.cut_outs
+
+
+def task(owner: str | None = None) -> CutOutTask:
+    source = PictureSource(uuid.uuid4().hex, None, FILE, "https://example.com/m.png", None, "tiny", "auto")
+    return CutOutTask(source, owner, 1.0, 61.0)
+
+
+def test_a_task_waits_until_a_worker_has_an_outcome(cut_outs: CutOuts) -> None:
+    asked = task("shop")
+
+    cut_outs.submit(asked)
+
+    record = cut_outs.get(asked.source.entry_id)
+    assert (record.task, record.outcome) == (asked, None)
+
+
+def test_a_task_that_nobody_waits_for_is_over_and_has_failed(cut_outs: CutOuts) -> None:
+    asked = task()
+    cut_outs.submit(asked)
+
+    cut_outs.cancel(asked.source.entry_id)
+
+    outcome = cut_outs.get(asked.source.entry_id).outcome
+    assert outcome is not None
+    assert outcome.failure is not None
+    assert outcome.failure.code == "internal"
+
+
+def test_a_cut_out_is_no_job_and_the_other_way_round(queue: JobQueue) -> None:
+    asked = task()
+    queue.cut_outs.submit(asked)
+
+    with pytest.raises(JobNotFound):
+        queue.get(asked.source.entry_id)
+    with pytest.raises(JobNotFound):
+        queue.cut_outs.get("0" * 32)
+
+
+def test_open_cut_outs_of_a_key_are_limited_with_its_jobs(cut_outs: CutOuts) -> None:
+    for _ in range(2):
+        cut_outs.check_room("shop")
+        cut_outs.submit(task("shop"))
+
+    with pytest.raises(TooManyJobs):
+        cut_outs.check_room("shop")
+    cut_outs.check_room("press")
+    with pytest.raises(QueueFull):
+        replace(cut_outs, settings=Settings(max_queued_jobs=2)).check_room("press")
+
+
+def test_outcomes_come_back_from_json_as_they_were() -> None:
+    made = CutOutOutcome(CutOut(FILE, CutOutFacts("tiny", 0.5, ("left",), 1, ("touches_border",))))
+    failed = CutOutOutcome(failure=JobFailure("no_foreground", "t", "d", "cutout", False))
+
+    for outcome in (made, failed):
+        assert CutOutOutcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
