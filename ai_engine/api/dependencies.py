@@ -38,7 +38,7 @@ from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
 from ai_engine.storage.free_space import has_room
-from ai_engine.storage.store import ArtifactStore
+from ai_engine.storage.store import ArtifactStore, is_job_id
 from ai_engine.web.auth import Caller, KnownCaller, known_caller
 from ai_engine.web.limits import OpenStreams
 from ai_engine.webhooks.signed_links import Links
@@ -102,6 +102,7 @@ def own_job(job_id: str, service: Connected, caller: KnownCaller) -> JobRecord:
     Raises:
         JobNotFound: there is no job of this id, or it is another caller's.
     """
+    _check_id(job_id)
     record = service.engine.get(job_id)
     if not caller.may_see(record.job.owner):
         raise JobNotFound(f"There is no job {job_id}.")
@@ -123,10 +124,17 @@ def find_summary(service: Service, caller: Caller, job_id: str) -> JobSummary:
     Raises:
         JobNotFound: there is no job of this id, or it is another caller's.
     """
+    _check_id(job_id)
     known = service.engine.summary(job_id)
     if not caller.may_see(known.job.owner):
         raise JobNotFound(f"There is no job {job_id}.")
     return known
+
+
+def _check_id(job_id: str) -> None:
+    """Keeps from the database what can't be an id: Postgres breaks on a NUL, SQLite does not."""
+    if not is_job_id(job_id):
+        raise JobNotFound(f"There is no job {job_id}.")
 
 
 OwnJob = Annotated[JobRecord, Depends(own_job)]

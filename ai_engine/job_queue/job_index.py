@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,9 +70,12 @@ class Place:
                 "ascii"
             )
             moment, job_id = text.split(" ")
-            return cls(float(moment), job_id)
+            place = cls(float(moment), job_id)
         except (binascii.Error, UnicodeError) as error:
             raise ValueError("not a cursor of ours") from error
+        if not (math.isfinite(place.accepted_s) and job_id.isalnum()):
+            raise ValueError("not a cursor of ours")
+        return place
 
 
 def place_of(cursor: str | None) -> Place | None:

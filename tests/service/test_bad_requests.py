@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -127,3 +128,21 @@ def test_what_is_not_there_is_answered_in_the_same_form(
 
 def test_a_delivery_is_no_job(house: House) -> None:
     refused(house.ask("GET", "/jobs/00000000000000000000000000000000:deliver:1"), 404, "not_found")
+
+
+@pytest.mark.parametrize("route", ["", "/mesh", "/cutout.png", "/preview.png", "/events"])
+def test_an_id_with_a_nul_never_reaches_the_database(each_house: House, route: str) -> None:
+    refused(each_house.ask("GET", f"/jobs/%00{route}"), 404, "not_found")
+    refused(each_house.ask("GET", f"/jobs/0000000000000000000000000000000%00{route}"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "place", ["1.0 \0", "1.0 a\0b", "nan 00000000000000000000000000000000", "inf 0", "1.0 '"]
+)
+@pytest.mark.parametrize("path", ["/jobs", "/deliveries"])
+def test_a_cursor_that_was_made_up_never_reaches_the_database(
+    each_house: House, path: str, place: str
+) -> None:
+    cursor = base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    refused(each_house.ask("GET", f"{path}?cursor={cursor}"), 422, "validation_failed")
+    refused(each_house.ask("GET", f"{path}?cursor=%00"), 422, "validation_failed")
