@@ -25,7 +25,7 @@ PICTURES = Path(__file__).parent / "pictures"
 EXAMPLES = ("vase", "mug", "rocket")
 PHOTOGRAPHS = ("chelsea", "rocket")
 CELL_PX, GAP_PX, SQUARE_PX = 360, 8, 16
-SEED, OCTREE_CELLS = 3, 192
+SEED, OCTREE_CELLS = 3, 128
 PAPER = (250, 250, 248)
 
 
