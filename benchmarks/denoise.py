@@ -25,8 +25,7 @@ from benchmarks.measuring import (
     timed,
 )
 from benchmarks.published import filled, networks_of
-from hy3dgen.families.hunyuan3d_2 import GUIDANCE_SCALE
-from hy3dgen.families.variants import ModelConfig
+from hy3dgen.families.variants import GUIDANCE_SCALE, ModelConfig
 from hy3dgen.families.velocity import Pairing, SamplingOptions, velocity_for
 from hy3dgen.networks.image_encoder import PATCH_PX
 from hy3dgen.networks.stream_dit import DiTConfig, Modulation

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hy3dgen.families.hunyuan3d_2 import FRAME, GUIDANCE_SCALE
+from hy3dgen.families.hunyuan3d_2 import FRAME
+from hy3dgen.families.variants import GUIDANCE_SCALE
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.networks.vecset_decoder import GeometryDecoder
 from hy3dgen.sampling import times_for

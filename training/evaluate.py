@@ -1,8 +1,8 @@
 """What the shipped model reaches on held-out shapes: `python -m training.evaluate`.
 
 Makes its own shapes (other seeds than training's), renders them at 384 px, and runs the product's pipeline as a
-caller would: 10 steps, guidance 5. Prints overlap, Chamfer distance and whether every mesh is closed; `--grid`
-writes a picture of inputs and meshes; `--quick` takes one shape a family.
+caller would: 10 steps; guidance 5, the default of version 1. Prints overlap, Chamfer distance and whether every mesh
+is closed; `--grid` writes a picture of inputs and meshes; `--quick` takes one shape a family.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily
 from hy3dgen.families.published_names import CONDITIONER_PREFIX, published_name
 from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
 from hy3dgen.families.variants import (
-    EMBEDDED_MODEL,
+    EMBEDDED_MODELS,
     ModelConfig,
     Settings,
     read_settings,
@@ -47,7 +47,6 @@ IGNORED = ("vae.encoder.", "vae.pre_kl.")
 MARKS = ("model.latent_in.weight",)
 
 FRAME = Frame(half_extent=1.01, iso=-1 / 512)
-GUIDANCE_SCALE = 5.0
 PUBLISHED_WIDTHS = {
     "model.latent_in.weight": (1024, 64),
     "vae.post_kl.weight": (1024, 64),
@@ -109,7 +108,7 @@ def built(config: ModelConfig, card: Card) -> Built:
         times=partial(times_for, settings.schedule, consistency_timesteps=settings.consistency_timesteps),
         num_latents=settings.num_latents,
         # The velocity itself knows when there is no guidance: it may be an input of the network, of any value.
-        defaults=Defaults(settings.default_steps, GUIDANCE_SCALE, guidance_off=-math.inf),
+        defaults=Defaults(settings.default_steps, settings.default_guidance, guidance_off=-math.inf),
         settings=settings,
     )
     return Built(model, tuple(partial(published_name, part) for part in PARTS))  # type: ignore[arg-type]
@@ -122,7 +121,7 @@ def card_of(settings: Settings, shapes: Shapes) -> Card:
     """
     if is_published(shapes):
         return _published_card(settings, shapes)
-    if settings.model_id == EMBEDDED_MODEL:
+    if settings.model_id in EMBEDDED_MODELS:
         return _own_card(settings, "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
     return _own_card(settings, "unknown", "")
 
@@ -193,7 +192,7 @@ def _published_card(settings: Settings, shapes: Shapes) -> Card:
         outputs_restricted=True,
         num_parameters=sum(math.prod(one) for name, one in shapes.items() if not name.startswith(IGNORED)),
         num_steps=settings.default_steps,
-        guidance_scale=GUIDANCE_SCALE,
+        guidance_scale=settings.default_guidance,
         num_latents=settings.num_latents,
     )
 
@@ -208,7 +207,7 @@ def _own_card(settings: Settings, licence: str, url: str) -> Card:
         licences=(Licence("weights", licence, url, "2026-11-28"),),
         attribution="",
         num_steps=settings.default_steps,
-        guidance_scale=GUIDANCE_SCALE,
+        guidance_scale=settings.default_guidance,
         num_latents=settings.num_latents,
     )
 

@@ -23,8 +23,10 @@ PUBLISHED_PREFIX = "hunyuan3d-dit-"
 GUIDANCE_INPUT = "model.guidance_in.in_layer.weight"
 
 BORDER_RATIO = 0.15
-EMBEDDED_MODEL = "ai-engine-tiny"
-"""What the header of the embedded model calls it."""
+GUIDANCE_SCALE = 5.0
+"""What the published models, and files that do not say, are asked with."""
+EMBEDDED_MODELS = ("ai-engine-tiny", "ai-engine-tiny-1.1")
+"""What the header of the embedded model calls it: every version, the newest last."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Settings:
     consistency_timesteps: int | None = None
     is_multi_view: bool = False
     default_steps: int = 50
+    default_guidance: float = GUIDANCE_SCALE
     image_encoder_heads: int | None = None
     vae_heads: int | None = None
     model_id: str = "unknown"

@@ -87,7 +87,7 @@ export function ago(moment: string): string {
 /** True for the models that are there to try the service, not to model a photograph. */
 export function demoWords(modelId: string | null | undefined): string | null {
   if (modelId === "stand-in") return "Stand-in model: every picture becomes the same sphere. It is there to try the service.";
-  if (modelId === "ai-engine-tiny") {
+  if (modelId?.startsWith("ai-engine-tiny")) {
     return "Embedded demo model: it knows eighteen families of simple shapes. A photograph becomes a plausible lump, not the object.";
   }
   return null;

@@ -212,7 +212,7 @@ def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:
 
 
 def test_the_model_says_what_it_is(model: ShapeModel) -> None:
-    assert model.model_id == "ai-engine-tiny"
+    assert model.model_id == "ai-engine-tiny-1.1"
     assert model.licence == "Apache-2.0"
     assert model.complete(JobOptions(seed=0)).num_inference_steps == 10
     assert not model.has_gpu
@@ -221,7 +221,7 @@ def test_the_model_says_what_it_is(model: ShapeModel) -> None:
 def test_options_are_completed_by_the_models_own_values_and_wishes_stay(model: ShapeModel) -> None:
     own, wished = (model.complete(one) for one in (JobOptions(seed=7), JobOptions(seed=7, bounds=0.9)))
 
-    assert (own.guidance_scale, own.bounds, own.mc_level, own.num_chunks) == (5.0, 1.01, -1 / 512, 8000)
+    assert (own.guidance_scale, own.bounds, own.mc_level, own.num_chunks) == (2.0, 1.01, -1 / 512, 8000)
     assert wished.bounds == 0.9
 
 

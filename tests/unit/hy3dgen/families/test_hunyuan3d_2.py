@@ -19,7 +19,13 @@ from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card
 from hy3dgen.families.hunyuan3d_2 import FAMILY, FRAME, built, card_of, load_vae, published_state
 from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
-from hy3dgen.families.variants import VARIANTS, ModelConfig, variant_in_path, variant_settings
+from hy3dgen.families.variants import (
+    EMBEDDED_MODELS,
+    VARIANTS,
+    ModelConfig,
+    variant_in_path,
+    variant_settings,
+)
 from hy3dgen.models import open_model
 from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
@@ -258,6 +264,23 @@ def test_tensors_of_published_sizes_are_tencents_whatever_the_file_is_called(mod
     assert not found.excludes("US")
 
 
+def test_a_file_says_the_guidance_it_is_asked_with_unless_wished_otherwise() -> None:
+    said, silent = (
+        open_model(PLAIN, device="cpu", dtype=torch.float32, overrides={**OVERRIDES["checkpoint"], **more})
+        for more in ({"default_guidance": 2.5}, {})
+    )
+
+    assert (said.defaults.guidance_scale, said.card.guidance_scale) == (2.5, 2.5)
+    assert (silent.defaults.guidance_scale, silent.card.guidance_scale) == (5.0, 5.0)
+
+
+@pytest.mark.parametrize("model_id", EMBEDDED_MODELS)
+def test_every_version_of_the_embedded_model_is_apache(model_id: str) -> None:
+    found = open_model(EMBEDDED, device="cpu", dtype=torch.float32, overrides={"model_id": model_id}).card
+
+    assert found.licence_notice == "Apache-2.0"
+
+
 def test_the_embedded_model_is_apache_by_its_own_marker_and_an_unknown_one_is_unknown() -> None:
     embedded, named, other = (
         open_model(path, device="cpu", dtype=torch.float32, overrides=overrides).card
@@ -268,7 +291,7 @@ def test_the_embedded_model_is_apache_by_its_own_marker_and_an_unknown_one_is_un
         )
     )
 
-    assert (embedded.model_id, embedded.licence_notice) == ("ai-engine-tiny", "Apache-2.0")
+    assert (embedded.model_id, embedded.licence_notice) == ("ai-engine-tiny-1.1", "Apache-2.0")
     assert (named.licence_notice, other.licence_notice) == ("unknown", "unknown")
     assert embedded.territory_excluded == ()
 
