@@ -80,6 +80,7 @@ class Child:
             status=self.process.returncode,
             pause_s=self.pause_s,
         )
+        _close_pipe(self.process)
         self.process, self.due_at = None, now + self.pause_s
         self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
@@ -121,6 +122,14 @@ def _end(processes: Sequence[subprocess.Popen[bytes]], drain_s: float) -> None:
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
+        _close_pipe(process)
+
+
+def _close_pipe(process: subprocess.Popen[bytes]) -> None:
+    """Closes the pipe to a process that has ended."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        process.stdin.close()
 
 
 def stop_on_signal() -> threading.Event:

@@ -58,8 +58,8 @@ class SlowHosts:
         """How many slow hosts each owner has; an owner without any is left out."""
         query = sa.select(_HOST.c.owner, sa.func.count()).where(_HOST.c.until_s > self._now_s)
         with self._engine.connect() as connection:
-            found = connection.execute(query.group_by(_HOST.c.owner)).tuples()
-            return dict(list(found))
+            rows = connection.execute(query.group_by(_HOST.c.owner)).all()
+        return {row[0]: row[1] for row in rows}
 
     def close(self) -> None:
         """Closes the connections."""

@@ -31,7 +31,7 @@ def test_open_licences_leave_no_country_out(card: Card) -> None:
     assert not card.outputs_restricted
 
 
-@pytest.mark.parametrize(("card", "gigabytes"), zip(CARDS, (8.1, 4.9, 4.5), strict=True))
+@pytest.mark.parametrize(("card", "gigabytes"), list(zip(CARDS, (8.1, 4.9, 4.5), strict=True)))
 def test_a_card_says_how_much_memory_a_job_takes(card: Card, gigabytes: float) -> None:
     assert card.memory_bytes == pytest.approx(gigabytes * 1e9, rel=0.03)
 
