@@ -186,6 +186,10 @@ def _field_error(found: ErrorDetails | dict[str, Any]) -> dict[str, str]:
 
 def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's own, for a body that is no text at all.
+        return _answer_refusal(
+            request, InvalidField("body", "the body is not valid JSON", code="json_invalid")
+        )
     title = HTTPStatus(error.status_code).phrase
     code = _CODES.get(error.status_code, title.lower().replace(" ", "_"))
     headers = dict(error.headers) if error.headers else None
