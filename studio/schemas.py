@@ -13,7 +13,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ai_engine.api.app import create_app
 from ai_engine.settings import Settings
 
-READ = ("JobView", "JobList", "Accepted", "Health", "Readiness", "Licences", "Problem")
+READ = (
+    "CutOutView",
+    "MattingModels",
+    "JobView",
+    "JobList",
+    "Accepted",
+    "Health",
+    "Readiness",
+    "Licences",
+    "Problem",
+)
 
 
 def schemas() -> dict[str, Any]:

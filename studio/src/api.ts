@@ -31,6 +31,7 @@ export class Unreachable extends Error {
 }
 
 export type Health = components["schemas"]["Health"];
+export type CutOut = components["schemas"]["CutOutView"];
 export type JobPage = components["schemas"]["JobList"];
 type Readiness = components["schemas"]["Readiness"];
 
@@ -55,6 +56,34 @@ export class Client {
     form.append("image", picture.file, picture.name);
     const answer = await this.checked(await this.send("POST", "/generate-3d", { body: form }));
     return (await answer.json()) as Accepted;
+  }
+
+  /** Sends a job that begins with a cut-out that was accepted. */
+  begin(options: Record<string, unknown>, { cut_out_id }: CutOut): Promise<Accepted> {
+    const { remove_background, matting_model, ...rest } = options;
+    return this.json("POST", "/generate-3d", { ...rest, cut_out_id });
+  }
+
+  /** A picture's cut-out, before any job; by the service's own remover where none is named. */
+  async cutOut(picture: Picture, mattingModel: string): Promise<CutOut> {
+    const form = new FormData();
+    if (picture.kind === "file") form.append("image", picture.file, picture.name);
+    else form.append("image_url", picture.url);
+    if (mattingModel) {
+      form.append("matting_model", mattingModel);
+      form.append("remove_background", "always");
+    }
+    const answer = await this.checked(await this.send("POST", "/cut-outs", { body: form }));
+    return (await answer.json()) as CutOut;
+  }
+
+  mattingModels(): Promise<components["schemas"]["MattingModels"]> {
+    return this.json("GET", "/matting-models");
+  }
+
+  /** The bytes at one of the service's own paths. */
+  async blob(path: string): Promise<Blob> {
+    return (await this.checked(await this.send("GET", path))).blob();
   }
 
   job(id: string): Promise<JobView> {

@@ -126,6 +126,35 @@ export interface components {
             warnings: ("covers_everything" | "touches_border" | "small" | "soft" | "several_objects")[];
         };
         /**
+         * CutOutView
+         * @description A cut-out that was made before any job.
+         */
+        CutOutView: {
+            /**
+             * Cut Out Id
+             * @description `POST /generate-3d` takes it in place of a picture.
+             */
+            cut_out_id: string;
+            cutout: components["schemas"]["CutOutFacts"];
+            /**
+             * Expires At
+             * @description How long it is kept. A job that begins with it has its own copy.
+             */
+            expires_at: string;
+            /** Sha256 */
+            sha256: string;
+            /**
+             * Size
+             * @description Of the PNG, in bytes.
+             */
+            size: number;
+            /**
+             * Url
+             * @description Where its picture is, a PNG.
+             */
+            url: string;
+        };
+        /**
          * DecodeFacts
          * @description How the field was searched for its surface, and how far that is warranted to be all of it.
          */
@@ -388,6 +417,22 @@ export interface components {
             matting_model: components["schemas"]["LicenceFacts"] | null;
             /** @description None while no worker has said which one it has. */
             shape_model: components["schemas"]["LicenceFacts"] | null;
+        };
+        /**
+         * MattingModels
+         * @description What may find the object in a picture.
+         */
+        MattingModels: {
+            /**
+             * Default
+             * @description Used where a request names none. None: nothing is removed then.
+             */
+            default: string | null;
+            /**
+             * Installed
+             * @description Of every worker; empty while none has said.
+             */
+            installed: string[];
         };
         /**
          * OptionsFacts

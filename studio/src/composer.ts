@@ -2,6 +2,7 @@
 
 import { type Client, type FieldProblem, Problem } from "./api";
 import { commandsFor } from "./commands";
+import { CutoutPreview } from "./cutout_preview";
 import { byId, copyText, el, setText } from "./dom";
 import { showExamples } from "./examples";
 import { fieldsOf } from "./fields";
@@ -30,6 +31,7 @@ export class Composer {
   /** What a job beside the open one would share with it; null when none is open. */
   shared: () => Shared | null = () => null;
 
+  private readonly preview: CutoutPreview;
   private readonly form = byId<HTMLFormElement>("composer");
   private readonly generate = byId<HTMLButtonElement>("generate");
   private readonly beside = byId<HTMLButtonElement>("beside");
@@ -38,6 +40,8 @@ export class Composer {
   private named = "";
 
   constructor(private readonly client: Client, private readonly hasKey: () => boolean) {
+    this.preview = new CutoutPreview(client);
+    byId("options").before(this.preview.element);
     byId("options").append(this.options.element);
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -93,7 +97,8 @@ export class Composer {
     if (this.isSending) return;
     this.sending(true);
     try {
-      const accepted = await this.client.submit(options, picture);
+      const cutOut = picture === this.input.picture ? this.preview.accepted : null;
+      const accepted = await (cutOut ? this.client.begin(options, cutOut) : this.client.submit(options, picture));
       this.onAccepted(accepted, { picture, options }, isBeside);
       this.options.tell([]);
       this.input.tell("");
@@ -107,6 +112,7 @@ export class Composer {
   private pictureChanged(): void {
     this.tell("");
     const picture = this.input.picture;
+    this.preview.show(picture);
     if (!picture) return;
     const asked = this.options.read()["asset_id"];
     // A name that somebody typed stays.

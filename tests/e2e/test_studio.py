@@ -61,6 +61,21 @@ def test_a_dropped_picture_becomes_a_mesh_that_turns_and_is_the_file_of_the_even
     assert hashlib.sha256(file).hexdigest() == house.job(job_id)["artifact"]["sha256"]
 
 
+def test_a_dropped_picture_shows_its_cutout_and_the_job_begins_with_it(studio: Studio, house: House) -> None:
+    preview = studio.page.locator(".cutout-preview")
+
+    studio.drop(cut_out_png(64))
+
+    expect(preview.get_by_alt_text("The cut-out: what the model would see")).to_be_visible()
+    expect(preview.locator(".cutout-words")).to_contain_text("25 % of the picture")
+    expect(preview.locator(".warnings")).to_contain_text("few pixels")
+    preview.get_by_label("Background remover").select_option("tiny")
+    expect(preview.locator(".cutout-words")).to_contain_text("tiny")
+    job = house.wait_until(studio.generate(), "succeeded")
+    assert job["cutout"]["source"] == "tiny"
+    assert job["timings_s"]["cutout"] == 0.0, "it was made before"
+
+
 def test_the_stages_are_told_as_they_happen_and_the_cutout_comes_before_the_mesh(studio: Studio) -> None:
     studio.drop(PICTURE)
     studio.fill(num_inference_steps=12)
