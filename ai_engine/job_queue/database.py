@@ -1,20 +1,11 @@
-"""Connections to the job database, SQLite or Postgres, its clock, and the key of links that processes share in it.
-
-Links are signed with LINK_SECRET, or with a key made once and kept here: API and workers on several machines agree on
-it that way.
-"""
+"""Connections to the job database, SQLite or Postgres, and its clock."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import sqlite3
 import time
 
 import sqlalchemy as sa
-
-from ai_engine.settings import Settings
-from ai_engine.webhooks.signed_links import Links
 
 SUBSECONDS_SINCE = (3, 42)
 """The SQLite from which on `unixepoch('subsec')` is known; older ones answer it with NULL."""
@@ -74,39 +65,3 @@ def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
 def clock_of(engine: sa.Engine) -> sa.ColumnElement[float]:
     """The database's own clock, in seconds since 1970."""
     return _NOW_S[engine.dialect.name]
-
-
-_METADATA = sa.MetaData()
-_KEY = sa.Table(
-    "ai_engine_key",
-    _METADATA,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
-_NAME = "links"
-_KEY_BYTES = 32
-
-
-def open_links(settings: Settings) -> Links:
-    """The signer of links; the key is read from the job database where LINK_SECRET is not set."""
-    if settings.link_secret is not None:
-        key = hashlib.sha256(settings.link_secret.get_secret_value().encode()).digest()
-    else:
-        key = _kept_key(settings.jobs_database_url)
-    return Links(key, settings.link_ttl_s, settings.public_url)
-
-
-def _kept_key(database_url: str) -> bytes:
-    engine = open_engine(database_url)
-    try:
-        make_tables(engine, _METADATA)
-        try:
-            with engine.begin() as connection:
-                connection.execute(sa.insert(_KEY).values(name=_NAME, value=secrets.token_hex(_KEY_BYTES)))
-        except sa.exc.IntegrityError:
-            pass  # Another process was first: its key is everybody's.
-        with engine.connect() as connection:
-            value = connection.execute(sa.select(_KEY.c.value).where(_KEY.c.name == _NAME)).scalar_one()
-    finally:
-        engine.dispose()
-    return bytes.fromhex(value)

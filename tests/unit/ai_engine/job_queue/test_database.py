@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ai_engine.job_queue.database import _add_unixepoch, open_engine, open_links, provide_unixepoch
-from ai_engine.settings import Settings
+from ai_engine.job_queue.database import _add_unixepoch, open_engine, provide_unixepoch
 
 
 @pytest.fixture
@@ -57,20 +56,3 @@ def test_what_is_not_asked_stays_unknown() -> None:
 
     assert connection.execute("SELECT unixepoch('yesterday')").fetchone() == (None,)
     assert connection.execute("SELECT typeof(unixepoch('now'))").fetchone() == ("integer",)
-
-
-def test_processes_that_share_a_database_share_the_key(tmp_path: Path, each_database_url: str) -> None:
-    settings = Settings(data_dir=tmp_path, database_url=each_database_url)
-
-    first, second = open_links(settings), open_links(settings)
-
-    assert first.key == second.key
-    assert len(first.key) == 32
-
-
-def test_a_key_of_the_settings_needs_no_database(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, link_secret="mine")
-
-    assert open_links(settings).key == open_links(settings).key
-    assert not list(tmp_path.iterdir())
-    assert "mine" not in repr(settings) + repr(open_links(settings))
