@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,6 +20,7 @@ from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField
 from ai_engine.settings import Settings
 
+CASES = Path(__file__).parent / "cases"
 PICTURE = cut_out_png()
 DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
 FIELDS: dict[str, Any] = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}
@@ -195,3 +197,15 @@ def test_a_third_picture_in_json_counts_as_text() -> None:
     three = two[:-1] + b', "more": "data:' + b"x" * 70_000 + b'"}'
     with pytest.raises(BodyTooLarge):
         read(three)
+
+
+@pytest.mark.parametrize("name", ["json-bom.json", "json-nulls.json", "json-data-uri-lines.json"])
+def test_bodies_of_public_reports_are_taken(name: str) -> None:
+    submission = read((CASES / name).read_bytes())
+    assert submission.request.asset_id == "a1"
+    assert (submission.picture is not None) == ("data-uri" in name)
+
+
+def test_a_packed_body_of_a_public_report_is_named() -> None:
+    with pytest.raises(BodyTypeUnknown, match="gzip"):
+        read((CASES / "json-gzip.json.gz").read_bytes(), content_encoding="gzip")

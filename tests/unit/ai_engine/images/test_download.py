@@ -4,6 +4,7 @@ import gzip
 import io
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -15,6 +16,7 @@ from ai_engine.images.formats import DownloadLimits
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 
+CASES = Path(__file__).parent / "cases"
 LIMITS = DownloadLimits(max_bytes=20_000, timeout_s=5.0)
 
 
@@ -180,3 +182,22 @@ def test_a_page_is_named_as_one() -> None:
         pytest.raises(UnreadableImage, match="HTML page"),
     ):
         fetch_from(port)
+
+
+def test_answers_of_public_reports_are_read_as_a_browser_reads_them() -> None:
+    cut_out = (CASES / "cut-clean.png").read_bytes()
+    with answering((CASES / "http-gzip.response").read_bytes()) as port:
+        assert fetch_from(port) == cut_out
+    for name, path in (("utf8", b"/caf%C3%A9.png"), ("space", b"/my%20photo.png")):
+        heads: list[bytes] = []
+        moved = (CASES / f"http-location-{name}.response").read_bytes()
+
+        def handle(
+            connection: socket.socket, head: bytes, seen: list[bytes] = heads, first: bytes = moved
+        ) -> None:
+            seen.append(head)
+            connection.sendall(first if len(seen) == 1 else response(cut_out))
+
+        with raw_server(handle) as port:
+            assert fetch_from(port) == cut_out
+        assert heads[1].split()[1] == path
