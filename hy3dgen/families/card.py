@@ -38,11 +38,11 @@ class Card:
     revision: str | None
     licences: tuple[Licence, ...]
     attribution: str
+    guidance_scale: float
     territory_excluded: tuple[str, ...] = ()
     outputs_restricted: bool = False
     num_parameters: int = 0
     num_steps: int = 50
-    guidance_scale: float = 5.0
     num_latents: int = 2048
     octree_resolution: int = 384
     verified_on: Literal["fixtures", "weights"] = "fixtures"

@@ -109,6 +109,7 @@ CARD = Card(
     ),
     attribution="Tencent Hunyuan is licensed under the Tencent Hunyuan 3D 2.1 Community License Agreement, "
     "Copyright (c) 2025 Tencent. All Rights Reserved.",
+    guidance_scale=5.0,
     territory_excluded=(*EU, "GB", "KR"),
     outputs_restricted=True,
     num_parameters=3_682_873_537 - 113_533_312,
@@ -152,7 +153,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         prepare=partial(prepare_image, side_px=settings["image_px"], border_ratio=settings["border_ratio"]),
         times=flow_times,
         num_latents=settings["num_latents"],
-        defaults=Defaults(num_steps=50, guidance_scale=5.0, guidance_off=-1e-9),
+        defaults=Defaults(CARD.num_steps, CARD.guidance_scale, guidance_off=-1e-9),
     )
     return Built(model, namings)
 

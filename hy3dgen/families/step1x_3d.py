@@ -128,7 +128,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         prepare=partial(fill_own_frame, share=FILLED_SHARE),
         times=times,
         num_latents=settings["num_latents"],
-        defaults=Defaults(num_steps=50, guidance_scale=7.5, guidance_off=1.0),
+        defaults=Defaults(CARD.num_steps, CARD.guidance_scale, guidance_off=1.0),
     )
     return Built(model, namings)
 

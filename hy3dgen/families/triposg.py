@@ -118,7 +118,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         prepare=partial(pad_square, border_share=BORDER_SHARE, max_side_px=MAX_SIDE_PX),
         times=lambda num_steps: times_of(rectified_sigmas(num_steps, shift)),
         num_latents=settings["num_latents"],
-        defaults=Defaults(num_steps=50, guidance_scale=7.0, guidance_off=1.0),
+        defaults=Defaults(CARD.num_steps, CARD.guidance_scale, guidance_off=1.0),
     )
     return Built(model, namings)
 

@@ -87,6 +87,21 @@ def film() -> bytes:
     return file.getvalue()
 
 
+def avif(width: int, height: int) -> bytes:
+    """A white AVIF of some thousand bytes."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "white").save(file, "AVIF", quality=10, speed=10)
+    return file.getvalue()
+
+
+def avif_film() -> bytes:
+    """20 frames of 4 megapixels, as AVIF."""
+    frames = [Image.new("RGB", (2000, 2000), (n * 100, 0, 0)) for n in range(2)] * 10
+    file = io.BytesIO()
+    frames[0].save(file, "AVIF", save_all=True, append_images=frames[1:], quality=1, speed=10)
+    return file.getvalue()
+
+
 @pytest.mark.skipif(not CAN_BE_MEASURED, reason="this system does not tell what a process held")
 @pytest.mark.parametrize(
     ("make", "outcomes", "most_mb"),
@@ -100,6 +115,9 @@ def film() -> bytes:
         (text_bomb, {"read", "image_invalid", "image_too_large"}, 80),
         (profile_bomb, {"read", "image_invalid", "image_too_large"}, 80),
         (film, {"read"}, 120),
+        (lambda: avif(9000, 9000), {"image_too_large"}, 20),
+        pytest.param(lambda: avif(7990, 8000), {"read"}, 700, marks=pytest.mark.slow),
+        (avif_film, {"read"}, 120),
     ],
     ids=[
         "claims 3.6 Gpx",
@@ -111,6 +129,9 @@ def film() -> bytes:
         "comment",
         "colour profile",
         "film",
+        "AVIF of 81 Mpx",
+        "AVIF of 64 Mpx",
+        "AVIF film",
     ],
 )
 def test_a_picture_costs_no_more_memory_than_its_limits_allow(
