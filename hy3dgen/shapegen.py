@@ -10,6 +10,7 @@ from hy3dgen.errors import (
     GpuOutOfMemory,
     ImageError,
     LatentShapeError,
+    SamplerUnfit,
     ShapeModelError,
 )
 from hy3dgen.field.geometry import Mesh
@@ -26,6 +27,7 @@ __all__ = [
     "ImageError",
     "LatentShapeError",
     "Mesh",
+    "SamplerUnfit",
     "ShapeModelError",
     "ShapeVAE",
 ]

@@ -99,7 +99,7 @@ def test_the_device_has_one_job_at_a_time_and_the_rest_is_done_meanwhile(
     house.settings["JOBS_IN_FLIGHT"] = "3"
     hook = f"/overlap/{house.port}"
     ids = [
-        house.submit(image_url=outside.url("/a.png"), webhook_url=outside.url(hook), num_inference_steps=12)
+        house.submit(image_url=outside.url("/a.png"), webhook_url=outside.url(hook), num_inference_steps=30)
         for _ in range(4)
     ]
     house.start("worker")

@@ -115,7 +115,8 @@ def test_a_worker_whose_bucket_leads_nowhere_says_so_and_does_not_start(
     log = worker.log_path("worker").read_text()
     assert "ARTIFACTS_URL s3://no-such-bucket/p can't be written" in log
     assert worker.settings["AWS_SECRET_ACCESS_KEY"] not in log
-    assert machines["api"].ask("GET", "/readyz").json["status"] == "failed"
+    # The API connects to the database while the worker starts, and may be later than it.
+    wait_for(lambda: machines["api"].ask("GET", "/readyz").json["status"] == "failed", "the API says so")
 
 
 def test_a_bucket_that_goes_away_is_told_without_its_name(machines: dict[str, House], world: Outside) -> None:
