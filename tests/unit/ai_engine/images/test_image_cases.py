@@ -123,7 +123,7 @@ CUT_OUTS = {
 
 
 def test_the_table_holds_every_case() -> None:
-    files = {file.name for file in CASES.iterdir()}
+    files = {file.name for file in CASES.iterdir() if file.suffix != ".response"}
     assert files - {"blank-alpha254.png"} == CUT_OUTS.keys()
 
 
