@@ -31,7 +31,7 @@ from ai_engine.storage.s3_store import open_store
 from ai_engine.web import studio_routes
 from ai_engine.web.api_keys import check_access
 from ai_engine.web.auth import Access
-from ai_engine.web.limits import OpenStreams
+from ai_engine.web.limits import OpenPlaces, too_many_streams
 from ai_engine.web.middleware import REQUEST_ID, Refusals, RequestMiddleware
 from ai_engine.web.problems import broken, crowded, install_problem_handlers
 
@@ -87,7 +87,9 @@ def _service(settings: Settings) -> Service:
         store,
         matting_models=engine.matting_models,
     )
-    return Service(settings, engine, admission, store, OpenStreams(settings.max_open_streams_per_key))
+    return Service(
+        settings, engine, admission, store, OpenPlaces(settings.max_open_streams_per_key, too_many_streams)
+    )
 
 
 def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

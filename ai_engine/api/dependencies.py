@@ -40,7 +40,7 @@ from ai_engine.settings import Settings
 from ai_engine.storage.free_space import has_room
 from ai_engine.storage.store import ArtifactStore, is_job_id
 from ai_engine.web.auth import Caller, KnownCaller, known_caller
-from ai_engine.web.limits import OpenStreams
+from ai_engine.web.limits import OpenPlaces
 from ai_engine.webhooks.signed_links import Links
 
 DISK_FULL_RETRY_S = 60
@@ -57,7 +57,7 @@ class Service:
     engine: JobQueue
     admission: Admission
     store: ArtifactStore
-    streams: OpenStreams
+    streams: OpenPlaces
     links: Links | None = None
     """Known once the database is open."""
     metrics: Metrics | None = None

@@ -42,7 +42,7 @@ from ai_engine.job_queue.job_index import JobFilter
 from ai_engine.job_queue.records import Submitted
 from ai_engine.logs import event
 from ai_engine.web.auth import KnownCaller
-from ai_engine.web.limits import OpenStreams
+from ai_engine.web.middleware import at_end_of
 from ai_engine.web.problems import problems
 
 EVENTS_PAUSE_S = 15.0
@@ -194,18 +194,12 @@ def get_events(
         return Response(media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
     found = _EVENT_ID.fullmatch(last_event_id or "")
     offset = int(found[0]) + 1 if found else 0
-    service.streams.check(caller.who)
+    at_end_of(request, service.streams.take(caller.who))
     return StreamingResponse(
-        _count_open(service.streams, caller.who, _events(service, job_id, offset)),
+        _events(service, job_id, offset),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache"},
     )
-
-
-async def _count_open(streams: OpenStreams, caller: str, events: AsyncIterator[str]) -> AsyncIterator[str]:
-    with streams.one(caller):
-        async for event_text in events:
-            yield event_text
 
 
 async def _events(service: Service, job_id: str, offset: int) -> AsyncIterator[str]:

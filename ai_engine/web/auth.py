@@ -19,8 +19,8 @@ from ai_engine.logs import add_about
 from ai_engine.outbound.addresses import LOCAL_SUFFIXES
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import ApiKeys
-from ai_engine.web.limits import OpenAnswers, TokenBuckets
-from ai_engine.web.middleware import ENDS_WITH_REQUEST
+from ai_engine.web.limits import OpenPlaces, TokenBuckets, too_many_answers
+from ai_engine.web.middleware import at_end_of
 
 _IPV6_HOME_CHARS = len("2001:0db8:0000:0000")
 """The half of an IPv6 address that a provider gives a customer, who chooses the rest freely."""
@@ -50,7 +50,7 @@ class Access:
         self._keys = keys
         is_limited = settings.requests_per_minute > 0 and (bool(keys) or settings.is_published)
         self._buckets = TokenBuckets(settings.requests_per_minute) if is_limited else None
-        self.open_answers = OpenAnswers(settings.max_open_requests_per_key if keys else 0)
+        self.open_answers = OpenPlaces(settings.max_open_requests_per_key if keys else 0, too_many_answers)
         self._is_open_here = not keys and not settings.is_published and not settings.open_access
         self._public_name = urlsplit(settings.public_url or "").hostname
 
@@ -132,7 +132,7 @@ async def known_caller(
     address = request.client.host if request.client else "unknown"
     caller = access.caller(sent.credentials if sent else None, address)
     add_about(caller=caller.owner)
-    request.scope.setdefault(ENDS_WITH_REQUEST, []).append(access.open_answers.take(caller.who))
+    at_end_of(request, access.open_answers.take(caller.who))
     return caller
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from ai_engine.errors import RateExceeded, TooManyStreams
+from ai_engine.errors import RateExceeded, RequestRefused, TooManyStreams
 
 MINUTE_S = 60.0
 MAX_BUCKETS = 10_000
@@ -58,55 +58,40 @@ class TokenBuckets:
 RETRY_AFTER_S = 5
 
 
-class OpenAnswers:
-    """Counts the requests of each caller that are being answered. Of the event loop alone."""
+class OpenPlaces:
+    """Counts what each caller has open: requests that are being answered, or event streams."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, refusal: Callable[[int], RequestRefused]) -> None:
+        """`most` for each caller, 0 for no limit; `refusal` of that number is raised at one more."""
+        self._most, self._refusal = most, refusal
         self._num_open: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def take(self, caller: str) -> Callable[[], None]:
-        """Takes one of the caller's places; what is given back returns it, to be called once.
+        """Takes one of the caller's places, and gives back what returns it, to be called once.
 
         Raises:
-            RateExceeded: as many of this caller's requests are being answered as may be.
+            RequestRefused: all of them are taken.
         """
-        if self._most and self._num_open.get(caller, 0) >= self._most:
-            detail = f"{self._most} of your requests are still being answered: read their answers first."
-            raise RateExceeded(detail, retry_after_s=RETRY_AFTER_S)
-        self._num_open[caller] += 1
+        with self._lock:
+            if self._most and self._num_open.get(caller, 0) >= self._most:
+                raise self._refusal(self._most)
+            self._num_open[caller] += 1
+        return partial(self._give_back, caller)
 
-        def give_back() -> None:
+    def _give_back(self, caller: str) -> None:
+        with self._lock:
             self._num_open[caller] -= 1
             if not self._num_open[caller]:
                 del self._num_open[caller]
 
-        return give_back
+
+def too_many_answers(most: int) -> RateExceeded:
+    """The refusal of one more request while `most` are being answered."""
+    detail = f"{most} of your requests are still being answered: read their answers first."
+    return RateExceeded(detail, retry_after_s=RETRY_AFTER_S)
 
 
-class OpenStreams:
-    """Counts each caller's open streams."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._num_open: Counter[str] = Counter()
-
-    def check(self, caller: str) -> None:
-        """Checks that this caller may open one more stream.
-
-        Raises:
-            TooManyStreams: as many are open as may be.
-        """
-        if self._most and self._num_open.get(caller, 0) >= self._most:
-            raise TooManyStreams(f"{self._most} of your streams are open.", retry_after_s=RETRY_AFTER_S)
-
-    @contextmanager
-    def one(self, caller: str) -> Iterator[None]:
-        """One stream of this caller, open as long as the block. Of the event loop alone."""
-        self._num_open[caller] += 1
-        try:
-            yield
-        finally:
-            self._num_open[caller] -= 1
-            if not self._num_open[caller]:
-                del self._num_open[caller]
+def too_many_streams(most: int) -> TooManyStreams:
+    """The refusal of one more event stream while `most` are open."""
+    return TooManyStreams(f"{most} of your streams are open.", retry_after_s=RETRY_AFTER_S)

@@ -29,7 +29,7 @@ PIECE_BYTES = 64 * 1024
 KEYLESS_SHARE = 0.8
 """Where there are keys, requests without one fill no more than this share of the places."""
 ENDS_WITH_REQUEST = "ai_engine.ends_with_request"
-"""In the scope: a list of callables that run when the answer is over."""
+"""In the scope: a list of callables that run when the answer is over, sent or not."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _ALIVE = "/livez"
 """Answered however many requests are open: a service that is only busy must not be restarted for it."""
@@ -61,6 +61,11 @@ class Refusals:
     """A bug of ours."""
     crowded: Callable[[Request], Response]
     """As many requests are being answered as may be."""
+
+
+def at_end_of(request: Request, end: Callable[[], None]) -> None:
+    """Has the middleware call `end` when the answer to `request` is over, sent or not."""
+    request.scope.setdefault(ENDS_WITH_REQUEST, []).append(end)
 
 
 class RequestMiddleware:

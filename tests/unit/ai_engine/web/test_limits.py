@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from ai_engine.errors import RateExceeded, TooManyStreams
 from ai_engine.web import limits as rate
-from ai_engine.web.limits import TokenBuckets
+from ai_engine.web.limits import OpenPlaces, TokenBuckets, too_many_answers, too_many_streams
 
 
 class Clock:
@@ -65,3 +66,23 @@ def test_a_flood_of_callers_is_forgotten_but_not_those_who_asked_too_much(
 
     assert len(buckets._buckets) <= 100
     assert buckets.take("greedy") > 0
+
+
+def test_a_caller_has_so_many_places_and_takes_nobody_elses() -> None:
+    places = OpenPlaces(2, too_many_answers)
+    give_back, _ = places.take("a"), places.take("a")
+    with pytest.raises(RateExceeded, match="2 of your requests") as caught:
+        places.take("a")
+    assert caught.value.retry_after_s
+    places.take("b")
+    give_back()
+    places.take("a")
+
+
+def test_places_without_a_limit_are_never_refused_and_streams_by_their_own_name() -> None:
+    boundless, streams = OpenPlaces(0, too_many_streams), OpenPlaces(1, too_many_streams)
+    for _ in range(100):
+        boundless.take("a")
+    streams.take("a")
+    with pytest.raises(TooManyStreams):
+        streams.take("a")
