@@ -8,7 +8,7 @@ plate fits the picture better than without. Model units, Y up, front +Z.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -19,7 +19,7 @@ from scipy.ndimage import binary_closing
 
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, SurfacePoints, area_vectors, corners_of, row_lengths, spread
-from ai_engine.mesh.topology import face_bodies
+from ai_engine.mesh.topology import compact, face_bodies
 
 GhostPlane = Literal["floor", "wall", "sheet"]
 Mask = NDArray[np.bool_]
@@ -53,22 +53,25 @@ _SIDES: tuple[tuple[GhostPlane, int, int], ...] = (
 
 
 def find_ghost_plane(
-    mesh: Mesh, *, outline: Outline | None = None, half_extent: float | None = None
+    mesh: Mesh, *, outline: Callable[[], Outline] | None = None, half_extent: float | None = None
 ) -> GhostPlane | None:
     """The kind of ghost plane in `mesh`; None when there is none, or when the picture shows it too.
 
-    Without the picture's `outline` any such sheet counts; without the box's `half_extent` the mesh's own extents stand
-    for it.
+    The picture's `outline` is asked for where there is a sheet to judge, and without it any such sheet counts; without
+    the box's `half_extent` the mesh's own extents stand for it.
     """
     if len(mesh.faces) == 0:
         return None
+    mesh = compact(mesh.vertices, mesh.faces)
     labels = face_bodies(mesh.faces, len(mesh.vertices))
     sides = _spanned_sides(mesh, half_extent)
     if labels.max() == 0 and not sides:
         return None
     sample = spread(mesh, NUM_POINTS)
-    for kind, is_sheet in (*_flat_bodies(mesh, labels, sample), *_sheets(mesh, sample, sides)):
-        if outline is None or not _is_shown(outline, sample.points, is_sheet):
+    found = (*_flat_bodies(mesh, labels, sample), *_sheets(mesh, sample, sides))
+    shown = outline() if found and outline is not None else None
+    for kind, is_sheet in found:
+        if shown is None or not _is_shown(shown, sample.points, is_sheet):
             return kind
     return None
 
@@ -84,17 +87,13 @@ def outline_of(points: Doubles) -> Outline:
     return binary_closing(outline, iterations=2) | outline
 
 
-def _used(mesh: Mesh) -> Doubles:
-    return mesh.vertices[np.unique(mesh.faces)].astype(np.float64)
-
-
 def _flat_bodies(
     mesh: Mesh, labels: NDArray[np.int32], sample: SurfacePoints
 ) -> list[tuple[GhostPlane, Mask]]:
     """The flat bodies beside which there are others: kind, and which points of the sample lie on them."""
     if labels.max() == 0:
         return []
-    _, middle, longest = np.sort(np.ptp(_used(mesh), axis=0))
+    _, middle, longest = np.sort(np.ptp(mesh.vertices, axis=0))
     found: list[tuple[GhostPlane, Mask]] = []
     for label in range(int(labels.max()) + 1):
         is_of_body = labels == label
@@ -107,7 +106,7 @@ def _flat_bodies(
 
 
 def _points_of(mesh: Mesh, which: Mask) -> Doubles:
-    return mesh.vertices[np.unique(mesh.faces[which])].astype(np.float64)
+    return compact(mesh.vertices, mesh.faces[which]).vertices.astype(np.float64)
 
 
 def _principal_extents(points: Doubles) -> Doubles:
@@ -119,7 +118,7 @@ def _principal_extents(points: Doubles) -> Doubles:
 
 def _spanned_sides(mesh: Mesh, half_extent: float | None) -> list[tuple[GhostPlane, int, int]]:
     """The sides of the bounding box that are nearly as wide as the model's box, with more than a sheet behind."""
-    extents = np.ptp(_used(mesh), axis=0)
+    extents = np.ptp(mesh.vertices, axis=0)
     least = MIN_BOX_SHARE * (2 * half_extent if half_extent else extents.max())
     is_deep = extents > 2 * MAX_THICKNESS * extents.max()
     return [
@@ -154,11 +153,10 @@ class _Surface:
     @classmethod
     def of(cls, mesh: Mesh, sample: SurfacePoints) -> _Surface:
         """Of the points of `sample`, which lie on `mesh`."""
-        vertices = _used(mesh)
-        extents = np.ptp(vertices, axis=0)
+        extents = np.ptp(mesh.vertices, axis=0).astype(np.float64)
         vectors = area_vectors(corners_of(mesh, sample.faces))
         return cls(
-            (sample.points - vertices.min(axis=0)) / np.maximum(extents, 1e-30),
+            (sample.points - mesh.vertices.min(axis=0)) / np.maximum(extents, 1e-30),
             vectors / np.maximum(row_lengths(vectors), 1e-30)[:, None],
             sample.area / max(len(sample.points), 1),
             extents,

@@ -111,7 +111,7 @@ class JobLine:
 
     def shape(self, picture: StageResult, cutout: StageResult) -> StageResult:
         """The mesh as the shape model gives it, an NPZ file."""
-        source = self.stages.present(cutout, lambda: self.stages.cut_out(picture))
+        source = self._cutout_file(picture, cutout)
         rgba = Cutout.from_png(source.read_bytes()).rgba
         with self._device(), self.resources.device_clock, Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
@@ -132,7 +132,6 @@ class JobLine:
     def finish(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> StageResult:
         """The mesh file that the caller gets."""
         source = self.stages.present(mesh, lambda: self.shape(picture, cutout))
-        outline = _outline(self.stages.present(cutout, lambda: self.stages.cut_out(picture)))
         with (
             turn(self.resources.lanes.finish, self.run.waits),
             Clock() as clock,
@@ -145,13 +144,16 @@ class JobLine:
                 _face_limited(self.job),
                 see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
                 half_extent=self.options.bounds,
-                outline=outline,
+                outline=lambda: _outline(self._cutout_file(picture, cutout)),
             )
             picture_of_mesh = preview_png(finished, is_z_up=self.job.print_options.is_mm)
             preview = self.resources.store.put_bytes(self.job.job_id, "preview.png", picture_of_mesh)
             artifact = self._write(finished, stl, picture_of_mesh)
         seconds = {Stage.FINISH.value: clock.seconds}
         return StageResult(artifact, seconds, preview=preview, mesh=_facts(self.job, report))
+
+    def _cutout_file(self, picture: StageResult, cutout: StageResult) -> Path:
+        return self.stages.present(cutout, lambda: self.stages.cut_out(picture))
 
     def _write(self, mesh: Mesh, stl: Path, thumbnail: bytes) -> Artifact:
         """The file in the format asked for; `stl` holds the mesh already."""

@@ -55,7 +55,7 @@ def finish(
     *,
     see: Callable[[Mesh], Mesh] = weld,
     half_extent: float | None = None,
-    outline: Outline | None = None,
+    outline: Callable[[], Outline] | None = None,
 ) -> tuple[Mesh, PrintReport]:
     """The mesh as it will be delivered, and the report on it, made from `see(mesh)`: the mesh as a slicer reads it.
 

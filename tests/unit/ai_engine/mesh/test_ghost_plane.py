@@ -65,13 +65,13 @@ def tray() -> Mesh:
     ],
 )
 def test_a_sheet_that_the_picture_does_not_show_is_found(mesh: Mesh, shown: Mesh, kind: str) -> None:
-    assert find_ghost_plane(mesh, outline=drawn(shown), half_extent=BOX) == kind
+    assert find_ghost_plane(mesh, outline=lambda: drawn(shown), half_extent=BOX) == kind
     assert find_ghost_plane(mesh, half_extent=BOX) == kind
 
 
 @pytest.mark.parametrize("mesh", [one(ball(), box(*FLOOR)), one(ball(), box(*WALL))])
 def test_a_plate_that_the_picture_shows_belongs_to_the_object(mesh: Mesh) -> None:
-    assert find_ghost_plane(mesh, outline=drawn(mesh), half_extent=BOX) is None
+    assert find_ghost_plane(mesh, outline=lambda: drawn(mesh), half_extent=BOX) is None
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_tilted_sheet_beside_the_object_is_found() -> None:
     tilt = np.asarray([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
     sheet = box((2.0, 0.04, 2.0))
     tilted = Mesh((sheet.vertices @ tilt.T - [0, 1.2, 0]).astype(np.float32), sheet.faces)
-    assert find_ghost_plane(joined(ball(), tilted), outline=drawn(ball()), half_extent=BOX) == "sheet"
+    assert find_ghost_plane(joined(ball(), tilted), outline=lambda: drawn(ball()), half_extent=BOX) == "sheet"
 
 
 def test_an_outline_is_as_large_as_its_square_and_keeps_its_aspect() -> None:
@@ -101,3 +101,10 @@ def test_an_outline_is_as_large_as_its_square_and_keeps_its_aspect() -> None:
     assert np.ptp(columns) + 1 == 48
     assert np.ptp(rows) + 1 == pytest.approx(12, abs=1)
     assert abs(rows.mean() - 23.5) < 1
+
+
+def test_the_picture_is_looked_at_only_where_there_is_a_sheet_to_judge() -> None:
+    def unasked() -> Outline:
+        raise AssertionError("no sheet, and the picture was asked for")
+
+    assert find_ghost_plane(joined(ball(), cube(0.5, (0, 0.9, 0))), outline=unasked, half_extent=BOX) is None
