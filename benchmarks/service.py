@@ -103,18 +103,21 @@ def running(store: str, postgres: PostgresServer, *names: str, **settings: str) 
 # The device's share.
 
 
+LANE_COLUMNS = (
+    "store",
+    "s on the device a job",
+    "jobs",
+    "s from the first mesh to the last",
+    "device busy",
+    "CPU s of the worker a job",
+)
+
+
 def lane(sizes: Sizes, postgres: PostgresServer) -> Iterator[Table]:
     rows = [_lane(store, *what, postgres) for what in sizes.lane for store in sizes.stores]
     yield Table(
         "The device under backlog",
-        (
-            "store",
-            "s on the device a job",
-            "jobs",
-            "s from the first mesh to the last",
-            "device busy",
-            "CPU s of the worker a job",
-        ),
+        LANE_COLUMNS,
         tuple(rows),
         "One worker, JOBS_IN_FLIGHT 3, QUEUE_POLL_S 0.5 as by default, a stand-in model that sleeps; every job is "
         "downloaded, cut out, finished (2,200 faces) and delivered besides. The first job is left out: it fills "
@@ -132,14 +135,7 @@ def with_remover(sizes: Sizes, postgres: PostgresServer) -> Iterator[Table]:
     work_s, num_jobs = sizes.lane[0]
     yield Table(
         f"The device under backlog, backgrounds removed by {matting.get('MATTING_MODEL', 'tiny')}",
-        (
-            "store",
-            "s on the device a job",
-            "jobs",
-            "s from the first mesh to the last",
-            "device busy",
-            "CPU s of the worker a job",
-        ),
+        LANE_COLUMNS,
         (_lane(sizes.stores[0], work_s, num_jobs, postgres, {"MATTING_MODEL": "tiny"} | matting),),
         "As above, with MATTING_MODEL, MATTING_HOME and MATTING_THREADS of the environment, remove_background always; "
         f"load average {os.getloadavg()[0]:.1f} before. Goal: 97 %.",

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numba import njit
@@ -138,19 +140,20 @@ def load(names: tuple[str, ...], num_chunks: int = NUM_CHUNKS, folder: Path = FO
     return Data(**tensors)
 
 
-def main() -> None:
-    """Makes this worker's share of the chunks."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def share_out(make: Callable[[int], None], num_chunks: int, description: str | None) -> None:
+    """Makes this process's share of the chunks, as its command line says; one core each."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--worker", type=int, default=0)
     parser.add_argument("--num-workers", type=int, default=1)
-    parser.add_argument("--num-chunks", type=int, default=NUM_CHUNKS)
+    parser.add_argument("--num-chunks", type=int, default=num_chunks)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for index in range(options.worker, options.num_chunks, options.num_workers):
-        make_chunk(index)
+        make(index)
         print(f"chunk {index} done", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    share_out(make_chunk, NUM_CHUNKS, __doc__)

@@ -6,14 +6,11 @@ through `wear`. Grids, points and distances are as in `data`. Seeded; a chunk th
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -26,6 +23,7 @@ from training.data import (
     POINTS_PER_SHAPE,
     conditioner_view,
     query_points,
+    share_out,
 )
 from training.looks import MAX_AZIMUTH_DEG, USUAL_AZIMUTH_DEG, USUAL_SHARE, inked, painted, random_buffers
 from training.proportions import wide_shape
@@ -85,20 +83,5 @@ def make_chunk(index: int, folder: Path = FOLDER) -> None:
     os.replace(partial, path)
 
 
-def main() -> None:
-    """Makes this worker's share of the chunks."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worker", type=int, default=0)
-    parser.add_argument("--num-workers", type=int, default=1)
-    parser.add_argument("--num-chunks", type=int, default=NUM_CHUNKS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for index in range(options.worker, options.num_chunks, options.num_workers):
-        make_chunk(index)
-        print(f"chunk {index} done", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    share_out(make_chunk, NUM_CHUNKS, __doc__)

@@ -155,8 +155,9 @@ class JobRequest(PictureRequest):
     )
     speed: Speed | None = Field(
         default=None,
-        description="faithful: sampler euler, as the model was published. fast: sampler adams, as close to the exact "
-        "flow within a third of the calls (`docs/performance.md`). The service's setting unless given.",
+        description="faithful: sampler euler, as the model was published. fast: sampler adams, in a third of the "
+        "calls; its shapes lie as near to the exact flow, its latents not at every guidance (`docs/performance.md`). "
+        "The service's setting unless given.",
     )
     sampler: Sampler | None = Field(
         default=None,

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from ai_engine.facts import Border, CutOutFacts, CutOutWarning
 from ai_engine.images.cutout import FOREGROUND_ALPHA, SOLID_ALPHA
+from ai_engine.images.masks import touches_all_borders
 
 MIN_TOUCH_SHARE = 0.01
 """A border is touched when foreground lies on this share of its pixels: one sharp tip may end there."""
@@ -35,7 +36,7 @@ def measure(alpha: NDArray[np.uint8], *, source: str, num_parts: int, num_droppe
     borders = _touched_borders(is_object)
     found: dict[CutOutWarning, bool] = {
         "covers_everything": share >= FULL_SHARE,
-        "touches_border": bool(borders) and not (source == "alpha" and _is_trimmed(alpha)),
+        "touches_border": bool(borders) and not (source == "alpha" and touches_all_borders(alpha > 0)),
         "small": _longer_side_px(is_object) < SMALL_SIDE_PX,
         "soft": _soft_share(alpha) > MAX_SOFT_SHARE,
         "several_objects": num_parts > 1,
@@ -52,11 +53,6 @@ def _touched_borders(is_object: NDArray[np.bool_]) -> tuple[Border, ...]:
         "bottom": is_object[-1],
     }
     return tuple(name for name, edge in edges.items() if edge.any() and edge.mean() >= MIN_TOUCH_SHARE)
-
-
-def _is_trimmed(alpha: NDArray[np.uint8]) -> bool:
-    """True when the object touches all four borders: its own cut-out was cropped to it, so nothing is missing."""
-    return all(edge.any() for edge in (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]))
 
 
 def _longer_side_px(is_object: NDArray[np.bool_]) -> int:

@@ -94,9 +94,14 @@ def with_object_colours(rgba: Pixels, mask: Mask) -> Pixels:
     return coloured
 
 
+def touches_all_borders(is_seen: NDArray[np.bool_]) -> bool:
+    """True when something is seen on each border of [h, w], as of a picture that was cropped to its object."""
+    return all(edge.any() for edge in (is_seen[0], is_seen[-1], is_seen[:, 0], is_seen[:, -1]))
+
+
 def is_trimmed(is_seen: NDArray[np.bool_]) -> bool:
     """True for an object that reaches all four borders and leaves two corners clear, not four like a rounded card's."""
-    if not all(edge.any() for edge in (is_seen[0], is_seen[-1], is_seen[:, 0], is_seen[:, -1])):
+    if not touches_all_borders(is_seen):
         return False
     flips = (is_seen, is_seen[:, ::-1], is_seen[::-1], is_seen[::-1, ::-1])
     corners = [corner for corner in map(_clear_corner, flips) if min(corner.shape) >= MIN_CORNER_PX]

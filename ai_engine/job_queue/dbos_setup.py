@@ -121,16 +121,8 @@ class DeliveryPlace:
 
 def delivery_options(entry: EntryId, delay_s: float, place: DeliveryPlace) -> EnqueueOptions:
     """How an attempt of a delivery is queued. Twice the same attempt is one."""
-    options = EnqueueOptions(
-        workflow_name=DELIVER,
-        queue_name=place.queue,
-        queue_partition_key=place.partition,
-        workflow_id=str(entry),
-        app_version=APPLICATION_VERSION,
-        application_name=APPLICATION,
-    )
-    if place.owner is not None:
-        options["authenticated_user"] = place.owner
+    options = _options(DELIVER, place.queue, str(entry), place.owner)
+    options["queue_partition_key"] = place.partition
     if delay_s > 0:
         options["delay_seconds"] = delay_s
     return options
@@ -138,26 +130,22 @@ def delivery_options(entry: EntryId, delay_s: float, place: DeliveryPlace) -> En
 
 def generate_options(job: Job) -> EnqueueOptions:
     """How a job is queued. A second job of the same id is refused."""
-    options = EnqueueOptions(
-        workflow_name=GENERATE,
-        queue_name=PIPELINE_QUEUE,
-        workflow_id=job.job_id,
-        workflow_id_reuse_policy="reject",
-        app_version=APPLICATION_VERSION,
-        application_name=APPLICATION,
-        priority=job.priority + _FIRST_PRIORITY,
-    )
-    if job.owner is not None:
-        options["authenticated_user"] = job.owner
+    options = _options(GENERATE, PIPELINE_QUEUE, job.job_id, job.owner)
+    options["workflow_id_reuse_policy"] = "reject"
+    options["priority"] = job.priority + _FIRST_PRIORITY
     return options
 
 
 def cut_out_options(cut_out_id: str, owner: str | None) -> EnqueueOptions:
     """How a cut-out is queued that comes before any job."""
+    return _options(CUT_OUT, CUT_OUT_QUEUE, cut_out_id, owner)
+
+
+def _options(workflow: str, queue: str, entry_id: str, owner: str | None) -> EnqueueOptions:
     options = EnqueueOptions(
-        workflow_name=CUT_OUT,
-        queue_name=CUT_OUT_QUEUE,
-        workflow_id=cut_out_id,
+        workflow_name=workflow,
+        queue_name=queue,
+        workflow_id=entry_id,
         app_version=APPLICATION_VERSION,
         application_name=APPLICATION,
     )

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ai_engine.job import Job
 from ai_engine.job_queue.database import make_tables, open_engine
-from ai_engine.job_queue.job_index import Place
+from ai_engine.job_queue.job_index import Place, page_of
 
 DeliveryStatus = Literal["waiting", "accepted", "dead"]
 """waiting: an attempt is due, now or later. dead: no attempt follows (dead letter)."""
@@ -93,13 +93,8 @@ class DeliveryIndex:
             (row.owner, wanted.owner),
         ):
             query = query if value is None else query.where(column == value)
-        if after is not None:
-            query = query.where(
-                sa.tuple_(row.accepted_s, row.job_id) < sa.tuple_(after.accepted_s, after.job_id)
-            )
-        ordered = query.order_by(row.accepted_s.desc(), row.job_id.desc()).limit(limit)
         with self._engine.connect() as connection:
-            found = connection.execute(ordered).all()
+            found = connection.execute(page_of(query, _DELIVERY, limit, after)).all()
         return [IndexedDelivery(Place(one[0], one[1]), one[2], one[3]) for one in found]
 
     def forget(self, job_ids: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -90,6 +91,17 @@ def place_of(cursor: str | None) -> Place | None:
         raise InvalidField("cursor", "not a next_cursor of this service", code="invalid_cursor") from error
 
 
+def page_of(query: sa.Select[Any], table: sa.Table, limit: int, after: Place | None) -> sa.Select[Any]:
+    """`query` for up to `limit` rows behind `after` (keyset pagination), the job accepted last first.
+
+    `table` has the columns accepted_s and job_id.
+    """
+    accepted_s, job_id = table.c.accepted_s, table.c.job_id
+    if after is not None:
+        query = query.where(sa.tuple_(accepted_s, job_id) < sa.tuple_(after.accepted_s, after.job_id))
+    return query.order_by(accepted_s.desc(), job_id.desc()).limit(limit)
+
+
 @dataclass(frozen=True)
 class JobFilter:
     """Which jobs are asked for; None leaves a thing open."""
@@ -142,15 +154,9 @@ class JobIndex:
             sa.select(job.accepted_s, job.job_id)
             .join(self._rows, self._rows.c.workflow_uuid == job.job_id)
             .where(*self._conditions(wanted))
-            .order_by(job.accepted_s.desc(), job.job_id.desc())
-            .limit(limit)
         )
-        if after is not None:
-            query = query.where(
-                sa.tuple_(job.accepted_s, job.job_id) < sa.tuple_(after.accepted_s, after.job_id)
-            )
         with self._engine.connect() as connection:
-            return [Place(*row) for row in connection.execute(query)]
+            return [Place(*row) for row in connection.execute(page_of(query, _JOB, limit, after))]
 
     def last_attempt(self, first_id: str) -> str | None:
         """The id of the latest attempt of the job whose first one is `first_id`; None when none is known."""

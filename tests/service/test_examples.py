@@ -63,7 +63,7 @@ def script(request: pytest.FixtureRequest, house: House) -> Script:
     powershell = shutil.which("pwsh") or shutil.which("powershell") or ""
     if not powershell:
         pytest.skip(
-            "PowerShell is not on this machine; tests/unit/test_powershell.py reads the script instead"
+            "PowerShell is not on this machine; tests/unit/repository/test_powershell.py reads the script instead"
         )
     return by_powershell
 

@@ -7,19 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from support.mesh_files import NOTES, in_mm
 from support.solid_shapes import sphere
 
-from ai_engine.job import PrintOptions
-from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.glb import write_glb
-from ai_engine.printing.mesh_file import FileNotes, write_mesh
-from ai_engine.printing.prepare import finish
-
-NOTES = FileNotes(title='Väse <1> & "2"', made_at="2026-11-23T16:40:00Z", is_mm=True)
-
-
-def in_mm() -> Mesh:
-    return finish(sphere(20), PrintOptions(height_mm=50))[0]
+from ai_engine.printing.mesh_file import write_mesh
 
 
 def glb_document(path: Path) -> dict[str, Any]:

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
-from xml.etree import ElementTree
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import trimesh
+from support.mesh_files import NOTES, in_mm, read_3mf
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.facts import MeshFormat
 from ai_engine.job import MEDIA_TYPES, PrintOptions
-from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.mesh_file import FileNotes, most_faces_in, write_mesh
 from ai_engine.printing.prepare import finish
 
 FORMATS: list[MeshFormat] = ["stl", "3mf", "glb", "obj", "ply"]
-CORE = "{http://schemas.microsoft.com/3dmanufacturing/core/2015/02}"
-NOTES = FileNotes(title='Väse <1> & "2"', made_at="2026-11-23T16:40:00Z", is_mm=True)
-
-
-def in_mm() -> Mesh:
-    return finish(sphere(20), PrintOptions(height_mm=50))[0]
-
-
-def read_3mf(path: Path) -> tuple[Mesh, ElementTree.Element]:
-    with ZipFile(path) as archive:
-        model = ElementTree.fromstring(archive.read("3D/3dmodel.model"))
-    vertices = [[float(vertex.attrib[axis]) for axis in "xyz"] for vertex in model.iter(f"{CORE}vertex")]
-    faces = [[int(face.attrib[f"v{n}"]) for n in (1, 2, 3)] for face in model.iter(f"{CORE}triangle")]
-    return Mesh(np.asarray(vertices, np.float32), np.asarray(faces, np.int32)), model
 
 
 @pytest.mark.parametrize("file_format", ["stl", "obj", "ply"])
