@@ -131,10 +131,10 @@ def find_summary(service: Service, caller: Caller, job_id: str) -> JobSummary:
     return known
 
 
-def _check_id(job_id: str) -> None:
+def _check_id(entry_id: str, what: str = "job") -> None:
     """Keeps from the database what can't be an id: Postgres breaks on a NUL, SQLite does not."""
-    if not is_job_id(job_id):
-        raise JobNotFound(f"There is no job {job_id}.")
+    if not is_job_id(entry_id):
+        raise JobNotFound(f"There is no {what} {entry_id}.")
 
 
 OwnJob = Annotated[JobRecord, Depends(own_job)]
@@ -176,6 +176,7 @@ def own_cut_out(cut_out_id: str, service: Connected, caller: KnownCaller) -> Cut
     Raises:
         JobNotFound: there is no cut-out of this id, or it is another caller's.
     """
+    _check_id(cut_out_id, "cut-out")
     record = service.engine.cut_outs.get(cut_out_id)
     if not caller.may_see(record.task.owner):
         raise JobNotFound(f"There is no cut-out {cut_out_id}.")

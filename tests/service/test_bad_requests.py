@@ -130,10 +130,23 @@ def test_a_delivery_is_no_job(house: House) -> None:
     refused(house.ask("GET", "/jobs/00000000000000000000000000000000:deliver:1"), 404, "not_found")
 
 
-@pytest.mark.parametrize("route", ["", "/mesh", "/cutout.png", "/preview.png", "/events"])
-def test_an_id_with_a_nul_never_reaches_the_database(each_house: House, route: str) -> None:
-    refused(each_house.ask("GET", f"/jobs/%00{route}"), 404, "not_found")
-    refused(each_house.ask("GET", f"/jobs/0000000000000000000000000000000%00{route}"), 404, "not_found")
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/jobs/{}", "/jobs/{}/mesh", "/jobs/{}/cutout.png", "/jobs/{}/preview.png", "/jobs/{}/events"),
+        *("/cut-outs/{}", "/cut-outs/{}/cutout.png"),
+    ],
+)
+def test_an_id_with_a_nul_never_reaches_the_database(each_house: House, path: str) -> None:
+    for made_up in ("%00", "0000000000000000000000000000000%00"):
+        refused(each_house.ask("GET", path.format(made_up)), 404, "not_found")
+
+
+def test_a_cut_out_with_a_nul_in_its_id_never_reaches_the_database(each_house: House) -> None:
+    answer = each_house.ask(
+        "POST", "/generate-3d", {"session_id": "s1", "asset_id": "a1", "cut_out_id": "\0"}
+    )
+    assert answer.status == 422, answer.body
 
 
 @pytest.mark.parametrize(
