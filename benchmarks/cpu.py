@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ai_engine.images.background import cut_out, open_remover
 from ai_engine.job import JobOptions
+from ai_engine.mesh_files.mesh_file import through_stl
 from ai_engine.pipeline.shape_model import ShapeModel
-from ai_engine.printing.mesh_file import through_stl
 from ai_engine.printing.prepare import finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.settings import Settings

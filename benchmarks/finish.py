@@ -62,7 +62,7 @@ def make_mesh(cells: int, path: Path) -> None:
 
 
 def ours(mesh: Any, out: Path) -> dict[str, Any]:
-    from ai_engine.printing.mesh_file import through_stl
+    from ai_engine.mesh_files.mesh_file import through_stl
     from ai_engine.printing.prepare import finish
 
     _, found = finish(mesh, see=lambda finished: through_stl(finished, out / "ours.stl"))
@@ -72,7 +72,7 @@ def ours(mesh: Any, out: Path) -> dict[str, Any]:
 def ours_in_mm(mesh: Any, out: Path) -> dict[str, Any]:
     """The same with a height, which adds the walls to the report."""
     from ai_engine.job import PrintOptions
-    from ai_engine.printing.mesh_file import through_stl
+    from ai_engine.mesh_files.mesh_file import through_stl
     from ai_engine.printing.prepare import finish
 
     wishes = PrintOptions(height_mm=100)
@@ -183,8 +183,8 @@ def _deviation(whole: Any, fewer: Any) -> dict[str, Any]:
 
 def writers(mesh: Any, out: Path) -> dict[str, Any]:
     """Seconds and bytes of each format."""
-    from ai_engine.printing.glb import write_glb
-    from ai_engine.printing.mesh_file import write_mesh
+    from ai_engine.mesh_files.glb import write_glb
+    from ai_engine.mesh_files.mesh_file import write_mesh
 
     found: dict[str, Any] = {}
     ways: dict[str, Callable[[Path], None]] = {
@@ -216,7 +216,7 @@ TASKS: dict[str, Task] = {
 
 def run_task(name: str, mesh_path: Path) -> None:
     """In a process of its own: runs the task, prints what it found with seconds and memory."""
-    import ai_engine.printing.mesh_file
+    import ai_engine.mesh_files.mesh_file
     import ai_engine.printing.prepare  # noqa: F401
     from ai_engine.mesh.mesh import Mesh
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.proximity import distances, hausdorff
-from ai_engine.printing.stl import write_stl
+from ai_engine.mesh_files.stl import write_stl
 from benchmarks import today
 from benchmarks.measuring import Asked, Row, Table, forget_peak, peak_bytes, ratio, timed
 from benchmarks.pictures import ellipse, held_out

@@ -29,8 +29,8 @@ from ai_engine.cli.progress_bars import StageBars
 from ai_engine.images.cutout import Cutout
 from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh_files.stl import read_stl
 from ai_engine.printing.prepare import report
-from ai_engine.printing.stl import read_stl
 
 SAMPLE_PICTURE = REPOSITORY / "examples" / "pictures" / "vase.png"
 SEED = 1

@@ -22,14 +22,14 @@ import numpy as np
 from ai_engine.errors import JobError, ResultTooLarge
 from ai_engine.facts import CutOutFacts, MeshFacts
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
-from ai_engine.job import Artifact, Job, JobFailure, JobOptions, JobResult, PrintOptions, rfc3339
+from ai_engine.job import Artifact, Job, JobFailure, JobOptions, JobResult, PrintOptions
 from ai_engine.logs import event
 from ai_engine.mesh.ghost_plane import Outline, outline_of
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.picture_stages import PictureStages
 from ai_engine.pipeline.resources import Resources, Run
-from ai_engine.printing.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
@@ -182,7 +182,8 @@ def _face_limited(job: Job) -> PrintOptions:
 
 
 def _notes(job: Job) -> FileNotes:
-    return FileNotes(job.asset_id, rfc3339(job.accepted_at_s), is_mm=job.print_options.is_mm)
+    # Without the time: same seed, model and options give the same bytes.
+    return FileNotes(job.asset_id, is_mm=job.print_options.is_mm)
 
 
 def _facts(job: Job, report: PrintReport) -> MeshFacts:

@@ -1,1 +1,1 @@
-"""Mesh -> printable mesh, report, file."""
+"""Mesh -> printable mesh, report, pictures."""

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,6 @@ from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
 from ai_engine.errors import SlotTaken, StartupError
-from ai_engine.images.background import MattingModelUnusable
-from ai_engine.images.formats import DownloadLimits
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,
@@ -34,14 +32,9 @@ from ai_engine.job_queue.dbos_setup import (
 from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.logs import event
 from ai_engine.monitoring.recorder import Recorder, open_recorder
-from ai_engine.outbound.client import GuardedClient
-from ai_engine.outbound.policies import download_policy
-from ai_engine.pipeline.fake_model import StandInModel
-from ai_engine.pipeline.removers import open_removers
 from ai_engine.pipeline.resources import Model, Resources
+from ai_engine.pipeline.workshop import open_workshop
 from ai_engine.settings import Settings
-from ai_engine.storage.s3_store import check_bucket, open_store
-from ai_engine.storage.store import LocalStore
 from ai_engine.worker.handover import Handover
 from ai_engine.worker.heartbeat import LeaseKeeper
 from ai_engine.worker.retention import Housekeeper
@@ -148,51 +141,6 @@ class _Worker:
         """Takes no more jobs; returns when those in flight are done, or requeues them after DRAIN_S and exits."""
         _drain(self.leases, self.executor_id, self.keeper, departure, self.settings.drain_s)
         self.recorder.tracer.close()
-
-
-def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Resources:
-    """What the stages work with, models loaded; `on_loaded` hears which share of the shape model, 0 to 1, is there.
-
-    Raises:
-        StartupError: a model, a device or the store of files can't be used.
-    """
-    LocalStore(settings.data_dir / "jobs").check()
-    check_bucket(settings)
-    try:
-        removers = open_removers(
-            settings.matting_model,
-            settings.matting_home,
-            refine=settings.matting_refine,
-            num_threads=settings.matting_threads,
-        )
-    except MattingModelUnusable as error:
-        raise StartupError(str(error)) from error
-    return Resources(
-        store=open_store(settings, is_worker=True),
-        http=GuardedClient(
-            download_policy(settings),
-            connect_timeout_s=settings.download_connect_timeout_s,
-            min_bytes_per_s=settings.download_min_bytes_per_s,
-        ),
-        removers=removers,
-        model=_load_model(settings, on_loaded),
-        download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
-        max_image_pixels=settings.image_max_pixels,
-        download_attempts=settings.download_attempts,
-    )
-
-
-def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model:
-    if settings.is_stand_in:
-        return StandInModel(
-            step_s=settings.stand_in_step_s,
-            num_faces=settings.stand_in_faces,
-            trouble=settings.stand_in_trouble,
-        )
-    # Seconds of imports that a worker with the stand-in does without.
-    from ai_engine.pipeline.shape_model import ShapeModel
-
-    return ShapeModel.load(settings, on_loaded).made_ready(settings)
 
 
 def _watchdog(settings: Settings, model: Model, departure: Handover) -> Watchdog:

@@ -22,8 +22,8 @@ from ai_engine.facts import MeshFacts
 from ai_engine.job import Artifact, Job, JobFailure, JobResult
 from ai_engine.logs import without_secrets
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
-from ai_engine.printing.mesh_file import FileNotes, write_mesh
 from ai_engine.web.api_keys import parse_keys
 from ai_engine.webhooks.event import JobEvent
 from fuzz.conftest import IS_LONG

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ai_engine.printing.stl import read_stl
+from ai_engine.mesh_files.stl import read_stl
 from service.house import House, Outside, wait_for
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing.mesh_file import FileNotes
+from ai_engine.mesh_files.mesh_file import FileNotes
 from ai_engine.printing.prepare import finish
 from support.solid_shapes import sphere
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from ai_engine.cli.demo import SAMPLE_PICTURE, _asset_id, _read_events, _read_printable, run_demo
 from ai_engine.cli.demo_service import DemoFailed
+from ai_engine.mesh_files.stl import read_stl, write_stl
 from ai_engine.pipeline.fake_model import sphere
-from ai_engine.printing.stl import read_stl, write_stl
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from ai_engine.mesh.clean import clean
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import signed_volumes
 from ai_engine.mesh.topology import edge_facts
+from ai_engine.mesh_files.stl import read_stl
 from ai_engine.printing.prepare import finish
-from ai_engine.printing.stl import read_stl
 
 DATA = Path(__file__).parents[3] / "data" / "cases"
 BALL = 4 / 3 * np.pi

@@ -17,7 +17,7 @@ from support.solid_shapes import sphere
 from ai_engine.facts import MeshFormat
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing.mesh_file import write_mesh
+from ai_engine.mesh_files.mesh_file import write_mesh
 from ai_engine.printing.prepare import finish
 
 WITHIN_S = 240

@@ -9,7 +9,7 @@ from PIL import Image
 from support.mesh_files import CORE, NOTES, in_mm, read_3mf
 from support.solid_shapes import cube, sphere
 
-from ai_engine.printing.mesh_file import write_mesh
+from ai_engine.mesh_files.mesh_file import write_mesh
 from ai_engine.printing.preview import preview_png
 
 

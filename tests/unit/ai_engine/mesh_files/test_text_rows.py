@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ai_engine.printing import text_rows as mesh_text
+from ai_engine.mesh_files import text_rows as mesh_text
 
 
 def test_numbers_keep_every_bit_as_text() -> None:

@@ -10,8 +10,8 @@ import trimesh
 from support.mesh_files import NOTES, in_mm
 from support.solid_shapes import sphere
 
-from ai_engine.printing.glb import write_glb
-from ai_engine.printing.mesh_file import write_mesh
+from ai_engine.mesh_files.glb import write_glb
+from ai_engine.mesh_files.mesh_file import write_mesh
 
 
 def glb_document(path: Path) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import trimesh
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing import stl
-from ai_engine.printing.mesh_file import FileNotes, write_mesh
+from ai_engine.mesh_files import stl
+from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
+from ai_engine.mesh_files.stl import read_stl, write_stl
 from ai_engine.printing.prepare import report
-from ai_engine.printing.stl import read_stl, write_stl
 
 
 def test_the_file_is_84_bytes_and_50_for_each_face(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import area_vectors, row_lengths
 from ai_engine.mesh.topology import welded
-from ai_engine.printing.text_rows import CHUNK_ROWS
+from ai_engine.mesh_files.text_rows import CHUNK_ROWS
 
 FilePath = str | os.PathLike[str]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing.text_rows import CHUNK_ROWS
+from ai_engine.mesh_files.text_rows import CHUNK_ROWS
 
 QUANTISATION_STEPS = 65535
 _UNSIGNED_SHORT, _UNSIGNED_INT, _FLOAT = 5123, 5125, 5126

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing.text_rows import rows_as_text
+from ai_engine.mesh_files.text_rows import rows_as_text
 
 COMPRESSION_LEVEL = 4
 """Measured: 6 makes the file 2 % smaller and takes twice as long."""

@@ -13,7 +13,7 @@ from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.facts import MeshFormat
 from ai_engine.job import MEDIA_TYPES, PrintOptions
-from ai_engine.printing.mesh_file import FileNotes, most_faces_in, write_mesh
+from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, write_mesh
 from ai_engine.printing.prepare import finish
 
 FORMATS: list[MeshFormat] = ["stl", "3mf", "glb", "obj", "ply"]
@@ -41,7 +41,7 @@ def test_pieces_make_the_same_file(
     mesh = joined(cube(), sphere(8))
     write_mesh(mesh, tmp_path / "whole", file_format)
     for module in ("mesh_file", "stl", "glb", "text_rows"):
-        monkeypatch.setattr(f"ai_engine.printing.{module}.CHUNK_ROWS", 7)
+        monkeypatch.setattr(f"ai_engine.mesh_files.{module}.CHUNK_ROWS", 7)
     write_mesh(mesh, tmp_path / "pieces", file_format)
     if file_format == "3mf":  # packed in other pieces, the same inside
         assert np.array_equal(
@@ -56,7 +56,7 @@ def test_writing_takes_little_memory_beyond_the_mesh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: MeshFormat
 ) -> None:
     for module in ("mesh_file", "stl", "glb", "text_rows"):
-        monkeypatch.setattr(f"ai_engine.printing.{module}.CHUNK_ROWS", 256)
+        monkeypatch.setattr(f"ai_engine.mesh_files.{module}.CHUNK_ROWS", 256)
     peaks = []
     for mesh in (sphere(30), sphere(60)):
         tracemalloc.start()

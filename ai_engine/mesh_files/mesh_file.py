@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ai_engine.facts import MeshFormat
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing.glb import write_glb
-from ai_engine.printing.stl import FilePath, read_stl, refuse_non_finite, write_stl
-from ai_engine.printing.text_rows import CHUNK_ROWS, rows_as_text
-from ai_engine.printing.threemf import write_3mf
+from ai_engine.mesh_files.glb import write_glb
+from ai_engine.mesh_files.stl import FilePath, read_stl, refuse_non_finite, write_stl
+from ai_engine.mesh_files.text_rows import CHUNK_ROWS, rows_as_text
+from ai_engine.mesh_files.threemf import write_3mf
 
 MAX_BYTES_PER_FACE: dict[MeshFormat, int] = {"stl": 50, "3mf": 18, "glb": 19, "obj": 52, "ply": 20}
 """With half a vertex to each face, as closed surfaces have. 3MF is packed: a third more than was seen."""

@@ -1,0 +1,1 @@
+"""Meshes as files: STL, 3MF, GLB, OBJ, PLY. Knows no jobs."""

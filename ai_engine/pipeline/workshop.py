@@ -1,0 +1,62 @@
+"""Opens what the stages work with, as the settings say: models, remover, store, HTTP client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ai_engine.errors import StartupError
+from ai_engine.images.background import MattingModelUnusable
+from ai_engine.images.formats import DownloadLimits
+from ai_engine.outbound.client import GuardedClient
+from ai_engine.outbound.policies import download_policy
+from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.removers import open_removers
+from ai_engine.pipeline.resources import Model, Resources
+from ai_engine.settings import Settings
+from ai_engine.storage.s3_store import check_bucket, open_store
+from ai_engine.storage.store import LocalStore
+
+
+def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Resources:
+    """What the stages work with, models loaded; `on_loaded` hears which share of the shape model, 0 to 1, is there.
+
+    Raises:
+        StartupError: a model, a device or the store of files can't be used.
+    """
+    LocalStore(settings.data_dir / "jobs").check()
+    check_bucket(settings)
+    try:
+        removers = open_removers(
+            settings.matting_model,
+            settings.matting_home,
+            refine=settings.matting_refine,
+            num_threads=settings.matting_threads,
+        )
+    except MattingModelUnusable as error:
+        raise StartupError(str(error)) from error
+    return Resources(
+        store=open_store(settings, is_worker=True),
+        http=GuardedClient(
+            download_policy(settings),
+            connect_timeout_s=settings.download_connect_timeout_s,
+            min_bytes_per_s=settings.download_min_bytes_per_s,
+        ),
+        removers=removers,
+        model=_load_model(settings, on_loaded),
+        download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
+        max_image_pixels=settings.image_max_pixels,
+        download_attempts=settings.download_attempts,
+    )
+
+
+def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model:
+    if settings.is_stand_in:
+        return StandInModel(
+            step_s=settings.stand_in_step_s,
+            num_faces=settings.stand_in_faces,
+            trouble=settings.stand_in_trouble,
+        )
+    # Seconds of imports that a worker with the stand-in does without.
+    from ai_engine.pipeline.shape_model import ShapeModel
+
+    return ShapeModel.load(settings, on_loaded).made_ready(settings)

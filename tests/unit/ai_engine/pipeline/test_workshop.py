@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ai_engine.errors import StartupError
+from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.workshop import open_workshop
+from ai_engine.settings import Settings
+
+
+def settings(folder: Path, **fields: object) -> Settings:
+    return Settings.model_validate({"data_dir": folder, "model_variant": "stand-in", **fields})
+
+
+def ignored(_: float) -> None: ...
+
+
+def test_the_limits_of_the_settings_reach_the_stages(tmp_path: Path) -> None:
+    wished = settings(tmp_path, image_max_bytes=12_345, image_max_pixels=678, download_attempts=5)
+
+    opened = open_workshop(wished, ignored)
+
+    assert isinstance(opened.model, StandInModel)
+    assert opened.download_limits.max_bytes == 12_345
+    assert (opened.max_image_pixels, opened.download_attempts) == (678, 5)
+    file = opened.store.put_bytes("0" * 32, "picture", b"bytes")
+    assert opened.store.path(file).is_relative_to(tmp_path / "jobs")
+
+
+def test_a_remover_that_is_not_installed_keeps_it_from_starting(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"isnet-general-use\.onnx"):
+        open_workshop(settings(tmp_path, matting_model="isnet-general-use", matting_home=tmp_path), ignored)
+
+
+def test_a_folder_that_can_not_be_written_keeps_it_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StartupError, match="DATA_DIR"):
+        open_workshop(settings(tmp_path / "file"), ignored)
