@@ -17,6 +17,14 @@ Speed = Literal["faithful", "fast"]
 Border = Literal["left", "top", "right", "bottom"]
 CutOutWarning = Literal["covers_everything", "touches_border", "small", "soft", "several_objects"]
 
+MEDIA_TYPES: dict[MeshFormat, str] = {
+    "stl": "model/stl",
+    "3mf": "model/3mf",
+    "glb": "model/gltf-binary",
+    "obj": "model/obj",
+    "ply": "application/octet-stream",  # none is registered
+}
+
 
 @dataclass(frozen=True)
 class CutOutFacts:

@@ -18,14 +18,6 @@ from ai_engine.errors import JobError
 from ai_engine.facts import CutOutFacts, DecodeFacts, DecodeMode, MeshFacts, MeshFormat, Sampler
 from ai_engine.stage import Stage
 
-MEDIA_TYPES = {
-    "stl": "model/stl",
-    "3mf": "model/3mf",
-    "glb": "model/gltf-binary",
-    "obj": "model/obj",
-    "ply": "application/octet-stream",  # none is registered
-}
-
 CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
 RemoveBackground = Literal["auto", "always", "never"]
 WebhookFormat = Literal["multipart", "binary", "link"]
@@ -81,6 +73,8 @@ class PrintOptions:
     max_bytes: int | None = None
     """Of the file."""
     require_printable: bool = False
+    thumbnail: bool = False
+    """Draw the picture of the mesh before the delivery."""
 
     @property
     def is_mm(self) -> bool:
@@ -269,7 +263,9 @@ class JobResult:
     """Its id and its licence."""
     artifact: Artifact | None = None
     preview: Artifact | None = None
-    """A picture of the mesh."""
+    """A picture of the mesh, where it was drawn with the job."""
+    drawable: Artifact | None = None
+    """What the picture is drawn from when it is first asked for; None where it was drawn with the job."""
     mesh: MeshFacts | None = None
     decode: DecodeFacts | None = None
     cutout: CutOutFacts | None = None
@@ -286,6 +282,7 @@ class JobResult:
         kinds: dict[str, Callable[..., Any]] = {
             "artifact": Artifact,
             "preview": Artifact,
+            "drawable": Artifact,
             "mesh": lambda **fields: MeshFacts.from_dict(fields),
             "decode": lambda **fields: DecodeFacts.from_dict(fields),
             "cutout": lambda **fields: CutOutFacts.from_dict(fields),

@@ -21,6 +21,9 @@ class StageResult:
     degraded: tuple[str, ...] = ()
     """What was lowered because the device's memory ran short."""
     preview: Artifact | None = None
+    """A picture of the mesh, where it is drawn with the job."""
+    drawable: Artifact | None = None
+    """The finished mesh that the picture is drawn from, where that waits until it is asked for."""
     mesh: MeshFacts | None = None
     cutout: CutOutFacts | None = None
     mask: Artifact | None = None
@@ -33,15 +36,15 @@ class StageResult:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> StageResult:
         """The result that `to_dict` wrote, in this version or an earlier one, which left out what it had not."""
-        names = ("preview", "mesh", "decode", "cutout", "mask")
-        preview, mesh, decode, cutout, mask = (fields.get(name) for name in names)
+        files = ("preview", "drawable", "mask")
+        kept = {name: Artifact(**fields[name]) if fields.get(name) else None for name in files}
+        mesh, decode, cutout = (fields.get(name) for name in ("mesh", "decode", "cutout"))
         return cls(
             Artifact(**fields["artifact"]),
             fields["seconds"],
             decode=DecodeFacts.from_dict(decode) if decode else None,
             degraded=tuple(fields.get("degraded") or ()),
-            preview=Artifact(**preview) if preview else None,
             mesh=MeshFacts.from_dict(mesh) if mesh else None,
             cutout=CutOutFacts.from_dict(cutout) if cutout else None,
-            mask=Artifact(**mask) if mask else None,
+            **kept,
         )

@@ -14,17 +14,39 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
-from ai_engine.api.request_schema import CutOutRequest, JobRequest, Redelivery
+from ai_engine.api.request_schema import CutOutRequest, JobRequest
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit
 from ai_engine.job import Artifact, CutOut, Job, PictureSource
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.webhooks.task import NewTarget
+from ai_engine.webhooks.upload import UploadHeaders
 
 MAX_KEY_CHARS = 255
 _TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
+
+
+class Redelivery(BaseModel):
+    """Where a delivery goes in place of where its request said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhook_url: str | None = Field(
+        default=None, min_length=1, max_length=8192, description="A new webhook; the old one unless given."
+    )
+    upload_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8192,
+        description="A new presigned URL that the file is PUT to; without it an upload that was done stays done.",
+    )
+    upload_headers: UploadHeaders | None = Field(
+        default=None, description="Headers of the new upload; those of the old one do not go with it."
+    )
 
 
 @dataclass(frozen=True)

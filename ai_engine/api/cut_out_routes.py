@@ -37,7 +37,7 @@ from ai_engine.errors import (
     RequestRefused,
 )
 from ai_engine.job import CutOut, JobFailure, PictureSource
-from ai_engine.job_queue.cut_outs import KEPT_S, CutOutOutcome, CutOutRecord, CutOutTask
+from ai_engine.job_queue.on_demand import KEPT_S, CutOutOutcome, CutOutRecord, CutOutTask
 from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.web.auth import KnownCaller
 from ai_engine.web.problems import problems

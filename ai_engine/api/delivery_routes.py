@@ -9,6 +9,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from ai_engine.api.admission import Redelivery
 from ai_engine.api.dependencies import (
     OF_FILE,
     OF_JOB,
@@ -20,7 +21,6 @@ from ai_engine.api.dependencies import (
     keyed_router,
 )
 from ai_engine.api.request_body import SmallBodyRoute
-from ai_engine.api.request_schema import Redelivery
 from ai_engine.api.response_schemas import DeliveryView, JobView, delivery_view, view_of
 from ai_engine.errors import (
     BodyTooLarge,

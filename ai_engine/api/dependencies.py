@@ -31,7 +31,7 @@ from ai_engine.errors import (
     TooManyJobs,
 )
 from ai_engine.job import CutOut
-from ai_engine.job_queue.cut_outs import CutOutRecord
+from ai_engine.job_queue.on_demand import CutOutRecord
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState

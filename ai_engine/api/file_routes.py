@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import Annotated
 
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from ai_engine.api.dependencies import (
     OF_FILE,
@@ -16,15 +18,24 @@ from ai_engine.api.dependencies import (
     OwnSummary,
     Service,
     keyed_router,
+    live_worker,
     open_router,
 )
 from ai_engine.api.openapi import file_answers
 from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
-from ai_engine.job import MEDIA_TYPES, Artifact
+from ai_engine.facts import MEDIA_TYPES
+from ai_engine.job import Artifact
+from ai_engine.job_queue.on_demand import PreviewTask
 from ai_engine.job_queue.records import JobSummary
 from ai_engine.stage import Stage
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.web.problems import problem, problems
+
+PREVIEW_WAIT_S = 20.0
+"""How long a request for a picture waits until it is drawn."""
+LOOK_S = 0.1
+"""Between two looks whether it is there."""
+NOT_DRAWN_RETRY_S = 5
 
 router = keyed_router()
 link_router = open_router()
@@ -97,11 +108,36 @@ def get_cutout(known: OwnSummary, request: Request, service: Connected) -> Respo
     response_class=StreamingResponse,
     responses=_PNG | problems(*OF_JOB, *OF_FILE),
 )
-def get_preview(known: OwnSummary, request: Request, service: Connected) -> Response:
-    """A shaded picture of the mesh, from the front and from behind."""
-    if known.result is None or known.result.preview is None:
+async def get_preview(known: OwnSummary, request: Request, service: Connected) -> Response:
+    """A shaded picture of the mesh, from the front and from behind; a worker draws it when it is first asked for."""
+    picture = await _preview(known, request, service)
+    return await run_in_threadpool(file_answer, request, service.store, picture, media_type="image/png")
+
+
+async def _preview(known: JobSummary, request: Request, service: Service) -> Artifact:
+    """The picture of the job's mesh, once it is drawn.
+
+    Raises:
+        FileNotReady: the job has no mesh.
+        FileExpired: the mesh is no longer kept.
+        NotReady: no worker has drawn it in time; it is drawn for a later request.
+    """
+    job, result = known.job, known.result
+    if result is None or (result.preview or result.drawable) is None:
         raise FileNotReady(f"The job is {known.status.value}.")
-    return file_answer(request, service.store, known.result.preview, media_type="image/png")
+    if result.preview is not None:
+        return result.preview
+    assert result.drawable is not None
+    task = PreviewTask(job.job_id, result.drawable, job.print_options.is_mm)
+    ends_at = time.monotonic() + PREVIEW_WAIT_S
+    while time.monotonic() < ends_at and not await request.is_disconnected():
+        picture = await run_in_threadpool(service.engine.previews.ask, task)
+        if picture is not None:
+            return picture
+        if await run_in_threadpool(live_worker, service) is None:
+            break
+        await asyncio.sleep(LOOK_S)
+    raise NotReady("The picture is not drawn yet.", retry_after_s=NOT_DRAWN_RETRY_S)
 
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from ai_engine.api.request_body import MASK_PART, PICTURE_PART
 from ai_engine.api.request_schema import CutOutRequest, JobRequest
-from ai_engine.job import MEDIA_TYPES
+from ai_engine.facts import MEDIA_TYPES
 from ai_engine.settings import Settings
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
 from ai_engine.web.problems import Problem

@@ -67,6 +67,15 @@ MaskUrl = Annotated[
 ]
 
 
+Thumbnail = Annotated[
+    bool | None,
+    Field(
+        description="Draw the picture of the mesh before the delivery: the event names it, a 3MF without max_bytes "
+        "holds it. Else it is drawn when first asked for. Unless given: for 3mf alone."
+    ),
+]
+
+
 class PictureRequest(BaseModel):
     """What every request with a picture has: each field is checked, and unknown fields are refused by name.
 
@@ -252,6 +261,7 @@ class JobRequest(PictureRequest):
     # Behind the older ones: the order is part of the digest that an idempotency key is compared by.
     image_url: ImageUrl = None
     mask_url: MaskUrl = None
+    thumbnail: Thumbnail = None
 
     def options(self, default_speed: Speed = "faithful") -> JobOptions:
         """The request's wishes for the shape, with a seed drawn where none was given."""
@@ -275,23 +285,5 @@ class JobRequest(PictureRequest):
             target_faces=self.target_faces,
             max_bytes=self.max_bytes,
             require_printable=self.require_printable,
+            thumbnail=self.format == "3mf" if self.thumbnail is None else self.thumbnail,
         )
-
-
-class Redelivery(BaseModel):
-    """Where a delivery goes in place of where its request said."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    webhook_url: str | None = Field(
-        default=None, min_length=1, max_length=8192, description="A new webhook; the old one unless given."
-    )
-    upload_url: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=8192,
-        description="A new presigned URL that the file is PUT to; without it an upload that was done stays done.",
-    )
-    upload_headers: UploadHeaders | None = Field(
-        default=None, description="Headers of the new upload; those of the old one do not go with it."
-    )

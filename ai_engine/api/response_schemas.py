@@ -18,7 +18,7 @@ from ai_engine.job_queue.records import (
     Submitted,
 )
 from ai_engine.webhooks.event import artifact_facts
-from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts
+from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts, PictureFacts
 from ai_engine.webhooks.upload import UploadFacts
 
 ReadyState = Literal["ready", "starting", "loading", "warming up", "busy", "draining", "failed"]
@@ -172,7 +172,8 @@ def _artifact(job: Job, result: JobResult | None) -> ArtifactFacts | None:
     if facts is None:
         return None
     route = f"/jobs/{job.job_id}"
-    preview = facts.preview and facts.preview.model_copy(update={"url": f"{route}/preview.png"})
+    known = facts.preview or PictureFacts(media_type="image/png")
+    preview = known.model_copy(update={"url": f"{route}/preview.png"})
     return facts.model_copy(update={"url": f"{route}/mesh", "preview": preview})
 
 

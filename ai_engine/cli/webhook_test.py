@@ -12,7 +12,8 @@ import uuid
 from hashlib import sha256
 from typing import Any
 
-from ai_engine.job import MEDIA_TYPES, WebhookFormat, rfc3339
+from ai_engine.facts import MEDIA_TYPES
+from ai_engine.job import WebhookFormat, rfc3339
 from ai_engine.settings import Settings
 from ai_engine.webhooks.attempt import open_client
 from ai_engine.webhooks.body import Delivery, MeshFile

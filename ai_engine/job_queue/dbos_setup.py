@@ -17,7 +17,7 @@ from ai_engine.errors import (
 )
 from ai_engine.job import Job
 from ai_engine.job_queue.database import provide_unixepoch
-from ai_engine.job_queue.entries import DELIVER, EntryId
+from ai_engine.job_queue.entries import DELIVER, PREVIEW, EntryId
 from ai_engine.settings import Settings
 from ai_engine.webhooks.task import DeliveryTask
 
@@ -36,11 +36,16 @@ WEBHOOK_QUEUE = "webhook"
 """Where earlier versions queued deliveries; it is emptied, nothing new is put into it."""
 DELIVERY_QUEUES = (DELIVERY_QUEUE, SLOW_DELIVERY_QUEUE, WEBHOOK_QUEUE)
 CUT_OUT_QUEUE = "cut-out"
+PREVIEW_QUEUE = "preview"
+ON_DEMAND_QUEUES = (CUT_OUT_QUEUE, PREVIEW_QUEUE)
+"""Brief work that a caller waits for."""
 PROGRESS = "progress"
 """The stream of a job's progress events."""
 
 MAX_CUT_OUTS_IN_FLIGHT = 3
 """Of one worker: one is cut out while the others are downloaded."""
+MAX_PREVIEWS_IN_FLIGHT = 1
+"""Of one worker: a large mesh takes a processor for a second."""
 _SLOW_PER_PARTITION = 1
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
@@ -81,6 +86,7 @@ def register_queues(register: Callable[..., object], settings: Settings) -> None
     sizes: dict[str, tuple[int, int | None]] = {
         PIPELINE_QUEUE: (settings.jobs_in_flight, None),
         CUT_OUT_QUEUE: (MAX_CUT_OUTS_IN_FLIGHT, None),
+        PREVIEW_QUEUE: (MAX_PREVIEWS_IN_FLIGHT, None),
         DELIVERY_QUEUE: (in_flight, per_host),
         SLOW_DELIVERY_QUEUE: (slow, _SLOW_PER_PARTITION),
         WEBHOOK_QUEUE: (in_flight, None),
@@ -139,6 +145,11 @@ def generate_options(job: Job) -> EnqueueOptions:
 def cut_out_options(cut_out_id: str, owner: str | None) -> EnqueueOptions:
     """How a cut-out is queued that comes before any job."""
     return _options(CUT_OUT, CUT_OUT_QUEUE, cut_out_id, owner)
+
+
+def preview_options(job_id: str) -> EnqueueOptions:
+    """How the picture of a job's mesh is queued. Twice the same is one."""
+    return _options(PREVIEW, PREVIEW_QUEUE, str(EntryId(job_id, is_preview=True)), None)
 
 
 def _options(workflow: str, queue: str, entry_id: str, owner: str | None) -> EnqueueOptions:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 DELIVER = "deliver"
+PREVIEW = "preview"
 
 
 class EngineStatus(StrEnum):
@@ -34,17 +35,27 @@ BROKEN = frozenset({EngineStatus.ERROR, EngineStatus.OUT_OF_ATTEMPTS})
 
 @dataclass(frozen=True)
 class EntryId:
-    """The id of an entry: of a job, or of one attempt of its delivery."""
+    """The id of an entry: of a job, of one attempt of its delivery, or of the picture of its mesh."""
 
     job_id: str
     attempt: int | None = None
-    """Of the delivery, counted from 1; None: the job itself."""
+    """Of the delivery, counted from 1; None: the job itself, or its picture."""
+    is_preview: bool = False
 
     @classmethod
     def parse(cls, text: str) -> EntryId:
         """The id that `str` wrote."""
-        job_id, _, number = text.partition(f":{DELIVER}:")
-        return cls(job_id, int(number) if number else None)
+        job_id, _, rest = text.partition(":")
+        if rest == PREVIEW:
+            return cls(job_id, is_preview=True)
+        return cls(job_id, int(rest.removeprefix(f"{DELIVER}:")) if rest else None)
+
+    @property
+    def is_job(self) -> bool:
+        """True for the job itself."""
+        return self.attempt is None and not self.is_preview
 
     def __str__(self) -> str:
+        if self.is_preview:
+            return f"{self.job_id}:{PREVIEW}"
         return self.job_id if self.attempt is None else f"{self.job_id}:{DELIVER}:{self.attempt}"

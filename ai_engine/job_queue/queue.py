@@ -18,7 +18,6 @@ from ai_engine.errors import (
     TooManyJobs,
 )
 from ai_engine.job import Artifact, Job, JobResult, JobStatus
-from ai_engine.job_queue.cut_outs import CutOuts
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     GENERATE,
@@ -32,6 +31,7 @@ from ai_engine.job_queue.deliveries import Deliveries, DeliveryPage
 from ai_engine.job_queue.delivery_index import DeliveryFilter, DeliveryIndex
 from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.job_queue.job_index import JobFilter, JobIndex, place_of
+from ai_engine.job_queue.on_demand import CutOuts, Previews
 from ai_engine.job_queue.queue_estimate import QueueEstimate
 from ai_engine.job_queue.records import (
     JobPage,
@@ -78,6 +78,7 @@ class JobQueue:
         self._delivery_index = DeliveryIndex(url)
         self._deliveries = Deliveries(self._client, self._settings, self._delivery_index)
         self.cut_outs = CutOuts(self._client, self._backlog, self._rows, self._settings)
+        self.previews = Previews(self._client, self._rows)
 
     def close(self) -> None:
         """Closes the connections."""

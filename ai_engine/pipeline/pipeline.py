@@ -29,6 +29,7 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.picture_stages import PictureStages
+from ai_engine.pipeline.preview import PREVIEW_FILE, keep_drawable, load_mesh, save_mesh
 from ai_engine.pipeline.resources import Resources, Run
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
@@ -85,6 +86,7 @@ class JobLine:
             model={"id": self.resources.model.model_id, "licence": self.resources.model.licence},
             artifact=file.artifact,
             preview=file.preview,
+            drawable=file.drawable,
             mesh=file.mesh,
             decode=mesh.decode,
             cutout=self.cutout,
@@ -125,7 +127,9 @@ class JobLine:
 
             shape = self.resources.model.generate(rgba, self.options, progress)
             decoded_s = clock.seconds - denoised_s
-        artifact = self.resources.store.put(self.job.job_id, "mesh.npz", lambda path: _save(shape.mesh, path))
+        artifact = self.resources.store.put(
+            self.job.job_id, "mesh.npz", lambda path: save_mesh(shape.mesh, path)
+        )
         seconds = {Stage.DENOISE.value: denoised_s, Stage.DECODE.value: decoded_s}
         return StageResult(artifact, seconds, decode=shape.decode, degraded=tuple(shape.degraded))
 
@@ -140,23 +144,31 @@ class JobLine:
             self.run.progress(Stage.FINISH, 0, 1)
             stl = Path(folder) / "mesh.stl"
             finished, report = finish(
-                _load(source),
+                load_mesh(source),
                 _face_limited(self.job),
                 see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
                 half_extent=self.options.bounds,
                 outline=lambda: _outline(self._cutout_file(picture, cutout)),
             )
-            picture_of_mesh = preview_png(finished, is_z_up=self.job.print_options.is_mm)
-            preview = self.resources.store.put_bytes(self.job.job_id, "preview.png", picture_of_mesh)
-            artifact = self._write(finished, stl, picture_of_mesh)
+            files = self._write(finished, stl)
         seconds = {Stage.FINISH.value: clock.seconds}
-        return StageResult(artifact, seconds, preview=preview, mesh=_facts(self.job, report))
+        return replace(files, seconds=seconds, mesh=_facts(self.job, report))
 
     def _cutout_file(self, picture: StageResult, cutout: StageResult) -> Path:
         return self.stages.present(cutout, lambda: self.stages.cut_out(picture))
 
-    def _write(self, mesh: Mesh, stl: Path, thumbnail: bytes) -> Artifact:
-        """The file in the format asked for; `stl` holds the mesh already."""
+    def _write(self, mesh: Mesh, stl: Path) -> StageResult:
+        """The caller's file, and its picture or what that is drawn from later; `stl` holds the mesh already."""
+        job, store = self.job, self.resources.store
+        if not job.print_options.thumbnail:
+            file = self._write_file(mesh, stl, None)
+            return StageResult(file, {}, drawable=keep_drawable(mesh, file, job, store))
+        picture = preview_png(mesh, is_z_up=job.print_options.is_mm)
+        preview = store.put_bytes(job.job_id, PREVIEW_FILE, picture)
+        return StageResult(self._write_file(mesh, stl, picture), {}, preview=preview)
+
+    def _write_file(self, mesh: Mesh, stl: Path, thumbnail: bytes | None) -> Artifact:
+        """The file in the format asked for."""
         job, max_bytes = self.job, self.job.print_options.max_bytes
 
         def write(path: Path) -> None:
@@ -201,13 +213,3 @@ def _outline(cutout: Path) -> Outline:
     # A see-through object has no pixel that counts as opaque.
     rows, columns = np.nonzero(alpha >= min(FOREGROUND_ALPHA, alpha.max()))
     return outline_of(np.stack([columns, -rows], axis=1).astype(np.float64))
-
-
-def _save(mesh: Mesh, path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, vertices=mesh.vertices, faces=mesh.faces)
-
-
-def _load(path: Path) -> Mesh:
-    with np.load(path, allow_pickle=False) as arrays:
-        return Mesh(arrays["vertices"], arrays["faces"])

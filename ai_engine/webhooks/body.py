@@ -8,7 +8,8 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ai_engine.job import MEDIA_TYPES, WebhookFormat
+from ai_engine.facts import MEDIA_TYPES, MeshFormat
+from ai_engine.job import WebhookFormat
 from ai_engine.webhooks.upload import Upload
 
 
@@ -20,7 +21,7 @@ class MeshFile:
     """Its bytes in pieces, from the beginning at each call."""
     name: str
     """As the receiver sees it."""
-    format: str
+    format: MeshFormat
     size: int
     """In bytes."""
     sha256: str

@@ -23,8 +23,10 @@ class PictureFacts(_Open):
     """A picture of the mesh; `GET /jobs/{id}/preview.png` has it."""
 
     media_type: str
-    size: int = Field(description="In bytes.")
-    sha256: str
+    size: int | None = Field(
+        default=None, description="In bytes; null where the picture is drawn when it is first asked for."
+    )
+    sha256: str | None = Field(default=None, description="Null likewise.")
     url: str | None = None
 
 
@@ -42,7 +44,9 @@ class ArtifactFacts(_Open):
     url: str | None = Field(
         default=None, description="Where it is had; in a webhook a signed link, where PUBLIC_URL is set."
     )
-    preview: PictureFacts | None = None
+    preview: PictureFacts | None = Field(
+        default=None, description="In an event only where `thumbnail` had it drawn before."
+    )
 
 
 class OptionsFacts(_Open):
@@ -68,6 +72,7 @@ class OptionsFacts(_Open):
     target_faces: int | None = None
     max_bytes: int | None = Field(default=None, description="Of the file.")
     require_printable: bool | None = None
+    thumbnail: bool | None = Field(default=None, description="The picture was drawn before the delivery.")
     degraded: list[str] | None = Field(
         default=None, description="What was lowered because the device's memory ran short."
     )

@@ -14,7 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from ai_engine.job import MEDIA_TYPES, Job
+from ai_engine.facts import MEDIA_TYPES
+from ai_engine.job import Job
 
 DOUBTFUL_ATTEMPTS = 2
 """Attempts at an upload whose server refuses the request itself: the second one rules out a passing fault."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ai_engine.errors import GenerationTimeout, InternalError, JobError
 from ai_engine.job import CutOut, JobFailure
-from ai_engine.job_queue.cut_outs import CutOutOutcome, CutOutTask
+from ai_engine.job_queue.on_demand import CutOutOutcome, CutOutTask
 from ai_engine.logs import event
 from ai_engine.pipeline.picture_stages import PictureStages
 from ai_engine.pipeline.resources import Resources

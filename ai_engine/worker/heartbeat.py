@@ -15,7 +15,7 @@ from typing import Any
 
 from dbos import DBOS, WorkflowHandle, WorkflowStatus
 
-from ai_engine.job_queue.dbos_setup import CUT_OUT_QUEUE, DELIVERY_QUEUES, GENERATE, PIPELINE_QUEUE
+from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, GENERATE, ON_DEMAND_QUEUES, PIPELINE_QUEUE
 from ai_engine.job_queue.entries import BROKEN, EngineStatus, EntryId
 from ai_engine.job_queue.records import job_of, result_of, status_of
 from ai_engine.job_queue.worker_leases import Leases
@@ -123,7 +123,7 @@ class LeaseKeeper(threading.Thread):
         It touches only what they still own, so it heals a failed try, and two may do it at once.
         """
         # Who owns something comes first: a worker has its lease before it has a job.
-        dead = self._leases.dead(self._rows.owners((PIPELINE_QUEUE, CUT_OUT_QUEUE, *DELIVERY_QUEUES)))
+        dead = self._leases.dead(self._rows.owners((PIPELINE_QUEUE, *ON_DEMAND_QUEUES, *DELIVERY_QUEUES)))
         if dead:
             self._note_taken_over(DBOS._recover_pending_workflows(dead))
 
@@ -139,7 +139,7 @@ class LeaseKeeper(threading.Thread):
 
     def _note_taken_over(self, entries: Sequence[WorkflowHandle[Any]]) -> None:
         entry_ids = [EntryId.parse(entry.workflow_id) for entry in entries]
-        ids = [entry.job_id for entry in entry_ids if entry.attempt is None]
+        ids = [entry.job_id for entry in entry_ids if entry.is_job]
         for job_id in ids:
             event(logger, "job taken over", job_id=job_id, executor=self._executor_id)
         self._recorder.job_metrics.taken_over(len(ids))

@@ -23,8 +23,8 @@ from ai_engine.errors import SlotTaken, StartupError
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,
-    CUT_OUT_QUEUE,
     DELIVERY_QUEUES,
+    ON_DEMAND_QUEUES,
     PIPELINE_QUEUE,
     prepare_database,
     register_queues,
@@ -174,7 +174,7 @@ def _launch(
     running_jobs: RunningJobs,
 ) -> None:
     """Starts to take jobs."""
-    DBOS.listen_queues([PIPELINE_QUEUE, CUT_OUT_QUEUE, *DELIVERY_QUEUES])
+    DBOS.listen_queues([PIPELINE_QUEUE, *ON_DEMAND_QUEUES, *DELIVERY_QUEUES])
     register_workflows(open_workflows(settings, resources, watchdog, recorder, running_jobs))
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ai_engine.errors import StoreUnavailable
-from ai_engine.job_queue.cut_outs import KEPT_S
 from ai_engine.job_queue.dbos_setup import CUT_OUT, GENERATE
 from ai_engine.job_queue.delivery_index import DeliveryIndex
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.job_queue.job_index import JobIndex
+from ai_engine.job_queue.on_demand import KEPT_S
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.job_queue.workflow_table import EndedRow, JobRows
 from ai_engine.logs import event

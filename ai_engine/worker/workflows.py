@@ -1,4 +1,5 @@
-"""The workflows that DBOS runs: `generate`, one job; `deliver`, one attempt of its delivery; `cut-out`, before any job.
+"""The workflows that DBOS runs: `generate`, one job; `deliver`, one attempt of its delivery; `cut-out`, before any job;
+`preview`, the picture of its mesh.
 
 Workflow code between steps is replayed after a crash and must be deterministic: clocks and random numbers are read
 inside steps only. Knows no process and no lease.
@@ -18,10 +19,10 @@ from dbos import DBOS
 from ai_engine.delivery_tables.link_key import open_links
 from ai_engine.delivery_tables.slow_hosts import SlowHosts
 from ai_engine.job import Job, JobResult, JobStatus
-from ai_engine.job_queue.cut_outs import CutOutTask
 from ai_engine.job_queue.dbos_setup import CUT_OUT, GENERATE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.delivery_index import DeliveryIndex, DeliveryStatus
-from ai_engine.job_queue.entries import DELIVER, EntryId
+from ai_engine.job_queue.entries import DELIVER, PREVIEW, EntryId
+from ai_engine.job_queue.on_demand import CutOutTask, PreviewTask
 from ai_engine.logs import about, event
 from ai_engine.monitoring.recorder import Recorder
 from ai_engine.monitoring.tracing import Trace, Tracer
@@ -35,13 +36,14 @@ from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.task import DeliveryOutcome, DeliveryTask
 from ai_engine.worker.cut_outs import make_cut_out
 from ai_engine.worker.durable_run import DurableRun, report_progress
+from ai_engine.worker.previews import make_preview
 from ai_engine.worker.running_jobs import RunningJobs
 from ai_engine.worker.watchdog import Watchdog
 
 NUM_STEPS = 4
 """Stages per job. DBOS's recovery limit is `NUM_STEPS` x JOB_MAX_ATTEMPTS: each stage has its own budget of crashes."""
-MAX_CUT_OUT_RECOVERIES = 1
-"""A picture that killed two workers is left alone; its caller waits no longer anyway."""
+MAX_ON_DEMAND_RECOVERIES = 1
+"""A picture or a mesh that killed two workers is left alone; its caller waits no longer anyway."""
 ROOM_PAUSE_S = 5.0
 """Between two looks for room on a full disk."""
 
@@ -93,6 +95,16 @@ class JobWorkflows:
     def _make_cut_out(self, task: CutOutTask) -> dict[str, Any]:
         return make_cut_out(task, self.resources).to_dict()
 
+    def preview(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Draws the picture of a finished mesh, when it is first asked for."""
+        task = PreviewTask.from_dict(fields)
+        with self.running_jobs.running(str(EntryId(task.job_id, is_preview=True))):
+            drawn: dict[str, Any] = DBOS.run_step({"name": PREVIEW}, self._make_preview, task)
+            return drawn
+
+    def _make_preview(self, task: PreviewTask) -> dict[str, Any]:
+        return make_preview(task, self.resources.store).to_dict()
+
     def deliver(self, fields: dict[str, Any], attempt: int) -> dict[str, Any]:
         """Makes one attempt of a delivery and queues the next one if it failed."""
         task = DeliveryTask.from_dict(fields)
@@ -142,9 +154,13 @@ def register_workflows(jobs: JobWorkflows) -> None:
     def generate(fields: dict[str, Any]) -> dict[str, Any]:
         return jobs.generate(fields)
 
-    @DBOS.workflow(name=CUT_OUT, max_recovery_attempts=MAX_CUT_OUT_RECOVERIES)
+    @DBOS.workflow(name=CUT_OUT, max_recovery_attempts=MAX_ON_DEMAND_RECOVERIES)
     def cut_out(fields: dict[str, Any]) -> dict[str, Any]:
         return jobs.cut_out(fields)
+
+    @DBOS.workflow(name=PREVIEW, max_recovery_attempts=MAX_ON_DEMAND_RECOVERIES)
+    def preview(fields: dict[str, Any]) -> dict[str, Any]:
+        return jobs.preview(fields)
 
     @DBOS.workflow(name=DELIVER)
     def deliver(fields: dict[str, Any], attempt: int) -> dict[str, Any]:

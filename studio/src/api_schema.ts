@@ -64,7 +64,10 @@ export interface components {
             format: "stl" | "3mf" | "glb" | "obj" | "ply";
             /** Media Type */
             media_type: string;
-            /** @default null */
+            /**
+             * @description In an event only where `thumbnail` had it drawn before.
+             * @default null
+             */
             preview: components["schemas"]["PictureFacts"] | null;
             /**
              * Sha256
@@ -531,6 +534,12 @@ export interface components {
              * @default null
              */
             target_faces: number | null;
+            /**
+             * Thumbnail
+             * @description The picture was drawn before the delivery.
+             * @default null
+             */
+            thumbnail: boolean | null;
         } & {
             [key: string]: unknown;
         };
@@ -541,13 +550,18 @@ export interface components {
         PictureFacts: {
             /** Media Type */
             media_type: string;
-            /** Sha256 */
-            sha256: string;
+            /**
+             * Sha256
+             * @description Null likewise.
+             * @default null
+             */
+            sha256: string | null;
             /**
              * Size
-             * @description In bytes.
+             * @description In bytes; null where the picture is drawn when it is first asked for.
+             * @default null
              */
-            size: number;
+            size: number | null;
             /**
              * Url
              * @default null

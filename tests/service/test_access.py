@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ai_engine.job import PictureSource
-from ai_engine.job_queue.cut_outs import CutOutTask
+from ai_engine.job_queue.on_demand import CutOutTask
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import configured, new_key

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 
@@ -20,7 +21,7 @@ from PIL import Image
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.worker.heartbeat import LOST_LEASE_STATUS
 from service.conftest import ON_SQLITE
-from service.house import House, Outside, wait_for
+from service.house import Answer, House, Outside, wait_for
 from service.test_failures import sends
 
 STAGES = ("download", "cutout", "shape", "finish")
@@ -136,6 +137,36 @@ def test_a_worker_killed_while_it_writes_the_file_goes_on_from_the_mesh(house: H
     house.wait_until(job_id, "succeeded")
     wait_for(lambda: world.posts("/finish"), "the webhook came")
     check_each_finished_stage_was_done_once(house, job_id, finished, "finish")
+
+
+def test_a_picture_that_its_worker_was_killed_over_is_drawn_by_the_next(house: House, world: Outside) -> None:
+    job_id = house.submit(image_url=world.url("/a.png"), webhook_url=world.url("/seen"))
+    wait_for(lambda: world.posts("/seen"), "the webhook came")
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(house.ask, "GET", f"/jobs/{job_id}/preview.png")
+        wait_for(lambda: preview_status(house, job_id), "the picture was asked for")
+        house.kill("worker")
+        house.start("worker")
+        assert asked.result().status in {200, 503}
+
+    answer = wait_for(lambda: drawn(house, job_id), "the picture is drawn")
+    assert answer.body.startswith(b"\x89PNG")
+    assert len(world.posts("/seen")) == 1
+
+
+def preview_status(house: House, job_id: str) -> str | None:
+    client = DBOSClient(system_database_url=house.database_url)
+    try:
+        rows = client.list_workflows(workflow_ids=[f"{job_id}:preview"])
+        return rows[0].status if rows else None
+    finally:
+        client.destroy()
+
+
+def drawn(house: House, job_id: str) -> Answer | None:
+    answer = house.ask("GET", f"/jobs/{job_id}/preview.png")
+    assert answer.status == 200 or "retry-after" in answer.headers
+    return answer if answer.status == 200 else None
 
 
 @ON_SQLITE

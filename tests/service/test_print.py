@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from zipfile import ZipFile
 
 import numpy as np
@@ -77,17 +78,34 @@ def test_a_file_keeps_to_the_size_that_was_asked(house: House, outside: Outside)
     assert job["print"]["watertight"] is True
 
 
-def test_a_preview_shows_two_views(house: House, outside: Outside) -> None:
+def test_a_preview_shows_two_views_and_is_drawn_once(house: House, outside: Outside) -> None:
     job_id = house.submit(image_url=outside.url("/seen.png"), target_faces=500)
 
-    job = house.wait_until(job_id, "succeeded")
-    told = job["artifact"]["preview"]
-    answer = house.ask("GET", told["url"])
-    assert hashlib.sha256(answer.body).hexdigest() == told["sha256"]
+    told = house.wait_until(job_id, "succeeded")["artifact"]["preview"]
+    assert house.events("preview drawn", job_id, "serve") == []
+    answer, again = house.ask("GET", told["url"]), house.ask("GET", told["url"])
+    assert (answer.status, again.body, told["sha256"]) == (200, answer.body, None)
+    assert len(house.events("preview drawn", job_id, "serve")) == 1
     assert answer.headers["content-type"] == "image/png"
     with Image.open(io.BytesIO(answer.body)) as picture:
         assert picture.size == (640, 320)
         assert np.asarray(picture.convert("L")).std() > 10
+
+
+def test_a_thumbnail_that_was_asked_for_is_there_with_the_event(house: House, outside: Outside) -> None:
+    job_id = house.submit(
+        image_url=outside.url("/seen.png"),
+        webhook_url=outside.url("/drawn"),
+        target_faces=500,
+        thumbnail=True,
+    )
+
+    told = house.wait_until(job_id, "succeeded")["artifact"]["preview"]
+    (post,) = wait_for(lambda: outside.posts("/drawn"), "the webhook came")
+    event = json.loads(post.parts["event"])
+    assert event["data"]["artifact"]["preview"]["sha256"] == told["sha256"]
+    assert hashlib.sha256(house.ask("GET", told["url"]).body).hexdigest() == told["sha256"]
+    assert house.events("preview drawn", job_id, "serve") == []
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import trimesh
 from support.mesh_files import NOTES, in_mm, read_3mf
 from support.solid_shapes import cube, joined, sphere
 
-from ai_engine.facts import MeshFormat
-from ai_engine.job import MEDIA_TYPES, PrintOptions
+from ai_engine.facts import MEDIA_TYPES, MeshFormat
+from ai_engine.job import PrintOptions
 from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, write_mesh
 from ai_engine.printing.prepare import finish
 

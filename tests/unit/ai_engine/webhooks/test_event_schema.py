@@ -16,7 +16,7 @@ from ai_engine.webhooks.event_schema import OptionsFacts, WebhookEvent
 MESH = MeshFacts("stl", 12, "mm", (1.0, 2.0, 3.0), print_facts())
 FILE, PREVIEW = Artifact("x/mesh.stl", "ab" * 32, 684), Artifact("x/preview.png", "cd" * 32, 99)
 OPTIONS = asdict(JobOptions(seed=7)) | asdict(PrintOptions(height_mm=3.0)) | {"degraded": []}
-RESULT = JobResult({"denoise": 1.5}, OPTIONS, {"id": "m", "licence": "l"}, FILE, PREVIEW, MESH)
+RESULT = JobResult({"denoise": 1.5}, OPTIONS, {"id": "m", "licence": "l"}, FILE, PREVIEW, mesh=MESH)
 
 
 def test_the_options_of_the_schema_are_those_of_a_job() -> None:

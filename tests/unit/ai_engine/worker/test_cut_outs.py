@@ -12,7 +12,7 @@ from unit.ai_engine.pipeline.test_pipeline import resources
 from ai_engine.facts import CutOutFacts
 from ai_engine.images.cutout import Cutout
 from ai_engine.job import PictureSource
-from ai_engine.job_queue.cut_outs import CutOutTask
+from ai_engine.job_queue.on_demand import CutOutTask
 from ai_engine.pipeline.resources import Resources
 from ai_engine.worker.cut_outs import make_cut_out
 

@@ -15,9 +15,9 @@ from support.sample_job import job
 
 from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact, PictureSource
-from ai_engine.job_queue.cut_outs import CutOutTask
 from ai_engine.job_queue.dbos_setup import APPLICATION, DELIVERY_QUEUE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.entries import EntryId
+from ai_engine.job_queue.on_demand import CutOutTask, PreviewTask
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.workflow_table import JobRows
 from ai_engine.settings import Settings
@@ -87,6 +87,8 @@ def test_files_of_cut_outs_go_after_a_day(place: Place) -> None:
 
 def test_files_go_when_their_time_is_over_and_the_row_a_day_later(place: Place) -> None:
     job_id, artifact = place.ended_job()
+    place.engine.previews.ask(PreviewTask(job_id, artifact, is_z_up=False))
+    place.client.cancel_workflow(f"{job_id}:preview")
 
     assert place.sweep(KEPT_S - HOUR_S) == NOTHING
     assert place.store.has(artifact)
@@ -95,8 +97,8 @@ def test_files_go_when_their_time_is_over_and_the_row_a_day_later(place: Place) 
     assert place.sweep(KEPT_S + 2 * HOUR_S) == NOTHING
     assert (place.store.has(artifact), place.has_row(job_id)) == (False, True)
 
-    assert place.sweep(KEPT_S + ROW_OUTLIVES_FILES_S + HOUR_S) == Swept(0, 1, 0)
-    assert not place.has_row(job_id)
+    assert place.sweep(KEPT_S + ROW_OUTLIVES_FILES_S + HOUR_S) == Swept(0, 2, 0)
+    assert place.client.list_workflows() == []
 
 
 def test_a_job_with_a_waiting_delivery_stays_whole_until_the_delivery_is_over(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The queue of cut-outs on each kind of database; no worker takes any."""
+"""The queues of cut-outs and of pictures on each kind of database; no worker takes any."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.errors import JobNotFound, QueueFull, TooManyJobs
+from ai_engine.errors import JobNotFound, NotReady, QueueFull, RequestRefused, TooManyJobs
 from ai_engine.facts import CutOutFacts
 from ai_engine.job import Artifact, CutOut, JobFailure, PictureSource
-from ai_engine.job_queue.cut_outs import CutOutOutcome, CutOuts, CutOutTask
+from ai_engine.job_queue.entries import EntryId
+from ai_engine.job_queue.on_demand import (
+    MAX_WAITING,
+    CutOutOutcome,
+    CutOuts,
+    CutOutTask,
+    PreviewOutcome,
+    PreviewTask,
+)
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.settings import Settings
 
@@ -87,3 +95,43 @@ def test_outcomes_come_back_from_json_as_they_were() -> None:
 
     for outcome in (made, failed):
         assert CutOutOutcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
+
+
+def preview_task() -> PreviewTask:
+    return PreviewTask(uuid.uuid4().hex, FILE, is_z_up=True)
+
+
+def test_a_picture_is_queued_once_however_often_it_is_asked_for(queue: JobQueue) -> None:
+    asked = preview_task()
+
+    assert [queue.previews.ask(asked) for _ in range(3)] == [None] * 3
+
+    assert queue.previews.rows.num_waiting("preview") == 1
+
+
+def test_a_picture_that_could_not_be_drawn_is_drawn_anew_for_the_next_request(queue: JobQueue) -> None:
+    asked = preview_task()
+    queue.previews.ask(asked)
+    queue.previews.client.cancel_workflow(str(EntryId(asked.job_id, is_preview=True)))
+
+    with pytest.raises(RequestRefused) as refusal:
+        queue.previews.ask(asked)
+
+    assert refusal.value.status == 500
+    assert queue.previews.ask(asked) is None
+
+
+def test_pictures_that_wait_are_limited(queue: JobQueue) -> None:
+    for _ in range(MAX_WAITING):
+        queue.previews.ask(preview_task())
+
+    with pytest.raises(NotReady):
+        queue.previews.ask(preview_task())
+
+
+def test_tasks_and_pictures_come_back_from_json_as_they_were() -> None:
+    asked, drawn, gone = preview_task(), PreviewOutcome(FILE), PreviewOutcome(None)
+
+    assert PreviewTask.from_dict(json.loads(json.dumps(asked.to_dict()))) == asked
+    assert PreviewOutcome.from_dict(json.loads(json.dumps(drawn.to_dict()))) == drawn
+    assert PreviewOutcome.from_dict(json.loads(json.dumps(gone.to_dict()))) == gone

@@ -1,6 +1,7 @@
-"""Cut-outs that are asked for before any job: queued like jobs, in a queue of their own, and waited for.
+"""What a caller waits for: cut-outs before any job, pictures of finished meshes. Queued like jobs, in own queues.
 
-Each is a workflow called `cut-out`, whose id is also the name of its folder in the store.
+A cut-out is a workflow called `cut-out`, whose id is also the name of its folder in the store; a picture is one called
+`preview`, whose file lies with its job's.
 """
 
 from __future__ import annotations
@@ -10,9 +11,24 @@ from typing import Any
 
 from dbos import DBOSClient, WorkflowStatus
 
-from ai_engine.errors import InternalError, JobNotFound, QueueFull, TooManyJobs
-from ai_engine.job import CutOut, JobFailure, PictureSource
-from ai_engine.job_queue.dbos_setup import CUT_OUT, CUT_OUT_QUEUE, PIPELINE_QUEUE, cut_out_options
+from ai_engine.errors import (
+    FileExpired,
+    InternalError,
+    JobNotFound,
+    NotReady,
+    QueueFull,
+    RequestRefused,
+    TooManyJobs,
+)
+from ai_engine.job import Artifact, CutOut, JobFailure, PictureSource
+from ai_engine.job_queue.dbos_setup import (
+    CUT_OUT,
+    CUT_OUT_QUEUE,
+    PIPELINE_QUEUE,
+    PREVIEW_QUEUE,
+    cut_out_options,
+    preview_options,
+)
 from ai_engine.job_queue.entries import ACTIVE, EngineStatus
 from ai_engine.job_queue.workflow_table import Backlog, JobRows
 from ai_engine.settings import Settings
@@ -125,3 +141,74 @@ def _outcome_of(row: WorkflowStatus) -> CutOutOutcome | None:
     if status == EngineStatus.SUCCESS and row.output is not None:
         return CutOutOutcome.from_dict(row.output)
     return CutOutOutcome(failure=JobFailure.of(InternalError("The cut-out was not finished.")))
+
+
+@dataclass(frozen=True)
+class PreviewTask:
+    """A finished mesh whose picture a worker is to draw."""
+
+    job_id: str
+    mesh: Artifact
+    is_z_up: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> PreviewTask:
+        """The task that `to_dict` wrote."""
+        return cls(**fields | {"mesh": Artifact(**fields["mesh"])})
+
+
+@dataclass(frozen=True)
+class PreviewOutcome:
+    """The picture; None where its mesh is no longer kept."""
+
+    picture: Artifact | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> PreviewOutcome:
+        """The outcome that `to_dict` wrote."""
+        return cls(Artifact(**fields["picture"]) if fields["picture"] else None)
+
+
+@dataclass(frozen=True)
+class Previews:
+    """The queue of pictures, as the API asks it."""
+
+    client: DBOSClient
+    rows: JobRows
+
+    def ask(self, task: PreviewTask) -> Artifact | None:
+        """The picture of the job's mesh; None while a worker has yet to draw it.
+
+        Raises:
+            FileExpired: the mesh is no longer kept.
+            NotReady: as many wait as make sense.
+            RequestRefused: it could not be drawn; the next request begins anew.
+        """
+        options = preview_options(task.job_id)
+        found = self.client.list_workflows(workflow_ids=[options["workflow_id"]])
+        if found:
+            return self._picture(found[0])
+        if self.rows.num_waiting(PREVIEW_QUEUE) >= MAX_WAITING:
+            raise NotReady("Too many pictures wait to be drawn.", retry_after_s=RETRY_AFTER_S)
+        self.client.enqueue(options, task.to_dict())
+        return None
+
+    def _picture(self, row: WorkflowStatus) -> Artifact | None:
+        status = EngineStatus(row.status)
+        if status in ACTIVE:
+            return None
+        if status != EngineStatus.SUCCESS or row.output is None:
+            self.client.delete_workflow(row.workflow_id)
+            raise RequestRefused("The picture could not be drawn.")
+        picture = PreviewOutcome.from_dict(row.output).picture
+        if picture is None:
+            raise FileExpired("The file is no longer kept.")
+        return picture
