@@ -114,16 +114,16 @@ def api(options: argparse.Namespace) -> int:
 
     settings = _settings(options)
     # Before the rest is imported: callers wait a moment, and are not turned away.
-    port = open_port(settings.host, settings.port)
-    from ai_engine.api.app import create_app
-    from ai_engine.logs import set_up_logging
+    with open_port(settings.host, settings.port) as port:
+        from ai_engine.api.app import create_app
+        from ai_engine.logs import set_up_logging
 
-    set_up_logging(settings.log_format, settings.log_level, "api", settings.secret_texts)
-    app = create_app(settings)
-    if options.supervised:
-        when_orphaned(terminate_self, on_notice=app.state.service.drain)
-    limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
-    run_server(app, port, request_timeout_s=settings.request_timeout_s, limits=limits)
+        set_up_logging(settings.log_format, settings.log_level, "api", settings.secret_texts)
+        app = create_app(settings)
+        if options.supervised:
+            when_orphaned(terminate_self, on_notice=app.state.service.drain)
+        limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
+        run_server(app, port, request_timeout_s=settings.request_timeout_s, limits=limits)
     return 0
 
 
