@@ -212,14 +212,15 @@ class House:
 
     def kill(self, name: str) -> None:
         """kill -9."""
-        self.running[name].send_signal(signal.SIGKILL)
-        self.running.pop(name).wait()
+        with self.running.pop(name) as process:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
 
     def stop(self, name: str) -> int:
         """SIGTERM; the exit status."""
-        process = self.running.pop(name)
-        process.terminate()
-        return process.wait(120)
+        with self.running.pop(name) as process:
+            process.terminate()
+            return process.wait(120)
 
     def close(self) -> None:
         for process in self.running.values():
@@ -229,6 +230,8 @@ class House:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+            assert process.stdin is not None
+            process.stdin.close()
 
     @property
     def database_url(self) -> str:
