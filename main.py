@@ -1,4 +1,4 @@
-"""The front door: `python main.py serve | api | worker | demo | doctor | fetch-weights | new-key | webhook-test`.
+"""The front door: `python main.py generate | finish | check | serve | api | worker | demo | doctor | ...`.
 
 Each command imports only what it needs.
 """
@@ -24,7 +24,7 @@ logger = logging.getLogger("main")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
@@ -33,13 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="main.py",
+        prog="ai-engine" if Path(sys.argv[0]).stem == "ai-engine" else "main.py",
         description="A picture in, a printable mesh at your webhook.",
         epilog="Settings: see docs/settings.md.",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_mesh_commands(commands, next(iter(arguments), None))
     for name, run, about in (
         ("serve", serve, "the API and a worker for each device under one supervisor"),
         ("api", api, "the API alone: takes jobs, loads no model"),
@@ -74,6 +75,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     test_command.set_defaults(run=webhook_test)
     return parser
+
+
+def _add_mesh_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], wished: str | None
+) -> None:
+    """The commands that make and look at meshes; their flags come from the schema, which is imported for them alone."""
+    abouts = {
+        "generate": "pictures to meshes: without a service, or at one (--server)",
+        "finish": "a mesh file finished once more: height, faces, format; no device",
+        "check": "what a slicer will find in a mesh file",
+    }
+    for name, about in abouts.items():
+        command = commands.add_parser(name, help=about)
+        if name == wished == "generate":
+            from ai_engine.cli.generate import add_generate, run_generate
+
+            add_generate(command)
+            command.set_defaults(run=run_generate)
+        elif name == wished:
+            from ai_engine.cli import mesh_commands
+
+            add, run = {
+                "finish": (mesh_commands.add_finish, mesh_commands.run_finish),
+                "check": (mesh_commands.add_check, mesh_commands.run_check),
+            }[name]
+            add(command)
+            command.set_defaults(run=run)
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -155,7 +183,7 @@ def worker(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """One picture to a mesh at a webhook, everything on this machine."""
-    from ai_engine.cli.demo import run_demo
+    from ai_engine.demo.demo import run_demo
 
     return run_demo(options.image, options.out)
 

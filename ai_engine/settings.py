@@ -10,6 +10,7 @@ from base64 import b64decode
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
+from sysconfig import get_path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -24,7 +25,14 @@ POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 DATABASE_CONNECT_TIMEOUT_S = 10
 MIN_SECRET_BYTES = 24
 """Of a webhook secret, as Standard Webhooks asks for."""
+EMBEDDED_MODEL = Path("models/tiny/tiny.safetensors")
 MattingModel = Literal["tiny", "isnet-general-use", "u2net", "birefnet-general", "none"]
+
+
+def shipped(file: str) -> Path:
+    """Where a file lies that comes with the code: beside it, or where pip puts the data of an installed package."""
+    beside = Path(__file__).resolve().parents[1] / file
+    return beside if beside.exists() else Path(get_path("data"), "share", "ai-engine", file)
 
 
 class Settings(BaseSettings):
@@ -186,7 +194,7 @@ class Settings(BaseSettings):
     )
 
     model_path: Path = Field(
-        default=Path("models/tiny/tiny.safetensors"), description="The shape model's checkpoint."
+        default=EMBEDDED_MODEL, validate_default=True, description="The shape model's checkpoint."
     )
     model_variant: str | None = Field(
         default=None,
@@ -338,6 +346,12 @@ class Settings(BaseSettings):
     webhook_max_retry_after_s: Seconds = Field(
         default=3600, description="The longest Retry-After of a receiver that is obeyed."
     )
+
+    @field_validator("model_path")
+    @classmethod
+    def _find_embedded_model(cls, path: Path) -> Path:
+        """The embedded model is there from whatever folder a command is run."""
+        return shipped(str(path)) if path == EMBEDDED_MODEL and not path.exists() else path
 
     @field_validator("device")
     @classmethod

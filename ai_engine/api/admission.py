@@ -77,7 +77,7 @@ class Admission:
         mask_sha256 = f" {submission.mask.sha256}" if submission.mask else ""
         digest = _sha256(f"{request.model_dump_json(exclude_defaults=True)} {picture_sha256}{mask_sha256}")
         return replace(
-            self._job(job_id, request),
+            job_of(request, job_id=job_id, accepted_at_s=self.clock(), settings=self.settings),
             request_sha256=digest,
             owner=headers.owner,
             traceparent=sane_traceparent(headers.traceparent),
@@ -203,28 +203,30 @@ class Admission:
             known = ", ".join(installed) or "none"
             raise InvalidField("matting_model", f"installed are: {known}", code="matting_model_unknown")
 
-    def _job(self, job_id: str, request: JobRequest) -> Job:
-        return Job(
-            job_id=job_id,
-            session_id=request.session_id,
-            asset_id=request.asset_id,
-            image_url=request.image_url,
-            image=None,
-            webhook_url=request.webhook_url,
-            upload_url=request.upload_url,
-            upload_headers=request.upload_headers or {},
-            webhook_format=request.webhook_format or self.settings.webhook_format,
-            options=request.options(self.settings.speed),
-            print_options=request.print_options(),
-            remove_background=request.remove_background,
-            mask_url=request.mask_url,
-            matting_model=request.matting_model,
-            format=request.format,
-            priority=request.priority,
-            timeout_s=request.timeout_s or self.settings.job_timeout_s,
-            accepted_at_s=self.clock(),
-            request_sha256="",
-        )
+
+def job_of(request: JobRequest, *, job_id: str, accepted_at_s: float, settings: Settings) -> Job:
+    """The job that a checked request asks for, with the service's own values where it names none."""
+    return Job(
+        job_id=job_id,
+        session_id=request.session_id,
+        asset_id=request.asset_id,
+        image_url=request.image_url,
+        image=None,
+        webhook_url=request.webhook_url,
+        upload_url=request.upload_url,
+        upload_headers=request.upload_headers or {},
+        webhook_format=request.webhook_format or settings.webhook_format,
+        options=request.options(settings.speed),
+        print_options=request.print_options(),
+        remove_background=request.remove_background,
+        mask_url=request.mask_url,
+        matting_model=request.matting_model,
+        format=request.format,
+        priority=request.priority,
+        timeout_s=request.timeout_s or settings.job_timeout_s,
+        accepted_at_s=accepted_at_s,
+        request_sha256="",
+    )
 
 
 def sane_traceparent(value: str | None) -> str | None:

@@ -1,1 +1,1 @@
-"""What `python main.py` runs: supervisor, demo, doctor, fetch_weights, webhook_test."""
+"""What `ai-engine` and `python main.py` run: generate, finish, check, supervisor, doctor, fetch_weights, ..."""

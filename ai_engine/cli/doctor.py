@@ -14,17 +14,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from ai_engine.cli.finding import Check, Finding
 from ai_engine.cli.model_checks import matting_model, shape_model
 from ai_engine.errors import StartupError
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.outbound.policies import download_policy, webhook_policy
-from ai_engine.settings import Settings
+from ai_engine.settings import Settings, shipped
 from ai_engine.storage.s3_store import check_bucket
 
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
+REQUIREMENTS = shipped("requirements.txt")
 MIN_PYTHON = (3, 11)
 CONNECT_S = 3.0
 LOOK_UP_S = 5.0

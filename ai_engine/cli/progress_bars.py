@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-BAR_WIDTH = 28
+from tqdm import tqdm
+
+BAR = "  {desc:<9}{bar:28} {n_fmt:>3}/{total_fmt}  {elapsed}"
 
 
 class StageBars:
@@ -15,9 +17,8 @@ class StageBars:
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
-        self._is_terminal = stream.isatty()
-        self._full, self._empty = _glyphs(stream)
-        self._stage: str | None = None
+        self._bar: tqdm[None] | None = None
+        self._stage = ""
         self._begun_at = 0.0
         self._total = 1
 
@@ -26,30 +27,21 @@ class StageBars:
         if stage != self._stage:
             self.close()
             self._stage, self._begun_at = stage, self._clock()
+            if self._stream.isatty():
+                self._bar = tqdm(total=total, desc=stage, file=self._stream, bar_format=BAR, mininterval=0)
         self._total = total
-        if self._is_terminal:
-            self._stream.write("\r" + self._line(done) + "  ")
-            self._stream.flush()
+        if self._bar is not None:
+            self._bar.total, self._bar.n = total, done
+            self._bar.refresh()
 
     def close(self) -> None:
         """Ends the bar that is shown, full."""
-        if self._stage is None:
-            return
-        start = "\r" if self._is_terminal else ""
-        self._stream.write(f"{start}{self._line(self._total)}  {self._clock() - self._begun_at:5.1f} s\n")
-        self._stream.flush()
-        self._stage = None
-
-    def _line(self, done: int) -> str:
-        share = done / self._total if self._total else 1.0
-        num_full = round(BAR_WIDTH * min(max(share, 0.0), 1.0))
-        count = f"{done}/{self._total}" if self._total > 1 else ""
-        return f"  {self._stage:<9}{self._full * num_full}{self._empty * (BAR_WIDTH - num_full)} {count:>7}"
-
-
-def _glyphs(stream: TextIO) -> tuple[str, str]:
-    try:
-        "█░".encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return "#", "."
-    return "█", "░"
+        if self._bar is not None:
+            self._bar.n = self._total
+            self._bar.refresh()
+            self._bar.close()
+        elif self._stage:
+            count = f"{self._total}/{self._total}" if self._total > 1 else ""
+            self._stream.write(f"  {self._stage:<9}{count:>7}  {self._clock() - self._begun_at:5.1f} s\n")
+            self._stream.flush()
+        self._bar, self._stage = None, ""

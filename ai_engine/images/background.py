@@ -31,6 +31,7 @@ from ai_engine.images.masks import (
     without_haze,
     without_islands,
 )
+from ai_engine.settings import shipped
 
 RemoveBackground = Literal["auto", "always", "never"]
 Refinement = Literal["grabcut", "none"]
@@ -46,7 +47,6 @@ NO_REMOVER = (
 MAX_PLAIN_SPREAD = 3
 """A picture whose channels vary by no more than this (of 255) shows nothing."""
 
-EMBEDDED = Path(__file__).parents[2] / "models" / "tiny" / "matting.onnx"
 """The weights that come with the project."""
 
 _NEUTRAL_GREY = (128, 128, 128, 255)
@@ -242,7 +242,7 @@ class BackgroundRemover:
 def _weights_path(model_name: str, home: Path) -> Path:
     """The model's file; the embedded model is found beside the code whatever `home` is."""
     path = Path(os.path.normpath(home / MATTING_MODELS[model_name].file))
-    return EMBEDDED if model_name == "tiny" and not path.is_file() else path
+    return shipped("models/tiny/matting.onnx") if model_name == "tiny" and not path.is_file() else path
 
 
 def open_remover(

@@ -162,7 +162,7 @@ def test_the_event_of_the_page_fits_its_schema() -> None:
 
 
 def test_the_python_of_the_readme_makes_a_mesh() -> None:
-    (snippet,) = code_blocks(README, "python")
+    (snippet,) = (block for block in code_blocks(README, "python") if "hy3dgen" in block)
     smaller: tuple[tuple[str, str], ...] = (
         ('device="cuda"', 'device="cpu"'),
         ("num_inference_steps=50", "num_inference_steps=2"),

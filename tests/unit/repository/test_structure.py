@@ -155,7 +155,7 @@ TESTED_ELSEWHERE = {
     "ai_engine/api/request_schema.py": "unit/ai_engine/test_job.py",
     "ai_engine/api/response_schemas.py": "unit/ai_engine/api/test_app.py",
     "ai_engine/api/service_routes.py": "unit/ai_engine/api/test_app.py",
-    "ai_engine/cli/demo_service.py": "unit/ai_engine/cli/test_demo.py",
+    "ai_engine/demo/service.py": "unit/ai_engine/demo/test_demo.py",
     "ai_engine/cli/finding.py": "unit/ai_engine/cli/test_doctor.py",
     "ai_engine/job_queue/deliveries.py": "service/test_deliveries.py",
     "ai_engine/mesh/clean.py": "unit/ai_engine/printing/test_broken_meshes.py",

@@ -229,7 +229,7 @@ def test_a_cutout_survives_its_file() -> None:
 def test_a_missing_weights_file_is_named_and_nothing_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "EMBEDDED", tmp_path / "tiny.onnx")
+    monkeypatch.setattr(background, "shipped", lambda file: tmp_path / "tiny.onnx")
     for name in MATTING_MODELS:
         remover = BackgroundRemover(name, tmp_path / "matting")
         with pytest.raises(MattingModelUnusable, match=re.escape(str(remover.weights_path))):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from support.solid_shapes import cube, joined, sphere
 
-from ai_engine.cli.picture_strip import picture_strip
+from ai_engine.demo.picture_strip import picture_strip
 from ai_engine.images.cutout import Cutout
 from ai_engine.mesh import render as mesh_view
 from ai_engine.mesh.mesh import Mesh

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from support.solid_shapes import cube
 
-from ai_engine.cli.picture_strip import picture_strip
+from ai_engine.demo.picture_strip import picture_strip
 from ai_engine.images.cutout import Cutout
 
 SIDE_PX, GUTTER_PX = 128, 4

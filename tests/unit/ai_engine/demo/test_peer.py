@@ -5,7 +5,7 @@ import json
 import httpx2
 import numpy as np
 
-from ai_engine.cli.demo_server import demo_peer, read_multipart
+from ai_engine.demo.peer import demo_peer, read_multipart
 
 
 def test_the_peer_gives_its_picture_and_keeps_what_is_delivered() -> None:

@@ -10,29 +10,29 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
-import re
-import signal
 import sys
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from ai_engine.cli.demo_server import DemoPeer, ReceivedWebhook, demo_peer
-from ai_engine.cli.demo_service import REPOSITORY, DemoFailed, DemoService, running_service, wait_until_ready
-from ai_engine.cli.picture_strip import picture_strip
+from ai_engine.cli.interrupts import EXIT_INTERRUPTED, sigterm_interrupts
 from ai_engine.cli.progress_bars import StageBars
+from ai_engine.demo.peer import DemoPeer, ReceivedWebhook, demo_peer
+from ai_engine.demo.picture_strip import picture_strip
+from ai_engine.demo.service import DemoFailed, DemoService, running_service, wait_until_ready
+from ai_engine.engine.engine import asset_id_of
 from ai_engine.images.cutout import Cutout
 from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.stl import read_stl
 from ai_engine.printing.prepare import report
+from ai_engine.settings import shipped
 
-SAMPLE_PICTURE = REPOSITORY / "examples" / "pictures" / "vase.png"
+SAMPLE_PICTURE = shipped("examples/pictures/vase.png")
 SEED = 1
 JOB_WITHIN_S = 900.0
 WEBHOOK_WITHIN_S = 60.0
@@ -41,36 +41,22 @@ WEBHOOK_WITHIN_S = 60.0
 def run_demo(image: str | None = None, out: Path = Path("demo")) -> int:
     """Runs the demo on the picture at the path or URL `image`, writes into `out`; the exit status."""
     try:
-        with _sigterm_interrupts():
+        with sigterm_interrupts():
             _demonstrate(image, out)
     except DemoFailed as error:
         print(f"\n!! {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
-        return 130
+        return EXIT_INTERRUPTED
     return 0
-
-
-@contextmanager
-def _sigterm_interrupts() -> Generator[None]:
-    """Lets SIGTERM, like Ctrl-C, stop what was started before this process ends."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _demonstrate(image: str | None, out: Path) -> None:
     picture = None if image is not None and _is_url(image) else _read_picture(Path(image or SAMPLE_PICTURE))
     with demo_peer(picture) as peer, running_service() as service:
         picture_url = peer.picture_url if picture is not None else str(image)
-        asset_id = _asset_id(image or str(SAMPLE_PICTURE))
+        asset_id = asset_id_of(image or str(SAMPLE_PICTURE))
         wait_until_ready(service)
         job = _follow(service, _submit(service, peer, picture_url, asset_id))
         delivery = _await_delivery(peer)
@@ -82,12 +68,6 @@ def _demonstrate(image: str | None, out: Path) -> None:
 
 def _is_url(image: str) -> bool:
     return image.lower().startswith(("http://", "https://"))
-
-
-def _asset_id(image: str) -> str:
-    """A name for the result, from the picture's own."""
-    stem = re.split(r"[?#]", image)[0].rstrip("/").replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:64] or "picture"
 
 
 def _read_picture(path: Path) -> bytes:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ai_engine.cli.demo import SAMPLE_PICTURE, _asset_id, _read_events, _read_printable, run_demo
-from ai_engine.cli.demo_service import DemoFailed
+from ai_engine.demo.demo import SAMPLE_PICTURE, _read_events, _read_printable, run_demo
+from ai_engine.demo.service import DemoFailed
 from ai_engine.mesh_files.stl import read_stl, write_stl
 from ai_engine.pipeline.fake_model import sphere
 
@@ -46,21 +46,6 @@ def test_the_demo_says_why_a_job_failed_and_exits_with_an_error(
 def test_a_picture_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_demo(str(tmp_path / "none.png"), tmp_path / "out") == 1
     assert "none.png" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("image", "asset_id"),
-    [
-        ("examples/pictures/vase.png", "vase"),
-        ("C:\\Pictures\\my cat (1).jpeg", "my-cat-1"),
-        ("https://example.com/a/b.webp?size=1", "b"),
-        ("https://example.com/", "example"),
-        ("...", "picture"),
-        ("ü.png", "picture"),
-    ],
-)
-def test_the_result_is_named_after_the_picture(image: str, asset_id: str) -> None:
-    assert _asset_id(image) == asset_id
 
 
 def test_an_open_mesh_is_not_accepted(tmp_path: Path) -> None:

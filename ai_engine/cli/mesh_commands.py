@@ -1,0 +1,132 @@
+"""`finish` and `check`: what can be done with a mesh file without a model and without a device."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ai_engine.cli.field_flags import FINISH_FIELDS, add_field_flags, fields_of
+from ai_engine.cli.outputs import (
+    EXIT_FAILED,
+    EXIT_NOT_PRINTABLE,
+    EXIT_OK,
+    EXIT_USAGE,
+    Outputs,
+    UsageError,
+    stem_of,
+)
+from ai_engine.engine.engine import print_options
+from ai_engine.engine.finishing import check_file, finish_file
+from ai_engine.errors import JobError, NotPrintable
+from ai_engine.facts import PrintFacts
+from ai_engine.mesh_files.read import MeshUnreadable, sniffed_format
+
+FINISH_EXAMPLES = """examples:
+  ai-engine finish chair.3mf --height-mm 60 -o small.3mf
+  ai-engine finish chair.stl --target-faces 50000 --format 3mf --format glb -o meshes/
+
+A mesh of ours in model units stays in them unless --height-mm is given; any other is taken as millimetres with Z up,
+GLB as metres with Y up, and comes out in millimetres. Exit status: 0, 1 failed, 2 usage, 3 not printable."""
+CHECK_EXAMPLES = """examples:
+  ai-engine check part.stl            0 printable, 3 not
+  ai-engine check --json *.3mf        a line of JSON for each"""
+
+
+def add_finish(parser: argparse.ArgumentParser) -> None:
+    """The flags of `finish`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = FINISH_EXAMPLES
+    parser.add_argument(
+        "mesh", metavar="MESH", help="STL, 3MF, GLB, OBJ or PLY file, or - for standard input"
+    )
+    parser.add_argument(
+        "-o", "--out", metavar="PATH", required=True, help="file, folder, or - for standard output"
+    )
+    parser.add_argument(
+        "--format",
+        action="append",
+        choices=("stl", "3mf", "glb", "obj", "ply"),
+        help="may be given several times",
+    )
+    add_field_flags(parser, FINISH_FIELDS)
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """The flags of `check`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = CHECK_EXAMPLES
+    parser.add_argument(
+        "meshes", nargs="+", metavar="MESH", help="STL, 3MF, GLB, OBJ or PLY, or - for standard input"
+    )
+    parser.add_argument("--json", action="store_true", help="the whole report, a line of JSON for each mesh")
+
+
+def run_finish(options: argparse.Namespace) -> int:
+    """Finishes a mesh file once more; the exit status."""
+    try:
+        wishes = print_options(fields_of(options, FINISH_FIELDS))
+        data = _read(options.mesh)
+        formats = options.format
+        if formats is None and (options.out == "-" or Path(options.out).is_dir()):
+            formats = [sniffed_format(data)]
+        outputs = Outputs.of(options.out, formats, is_single=True)
+        finished = finish_file(data, wishes, title=stem_of(options.mesh))
+        outputs.write(stem_of(options.mesh), finished.bytes_as)
+    except (UsageError, ValidationError) as error:
+        return _fail("finish", str(error), EXIT_USAGE)
+    except NotPrintable as error:
+        return _fail(options.mesh, error.detail, EXIT_NOT_PRINTABLE)
+    except (MeshUnreadable, JobError, OSError) as error:
+        return _fail(options.mesh, str(error), EXIT_FAILED)
+    print(f"{options.mesh}: {_line(finished.report.facts())}", file=sys.stderr)
+    for path in outputs.paths(stem_of(options.mesh)):
+        print(path)
+    return EXIT_OK
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Reports on mesh files as they are; the exit status."""
+    statuses = [_check(name, _print_json if options.json else _print_report) for name in options.meshes]
+    return EXIT_FAILED if EXIT_FAILED in statuses else max(statuses)
+
+
+def _check(name: str, show: Callable[[str, PrintFacts], None]) -> int:
+    try:
+        facts = check_file(_read(name)).facts()
+    except (MeshUnreadable, OSError) as error:
+        return _fail(name, str(error), EXIT_FAILED)
+    show(name, facts)
+    return EXIT_OK if facts.printable else EXIT_NOT_PRINTABLE
+
+
+def _print_json(name: str, facts: PrintFacts) -> None:
+    print(json.dumps({"mesh": name} | asdict(facts)), flush=True)
+
+
+def _print_report(name: str, facts: PrintFacts) -> None:
+    print(f"{name}: {_line(facts)}", flush=True)
+    for warning in facts.warnings:
+        print(f"  {warning}")
+
+
+def _line(facts: PrintFacts) -> str:
+    size = " x ".join(f"{side:.4g}" for side in facts.bbox_mm)
+    state = "printable" if facts.printable else "NOT PRINTABLE"
+    closed = "watertight" if facts.watertight else "not watertight"
+    counts = f"{facts.triangles:,} triangles, {facts.bodies} bodies"
+    return f"{state}, {closed}, {counts}, {size} mm, {facts.volume_cm3:.4g} cm3"
+
+
+def _read(name: str) -> bytes:
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+
+
+def _fail(name: str, detail: str, status: int) -> int:
+    print(f"{name}: {detail}", file=sys.stderr)
+    return status

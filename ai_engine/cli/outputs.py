@@ -1,0 +1,87 @@
+"""Where a command's mesh files go: a file, a folder, standard output. None is ever half written."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from ai_engine.engine.generated import write_whole
+from ai_engine.facts import MeshFormat
+from ai_engine.mesh_files.read import format_of
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_PRINTABLE = 0, 1, 2, 3
+
+
+def stem_of(name: str) -> str:
+    """What a mesh is called that is made of the file or URL `name`."""
+    return PurePath(re.split(r"[?#]", name)[0]).stem or "mesh"
+
+
+class UsageError(Exception):
+    """The command line makes no sense; the message says why."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The formats of each mesh, and where its files lie."""
+
+    formats: tuple[MeshFormat, ...]
+    folder: Path = Path()
+    file: Path | None = None
+    """The one file that is asked for by name."""
+    is_stdout: bool = False
+
+    @classmethod
+    def of(cls, out: str | None, formats: Sequence[MeshFormat] | None, *, is_single: bool) -> Outputs:
+        """What `--out` and `--format` say together; `is_single`: there is one input.
+
+        Raises:
+            UsageError: several meshes would go to one place, or suffix and format differ.
+        """
+        wished = tuple(dict.fromkeys(formats or ()))
+        if out == "-":
+            if not is_single or len(wished) > 1:
+                raise UsageError("standard output takes one mesh in one format")
+            return cls(wished or ("stl",), is_stdout=True)
+        if (
+            out is None
+            or out.endswith(("/", "\\"))
+            or Path(out).is_dir()
+            or not (is_single and Path(out).suffix)
+        ):
+            return cls(wished or ("stl",), Path(out or "."))
+        return cls(_format_of_file(Path(out), wished), file=Path(out))
+
+    def paths(self, stem: str) -> list[Path]:
+        """The files of the mesh that is called `stem`."""
+        if self.is_stdout:
+            return []
+        if self.file is not None:
+            return [self.file]
+        return [self.folder / f"{stem}.{file_format}" for file_format in self.formats]
+
+    def write(self, stem: str, bytes_as: Callable[[MeshFormat], bytes]) -> None:
+        """Writes the files, each whole or not at all.
+
+        Raises:
+            OSError: one can't be written.
+        """
+        if self.is_stdout:
+            sys.stdout.buffer.write(bytes_as(self.formats[0]))
+            sys.stdout.buffer.flush()
+        for path, file_format in zip(self.paths(stem), self.formats, strict=False):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, bytes_as(file_format))
+
+
+def _format_of_file(path: Path, wished: tuple[MeshFormat, ...]) -> tuple[MeshFormat, ...]:
+    try:
+        named = format_of(path)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if wished not in ((), (named,)):
+        raise UsageError(f"{path.name} is one file, and --format wishes {', '.join(wished)}: name a folder")
+    return (named,)

@@ -1,0 +1,169 @@
+"""The door for Python callers: one class for a model in this process and for a service elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ai_engine.api.request_schema import NEEDS_IMAGE_URL, JobRequest
+from ai_engine.engine.generated import Generated, StageProgress
+from ai_engine.facts import PrintFacts
+from ai_engine.job import PrintOptions
+
+if TYPE_CHECKING:
+    from ai_engine.engine.finishing import Finished
+    from ai_engine.settings import Settings
+
+Picture = str | os.PathLike[str] | bytes
+PRINT_FIELDS = ("height_mm", "flat_base", "target_faces", "max_bytes", "require_printable")
+SESSION = "engine"
+
+
+class _Engine(Protocol):
+    def generate(
+        self, request: JobRequest, picture: bytes | None, mask: bytes | None, progress: StageProgress
+    ) -> Generated:
+        """As in `LocalEngine`."""
+
+    def close(self) -> None:
+        """As in `LocalEngine`."""
+
+
+class Engine:
+    """Makes meshes from pictures: `Engine().generate("chair.png", height_mm=80).save("chair.3mf")`.
+
+    Without an address the models run in this process, with the settings of the environment (`MODEL_PATH`, `DEVICE`,
+    ...), and are loaded once, by the first picture. With the address of a service they run there, and nothing here
+    needs torch. The same picture, seed, options and name give the same bytes either way.
+    """
+
+    def __init__(
+        self, address: str | None = None, *, key: str | None = None, settings: Settings | None = None
+    ) -> None:
+        """`key` is the API key at the service; `settings` are for models in this process."""
+        self._engine: _Engine
+        if address is None:
+            from ai_engine.engine.local import LocalEngine
+
+            self._engine = LocalEngine(settings)
+        else:
+            from ai_engine.engine.remote import RemoteEngine
+
+            self._engine = RemoteEngine(address, key=key)
+
+    def generate(
+        self,
+        picture: Picture,
+        *,
+        mask: Picture | None = None,
+        name: str | None = None,
+        progress: StageProgress = lambda stage, done, total: None,
+        **fields: Any,
+    ) -> Generated:
+        """The mesh of the object in `picture`: a path, an http(s) or data URL, or a file's bytes.
+
+        `fields` are those of `POST /generate-3d` (docs/api.md): `height_mm`, `seed`, `octree_resolution`, `format`, ...
+        `name` becomes the title in the file; the picture's own unless given. `progress(stage, done, total)` is called
+        on the way, and may raise to stop the job.
+
+        Raises:
+            pydantic.ValidationError: a field is unknown or out of bounds.
+            OSError: the picture can't be read.
+            GenerationFailed: the job ended without a mesh; its `failure` has a code.
+            ServerRefused: the service does not take the request, or can't be reached.
+            StartupError: a model or a device of this process can't be used.
+        """
+        request, data, mask_data = _request(picture, mask, name, fields)
+        return self._engine.generate(request, data, mask_data, progress)
+
+    def finish(self, mesh: Picture, *, name: str | None = None, **fields: Any) -> Finished:
+        """A mesh file finished once more in this process, by the print fields: no model, no device.
+
+        Raises:
+            pydantic.ValidationError: a field is unknown or out of bounds.
+            OSError: the file can't be read.
+            MeshUnreadable: it is no mesh.
+            EmptyMesh, NotPrintable: as in a job.
+        """
+        from ai_engine.engine.finishing import finish_file
+
+        return finish_file(_read(mesh), print_options(fields), title=name or _name_of(mesh))
+
+    def check(self, mesh: Picture) -> PrintFacts:
+        """What a slicer will find in a mesh file, as it is.
+
+        Raises:
+            OSError: the file can't be read.
+            MeshUnreadable: it is no mesh.
+        """
+        from ai_engine.engine.finishing import check_file
+
+        return check_file(_read(mesh)).facts()
+
+    def close(self) -> None:
+        """Lets go of models, files and connections."""
+        self._engine.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def print_options(fields: dict[str, Any]) -> PrintOptions:
+    """The print fields of a request, checked as in a job.
+
+    Raises:
+        pydantic.ValidationError: a field is no print field, or out of bounds.
+    """
+    others = {name: None for name in fields if name not in PRINT_FIELDS}
+    known = {name: value for name, value in fields.items() if name in PRINT_FIELDS}
+    unknown = {f"no print field: {name}": True for name in others}
+    return JobRequest.model_validate(
+        {"session_id": SESSION, "asset_id": "mesh"} | known | unknown
+    ).print_options()
+
+
+def _request(
+    picture: Picture, mask: Picture | None, name: str | None, fields: dict[str, Any]
+) -> tuple[JobRequest, bytes | None, bytes | None]:
+    """The checked request, with the bytes of what is no URL."""
+    values = {"session_id": SESSION, "asset_id": _plain(name or _name_of(picture))} | fields
+    urls = {"image_url": picture, "mask_url": mask}
+    values |= {field: url for field, url in urls.items() if _is_url(url)}
+    request = JobRequest.model_validate(values, context=NEEDS_IMAGE_URL if _is_url(picture) else None)
+    data = None if _is_url(picture) else _read(picture)
+    return request, data, None if mask is None or _is_url(mask) else _read(mask)
+
+
+def _is_url(picture: Picture | None) -> bool:
+    return isinstance(picture, str) and picture.lower().startswith(("http://", "https://", "data:"))
+
+
+def _read(source: Picture) -> bytes:
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
+
+
+def _name_of(source: Picture) -> str:
+    if isinstance(source, bytes) or (isinstance(source, str) and source.lower().startswith("data:")):
+        return "mesh"
+    return PurePath(re.split(r"[?#]", os.fspath(source))[0].replace("\\", "/")).stem
+
+
+def asset_id_of(source: Picture) -> str:
+    """A name for the result, from that of the picture: letters, digits, `.`, `_` and `-`."""
+    return _plain(_name_of(source))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:64] or "picture"
+
+
+__all__: Sequence[str] = ("Engine", "Generated", "asset_id_of", "print_options")

@@ -1,0 +1,95 @@
+"""Finishes a mesh that is there already, and reports on one: no model, no device."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ai_engine.facts import MeshFacts, MeshFormat
+from ai_engine.job import PrintOptions
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
+from ai_engine.mesh_files.read import ReadMesh, read_mesh
+from ai_engine.printing.orientation import y_up, z_up
+from ai_engine.printing.prepare import PrintReport, finish
+from ai_engine.printing.preview import preview_png
+from ai_engine.printing.report import report
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A finished mesh and the report on it."""
+
+    mesh: Mesh
+    notes: FileNotes
+    report: PrintReport
+
+    def bytes_as(self, file_format: MeshFormat) -> bytes:
+        """The mesh file in any format."""
+        thumbnail = preview_png(self.mesh, is_z_up=self.notes.is_mm) if file_format == "3mf" else None
+        with tempfile.TemporaryDirectory(prefix="mesh-") as folder:
+            path = Path(folder) / f"mesh.{file_format}"
+            write_mesh(self.mesh, path, file_format, notes=self.notes, thumbnail=thumbnail)
+            return path.read_bytes()
+
+    def facts(self, file_format: MeshFormat) -> MeshFacts:
+        """What is known of the mesh, as a job's event has it."""
+        return MeshFacts(
+            format=file_format,
+            faces=self.report.num_faces,
+            units=self.report.units,
+            bbox=self.report.bbox,
+            print=self.report.facts(),
+        )
+
+
+def finish_file(data: bytes, options: PrintOptions, *, title: str) -> Finished:
+    """The mesh in `data` finished as a job's would be.
+
+    A mesh with Y up and no unit stays so unless `height_mm` is given, as in a job. Any other is in millimetres, Z up,
+    and as tall as it was.
+
+    Raises:
+        MeshUnreadable: the bytes are no mesh.
+        EmptyMesh: it encloses nothing.
+        NotPrintable: the report is bad, and `require_printable` was asked.
+    """
+    found = read_mesh(data)
+    if options.height_mm is None and not _is_model_space(found):
+        options = replace(options, height_mm=_height_mm(found))
+    notes = FileNotes(title, is_mm=options.is_mm)
+    with tempfile.TemporaryDirectory(prefix="mesh-") as folder:
+        path = Path(folder) / "mesh.stl"
+        mesh, facts = finish(_upright(found), options, see=lambda mesh: through_stl(mesh, path, notes))
+    return Finished(mesh, notes, facts)
+
+
+def check_file(data: bytes) -> PrintReport:
+    """The report on the mesh in `data` as it is: nothing is mended.
+
+    Raises:
+        MeshUnreadable: the bytes are no mesh.
+    """
+    found = read_mesh(data)
+    if _is_model_space(found):
+        return report(found.mesh)
+    upright = z_up(_upright(found))
+    scaled = (upright.vertices.astype(np.float64) * found.mm_per_unit).astype(np.float32)
+    return report(Mesh(scaled, upright.faces), units="mm")
+
+
+def _is_model_space(found: ReadMesh) -> bool:
+    """True where neither the format nor the file knows a unit: what the shape model gave."""
+    return found.up == "y" and found.format != "glb"
+
+
+def _upright(found: ReadMesh) -> Mesh:
+    """Y up, as the finish takes it."""
+    return found.mesh if found.up == "y" else y_up(found.mesh)
+
+
+def _height_mm(found: ReadMesh) -> float:
+    return float(np.ptp(found.mesh.vertices[:, 1 if found.up == "y" else 2])) * found.mm_per_unit

@@ -1,0 +1,115 @@
+"""Jobs in this process: the stages of the service without its database, its receiver and its port."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ai_engine.api.admission import job_of
+from ai_engine.api.request_schema import JobRequest
+from ai_engine.engine.generated import Generated, GenerationFailed, StageProgress
+from ai_engine.errors import GenerationTimeout
+from ai_engine.facts import MeshFormat
+from ai_engine.job import Artifact, Job, JobResult
+from ai_engine.pipeline.pipeline import JobLine, run_job
+from ai_engine.pipeline.resources import Resources
+from ai_engine.pipeline.workshop import open_workshop
+from ai_engine.settings import Settings
+from ai_engine.stage import Stage
+from ai_engine.stage_result import StageResult
+
+
+@dataclass
+class _Run:
+    """One job, start to end: nothing to remember for another process."""
+
+    report: StageProgress
+    deadline_s: float
+    """On the clock of `time.monotonic`."""
+    results: dict[str, StageResult] = field(default_factory=dict)
+
+    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
+        self.results[name] = result = work()
+        return result
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        if time.monotonic() > self.deadline_s:
+            raise GenerationTimeout("The job took longer than its timeout_s.", stage=stage)
+        self.report(stage.value, done, total)
+
+    def waits(self) -> None: ...
+
+
+class LocalEngine:
+    """The shape model and the remover, loaded once, in this process."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self._folder = tempfile.TemporaryDirectory(prefix="ai-engine-", ignore_cleanup_errors=True)
+        here = {"data_dir": Path(self._folder.name), "artifacts_url": None}
+        self.settings = settings.model_copy(update=here)
+        self._resources: Resources | None = None
+
+    def open(self, on_loaded: Callable[[float], None] = lambda share: None) -> Resources:
+        """The models, loaded at the first call; `on_loaded` is called with the share, 0 to 1, that is there.
+
+        Raises:
+            StartupError: a model or a device can't be used.
+        """
+        if self._resources is None:
+            self._resources = open_workshop(self.settings, on_loaded)
+        return self._resources
+
+    def generate(
+        self, request: JobRequest, picture: bytes | None, mask: bytes | None, progress: StageProgress
+    ) -> Generated:
+        """The mesh that the request asks for; `picture` in place of its `image_url`, `mask` of its `mask_url`.
+
+        Raises:
+            GenerationFailed: the job ended without a mesh.
+            StartupError: a model or a device can't be used.
+        """
+        resources, job_id = self.open(), uuid.uuid4().hex
+        job = job_of(request, job_id=job_id, accepted_at_s=time.time(), settings=self.settings)
+        job = replace(
+            job, image=self._kept(job_id, "picture", picture), mask=self._kept(job_id, "mask", mask)
+        )
+        run = _Run(progress, time.monotonic() + job.timeout_s)
+        return self._generated(request, job, run, run_job(job, resources, run))
+
+    def _kept(self, job_id: str, name: str, data: bytes | None) -> Artifact | None:
+        return None if data is None else self.open().store.put_bytes(job_id, name, data)
+
+    def _generated(self, request: JobRequest, job: Job, run: _Run, result: JobResult) -> Generated:
+        if result.failure is not None:
+            raise GenerationFailed(result.failure)
+        assert result.artifact is not None
+        assert result.mesh is not None
+        return Generated(
+            format=job.format,
+            data=self._bytes(result.artifact),
+            facts=result.mesh,
+            seed=job.options.seed,
+            model=result.model,
+            timings_s=result.timings_s,
+            other_format=lambda file_format: self._other(request, job, run, file_format),
+        )
+
+    def _other(self, request: JobRequest, job: Job, run: _Run, file_format: MeshFormat) -> bytes:
+        """The last stage once more, for a file in another format."""
+        wishes = request.model_copy(update={"format": file_format}).print_options()
+        line = JobLine(replace(job, format=file_format, print_options=wishes), self.open(), run)
+        made = line.finish(run.results["download"], run.results["cutout"], run.results["shape"])
+        return self._bytes(made.artifact)
+
+    def _bytes(self, artifact: Artifact) -> bytes:
+        return self.open().store.path(artifact).read_bytes()
+
+    def close(self) -> None:
+        """Lets go of the models and removes the files of all jobs."""
+        self._resources = None
+        self._folder.cleanup()

@@ -1,0 +1,201 @@
+"""Jobs at a service elsewhere, over its HTTP API. Needs no model and no torch.
+
+A request that may have been lost is sent again under the same Idempotency-Key: it makes one job. A stream of events
+that breaks is opened again where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import httpx2
+
+from ai_engine.api.request_schema import JobRequest
+from ai_engine.engine.generated import Generated, GenerationFailed, ServerRefused, StageProgress
+from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts
+from ai_engine.job import JobFailure
+
+ATTEMPTS = 6
+"""In a row that may fail before the service counts as out of reach."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+READ_TIMEOUT_S = 60.0
+"""A stream of events says something every 15 s."""
+_BUSY = frozenset({429, 502, 503, 504})
+
+T = TypeVar("T")
+
+
+class RemoteEngine:
+    """A client of one service."""
+
+    def __init__(self, address: str, *, key: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=10.0)
+        self._client = httpx2.Client(base_url=address.rstrip("/"), headers=headers, timeout=timeout)
+
+    def generate(
+        self, request: JobRequest, picture: bytes | None, mask: bytes | None, progress: StageProgress
+    ) -> Generated:
+        """The mesh that the request asks for; `picture` in place of its `image_url`, `mask` of its `mask_url`.
+
+        An exception on the way, KeyboardInterrupt too, cancels the job.
+
+        Raises:
+            GenerationFailed: the job ended without a mesh.
+            ServerRefused: the service does not take the request, or can't be reached.
+        """
+        job_id = self._submit(request, picture, mask)
+        try:
+            job = self._followed(job_id, progress)
+        except BaseException:
+            self._cancel(job_id)
+            raise
+        if job["status"] != "succeeded":
+            raise GenerationFailed(JobFailure(**job["error"]))
+        return self._generated(request, picture, mask, job)
+
+    def _submit(self, request: JobRequest, picture: bytes | None, mask: bytes | None) -> str:
+        fields = request.model_dump(mode="json", exclude_defaults=True)
+        files = {
+            name: (name, data) for name, data in (("image", picture), ("mask", mask)) if data is not None
+        }
+        body: dict[str, Any] = {"data": _as_form(fields), "files": files} if files else {"json": fields}
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        answer = self._ask(lambda: self._client.post("/generate-3d", headers=headers, **body))
+        return str(answer.json()["job_id"])
+
+    def _ask(self, send: Callable[[], httpx2.Response]) -> httpx2.Response:
+        """The answer, a success; asked again where the service is busy or out of reach."""
+
+        def sent() -> httpx2.Response:
+            answer = send()
+            if answer.status_code in _BUSY:
+                raise _Busy(_problem(answer), _seconds(answer.headers.get("retry-after")))
+            if not answer.is_success:
+                raise ServerRefused(_problem(answer))
+            return answer
+
+        return _insistently(sent)
+
+    def _followed(self, job_id: str, progress: StageProgress) -> dict[str, Any]:
+        """The job when it is over."""
+        last_event_id = ""
+
+        def follow() -> dict[str, Any]:
+            nonlocal last_event_id
+            headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+            with self._client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as answer:
+                if answer.status_code in _BUSY:
+                    raise _Busy("the service is busy", _seconds(answer.headers.get("retry-after")))
+                if not answer.is_success:
+                    answer.read()
+                    raise ServerRefused(_problem(answer))
+                for event_id, name, data in _events(answer.iter_lines()):
+                    last_event_id = event_id or last_event_id
+                    if name == "done":
+                        return data
+                    if name == "progress":
+                        progress(data["stage"], data["done"], data["total"])
+            raise _Busy("the stream of events ended before the job did", None)
+
+        return _insistently(follow)
+
+    def _generated(
+        self, request: JobRequest, picture: bytes | None, mask: bytes | None, job: dict[str, Any]
+    ) -> Generated:
+        artifact, report = job["artifact"], PrintFacts.from_dict(job["print"])
+        x, y, z = artifact["bbox"]
+        seed: int = job["options"]["seed"]
+
+        def other(file_format: MeshFormat) -> bytes:
+            again = request.model_copy(update={"format": file_format, "seed": seed})
+            return self.generate(again, picture, mask, lambda stage, done, total: None).data
+
+        return Generated(
+            format=artifact["format"],
+            data=self._downloaded(job["job_id"], artifact["sha256"]),
+            facts=MeshFacts(artifact["format"], artifact["faces"], artifact["units"], (x, y, z), report),
+            seed=seed,
+            model=job["model"],
+            timings_s=job["timings_s"],
+            other_format=other,
+        )
+
+    def _downloaded(self, job_id: str, sha256: str) -> bytes:
+        data = self._ask(lambda: self._client.get(f"/jobs/{job_id}/mesh")).content
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ServerRefused("The mesh that came is not the one of the job: its sha256 differs.")
+        return data
+
+    def _cancel(self, job_id: str) -> None:
+        with suppress(httpx2.HTTPError):
+            self._client.delete(f"/jobs/{job_id}")
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+
+class _Busy(Exception):
+    """The service asks to come later, after so many seconds where it says so."""
+
+    def __init__(self, detail: str, after_s: float | None) -> None:
+        super().__init__(detail)
+        self.after_s = after_s
+
+
+def _insistently(work: Callable[[], T]) -> T:
+    """What `work` gives back, tried again while the service is busy or out of reach.
+
+    Raises:
+        ServerRefused: it stays so.
+    """
+    pause_s = FIRST_PAUSE_S
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return work()
+        except (_Busy, httpx2.TransportError) as error:
+            if attempt == ATTEMPTS:
+                raise ServerRefused(f"The service can't be used: {error}") from error
+            wished_s = error.after_s if isinstance(error, _Busy) else None
+            time.sleep(min(wished_s if wished_s is not None else pause_s, LONGEST_PAUSE_S))
+            pause_s *= 2
+    raise AssertionError("unreachable")
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Id, name and data of each server-sent event."""
+    event_id = name = ""
+    for line in lines:
+        field, _, value = line.partition(": ")
+        if field == "id":
+            event_id = value
+        elif field == "event":
+            name = value
+        elif field == "data":
+            yield event_id, name, json.loads(value)
+            event_id = ""
+
+
+def _as_form(fields: dict[str, Any]) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+
+
+def _seconds(value: str | None) -> float | None:
+    return float(value) if value is not None and value.isdigit() else None
+
+
+def _problem(answer: httpx2.Response) -> str:
+    """What the service says is wrong, in one line."""
+    try:
+        problem = answer.json()
+        errors = "; ".join(f"{one['field']}: {one['detail']}" for one in problem.get("errors") or ())
+        return f"{errors or problem['detail']} ({problem['code']})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"The service answered {answer.status_code}."

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+import main
+from ai_engine.api.request_schema import JobRequest
+from ai_engine.cli.field_flags import GENERATE_FIELDS, NOT_FOR_COMMANDS
+from ai_engine.mesh_files.read import read_mesh
+from ai_engine.printing import prepare
+
+ROOT = Path(__file__).parents[4]
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODEL_VARIANT", "stand-in")
+    monkeypatch.setenv("MATTING_MODEL", "none")
+    monkeypatch.chdir(tmp_path)
+
+
+def draw(path: Path) -> Path:
+    picture = Image.new("RGBA", (96, 96))
+    ImageDraw.Draw(picture).ellipse((16, 16, 80, 80), fill="firebrick")
+    path.parent.mkdir(exist_ok=True)
+    picture.save(path)
+    return path
+
+
+def run(*arguments: str | Path | int) -> int:
+    return main.main([str(one) for one in arguments])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_picture_becomes_a_file_here_and_its_path_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("generate", draw(tmp_path / "in" / "chair.png"), "--seed", 7) == 0
+
+    said = capsys.readouterr()
+    assert said.out == "chair.stl\n"
+    assert "chair.png: " in said.err
+    assert "closed" in said.err
+    assert "seed 7" in said.err
+    assert len(read_mesh((tmp_path / "chair.stl").read_bytes()).mesh.faces) > 1000
+
+
+def test_the_suffix_of_the_output_says_the_format(tmp_path: Path) -> None:
+    assert run("generate", draw(tmp_path / "a.png"), "-o", tmp_path / "b.3mf", "--height-mm", 80) == 0
+    assert read_mesh((tmp_path / "b.3mf").read_bytes()).format == "3mf"
+
+
+def test_a_folder_goes_on_past_a_bad_picture_and_says_which(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "c.png"):
+        draw(tmp_path / "in" / name)
+    (tmp_path / "in" / "b.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "notes.txt").touch()
+
+    assert run("generate", tmp_path / "in", "-o", tmp_path / "out", "--format", "stl", "--format", "glb") == 1
+
+    assert names(tmp_path / "out") == ["a.glb", "a.stl", "c.glb", "c.stl"]
+    said = capsys.readouterr()
+    assert [Path(line).name for line in said.out.splitlines()] == ["a.stl", "a.glb", "c.stl", "c.glb"]
+    assert "b.png: " in said.err
+    assert "image_invalid" in said.err
+
+
+def test_what_is_there_already_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "in" / name)
+    (tmp_path / "a.stl").write_bytes(b"mine")
+
+    assert run("generate", tmp_path / "in", "--skip-existing") == 0
+
+    assert (tmp_path / "a.stl").read_bytes() == b"mine"
+    assert capsys.readouterr().out == "b.stl\n"
+
+
+def test_pictures_with_the_same_stem_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png")
+    Image.open(draw(tmp_path / "in" / "a.webp")).close()
+
+    assert run("generate", tmp_path / "in", "-o", f"{tmp_path}/out/") == 0
+    assert names(tmp_path / "out") == ["a.png.stl", "a.webp.stl"]
+
+
+def test_json_has_a_line_for_each_picture_failed_ones_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"no picture")
+
+    assert run("generate", tmp_path / "in", "--json", "--seed", 5) == 1
+
+    good, bad = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (good["seed"], good["files"], good["report"]["watertight"]) == (5, ["a.stl"], True)
+    assert bad["error"]["code"] == "image_invalid"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--height-mm", "-3"],
+        ["-o", "b.doc"],
+        ["-o", "b.stl", "--format", "glb"],
+        ["-o", "-", "--format", "stl", "--format", "glb"],
+        ["--seed", "many"],
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_usage(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("generate", draw(tmp_path / "a.png"), *arguments) == 2
+    assert capsys.readouterr().err.startswith("ai-engine generate: ")
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_a_picture_that_is_not_there_is_a_failure_that_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("generate", "absent.png") == 1
+    assert "absent.png: No such file" in capsys.readouterr().err
+
+
+def test_not_printable_has_an_exit_status_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "find_ghost_plane", lambda *_, **__: "wall")
+    assert run("generate", draw(tmp_path / "a.png"), "--require-printable") == 3
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_every_field_of_a_request_is_a_flag_or_named_as_none() -> None:
+    assert set(GENERATE_FIELDS) | NOT_FOR_COMMANDS == set(JobRequest.model_fields)
+    options = main._parser(["generate"]).parse_args(["generate", "a.png"])
+    assert {name for name in GENERATE_FIELDS if hasattr(options, name)} == set(GENERATE_FIELDS)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "main.py"), "generate", *arguments]
+
+
+def test_standard_input_to_standard_output(tmp_path: Path) -> None:
+    picture = draw(tmp_path / "a.png").read_bytes()
+    done = subprocess.run(
+        command("-", "-o", "-", "--format", "glb"), input=picture, capture_output=True, check=True
+    )
+    assert read_mesh(done.stdout).format == "glb"
+
+
+def test_watching_takes_a_new_picture_and_ends_at_sigterm(tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png")
+    with subprocess.Popen(
+        command("in", "-o", "out", "--watch"), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{Path('out') / 'a.stl'}\n"
+        new = draw(tmp_path / "new.png")
+        os.utime(new, (time.time() - 60, time.time() - 60))
+        new.rename(tmp_path / "in" / "b.png")
+        assert process.stdout.readline() == f"{Path('out') / 'b.stl'}\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130
+    assert names(tmp_path / "out") == ["a.stl", "b.stl"]
