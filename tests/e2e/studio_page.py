@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,16 @@ class Studio:
             before = after
             self.page.wait_for_timeout(100)
         return np.asarray(Image.open(io.BytesIO(before)).convert("RGB"))
+
+    def changed(self, locator: Any, before: Picture, *, share: float, is_moving: bool = False) -> Picture:
+        """What is seen there, once more than that share of its pixels is not as before.
+
+        A busy browser may draw long after it was asked, so one look is not enough.
+        """
+        ends_at = time.monotonic() + DEADLINE_MS / 1000
+        while difference(before, after := self.picture_of(locator, is_moving=is_moving)) <= share:
+            assert time.monotonic() < ends_at, f"{difference(before, after):.4f} of the picture changed"
+        return after
 
     def save(self, path: Path) -> None:
         """A screenshot of the window."""

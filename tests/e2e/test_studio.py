@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, expect
 from service.house import ROOT, House, Outside, cut_out_png, wait_for
 
 from ai_engine.web.api_keys import configured, new_key
-from e2e.studio_page import DEADLINE_MS, FAINT_TEXTS, Studio, difference, num_colours
+from e2e.studio_page import DEADLINE_MS, FAINT_TEXTS, Studio, num_colours
 
 expect.set_options(timeout=DEADLINE_MS)
 
@@ -49,7 +49,7 @@ def test_a_dropped_picture_becomes_a_mesh_that_turns_and_is_the_file_of_the_even
     studio.page.mouse.down()
     studio.page.mouse.move(middle[0] + 170, middle[1] + 30, steps=6)
     studio.page.mouse.up()
-    assert difference(before, studio.picture_of(canvas)) > 0.05
+    studio.changed(canvas, before, share=0.05)
 
     with studio.page.expect_download() as saved:
         studio.page.get_by_role("button", name="Download STL").click()
@@ -78,13 +78,13 @@ def test_a_dropped_picture_shows_its_cutout_and_the_job_begins_with_it(studio: S
 
 def test_the_stages_are_told_as_they_happen_and_the_cutout_comes_before_the_mesh(studio: Studio) -> None:
     studio.drop(PICTURE)
-    studio.fill(num_inference_steps=12)
+    studio.fill(num_inference_steps=24)
     studio.generate()
 
     page = studio.page
     expect(page.locator(".cutout").first).to_be_visible()
     assert page.locator("canvas").count() == 0
-    expect(page.locator("[data-stage=denoise]")).to_contain_text("of 12")
+    expect(page.locator("[data-stage=denoise]")).to_contain_text("of 24")
     expect(page.locator("[data-stage=denoise]")).to_have_attribute("aria-current", "step")
     expect(page.locator("#spoken")).to_contain_text("Denoise")
     expect(page.locator("[data-stage=finish]")).to_have_attribute("data-state", "done")
@@ -167,7 +167,7 @@ def test_two_jobs_stand_side_by_side_and_turn_together(studio: Studio, house: Ho
     expect(studio.page.locator(".report thead").first).to_have_text("AB")
     before = studio.picture_of(beside)
     studio.shape().press("ArrowRight")
-    assert difference(before, studio.picture_of(beside)) > 0.01
+    studio.changed(beside, before, share=0.01)
 
 
 def test_each_look_at_the_mesh_is_another_picture(
@@ -179,21 +179,18 @@ def test_each_look_at_the_mesh_is_another_picture(
     canvas = studio.shape()
     page = studio.page
 
-    looks = [studio.picture_of(canvas)]
+    look = studio.picture_of(canvas)
     for name in ("Smooth", "Wireframe", "Plate"):
         button = page.get_by_role("button", name=name)
         pressed = button.get_attribute("aria-pressed")
         button.click()
         assert button.get_attribute("aria-pressed") != pressed
-        looks.append(studio.picture_of(canvas))
-        assert difference(looks[-2], looks[-1]) > 0.005, name
+        look = studio.changed(canvas, look, share=0.005)
     page.get_by_role("button", name="Box").click()
     expect(page.locator(".dimension").first).to_have_text("x 60\u202fmm")
     still = studio.picture_of(canvas)
     page.get_by_role("button", name="Turntable").click()
-    wait_for(
-        lambda: difference(still, studio.picture_of(canvas, is_moving=True)) > 0.005, "the turntable turns"
-    )
+    studio.changed(canvas, still, share=0.005, is_moving=True)
 
 
 def test_a_job_of_another_format_says_why_it_is_not_drawn_and_is_downloaded(
@@ -363,7 +360,7 @@ def test_it_is_used_by_keyboard_alone(studio: Studio) -> None:
     before = studio.picture_of(canvas)
     for key in ("w", "ArrowLeft", "+"):
         page.keyboard.press(key)
-    assert difference(before, studio.picture_of(canvas)) > 0.01
+    studio.changed(canvas, before, share=0.01)
 
 
 def test_every_control_has_a_name(open_studio: OpenStudio, house: House, outside: Outside) -> None:

@@ -218,9 +218,13 @@ class House:
 
     def stop(self, name: str) -> int:
         """SIGTERM; the exit status."""
+        self.running[name].terminate()
+        return self.exit_status(name)
+
+    def exit_status(self, name: str) -> int:
+        """Of a process that ends by itself, once it has."""
         with self.running.pop(name) as process:
-            process.terminate()
-            return process.wait(120)
+            return process.wait(DEADLINE_S)
 
     def close(self) -> None:
         for process in self.running.values():

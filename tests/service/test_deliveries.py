@@ -13,6 +13,8 @@ def submitted(house: House, outside: Outside, webhook_url: str) -> str:
 
 
 def wait_for_last(house: House, job_id: str, state: str) -> list[dict[str, Any]]:
+    """The attempts to deliver a job that is over, once the last one stands so."""
+    house.wait_until_over(job_id)  # A quick receiver has the webhook a moment before.
     return wait_for(
         lambda: (seen := house.job(job_id)["deliveries"]) and seen[-1]["state"] == state and seen,
         f"the delivery of {job_id} is {state}",

@@ -147,7 +147,7 @@ def listening(words: list[str], port: int, secret: str, folder: Path | None = No
         yield f"http://127.0.0.1:{port}/webhook"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(WITHIN_S)
 
 
 def is_open(port: int) -> bool:

@@ -123,8 +123,8 @@ def test_a_job_that_takes_longer_than_its_time_fails_and_says_so(house: House, o
     job_id = house.submit(
         image_url=outside.url("/a.png"),
         webhook_url=outside.url("/late"),
-        num_inference_steps=100,
-        timeout_s=1,
+        num_inference_steps=100,  # 5 s
+        timeout_s=3,  # time enough to come to the device
     )
 
     error = house.wait_until(job_id, "failed")["error"]

@@ -121,8 +121,8 @@ def test_a_host_that_hung_waits_behind_the_other_hosts_of_its_own_key(
             lambda: any(job_id.encode() in post.body for post in outside.posts("/own-honest")), "it came"
         )
         assert len(silence.asked) < MORE_THAN_ALL_PLACES / 2, "it came after the silent host's deliveries"
-        assert metric(house, "slow_hosts", owner="shop") == 1
-        assert metric(house, "deliveries_postponed_total", owner="shop") > 0
+        wait_for(lambda: metric(house, "slow_hosts", owner="shop") == 1, "the metrics name it")
+        wait_for(lambda: metric(house, "deliveries_postponed_total", owner="shop") > 0, "and what waits")
         states = {one["state"] for one_id in silent for one in house.job(one_id)["deliveries"]}
         assert states <= {"waiting", "sending", "failed"}, "what was put back is no attempt"
     finally:

@@ -43,7 +43,7 @@ def test_the_webhook_tells_the_same_as_the_job(house: House, outside: Outside) -
     )
 
     (delivered,) = wait_for(lambda: outside.posts("/told"), "the webhook came")
-    assert delivered.event["data"]["print"] == house.job(job_id)["print"]
+    assert delivered.event["data"]["print"] == house.wait_until(job_id, "succeeded")["print"]
     assert len(delivered.parts["event"]) < 4096
 
 
@@ -85,7 +85,7 @@ def test_a_preview_shows_two_views_and_is_drawn_once(house: House, outside: Outs
     assert house.events("preview drawn", job_id, "serve") == []
     answer, again = house.ask("GET", told["url"]), house.ask("GET", told["url"])
     assert (answer.status, again.body, told["sha256"]) == (200, answer.body, None)
-    assert len(house.events("preview drawn", job_id, "serve")) == 1
+    assert len(wait_for(lambda: house.events("preview drawn", job_id, "serve"), "it is logged")) == 1
     assert answer.headers["content-type"] == "image/png"
     with Image.open(io.BytesIO(answer.body)) as picture:
         assert picture.size == (640, 320)

@@ -64,7 +64,7 @@ def test_on_a_full_disk_new_jobs_are_refused_and_waiting_ones_wait(house: House,
 
     filler.unlink()
     house.wait_until(job_id, "succeeded")
-    assert house.ask("GET", "/readyz").json["status"] == "ready"
+    wait_for(lambda: house.ask("GET", "/readyz").json["status"] == "ready", "the service says so")
 
 
 def test_a_job_that_waits_for_room_can_be_cancelled(house: House, world: Outside) -> None:

@@ -16,10 +16,12 @@ from service.house import House, Outside, wait_for
 def house(tmp_path: Path) -> Iterator[House]:
     service = House(tmp_path, {"DEVICE": "cuda:0,cuda:1", "JOBS_IN_FLIGHT": "1"})
     service.start("serve")
-    wait_for(lambda: len(processes(service)) == 2, "two workers are ready")
-    service.wait_until_ready()
-    yield service
-    service.close()
+    try:
+        wait_for(lambda: len(processes(service)) == 2, "two workers are ready")
+        service.wait_until_ready()
+        yield service
+    finally:
+        service.close()
 
 
 def processes(house: House) -> dict[str, int]:

@@ -110,7 +110,8 @@ def test_a_worker_whose_bucket_leads_nowhere_says_so_and_does_not_start(
     worker = machines["a"]
     worker.settings["ARTIFACTS_URL"] = "s3://no-such-bucket/p"
 
-    assert worker.start("worker").wait(120) == StartupError.exit_status
+    worker.start("worker")
+    assert worker.exit_status("worker") == StartupError.exit_status
 
     log = worker.log_path("worker").read_text()
     assert "ARTIFACTS_URL s3://no-such-bucket/p can't be written" in log

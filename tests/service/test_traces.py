@@ -71,9 +71,11 @@ def traced(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> It
     }
     house = House(tmp_path_factory.mktemp("traced"), settings)
     house.start("serve")
-    house.wait_until_ready()
-    yield house
-    house.close()
+    try:
+        house.wait_until_ready()
+        yield house
+    finally:
+        house.close()
 
 
 def submit(house: House, outside: Outside, picture: str, hook: str) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from hy3dgen.errors import EmptyImage, EmptyMesh, LatentShapeError
+from hy3dgen.sampling import Schedule
 from hy3dgen.shape_model import once_done
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, Mesh, ShapeVAE
 
@@ -177,3 +178,42 @@ def test_importing_the_model_imports_torch_alone_and_touches_no_device() -> None
         "assert not torch.cuda.is_initialized()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=DATA.parents[2])
+
+
+def test_another_schedule_takes_its_own_times(loaded: Loaded, image: Image.Image) -> None:
+    pipeline, _vae = loaded
+    calls: dict[Schedule, int] = {}
+    for schedule in ("flow", "consistency"):
+        seen: list[tuple[int, int]] = []
+        pipeline(image, 4, schedule=schedule, callback=lambda *step, seen=seen: seen.append(step))
+        calls[schedule] = len(seen)
+    assert calls == {"flow": 3, "consistency": 4}
+    own, named = (latents_of(pipeline, image, 3, generator=seeded(0), schedule=one) for one in (None, "flow"))
+    assert torch.equal(own, named)
+
+
+def test_another_output_than_latents_and_meshes_is_refused_before_any_work(loaded: Loaded) -> None:
+    pipeline, _vae = loaded
+    with pytest.raises(ValueError, match="must be 'latent' or 'mesh', got 'glb'"):
+        pipeline(Image.new("RGBA", (32, 32)), output_type="glb")  # type: ignore[arg-type]
+
+
+def test_latents_of_the_callers_own_take_the_place_of_the_noise(loaded: Loaded, image: Image.Image) -> None:
+    pipeline, _vae = loaded
+    start = pipeline.noise(seeded(5))
+    given, drawn = (
+        latents_of(pipeline, image, 2, latents=start),
+        latents_of(pipeline, image, 2, generator=seeded(5)),
+    )
+    assert torch.equal(given, drawn)
+    with pytest.raises(LatentShapeError):
+        pipeline(image, 2, latents=torch.zeros(1, 32, 17))
+
+
+def test_the_pipeline_shows_the_sizes_of_its_networks(loaded: Loaded) -> None:
+    pipeline, vae = loaded
+    assert pipeline.vae is vae
+    assert pipeline.device == torch.device("cpu")
+    assert pipeline.config.dit == pipeline.dit.config
+    assert pipeline.config.vae.latent_channels == pipeline.noise().shape[-1] == 16
+    assert pipeline.config.dit.context_width == pipeline.encode(Image.open(DATA / "image.png")).shape[-1]

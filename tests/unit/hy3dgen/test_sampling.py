@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from hy3dgen.sampling import adams, adams_times, consistency_times, euler, flow_times, guided, times_for
+from hy3dgen.sampling import (
+    adams,
+    adams_times,
+    consistency_times,
+    count_calls,
+    euler,
+    flow_match_sigmas,
+    flow_times,
+    guided,
+    rectified_sigmas,
+    thousandths_left,
+    times_for,
+    times_of,
+)
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 12, 30, 50])
@@ -121,3 +135,68 @@ def test_the_steps_of_the_adams_grid_fill_the_time_and_grow_from_the_noise_on() 
     assert float(lengths.sum()) == pytest.approx(1.0)
     assert bool((lengths.diff() > 0).all())
     assert float(lengths[0]) == pytest.approx(0.75 / 16, rel=0.02)
+
+
+def diffusers_sigmas(sigmas: np.ndarray, shift: float) -> torch.Tensor:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=shift)
+    scheduler.set_timesteps(sigmas=sigmas.tolist())
+    return scheduler.sigmas.float()
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 7, 50])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_rectified_sigmas_are_those_of_diffusers(num_steps: int, shift: float) -> None:
+    theirs = diffusers_sigmas(1 - np.arange(num_steps) / num_steps, shift)
+    assert torch.allclose(rectified_sigmas(num_steps, shift), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 7, 50])
+def test_sigmas_that_end_at_a_thousandth_are_those_of_diffusers(num_steps: int) -> None:
+    theirs = diffusers_sigmas(np.linspace(1, 0.001, num_steps), 1.0)
+    assert torch.allclose(flow_match_sigmas(num_steps), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 50, 999])
+def test_a_time_gives_its_sigma_back_bit_for_bit(num_steps: int) -> None:
+    for sigmas in (rectified_sigmas(num_steps, 3.0), flow_match_sigmas(num_steps)):
+        assert torch.equal(thousandths_left(times_of(sigmas)), sigmas * 1000)
+
+
+@pytest.mark.parametrize("num_steps", [2, 3, 17, 100])
+def test_every_table_rises_from_noise_to_the_shape(num_steps: int) -> None:
+    tables = {
+        "flow": flow_times(num_steps),
+        "consistency": consistency_times(num_steps),
+        "rectified": times_of(rectified_sigmas(num_steps, 3.0)),
+        "flow match": times_of(flow_match_sigmas(num_steps)),
+        "adams": adams_times(num_steps),
+    }
+    for name, times in tables.items():
+        assert (float(times[0]), float(times[-1]), len(times)) == (0, 1, num_steps + 1), name
+        assert bool((times.diff() >= 0).all()), name
+        assert count_calls(times) == num_steps - (name == "flow"), name
+
+
+@pytest.mark.parametrize("table", [rectified_sigmas, flow_match_sigmas, adams_times])
+def test_no_table_has_no_steps(table: Callable[[int], torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match="at least one step is needed, got 0"):
+        table(0)
+
+
+@pytest.mark.parametrize("method", [euler, adams])
+def test_a_walk_in_half_precision_ends_in_it_and_near_the_exact_one(method: Any) -> None:
+    start = torch.randn(1, 8, 4, generator=torch.Generator().manual_seed(0))
+    times = flow_times(12)
+    exact = method(start, times, lambda state, _: torch.sin(state))
+    half = method(start.bfloat16(), times, lambda state, _: torch.sin(state))
+    assert half.dtype == torch.bfloat16
+    assert float((half.float() - exact).abs().max()) < 0.1
+
+
+def test_adams_keeps_what_half_precision_would_lose_between_calls() -> None:
+    """Steps too short to change a bfloat16 number add up, as the state is float32."""
+    start, times = torch.ones(1, 1, 1, dtype=torch.bfloat16), torch.linspace(0, 1, 1001)
+    end = adams(start, times, lambda state, _: torch.ones_like(state))
+    assert float(end) == 2.0

@@ -187,6 +187,44 @@ def test_each_source_file_has_a_test_of_its_path_or_is_listed_with_the_one_that_
     assert [test for test in TESTED_ELSEWHERE.values() if not (TESTS / test).exists()] == []
 
 
+SHAPE_MODEL_TESTS = ("unit/hy3dgen", "parity")
+SHAPE_MODEL_SUPPORT = (
+    "dense_twin",
+    "fields",
+    "mesh_checks",
+    "peak_memory",
+    "pretended_gpu",
+    "published_layouts",
+)
+"""Parts of `tests/support` that tests of the shape model use."""
+OTHER_TESTS = ("unit/repository", "unit/training")
+"""Tests of neither package."""
+
+
+def is_under(file: Path, folders: tuple[str, ...]) -> bool:
+    return any(file.is_relative_to(TESTS / folder) for folder in folders)
+
+
+def test_each_package_has_at_least_as_many_lines_of_tests_as_of_its_own() -> None:
+    """All lines count, empty ones and comments too, on both sides; a test counts for one package."""
+    files = [file for file in TESTS.rglob("*.py") if not is_under(file, OTHER_TESTS)]
+    of_model = {
+        file
+        for file in files
+        if is_under(file, SHAPE_MODEL_TESTS)
+        or (is_under(file, ("support",)) and file.stem in SHAPE_MODEL_SUPPORT)
+    }
+    tests = {
+        "hy3dgen": sum(map(num_lines, of_model)),
+        "ai_engine": sum(num_lines(file) for file in files if file not in of_model),
+    }
+    lines = {package: sum(map(num_lines, (REPOSITORY / package).rglob("*.py"))) for package in PACKAGES}
+
+    assert {
+        package: tests[package] / lines[package] for package in PACKAGES if tests[package] < lines[package]
+    } == {}
+
+
 RIDDLES = re.compile(r"\b(told|tells?|comes? back when|spec [a-z]\b)", re.IGNORECASE)
 NOT_RIDDLES = {"ai_engine/images/background.py": 1}
 """`unless told not to`: an option of another program."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import torch
 from parity.parity_case import DATA
 from safetensors import safe_open
 
 from hy3dgen.errors import CheckpointError
+from hy3dgen.families import hunyuan3d_21, triposg
 from hy3dgen.families.read_config import (
     conditioner_config,
     count,
@@ -17,9 +20,13 @@ from hy3dgen.families.read_config import (
     native_px,
     num_frequencies,
     shape_of,
+    skip_dit_config,
     vae_config,
 )
 from hy3dgen.families.variants import Settings
+from hy3dgen.weights.published_files import open_published
+
+CPU = torch.device("cpu")
 
 with safe_open(DATA / "checkpoint.safetensors", "pt") as file:
     SHAPES = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dict)
@@ -85,3 +92,28 @@ def test_an_encoder_with_registers_works_at_its_own_size_alone() -> None:
 def test_a_shape_that_is_not_there_is_named() -> None:
     with pytest.raises(CheckpointError, match=r"lacks nothing\.here"):
         shape_of({}, "nothing.here")
+
+
+def skip_shapes(folder: str) -> dict[str, tuple[int, ...]]:
+    path = DATA / folder
+    with open_published(path if folder == "triposg" else path / "checkpoint.safetensors", CPU) as files:
+        return dict(files.shapes)
+
+
+def test_skips_that_lie_elsewhere_are_another_network() -> None:
+    shapes, names = skip_shapes("triposg"), triposg.NAMES
+    config = skip_dit_config(shapes, names, norm_eps=1e-5)
+    merging = [number for number in range(config.num_blocks) if config.merges(number)]
+    del shapes[names.block(merging[0], names.merge)]
+    assert merging
+    with pytest.raises(CheckpointError, match=rf"merge a skip are {re.escape(str(merging[1:]))} of"):
+        skip_dit_config(shapes, names, norm_eps=1e-5)
+
+
+def test_experts_that_are_not_in_the_last_blocks_are_another_network() -> None:
+    shapes, names = skip_shapes("hunyuan3d_21"), hunyuan3d_21.NAMES
+    config = skip_dit_config(shapes, names, norm_eps=1e-6)
+    experts = [number for number in range(config.num_blocks) if config.has_experts(number)]
+    shapes[names.block(0, names.gate)] = shapes[names.block(experts[0], names.gate)]
+    with pytest.raises(CheckpointError, match="not the last ones"):
+        skip_dit_config(shapes, names, norm_eps=1e-6)

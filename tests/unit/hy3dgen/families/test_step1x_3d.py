@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from parity.parity_case import DATA
 from PIL import Image
+from support.published_layouts import changed, copied
 
-from hy3dgen.families.step1x_3d import FAMILY, FRAME, denoiser_name, times
+from hy3dgen.errors import CheckpointError
+from hy3dgen.families.step1x_3d import CONDITION_PROJECTION, FAMILY, FRAME, denoiser_name, times
 from hy3dgen.models import open_model
 from hy3dgen.networks.stream_dit import DiTConfig
 from hy3dgen.shape_model import ShapeModel
@@ -61,3 +66,26 @@ def test_the_final_modulation_is_published_the_other_way_round(model: ShapeModel
 
 def test_its_mark_is_its_own() -> None:
     assert FAMILY.recognises(dict.fromkeys(FAMILY.marks, (1,)))
+
+
+def test_the_label_variant_is_refused_by_its_setting_its_folder_and_its_tensors(tmp_path: Path) -> None:
+    by_setting, by_folder, by_tensor = (
+        copied(DATA / "step1x_3d", tmp_path / name) for name in ("setting", "folder", "tensor")
+    )
+    config = by_setting / "transformer" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"use_label_condition": True}))
+    (by_folder / "label_encoder").mkdir()
+    (encoder,) = (by_tensor / "visual_encoder").glob("*.safetensors")
+    changed(encoder, lambda tensors: tensors.update({"clip_model.a": torch.ones(1)}))
+    for path in (by_setting, by_folder, by_tensor):
+        with pytest.raises(CheckpointError, match=f"{path.name} is Step1X-3D's label variant"):
+            open_model(path, device="cpu", dtype=torch.float32)
+
+
+def test_a_condition_that_is_projected_is_no_published_one(tmp_path: Path) -> None:
+    path = copied(DATA / "step1x_3d", tmp_path / "model")
+    home, _, name = CONDITION_PROJECTION.partition(".")
+    (file,) = (path / home).glob("*.safetensors")
+    changed(file, lambda tensors: tensors.update({f"{name}weight": torch.ones(1)}))
+    with pytest.raises(CheckpointError, match="projects its condition"):
+        open_model(path, device="cpu", dtype=torch.float32)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from parity.parity_case import DATA
 from PIL import Image
+from support.published_layouts import copied
 
+from hy3dgen.errors import CheckpointError
 from hy3dgen.families.triposg import FAMILY, FRAME, decoder_names
 from hy3dgen.models import open_model
 from hy3dgen.shape_model import ShapeModel
@@ -56,3 +61,17 @@ def test_the_last_decoder_block_is_the_one_that_points_go_through() -> None:
 def test_its_marks_are_its_own() -> None:
     assert FAMILY.recognises(dict.fromkeys(FAMILY.marks, (1,)))
     assert not FAMILY.recognises({FAMILY.marks[0]: (1,)})
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("vae/config.json", "embed_include_pi"), ("scheduler/scheduler_config.json", "use_dynamic_shifting")],
+)
+def test_a_setting_that_no_published_model_has_is_refused_by_its_name(
+    tmp_path: Path, file: str, name: str
+) -> None:
+    path = copied(DATA / "triposg", tmp_path / "model")
+    settings = json.loads((path / file).read_text())
+    (path / file).write_text(json.dumps(settings | {name: True}))
+    with pytest.raises(CheckpointError, match=f"{name} is true"):
+        open_model(path, device="cpu", dtype=torch.float32)

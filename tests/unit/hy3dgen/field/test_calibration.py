@@ -70,3 +70,34 @@ def test_saturation_is_judged_by_the_upper_half_of_all_values() -> None:
     logits = torch.tensor([0.0, 0.1, 0.2, 0.9, 1.0, -1.0, 1.0, -1.0])
     assert saturated_value(logits, 0.0) == pytest.approx(SATURATED_SHARE)
     assert saturated_value(logits + 0.5, 0.5) == pytest.approx(SATURATED_SHARE)
+
+
+def shifted(by: float, scale: float) -> Calibration:
+    """Of a ball whose logits are scaled and lifted, at the level that is lifted alike."""
+
+    def field(points: Tensor) -> Tensor:
+        return scale * ball(0.03)(points) + by
+
+    memory = FieldMemory(FieldQuery(field, 8000), GRID, torch.device("cpu"))
+    cells = torch.cat(list(LATTICE.all_cells(torch.device("cpu"))))
+    codes = codes_of(memory.read(LATTICE.corner_keys(cells)), by)
+    is_active = (codes != 0) & (codes != NUM_CODES - 1)
+    points = crossings(memory, LATTICE, cells[is_active], codes[is_active], by)
+    saturated = saturated_value(memory.logits, by)
+    return calibrate(memory.query, LATTICE, points, iso=by, saturated=saturated)
+
+
+def test_a_field_lifted_with_its_level_is_measured_as_before_and_one_scaled_is_as_much_steeper() -> None:
+    plain, lifted, scaled = shifted(0.0, 1.0), shifted(0.25, 1.0), shifted(0.0, 4.0)
+    assert lifted.steepness == pytest.approx(plain.steepness, rel=1e-3)
+    assert lifted.saturation_distance == pytest.approx(plain.saturation_distance, rel=1e-3)
+    assert scaled.steepness == pytest.approx(4 * plain.steepness, rel=1e-3)
+    assert scaled.saturation_distance == pytest.approx(plain.saturation_distance, rel=1e-3)
+
+
+def test_a_surface_next_to_the_box_saturates_no_later_than_at_the_box() -> None:
+    near_the_side = torch.tensor([[0.99, 0.0, 0.0], [0.0, 0.99, 0.0]])
+    query = FieldQuery(lambda points: 0.99 - points.abs().amax(dim=-1), 8000)
+    found = calibrate(query, LATTICE, near_the_side, iso=0.0, saturated=10.0)
+    assert found.steepness == pytest.approx(1.0, rel=1e-3)
+    assert found.saturation_distance <= 2 * LATTICE.half_diagonal / 3**0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise, product
 
 import numpy as np
@@ -180,3 +181,62 @@ def test_vertices_are_shared_and_all_used() -> None:
     assert np.array_equal(np.unique(mesh.faces), np.arange(len(mesh.vertices)))
     assert len(np.unique(mesh.vertices, axis=0)) == len(mesh.vertices)
     assert len(mesh.vertices) - len(mesh.faces) / 2 == 0  # Euler number of a torus.
+
+
+def euler_number(mesh: Mesh) -> int:
+    """Vertices less edges plus faces, of a closed mesh: 2 for each body, less 2 for each hole through it."""
+    assert mesh.is_closed
+    return len(mesh.vertices) - len(mesh.faces) // 2
+
+
+def ball(center: tuple[float, float, float], radius: float, points: Tensor) -> Tensor:
+    return radius - (points - points.new_tensor(center)).norm(dim=-1)
+
+
+SOLIDS: dict[str, tuple[Callable[[Tensor], Tensor], int, float]] = {
+    "two balls": (
+        lambda points: torch.maximum(ball((-0.5, 0.03, 0), 0.3, points), ball((0.45, 0, 0.1), 0.4, points)),
+        4,
+        4 / 3 * np.pi * (0.3**3 + 0.4**3),
+    ),
+    "a hollow ball": (
+        lambda points: torch.minimum(ball((0, 0, 0), 0.8, points), -ball((0, 0.1, 0), 0.5, points)),
+        4,
+        4 / 3 * np.pi * (0.8**3 - 0.5**3),
+    ),
+    "a ring": (
+        lambda points: 0.25 - torch.hypot(torch.hypot(points[:, 0], points[:, 1]) - 0.6, points[:, 2]),
+        0,
+        2 * np.pi**2 * 0.6 * 0.25**2,
+    ),
+}
+"""Fields whose surfaces have a known Euler number and volume."""
+
+
+@pytest.mark.parametrize("name", SOLIDS)
+def test_bodies_holes_and_hollows_come_out_as_many_as_they_are(name: str) -> None:
+    field, number, volume = SOLIDS[name]
+    mesh = extract_surface(decode_field(field, Box.from_bounds(1.0), 80, iso=0.0, device="cpu"))
+    assert euler_number(mesh) == number
+    assert mesh.volume == pytest.approx(volume, rel=0.01)
+
+
+def test_a_mirrored_or_turned_field_gives_the_mesh_mirrored_or_turned() -> None:
+    noise = with_rim(torch.randn(6, 7, 5, generator=torch.Generator().manual_seed(8)))
+    plain, mirrored = surface_of(noise), surface_of(noise.flip(0))
+    turned = surface_of(noise.permute(1, 2, 0).contiguous())
+    assert mirrored.volume == pytest.approx(plain.volume, rel=0.2)  # other diagonals in ambiguous cells
+    for other, points in (
+        (mirrored, plain.vertices * np.array([-1, 1, 1]) + np.array([1, 0, 0])),
+        (turned, plain.vertices[:, [1, 2, 0]]),
+    ):
+        assert other.is_closed
+        assert np.sort(other.vertices.round(5), axis=0) == pytest.approx(
+            np.sort(points.round(5), axis=0), abs=2e-5
+        )
+
+
+def test_what_is_inside_and_what_is_outside_share_one_surface() -> None:
+    noise = torch.randn(6, 6, 6, generator=torch.Generator().manual_seed(4))
+    inside, outside = surface_of(noise), surface_of(-noise)
+    assert np.array_equal(np.unique(inside.vertices, axis=0), np.unique(outside.vertices, axis=0))

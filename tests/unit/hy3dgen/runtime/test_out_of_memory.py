@@ -153,3 +153,43 @@ def test_an_attempt_that_failed_holds_no_memory_while_the_next_one_runs() -> Non
     assert first_that_fits([(None, fail), ("less", lambda: len(held))], lambda _: None) == 0
     answers: Iterator[Callable[[], int]] = iter([fail, lambda: len(held)])
     assert retry_after_oom(lambda: next(answers)())() == 0
+
+
+def test_what_fails_twice_for_room_and_what_fails_otherwise_is_not_tried_again() -> None:
+    tried: list[str] = []
+
+    def work(error: type[Exception]) -> None:
+        tried.append(error.__name__)
+        raise error
+
+    for error in (torch.OutOfMemoryError, ZeroDivisionError):
+        with pytest.raises(error):
+            retry_after_oom(work)(error)
+    assert tried == ["OutOfMemoryError", "OutOfMemoryError", "ZeroDivisionError"]
+
+
+def test_the_first_form_that_fits_is_the_last_that_is_tried_and_only_lowered_ones_are_reported() -> None:
+    tried: list[str] = []
+    lowered: list[str] = []
+
+    def form(name: str, *, fits: bool) -> Callable[[], str]:
+        def work() -> str:
+            tried.append(name)
+            if not fits:
+                raise torch.OutOfMemoryError
+            return name
+
+        return work
+
+    forms = [
+        (None, form("whole", fits=False)),
+        ("halves", form("half", fits=False)),
+        ("quarters", form("quarter", fits=True)),
+        ("eighths", form("eighth", fits=True)),
+    ]
+    assert first_that_fits(forms, lowered.append) == "quarter"
+    assert (tried, lowered) == (["whole", "half", "quarter"], ["halves", "quarters"])
+    tried.clear()
+    assert first_that_fits(forms[2:3], lowered.append) == "quarter"
+    with pytest.raises(GpuOutOfMemory, match="smallest form"):
+        first_that_fits(forms[:1], lowered.append)

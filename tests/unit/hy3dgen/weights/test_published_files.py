@@ -112,3 +112,36 @@ def test_settings_that_are_not_json_are_named(tmp_path: Path) -> None:
     (path / "vae" / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"vae/config\.json is not JSON"):
         names_of(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": 3}', '{"weight_map": ["a"]}'])
+def test_an_index_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "part.safetensors")
+    (tmp_path / "part.safetensors.index.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"part\.safetensors\.index\.json is no index of shards"):
+        names_of(tmp_path)
+
+
+def test_an_index_leads_to_no_file_outside_its_folder(tmp_path: Path) -> None:
+    save_file({"secret": torch.ones(1)}, tmp_path / "outside.safetensors")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    index = {"weight_map": {"secret": "../outside.safetensors"}}
+    (folder / "part.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"model lacks the shards outside\.safetensors"):
+        names_of(folder)
+
+
+def test_settings_that_are_no_table_are_named(tmp_path: Path) -> None:
+    path = copied(DATA / "triposg", tmp_path / "model")
+    (path / "vae" / "config.json").write_text("[1]")
+    with pytest.raises(CheckpointError, match=r"vae/config\.json is no JSON object"):
+        names_of(path)
+
+
+def test_one_file_has_its_header_and_several_have_none(tmp_path: Path) -> None:
+    for folder in ("dit", "vae"):
+        (tmp_path / folder).mkdir()
+        save_file({"a": torch.ones(1)}, tmp_path / folder / "m.safetensors", metadata={"from": folder})
+    assert settings_of(tmp_path / "vae" / "m.safetensors").header == {"from": "vae"}
+    assert settings_of(tmp_path).header == {}

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from hy3dgen.errors import CheckpointError
+from hy3dgen.weights import tensor_file
 from hy3dgen.weights.tensor_file import CountedFile, PrefixedFile, open_pickled_tables, open_weights
 
 CPU = torch.device("cpu")
@@ -84,3 +85,42 @@ def test_a_pickle_of_something_else_is_refused(tmp_path: Path, held: object) -> 
         open_pickled_tables(tmp_path / "other.ckpt", CPU),
     ):
         pass
+
+
+def test_a_pickled_checkpoint_is_read_part_by_part(tmp_path: Path) -> None:
+    parts = {"model": {"a": torch.ones(2)}, "vae": {"a": torch.zeros(3)}, "step": 7}
+    torch.save(parts, tmp_path / "some.ckpt")
+    opened = open_weights(tmp_path / "some.ckpt", CPU, use_safetensors=False, pickled_parts=("model", "vae"))
+    with opened as file:
+        assert file.shapes == {"model.a": (2,), "vae.a": (3,)}
+        assert torch.equal(file.read("model.a"), torch.ones(2))
+        assert torch.equal(file.read("vae.a"), torch.zeros(3))
+
+
+@pytest.mark.parametrize("held", [{"model": {"a": torch.ones(1)}}, {"model": 1, "vae": {}}, [1]])
+def test_a_pickled_checkpoint_without_its_parts_is_refused_with_their_names(
+    tmp_path: Path, held: object
+) -> None:
+    torch.save(held, tmp_path / "some.ckpt")
+    opened = open_weights(tmp_path / "some.ckpt", CPU, use_safetensors=False, pickled_parts=("model", "vae"))
+    with pytest.raises(CheckpointError, match="no checkpoint of the parts model, vae"), opened:
+        pass
+
+
+@pytest.mark.parametrize("is_pickled", [False, True])
+def test_a_file_that_is_mapped_anew_after_each_tensor_gives_the_same_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_pickled: bool
+) -> None:
+    monkeypatch.setattr(tensor_file, "MIN_REMAP_BYTES", 0)
+    monkeypatch.setattr(tensor_file, "NUM_REMAPS", 10**9)
+    monkeypatch.setattr(tensor_file, "NUM_PICKLE_REMAPS", 10**9)
+    tensors = {f"t{n}": torch.randn(n + 1, 3, generator=torch.Generator().manual_seed(n)) for n in range(9)}
+    path = tmp_path / ("some.ckpt" if is_pickled else "some.safetensors")
+    if is_pickled:
+        torch.save(tensors, path)
+    else:
+        save_file(tensors, path)
+    with (open_pickled_tables if is_pickled else open_weights)(path, CPU) as file:
+        read = [(name, file.read(name)) for name in (*tensors, *reversed(tensors))]
+    # Those that were read first too: a new mapping takes nothing from them.
+    assert all(torch.equal(one, tensors[name]) for name, one in read)
