@@ -85,6 +85,7 @@ def _add_mesh_commands(
         "generate": "pictures to meshes: without a service, or at one (--server)",
         "finish": "a mesh file finished once more: height, faces, format; no device",
         "check": "what a slicer will find in a mesh file",
+        "mcp": "tools for an assistant, over standard input and output (Model Context Protocol)",
     }
     for name, about in abouts.items():
         command = commands.add_parser(name, help=about)
@@ -93,6 +94,10 @@ def _add_mesh_commands(
 
             add_generate(command)
             command.set_defaults(run=run_generate)
+        elif name == wished == "mcp":
+            command.add_argument("--server", metavar="URL", help="run the jobs at this service")
+            command.add_argument("--key", metavar="KEY", help="API key at the service (AI_ENGINE_KEY)")
+            command.set_defaults(run=mcp)
         elif name == wished:
             from ai_engine.cli import mesh_commands
 
@@ -102,6 +107,16 @@ def _add_mesh_commands(
             }[name]
             add(command)
             command.set_defaults(run=run)
+
+
+def mcp(options: argparse.Namespace) -> int:
+    """The tools for an assistant, until it closes standard input."""
+    from ai_engine.assistants.tools import mcp_server
+    from ai_engine.engine.engine import Engine
+
+    with Engine(options.server, key=options.key or os.environ.get("AI_ENGINE_KEY")) as engine:
+        mcp_server(engine).run("stdio")
+    return 0
 
 
 def serve(options: argparse.Namespace) -> int:

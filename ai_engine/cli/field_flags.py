@@ -8,26 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.engine.engine import PRINT_FIELDS
+from ai_engine.engine.engine import ENGINE_FIELDS, PRINT_FIELDS
 
-NOT_FOR_COMMANDS = frozenset(
-    {
-        "session_id",
-        "asset_id",
-        "webhook_url",
-        "webhook_format",
-        "upload_url",
-        "upload_headers",
-        "cut_out_id",
-        "image_url",
-        "mask_url",
-        "format",
-        "priority",
-    }
-)
-"""Fields that only a service has, and those that stand as inputs and outputs on the command line."""
-GENERATE_FIELDS = tuple(name for name in JobRequest.model_fields if name not in NOT_FOR_COMMANDS)
-FINISH_FIELDS = PRINT_FIELDS
+GENERATE_FIELDS, FINISH_FIELDS = ENGINE_FIELDS, PRINT_FIELDS
 
 
 def add_field_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:

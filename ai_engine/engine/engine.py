@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 
 Picture = str | os.PathLike[str] | bytes
 PRINT_FIELDS = ("height_mm", "flat_base", "target_faces", "max_bytes", "require_printable")
+SERVICE_FIELDS = frozenset(
+    {
+        "session_id",
+        "asset_id",
+        "webhook_url",
+        "webhook_format",
+        "upload_url",
+        "upload_headers",
+        "cut_out_id",
+        "image_url",
+        "mask_url",
+        "format",
+        "priority",
+    }
+)
+"""Fields that only a service has, and those of what goes in and comes out."""
+ENGINE_FIELDS = tuple(name for name in JobRequest.model_fields if name not in SERVICE_FIELDS)
 SESSION = "engine"
 
 

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 import main
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.cli.field_flags import GENERATE_FIELDS, NOT_FOR_COMMANDS
+from ai_engine.cli.field_flags import GENERATE_FIELDS
+from ai_engine.engine.engine import SERVICE_FIELDS
 from ai_engine.mesh_files.read import read_mesh
 from ai_engine.printing import prepare
 
@@ -140,7 +141,7 @@ def test_not_printable_has_an_exit_status_of_its_own(tmp_path: Path, monkeypatch
 
 
 def test_every_field_of_a_request_is_a_flag_or_named_as_none() -> None:
-    assert set(GENERATE_FIELDS) | NOT_FOR_COMMANDS == set(JobRequest.model_fields)
+    assert set(GENERATE_FIELDS) | SERVICE_FIELDS == set(JobRequest.model_fields)
     options = main._parser(["generate"]).parse_args(["generate", "a.png"])
     assert {name for name in GENERATE_FIELDS if hasattr(options, name)} == set(GENERATE_FIELDS)
 

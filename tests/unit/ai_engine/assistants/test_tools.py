@@ -1,0 +1,134 @@
+"""With the protocol's own client, over the standard streams of a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters, stdio_client
+from PIL import Image, ImageDraw
+
+from ai_engine.api.request_schema import JobRequest
+from ai_engine.mesh_files.read import read_mesh
+
+ROOT = Path(__file__).parents[4]
+
+
+@pytest.fixture
+def disc(tmp_path: Path) -> Path:
+    picture = Image.new("RGBA", (96, 96))
+    ImageDraw.Draw(picture).ellipse((16, 16, 80, 80), fill="firebrick")
+    picture.save(tmp_path / "disc.png")
+    return tmp_path / "disc.png"
+
+
+def talk(conversation: Callable[[Client], Awaitable[None]]) -> None:
+    environment = {"MODEL_VARIANT": "stand-in", "MATTING_MODEL": "none", "OMP_NUM_THREADS": "1"}
+    command = StdioServerParameters(
+        command=sys.executable, args=[str(ROOT / "main.py"), "mcp"], env=environment
+    )
+
+    async def main() -> None:
+        async with Client(stdio_client(command)) as client:
+            await conversation(client)
+
+    anyio.run(main)
+
+
+def test_a_picture_becomes_a_file_with_progress_then_a_smaller_one_and_a_report(
+    disc: Path, tmp_path: Path
+) -> None:
+    heard: list[tuple[float, float | None, str | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message))
+
+    async def conversation(client: Client) -> None:
+        made = await client.call_tool(
+            "generate_mesh",
+            {"picture": str(disc), "out": str(tmp_path / "a.3mf"), "options": {"height_mm": 80, "seed": 3}},
+            progress_callback=hear,
+        )
+        assert made.structured_content is not None
+        assert made.structured_content["print"]["watertight"]
+        assert made.structured_content["seed"] == 3
+        finished = await client.call_tool(
+            "finish_mesh",
+            {"mesh": str(tmp_path / "a.3mf"), "out": str(tmp_path / "b.stl"), "options": {"height_mm": 40}},
+        )
+        assert not finished.is_error
+        report = await client.call_tool("check_mesh", {"mesh": str(tmp_path / "b.stl")})
+        assert report.structured_content is not None
+        assert report.structured_content["bbox_mm"][2] == 40
+
+    talk(conversation)
+    assert read_mesh((tmp_path / "a.3mf").read_bytes()).mesh.vertices[:, 2].max() == pytest.approx(80)
+    assert [message for _, _, message in heard if message == "denoise"]
+
+
+def test_the_tools_say_what_they_take() -> None:
+    async def conversation(client: Client) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert tools.keys() == {"generate_mesh", "finish_mesh", "check_mesh"}
+        described = str(tools["generate_mesh"].input_schema)
+        assert str(JobRequest.model_fields["height_mm"].description) in described
+        assert "webhook_url" not in described
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("generate_mesh", {"picture": "absent.png", "out": "a.stl"}, "absent.png"),
+        ("generate_mesh", {"picture": "{disc}", "out": "a.doc"}, "end in"),
+        ("generate_mesh", {"picture": "{disc}", "out": "{disc}"}, "end in"),
+        ("generate_mesh", {"picture": "{disc}", "out": "a.stl", "options": {"height_mm": -1}}, "height_mm"),
+        (
+            "generate_mesh",
+            {"picture": "{disc}", "out": "a.stl", "options": {"webhook_url": "x"}},
+            "webhook_url",
+        ),
+        ("finish_mesh", {"mesh": "{disc}", "out": "a.stl"}, "no mesh"),
+        ("check_mesh", {"mesh": "{disc}"}, "no mesh"),
+    ],
+)
+def test_what_goes_wrong_is_said_and_nothing_is_written(
+    disc: Path,
+    tmp_path: Path,
+    tool: str,
+    arguments: dict[str, Any],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {
+        name: value.format(disc=disc) if isinstance(value, str) else value
+        for name, value in arguments.items()
+    }
+
+    async def conversation(client: Client) -> None:
+        answer = await client.call_tool(tool, given)
+        assert answer.is_error
+        assert words in str(answer.content)
+
+    talk(conversation)
+    assert [path.name for path in tmp_path.iterdir()] == ["disc.png"]
+
+
+def test_a_file_that_is_there_is_not_replaced_unasked(disc: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.stl"
+    out.write_bytes(b"mine")
+
+    async def conversation(client: Client) -> None:
+        arguments = {"picture": str(disc), "out": str(out)}
+        assert (await client.call_tool("generate_mesh", arguments)).is_error
+        assert out.read_bytes() == b"mine"
+        assert not (await client.call_tool("generate_mesh", arguments | {"overwrite": True})).is_error
+
+    talk(conversation)
+    assert out.read_bytes() != b"mine"
