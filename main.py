@@ -214,6 +214,7 @@ def fetch_weights(options: argparse.Namespace) -> int:
     """The published weights, licence first."""
     from ai_engine.cli.fetch_weights import run
 
+    options.territory = options.territory or _settings(options).territory
     return run(options)
 
 

@@ -8,6 +8,7 @@ record of the pinned revision is what a download is checked against.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +21,54 @@ NONE = "none"
 REMBG_RELEASE = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 
 
+EU = frozenset(
+    (
+        *("AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU"),
+        *("IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"),
+    )
+)
+"""The countries of the European Union, as ISO 3166 codes."""
+
+
+USUAL_CODES = {"UK": "GB", "EL": "GR"}
+"""Country codes in use beside those of ISO 3166."""
+
+
+def usual_territory(code: str | None) -> str | None:
+    """A country code, or EU, in the form that licences are compared by; None for none.
+
+    Raises:
+        ValueError: it is not of two letters.
+    """
+    if not code:
+        return None
+    if not re.fullmatch("[A-Za-z]{2}", code):
+        raise ValueError(f"{code}: must be a country code of two letters, or EU")
+    return USUAL_CODES.get(code.upper(), code.upper())
+
+
 @dataclass(frozen=True)
 class Licence:
-    """What one may do with a file. `must_accept`: nothing is downloaded before the operator has agreed."""
+    """What one may do with a file. `must_accept`: nothing is downloaded before the operator has agreed.
+
+    `territory_excluded` holds the country codes where it grants nothing.
+    """
 
     name: str
     url: str
     conditions: tuple[str, ...]
     must_accept: bool
+    territory_excluded: frozenset[str] = frozenset()
+
+    def refusal(self, what: str, territory: str | None) -> str | None:
+        """Why `what` may not be used in `territory`, a country code or EU; None where it may."""
+        wanted = EU if territory == "EU" else {territory}
+        if not self.territory_excluded & wanted:
+            return None
+        return (
+            f"TERRITORY={territory}: the {self.name} grants nothing there, for {what} and for meshes made with it "
+            f"({self.url}). Models without that limit: triposg, step1x-3d"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +115,7 @@ HUNYUAN_LICENCE = Licence(
         "Whoever passes the weights on passes on the licence and its notices, and says what was changed.",
     ),
     must_accept=True,
+    territory_excluded=EU | {"GB", "KR"},
 )
 HUNYUAN_2_1_LICENCE = replace(
     HUNYUAN_LICENCE,
@@ -318,4 +360,10 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         "--matting", choices=[*MATTING_MODELS, NONE], default=DEFAULT_MATTING, help="background remover"
     )
     parser.add_argument("--models", type=Path, default=Path("models"), metavar="DIR", help="folder to fill")
+    parser.add_argument(
+        "--territory",
+        metavar="CODE",
+        type=usual_territory,
+        help="country code, or EU: refuse what its licence leaves out (TERRITORY)",
+    )
     parser.add_argument("--accept-licence", action="store_true", help="agree to the licences that are shown")

@@ -7,6 +7,7 @@ this file.
 from __future__ import annotations
 
 from base64 import b64decode
+from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ai_engine.facts import Speed
 from ai_engine.job import WebhookFormat
+from ai_engine.published_weights import usual_territory
 
 Seconds = Annotated[float, Field(gt=0)]
 POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
@@ -33,6 +35,25 @@ def shipped(file: str) -> Path:
     """Where a file lies that comes with the code: beside it, or where pip puts the data of an installed package."""
     beside = Path(__file__).resolve().parents[1] / file
     return beside if beside.exists() else Path(get_path("data"), "share", "ai-engine", file)
+
+
+STAND_IN = "stand-in"
+DEFAULT_MODEL = "default"
+"""The name of MODEL_PATH's model."""
+
+
+@dataclass(frozen=True)
+class ModelPlace:
+    """A shape model as it is served: its name in requests, its checkpoint, and its published name where one is said."""
+
+    name: str
+    path: Path
+    variant: str | None = None
+
+    @property
+    def is_distilled(self) -> bool:
+        """True when the checkpoint's published name is of a distilled model."""
+        return (self.variant or "").endswith("-turbo")
 
 
 class Settings(BaseSettings):
@@ -201,6 +222,11 @@ class Settings(BaseSettings):
         description="The published name of the checkpoint's model where its file does not say; "
         "stand-in: a sphere, no checkpoint, to try the service.",
     )
+    territory: str | None = Field(
+        default=None,
+        description="Country code of where the service is used, or EU: a model whose licence leaves it out is refused "
+        "at start. None: such a licence is warned of.",
+    )
     stand_in_step_s: float = Field(
         default=0.0, ge=0, description="Seconds the stand-in model spends on each step."
     )
@@ -361,6 +387,11 @@ class Settings(BaseSettings):
             raise ValueError("a device can't have two workers")
         return value
 
+    @field_validator("territory")
+    @classmethod
+    def _usual_code(cls, value: str | None) -> str | None:
+        return usual_territory(value)
+
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
@@ -422,14 +453,18 @@ class Settings(BaseSettings):
         return not _is_loopback(self.reached_at)
 
     @property
-    def is_distilled(self) -> bool:
-        """True when the checkpoint's published name is of a distilled model."""
-        return (self.model_variant or "").endswith("-turbo")
+    def served_models(self) -> tuple[ModelPlace, ...]:
+        """The shape models of a worker, the first one the default."""
+        return (ModelPlace(DEFAULT_MODEL, self.model_path, self.model_variant),)
+
+    def of_model(self, place: ModelPlace) -> Settings:
+        """These settings with `place` as the one shape model."""
+        return self.model_copy(update={"model_path": place.path, "model_variant": place.variant})
 
     @property
     def is_stand_in(self) -> bool:
         """True when a sphere stands in for the shape model."""
-        return self.model_variant == "stand-in"
+        return self.model_variant == STAND_IN
 
     @cached_property
     def sqlite_path(self) -> Path | None:

@@ -16,7 +16,8 @@ import torch
 
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families import hunyuan3d_2, hunyuan3d_21, step1x_3d, triposg
-from hy3dgen.families.family import Family
+from hy3dgen.families.card import Card
+from hy3dgen.families.family import Family, LoadedFamily
 from hy3dgen.shape_model import ShapeModel
 from hy3dgen.weights.offload import Residence, Weights
 from hy3dgen.weights.published_files import PublishedFiles, open_published
@@ -62,11 +63,25 @@ def weights_of(path: str | Path, dtype: torch.dtype, variant: str | None = None)
     Raises:
         CheckpointError: as `open_model`, but for tensors that are missing.
     """
-    with open_published(Path(path), torch.device("cpu")) as files:
-        model = family_of(files).build(files, _with_variant(None, variant)).model
+    model = _unloaded(path, variant)
     sizes = (sum(one.numel() for one in network.parameters()) for network in model.networks)
     conditioner, dit, vae = (dtype.itemsize * size for size in sizes)
     return Weights(conditioner=conditioner, dit=dit, vae=vae)
+
+
+def card_of(path: str | Path, variant: str | None = None) -> Card:
+    """What a model's card says, read off names and shapes alone.
+
+    Raises:
+        CheckpointError: as `open_model`, but for tensors that are missing.
+    """
+    return _unloaded(path, variant).card
+
+
+def _unloaded(path: str | Path, variant: str | None) -> LoadedFamily:
+    """The model on the meta device: names and shapes without weights."""
+    with open_published(Path(path), torch.device("cpu")) as files:
+        return family_of(files).build(files, _with_variant(None, variant)).model
 
 
 def family_of(files: PublishedFiles) -> Family:

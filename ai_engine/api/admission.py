@@ -185,7 +185,10 @@ class Admission:
         self._check_matting_model(request.matting_model)
 
     def _check_sampler(self, request: JobRequest) -> None:
-        if self.settings.is_distilled and request.options(self.settings.speed).sampler != "euler":
+        if (
+            self.settings.served_models[0].is_distilled
+            and request.options(self.settings.speed).sampler != "euler"
+        ):
             field = "speed" if request.sampler is None else "sampler"
             raise InvalidField(
                 field,

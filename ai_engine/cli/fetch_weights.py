@@ -77,6 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = _choose(arguments.variant, arguments.matting)
     folder = FOLDERS.get(arguments.variant)
     _show_licences(wanted)
+    refusal = refused_by_territory(wanted, arguments.territory)
+    if refusal is not None:
+        print(f"Nothing was downloaded. {refusal}")
+        return EXIT_NOT_ACCEPTED
     must_accept = any(weights.licence.must_accept for weights in wanted)
     if must_accept and not (arguments.accept_licence or _agreed_at_the_terminal()):
         print("Nothing was downloaded. If you agree and may, run this again with --accept-licence.")
@@ -91,6 +95,12 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_FAILED
     _show_settings(wanted, folder, arguments.models)
     return EXIT_OK
+
+
+def refused_by_territory(wanted: Iterable[Weights], territory: str | None) -> str | None:
+    """Why one of the files may not be used in `territory`, a country code or EU; None where all may."""
+    refusals = (weights.licence.refusal(weights.name, territory) for weights in wanted)
+    return next(filter(None, refusals), None)
 
 
 def fetch(weights: Weights, models: Path) -> Path:

@@ -32,10 +32,12 @@ def shape_model(settings: Settings) -> Iterator[Finding]:
     if settings.is_stand_in:
         yield Finding("shape model: the stand-in, a sphere for every picture")
         return
+    from ai_engine.pipeline.checkpoint import check_checkpoint, licence_words
     from ai_engine.pipeline.device import Room
     from ai_engine.pipeline.shape_model import ShapeModel
 
     try:
+        check_checkpoint(settings)
         for device in settings.devices:
             yield _room(settings.model_copy(update={"device": device}))
         begun_at = time.monotonic()
@@ -45,6 +47,7 @@ def shape_model(settings: Settings) -> Iterator[Finding]:
         return
     seconds = time.monotonic() - begun_at
     yield Finding(f"shape model: {model.model_id} from {settings.model_path}, loaded in {seconds:.1f} s")
+    yield Finding(licence_words(model.card, settings.territory))
     yield _field(model, Room.on(model.device, settings).weights.total)
 
 

@@ -27,6 +27,7 @@ from ai_engine.errors import (
 from ai_engine.facts import DecodeFacts
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.pipeline.checkpoint import check_checkpoint, warn_of_territory
 from ai_engine.pipeline.device import Room, choose_device, dtype_of
 from ai_engine.pipeline.resources import Shape
 from ai_engine.settings import Settings
@@ -63,9 +64,10 @@ class ShapeModel:
         """The checkpoint of `settings`, on its device. `on_loaded` hears which share of it, 0 to 1, is there.
 
         Raises:
-            StartupError: no such device, a GPU is required and absent, or the checkpoint can't be used.
+            StartupError: no such device, a GPU is required and absent, or the checkpoint can't or may not be used.
         """
-        begun_s = time.monotonic()
+        begun_s, card = time.monotonic(), check_checkpoint(settings)
+        warn_of_territory(card, settings.territory)
         device = choose_device(settings.device, require_gpu=settings.require_gpu)
         try:
             room = Room.on(device, settings)

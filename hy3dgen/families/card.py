@@ -12,6 +12,7 @@ EU = (
     *("IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"),
 )
 """The countries of the European Union, as ISO 3166 codes."""
+NAMES = {"GB": "the UK", "KR": "South Korea"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,15 @@ class Card:
     def licence_notice(self) -> str:
         """The licence of the weights, and where it grants nothing."""
         name = self.licences[0].name
-        return f"{name} (not for the EU, the UK and South Korea)" if self.territory_excluded else name
+        return f"{name} (not for {self.excluded_words})" if self.territory_excluded else name
+
+    @property
+    def excluded_words(self) -> str:
+        """Where the licence grants nothing, in words: names of the usual ones, codes of others."""
+        left_out = set(self.territory_excluded)
+        codes = sorted(left_out - set(EU) if left_out >= set(EU) else left_out)
+        names = [*(["the EU"] if left_out >= set(EU) else []), *(NAMES.get(code, code) for code in codes)]
+        return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
     @property
     def memory_bytes(self) -> int:

@@ -65,6 +65,15 @@ def begun(models: Path, body: bytes) -> Path:
     return part
 
 
+def test_nothing_is_downloaded_that_the_territory_is_left_out_of(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--variant", "v2-0", "--matting", "none", "--accept-licence", "--territory", "de")
+    assert command(tmp_path, *options) == fetch_weights.EXIT_NOT_ACCEPTED
+    assert "Nothing was downloaded. TERRITORY=DE" in capsys.readouterr().out
+    assert not hub.requests
+
+
 @pytest.mark.parametrize("weights", [PINNED, UNPINNED], ids=["pinned sum", "sum told by the hub"])
 def test_a_file_arrives_whole_under_its_own_name_alone(hub: Hub, tmp_path: Path, weights: Weights) -> None:
     path = fetch(weights, tmp_path)

@@ -226,7 +226,7 @@ def test_options_are_completed_by_the_models_own_values_and_wishes_stay(model: S
 
 
 def test_a_missing_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match=r"gone\.safetensors: fetch or mount"):
+    with pytest.raises(StartupError, match=r"gone\.safetensors: there is no such file .* set MODEL_PATH="):
         ShapeModel.load(Settings(device="cpu", model_path=tmp_path / "gone.safetensors"))
 
 

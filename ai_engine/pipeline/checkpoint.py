@@ -1,0 +1,100 @@
+"""A checkpoint before it is loaded: whether it is there, or what else is, and whether its licence allows it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ai_engine.errors import StartupError
+from ai_engine.settings import Settings
+from hy3dgen import errors as shape_errors
+from hy3dgen import models
+from hy3dgen.families.card import Card
+
+MODELS_FOLDER = Path("models")
+CHECKPOINTS = (".safetensors", ".ckpt")
+PARTS = ("encoder.safetensors", "matting")
+"""What lies among checkpoints and is none."""
+
+logger = logging.getLogger(__name__)
+
+
+def check_checkpoint(settings: Settings) -> Card:
+    """The card of the checkpoint of `settings`, which may be used where TERRITORY says; loads no weights.
+
+    Raises:
+        StartupError: it is not there, of no known family, or its licence leaves TERRITORY out.
+    """
+    check_present(settings.model_path)
+    try:
+        card = models.card_of(settings.model_path, settings.model_variant)
+    except shape_errors.CheckpointError as error:
+        raise StartupError(str(error)) from error
+    refusal = territory_refusal(card, settings.territory)
+    if refusal is not None:
+        raise StartupError(refusal)
+    return card
+
+
+def territory_refusal(card: Card, territory: str | None) -> str | None:
+    """Why the model may not be used in `territory`, a country code or EU; None where it may, or none is said."""
+    if territory is None or not card.excludes(territory):
+        return None
+    licence = card.licences[0]
+    return (
+        f"TERRITORY={territory}: the licence of {card.title} ({licence.name}, {licence.url}) grants nothing there; "
+        "neither the weights nor meshes made with them may be used. Models without that limit: TripoSG, Step1X-3D "
+        "(main.py fetch-weights --variant triposg)"
+    )
+
+
+def warn_of_territory(card: Card, territory: str | None) -> None:
+    """Logs where the licence grants nothing, unless TERRITORY says where the service is used."""
+    if territory is None and card.territory_excluded:
+        logger.warning(
+            "%s: its licence leaves out %s; set TERRITORY to have such models refused",
+            card.model_id,
+            card.excluded_words,
+        )
+
+
+def licence_words(card: Card, territory: str | None) -> str:
+    """The licence of the weights and, with TERRITORY, that it leaves that country in."""
+    if territory is not None:
+        return f"licence: {card.licences[0].name}, which leaves TERRITORY={territory} in"
+    hint = "; set TERRITORY to have such models refused" if card.territory_excluded else ""
+    return f"licence: {card.licence_notice}{hint}"
+
+
+def check_present(path: Path, folder: Path = MODELS_FOLDER) -> None:
+    """Checks that there is something at `path`.
+
+    Raises:
+        StartupError: there is nothing; the sentence names what lies in `folder`, and the setting to write.
+    """
+    if path.exists():
+        return
+    found = found_checkpoints(folder)
+    if not found:
+        there = f"{folder}/ holds no checkpoint: fetch or mount one (main.py fetch-weights)"
+    else:
+        there = f"{folder}/ holds others: set " + " or ".join(f"MODEL_PATH={one.as_posix()}" for one in found)
+    raise StartupError(f"MODEL_PATH={path.as_posix()}: there is no such file or folder; {there}")
+
+
+def found_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder` and in its folders: single files, and folders with a part per network."""
+    files = [file for file in sorted(folder.glob("**/*")) if file.suffix in CHECKPOINTS and file.is_file()]
+    found = {_checkpoint_of(file, folder) for file in files if not set(file.parts) & set(PARTS)}
+    return sorted(found, key=lambda one: (_is_embedded(one), one.as_posix()))
+
+
+def _checkpoint_of(file: Path, folder: Path) -> Path:
+    """The published folder that `file` is one part of, or the file itself."""
+    inside = file.relative_to(folder).parts
+    has_index = len(inside) > 2 and (folder / inside[0] / "model_index.json").is_file()
+    return folder / inside[0] if has_index else file
+
+
+def _is_embedded(path: Path) -> bool:
+    return path.name == "tiny.safetensors"
