@@ -1,4 +1,4 @@
-"""The vocabulary of a job: what is asked for, how far it is, what came out.
+"""The vocabulary of a job: what is asked for, and how far it is.
 
 Values only. Knows no HTTP, no database, no file and no tensor.
 """
@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
-from ai_engine.errors import JobError
-from ai_engine.facts import CutOutFacts, DecodeFacts, DecodeMode, MeshFacts, MeshFormat, Sampler
+from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, Sampler
 from ai_engine.stage import Stage
 
 CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
@@ -228,68 +227,6 @@ class Job:
             "cut_out": CutOut.from_dict(cut_out) if cut_out else None,
         }
         return cls(**fields | files | values)
-
-
-@dataclass(frozen=True)
-class JobFailure:
-    """Why a job ended without a mesh, as callers read it."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
-
-    code: str
-    """Stable; gpu_out_of_memory, image_invalid, ..."""
-    title: str
-    detail: str
-    """One sentence."""
-    stage: str
-    retryable: bool
-    """Another try may help."""
-
-    @classmethod
-    def of(cls, error: JobError) -> JobFailure:
-        """What the caller may know of `error`."""
-        return cls(error.code, error.title, error.detail, str(error.stage), error.retryable)
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """How a job ended: with an artifact, or with a failure."""
-
-    timings_s: dict[str, float] = field(default_factory=dict)
-    """Seconds per stage."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """As used, with the seed drawn and the number of steps taken."""
-    model: dict[str, str] = field(default_factory=dict)
-    """Its id and its licence."""
-    artifact: Artifact | None = None
-    preview: Artifact | None = None
-    """A picture of the mesh, where it was drawn with the job."""
-    drawable: Artifact | None = None
-    """What the picture is drawn from when it is first asked for; None where it was drawn with the job."""
-    mesh: MeshFacts | None = None
-    decode: DecodeFacts | None = None
-    cutout: CutOutFacts | None = None
-    """None where no cut-out was made; there also where a later stage failed."""
-    failure: JobFailure | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> JobResult:
-        """The result that `to_dict` wrote."""
-        kinds: dict[str, Callable[..., Any]] = {
-            "artifact": Artifact,
-            "preview": Artifact,
-            "drawable": Artifact,
-            "mesh": lambda **fields: MeshFacts.from_dict(fields),
-            "decode": lambda **fields: DecodeFacts.from_dict(fields),
-            "cutout": lambda **fields: CutOutFacts.from_dict(fields),
-            "failure": JobFailure,
-        }
-        values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}
-        return cls(**fields | values)
 
 
 def rfc3339(moment_s: float) -> str:

@@ -1,11 +1,14 @@
-"""What a finished stage of a job leaves behind: small enough to live in the job engine, unlike its file."""
+"""What a finished stage, and a finished job, leave behind: small enough to live in the job engine, unlike files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
+from pydantic import ConfigDict
+
+from ai_engine.errors import JobError
 from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts
 from ai_engine.job import Artifact
 
@@ -48,3 +51,65 @@ class StageResult:
             cutout=CutOutFacts.from_dict(cutout) if cutout else None,
             **kept,
         )
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """Why a job ended without a mesh, as callers read it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    code: str
+    """Stable; gpu_out_of_memory, image_invalid, ..."""
+    title: str
+    detail: str
+    """One sentence."""
+    stage: str
+    retryable: bool
+    """Another try may help."""
+
+    @classmethod
+    def of(cls, error: JobError) -> JobFailure:
+        """What the caller may know of `error`."""
+        return cls(error.code, error.title, error.detail, str(error.stage), error.retryable)
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended: with an artifact, or with a failure."""
+
+    timings_s: dict[str, float] = field(default_factory=dict)
+    """Seconds per stage."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """As used, with the seed drawn and the number of steps taken."""
+    model: dict[str, str] = field(default_factory=dict)
+    """Its id and its licence."""
+    artifact: Artifact | None = None
+    preview: Artifact | None = None
+    """A picture of the mesh, where it was drawn with the job."""
+    drawable: Artifact | None = None
+    """What the picture is drawn from when it is first asked for; None where it was drawn with the job."""
+    mesh: MeshFacts | None = None
+    decode: DecodeFacts | None = None
+    cutout: CutOutFacts | None = None
+    """None where no cut-out was made; there also where a later stage failed."""
+    failure: JobFailure | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> JobResult:
+        """The result that `to_dict` wrote."""
+        kinds: dict[str, Callable[..., Any]] = {
+            "artifact": Artifact,
+            "preview": Artifact,
+            "drawable": Artifact,
+            "mesh": lambda **fields: MeshFacts.from_dict(fields),
+            "decode": lambda **fields: DecodeFacts.from_dict(fields),
+            "cutout": lambda **fields: CutOutFacts.from_dict(fields),
+            "failure": JobFailure,
+        }
+        values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}
+        return cls(**fields | values)

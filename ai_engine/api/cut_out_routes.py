@@ -36,9 +36,10 @@ from ai_engine.errors import (
     NotReady,
     RequestRefused,
 )
-from ai_engine.job import CutOut, JobFailure, PictureSource
+from ai_engine.job import CutOut, PictureSource
 from ai_engine.job_queue.on_demand import KEPT_S, CutOutOutcome, CutOutRecord, CutOutTask
 from ai_engine.job_queue.worker_leases import WorkerState
+from ai_engine.stage_result import JobFailure
 from ai_engine.web.auth import KnownCaller
 from ai_engine.web.problems import problems
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from ai_engine.facts import CutOutFacts, DecodeFacts, PrintFacts
-from ai_engine.job import CutOut, Job, JobFailure, JobResult, JobStatus, rfc3339
+from ai_engine.job import CutOut, Job, JobStatus, rfc3339
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
     DeliveryState,
@@ -17,6 +17,7 @@ from ai_engine.job_queue.records import (
     JobSummary,
     Submitted,
 )
+from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.event import artifact_facts
 from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts, PictureFacts
 from ai_engine.webhooks.upload import UploadFacts

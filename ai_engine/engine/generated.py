@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts
-from ai_engine.job import JobFailure
 from ai_engine.mesh_files.read import format_of
+from ai_engine.stage_result import JobFailure
 
 StageProgress = Callable[[str, int, int], None]
 """Called as `progress(stage, done, total)`."""

@@ -14,13 +14,13 @@ from ai_engine.api.request_schema import JobRequest
 from ai_engine.engine.generated import Generated, GenerationFailed, StageProgress
 from ai_engine.errors import GenerationTimeout
 from ai_engine.facts import MeshFormat
-from ai_engine.job import Artifact, Job, JobResult
+from ai_engine.job import Artifact, Job
 from ai_engine.pipeline.pipeline import JobLine, run_job
 from ai_engine.pipeline.resources import Resources
 from ai_engine.pipeline.workshop import open_workshop
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
-from ai_engine.stage_result import StageResult
+from ai_engine.stage_result import JobResult, StageResult
 
 
 @dataclass

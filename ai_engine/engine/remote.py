@@ -19,7 +19,7 @@ import httpx2
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.engine.generated import Generated, GenerationFailed, ServerRefused, StageProgress
 from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts
-from ai_engine.job import JobFailure
+from ai_engine.stage_result import JobFailure
 
 ATTEMPTS = 6
 """In a row that may fail before the service counts as out of reach."""

@@ -20,7 +20,7 @@ from ai_engine.errors import (
     RequestRefused,
     TooManyJobs,
 )
-from ai_engine.job import Artifact, CutOut, JobFailure, PictureSource
+from ai_engine.job import Artifact, CutOut, PictureSource
 from ai_engine.job_queue.dbos_setup import (
     CUT_OUT,
     CUT_OUT_QUEUE,
@@ -32,6 +32,7 @@ from ai_engine.job_queue.dbos_setup import (
 from ai_engine.job_queue.entries import ACTIVE, EngineStatus
 from ai_engine.job_queue.workflow_table import Backlog, JobRows
 from ai_engine.settings import Settings
+from ai_engine.stage_result import JobFailure
 
 MAX_WAITING = 100
 """Their callers wait for an answer: more would only time out."""

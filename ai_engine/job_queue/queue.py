@@ -17,7 +17,7 @@ from ai_engine.errors import (
     QueueFull,
     TooManyJobs,
 )
-from ai_engine.job import Artifact, Job, JobResult, JobStatus
+from ai_engine.job import Artifact, Job, JobStatus
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     GENERATE,
@@ -46,7 +46,7 @@ from ai_engine.job_queue.worker_leases import Leases, WorkerLease
 from ai_engine.job_queue.workflow_table import Backlog, JobRows
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage, overall_progress
-from ai_engine.stage_result import StageResult
+from ai_engine.stage_result import JobResult, StageResult
 from ai_engine.webhooks.task import SAME_TARGET, NewTarget
 
 EVENTS_POLL_S = 0.5

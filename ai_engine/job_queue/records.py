@@ -13,8 +13,9 @@ from dbos import WorkflowStatus
 
 from ai_engine.errors import InternalError, JobCancelled, WorkerLost
 from ai_engine.facts import CutOutFacts
-from ai_engine.job import Job, JobFailure, JobResult, JobStatus
+from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
+from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.task import DeliveryOutcome
 from ai_engine.webhooks.upload import UploadFacts
 

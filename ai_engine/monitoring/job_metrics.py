@@ -9,8 +9,9 @@ import logging
 from collections.abc import Mapping
 
 from ai_engine.errors import GpuOutOfMemory
-from ai_engine.job import JobResult, JobStatus
+from ai_engine.job import JobStatus
 from ai_engine.monitoring.counters import Counters, Figure, WorkerFigures
+from ai_engine.stage_result import JobResult
 
 JOBS = "jobs"
 STAGE_SECONDS_SUM = "stage_seconds_sum"

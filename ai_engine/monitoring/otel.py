@@ -26,8 +26,9 @@ from opentelemetry.trace import (
 )
 
 from ai_engine import __version__
-from ai_engine.job import Job, JobResult, JobStatus
+from ai_engine.job import Job, JobStatus
 from ai_engine.monitoring.tracing import Trace
+from ai_engine.stage_result import JobResult
 
 NANOSECONDS = 1_000_000_000
 FLUSH_MS = 5000

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from ai_engine.job import Job, JobResult, JobStatus
+from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.delivery_index import DeliveryIndex
 from ai_engine.job_queue.job_index import JobIndex
 from ai_engine.monitoring.counters import Counters
 from ai_engine.monitoring.job_metrics import JobMetrics
 from ai_engine.monitoring.tracing import NoTracer, Tracer
 from ai_engine.settings import Settings
+from ai_engine.stage_result import JobResult
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ai_engine.job import Job, JobResult, JobStatus
+from ai_engine.job import Job, JobStatus
+from ai_engine.stage_result import JobResult
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 from ai_engine.errors import JobError, ResultTooLarge
 from ai_engine.facts import CutOutFacts, MeshFacts
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
-from ai_engine.job import Artifact, Job, JobFailure, JobOptions, JobResult, PrintOptions
+from ai_engine.job import Artifact, Job, JobOptions, PrintOptions
 from ai_engine.logs import event
 from ai_engine.mesh.ghost_plane import Outline, outline_of
 from ai_engine.mesh.mesh import Mesh
@@ -34,7 +34,7 @@ from ai_engine.pipeline.resources import Resources, Run
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
-from ai_engine.stage_result import StageResult
+from ai_engine.stage_result import JobFailure, JobResult, StageResult
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from ai_engine.errors import JobCancelled
 from ai_engine.facts import MEDIA_TYPES
-from ai_engine.job import Job, JobResult, rfc3339
+from ai_engine.job import Job, rfc3339
+from ai_engine.stage_result import JobResult
 from ai_engine.webhooks.event_schema import ArtifactFacts, PictureFacts
 from ai_engine.webhooks.upload import UploadFacts
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, PrintFacts, Sampler
-from ai_engine.job import JobFailure
+from ai_engine.stage_result import JobFailure
 from ai_engine.webhooks.upload import UploadFacts
 
 EventType = Literal["generation.succeeded", "generation.failed", "generation.cancelled", "webhook.test"]

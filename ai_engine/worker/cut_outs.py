@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ai_engine.errors import GenerationTimeout, InternalError, JobError
-from ai_engine.job import CutOut, JobFailure
+from ai_engine.job import CutOut
 from ai_engine.job_queue.on_demand import CutOutOutcome, CutOutTask
 from ai_engine.logs import event
 from ai_engine.pipeline.picture_stages import PictureStages
 from ai_engine.pipeline.resources import Resources
 from ai_engine.stage import Stage
-from ai_engine.stage_result import StageResult
+from ai_engine.stage_result import JobFailure, StageResult
 
 logger = logging.getLogger(__name__)
 

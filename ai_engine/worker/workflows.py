@@ -18,7 +18,7 @@ from dbos import DBOS
 
 from ai_engine.delivery_tables.link_key import open_links
 from ai_engine.delivery_tables.slow_hosts import SlowHosts
-from ai_engine.job import Job, JobResult, JobStatus
+from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.dbos_setup import CUT_OUT, GENERATE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.delivery_index import DeliveryIndex, DeliveryStatus
 from ai_engine.job_queue.entries import DELIVER, PREVIEW, EntryId
@@ -30,6 +30,7 @@ from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.resources import Resources
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
+from ai_engine.stage_result import JobResult
 from ai_engine.storage.free_space import has_room
 from ai_engine.webhooks.attempt import DeliveryContext, attempt_delivery, open_client
 from ai_engine.webhooks.event import JobEvent

@@ -11,8 +11,9 @@ from support.sample_job import print_facts
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import JobCancelled, UnreadableImage
 from ai_engine.facts import DecodeFacts, MeshFacts
-from ai_engine.job import Artifact, Job, JobFailure, JobResult, rfc3339
+from ai_engine.job import Artifact, Job, rfc3339
 from ai_engine.stage import Stage, overall_progress
+from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.event import JobEvent
 
 GOOD = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}

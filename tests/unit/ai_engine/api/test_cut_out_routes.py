@@ -15,7 +15,8 @@ from ai_engine.errors import (
     NoForeground,
     NotReady,
 )
-from ai_engine.job import Artifact, JobFailure, PictureSource
+from ai_engine.job import Artifact, PictureSource
+from ai_engine.stage_result import JobFailure
 
 FILE = Artifact("x/picture", "0" * 64, 5)
 BY_URL = PictureSource("0" * 32, "https://a.example/a", None, "https://a.example/m", None, None, "auto")

@@ -6,7 +6,7 @@ import pytest
 
 from ai_engine.engine.generated import GenerationFailed, write_whole
 from ai_engine.errors import NoForeground
-from ai_engine.job import JobFailure
+from ai_engine.stage_result import JobFailure
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

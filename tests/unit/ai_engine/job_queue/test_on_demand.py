@@ -12,7 +12,7 @@ import pytest
 
 from ai_engine.errors import JobNotFound, NotReady, QueueFull, RequestRefused, TooManyJobs
 from ai_engine.facts import CutOutFacts
-from ai_engine.job import Artifact, CutOut, JobFailure, PictureSource
+from ai_engine.job import Artifact, CutOut, PictureSource
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.on_demand import (
     MAX_WAITING,
@@ -24,6 +24,7 @@ from ai_engine.job_queue.on_demand import (
 )
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.settings import Settings
+from ai_engine.stage_result import JobFailure
 
 FILE = Artifact("x/cutout.png", "0" * 64, 5)
 

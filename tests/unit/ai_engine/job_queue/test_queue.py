@@ -22,7 +22,7 @@ from ai_engine.errors import (
     QueueFull,
     StartupError,
 )
-from ai_engine.job import Job, JobResult, JobStatus
+from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.dbos_setup import DeliveryPlace, delivery_options, prepare_database
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.job_index import JobFilter
@@ -30,6 +30,7 @@ from ai_engine.job_queue.queue import JobQueue
 from ai_engine.job_queue.records import result_of
 from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.settings import Settings
+from ai_engine.stage_result import JobResult
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from dbos import WorkflowStatus
 from support.sample_job import job
 
 from ai_engine.errors import InternalError, JobCancelled, NoForeground, WorkerLost
-from ai_engine.job import JobFailure, JobResult, JobStatus
+from ai_engine.job import JobStatus
 from ai_engine.job_queue.entries import EngineStatus, EntryId
 from ai_engine.job_queue.records import attempt_number, attempt_of, job_of, result_of, status_of, summary_of
+from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.task import DeliveryOutcome
 
 JOB = job()

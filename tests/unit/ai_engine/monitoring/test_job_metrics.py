@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai_engine.job import JobFailure, JobResult, JobStatus
+from ai_engine.job import JobStatus
 from ai_engine.monitoring.counters import Counters, Figure
 from ai_engine.monitoring.job_metrics import BUCKETS_S, JobMetrics, of_job
+from ai_engine.stage_result import JobFailure, JobResult
 
 OUT_OF_MEMORY = JobFailure("gpu_out_of_memory", "", "", "denoise", True)
 

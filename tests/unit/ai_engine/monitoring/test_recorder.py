@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from support.sample_job import job
 
-from ai_engine.job import Job, JobResult, JobStatus
+from ai_engine.job import Job, JobStatus
 from ai_engine.monitoring.counters import Counters
 from ai_engine.monitoring.job_metrics import JobMetrics
 from ai_engine.monitoring.otel import OtelTracer
 from ai_engine.monitoring.recorder import open_recorder, open_tracer
 from ai_engine.monitoring.tracing import NoTracer
 from ai_engine.settings import Settings
+from ai_engine.stage_result import JobResult
 
 ENDPOINT = {"otel_exporter_otlp_endpoint": "http://127.0.0.1:9/"}
 

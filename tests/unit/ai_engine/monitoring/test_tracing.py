@@ -13,9 +13,10 @@ from support.sample_job import job as sample_job
 
 from ai_engine.api.admission import sane_traceparent
 from ai_engine.errors import NoForeground
-from ai_engine.job import Job, JobFailure, JobResult, JobStatus
+from ai_engine.job import Job, JobStatus
 from ai_engine.monitoring.otel import OtelTracer
 from ai_engine.monitoring.tracing import NoTracer, Trace
+from ai_engine.stage_result import JobFailure, JobResult
 
 CALLERS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 JOB = replace(sample_job(), job_id="f" * 32, accepted_at_s=1000.0)

@@ -17,7 +17,7 @@ from ai_engine.api.response_schemas import view_of
 from ai_engine.errors import EmptyMesh, SamplerUnfit
 from ai_engine.facts import CutOutFacts, DecodeFacts
 from ai_engine.images.formats import DownloadLimits
-from ai_engine.job import Job, JobOptions, JobResult, JobStatus, Progress
+from ai_engine.job import Job, JobOptions, JobStatus, Progress
 from ai_engine.job_queue.records import JobRecord
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
@@ -26,7 +26,7 @@ from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.removers import Removers
 from ai_engine.pipeline.resources import Resources, Shape
 from ai_engine.stage import Stage
-from ai_engine.stage_result import StageResult
+from ai_engine.stage_result import JobResult, StageResult
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.event_schema import WebhookEvent

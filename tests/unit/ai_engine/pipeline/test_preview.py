@@ -12,9 +12,10 @@ from PIL import Image
 from unit.ai_engine.pipeline.test_pipeline import PlainRun, job, resources
 
 from ai_engine.facts import MeshFormat
-from ai_engine.job import Artifact, Job, JobResult
+from ai_engine.job import Artifact, Job
 from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.preview import draw_preview
+from ai_engine.stage_result import JobResult
 from ai_engine.storage.store import LocalStore
 
 __all__ = ["job"]  # a fixture

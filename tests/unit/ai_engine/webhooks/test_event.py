@@ -7,7 +7,8 @@ from support.sample_job import job, print_facts
 
 from ai_engine.errors import JobCancelled, NoForeground
 from ai_engine.facts import CutOutFacts, MeshFacts
-from ai_engine.job import Artifact, JobFailure, JobResult
+from ai_engine.job import Artifact
+from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.event import MAX_DETAIL_CHARS, MAX_EVENT_BYTES, JobEvent, artifact_facts
 
 JOB = job()

@@ -9,7 +9,8 @@ from typing import Any
 from support.sample_job import job, print_facts
 
 from ai_engine.facts import DecodeFacts, MeshFacts, PrintFacts
-from ai_engine.job import Artifact, JobOptions, JobResult, PrintOptions
+from ai_engine.job import Artifact, JobOptions, PrintOptions
+from ai_engine.stage_result import JobResult
 from ai_engine.webhooks.event import JobEvent, artifact_facts
 from ai_engine.webhooks.event_schema import OptionsFacts, WebhookEvent
 
