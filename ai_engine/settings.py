@@ -140,7 +140,9 @@ class Settings(BaseSettings):
         "traces.",
     )
     studio: bool = Field(
-        default=True, description="Serve the studio, a page to try the service and look at its jobs, at /."
+        default=True,
+        description="Serve the studio, a page to try the service and look at its jobs, at /; the API as a page at "
+        "/docs; /llms.txt.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important line that is written."

@@ -28,7 +28,7 @@ from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import open_store
-from ai_engine.web import studio_routes
+from ai_engine.web import document_routes, studio_routes
 from ai_engine.web.api_keys import check_access
 from ai_engine.web.auth import Access
 from ai_engine.web.limits import OpenPlaces, too_many_streams
@@ -73,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     if settings.studio:
         app.include_router(studio_routes.router)
+        app.include_router(document_routes.router)
     return app
 
 
