@@ -175,7 +175,7 @@ def drawn(house: House, job_id: str) -> Answer | None:
 
 @ON_SQLITE
 def test_a_stage_whose_input_file_is_gone_makes_it_again(house: House, world: Outside) -> None:
-    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=60)
+    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=30)
     wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
     house.kill("worker")
     for file in (house.folder / "data" / "jobs" / job_id).iterdir():
@@ -252,7 +252,7 @@ def kill_the_worker_twice_over(house: House, job_id: str) -> None:
 
 @ON_SQLITE
 def test_what_a_worker_had_that_died_long_ago_is_taken_over_too(house: House, world: Outside) -> None:
-    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=60)
+    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=30)
     wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
     house.kill("worker")
     leases = Leases(house.database_url)
@@ -314,7 +314,7 @@ def can_be_written(database_url: str) -> bool:
 
 
 def test_another_worker_takes_over_what_a_lost_one_had(house: House, world: Outside) -> None:
-    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=60)
+    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=30)
     wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
     house.kill("worker")
 
@@ -340,7 +340,7 @@ def test_a_worker_told_to_stop_leaves_a_long_job_to_the_next_one(house: House, w
     house.settings["DRAIN_S"] = "1"
     house.kill("worker")
     house.start("worker")
-    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=80)
+    job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=50)
     wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
 
     assert house.stop("worker") == 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service.conftest import ON_SQLITE
 from service.house import House, Outside, wait_for
 
 
@@ -81,6 +82,7 @@ def test_a_job_that_waits_hears_when_it_moves_up(idle_house: House, outside: Out
         assert [kind for kind, _ in told] == ["done"]
 
 
+@ON_SQLITE
 def test_a_jobs_time_counts_from_the_start_of_work(idle_house: House, outside: Outside) -> None:
     house = idle_house
     job_id = house.submit(image_url=outside.url("/a.png"), num_inference_steps=1, timeout_s=10)
@@ -99,7 +101,7 @@ def test_the_device_has_one_job_at_a_time_and_the_rest_is_done_meanwhile(
     house.settings["JOBS_IN_FLIGHT"] = "3"
     hook = f"/overlap/{house.port}"
     ids = [
-        house.submit(image_url=outside.url("/a.png"), webhook_url=outside.url(hook), num_inference_steps=30)
+        house.submit(image_url=outside.url("/a.png"), webhook_url=outside.url(hook), num_inference_steps=10)
         for _ in range(4)
     ]
     house.start("worker")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from transformers import Dinov2Config, Dinov2Model
 
 from hy3dgen.networks.dinov2 import Dinov2, Dinov2Sizes
 
 WIDTH, LAYERS, HEADS, PATCH_PX, GRID = 48, 3, 4, 14, 5
 
 
-def twins(is_swiglu: bool) -> tuple[Dinov2, Dinov2Model]:
+def twins(is_swiglu: bool) -> tuple[Dinov2, Any]:
+    from transformers import Dinov2Config, Dinov2Model  # two seconds, not for each process that collects
+
     sizes = Dinov2Sizes(
         width=WIDTH,
         num_layers=LAYERS,
