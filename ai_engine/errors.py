@@ -8,6 +8,7 @@ JobError                   ends a job; travels in its status and its webhook    
 |- NoForeground            no_foreground           nothing to build from         cutout     no
 |- MaskUnusable            mask_invalid            does not fit, shows nothing   cutout     no
 |- SamplerUnfit            sampler_unfit           the model is distilled        denoise    no
+|- ViewsUnfit              views_unfit             the model takes one view      denoise    no
 |- GpuOutOfMemory          gpu_out_of_memory       not even the smallest fits    denoise    yes
 |- GenerationTimeout       generation_timeout      the whole job took too long   denoise    yes
 |- EmptyMesh               empty_mesh              the field has no surface      decode     no
@@ -128,6 +129,14 @@ class SamplerUnfit(JobError):
 
     code = "sampler_unfit"
     title = "The model can't be sampled that way"
+    stage = "denoise"
+
+
+class ViewsUnfit(JobError):
+    """Several views were given, and the model takes one."""
+
+    code = "views_unfit"
+    title = "The model takes one view only"
     stage = "denoise"
 
 

@@ -6,7 +6,7 @@ Values only. How they are measured: `images/cutout_facts.py`, `pipeline/shape_mo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict
 
@@ -15,7 +15,11 @@ DecodeMode = Literal["strict", "fast"]
 Sampler = Literal["euler", "adams"]
 Speed = Literal["faithful", "fast"]
 Border = Literal["left", "top", "right", "bottom"]
+ViewName = Literal["front", "left", "back", "right"]
+"""The side of the object that a picture shows: front, then quarter turns clockwise as seen from above."""
 CutOutWarning = Literal["covers_everything", "touches_border", "small", "soft", "several_objects"]
+
+VIEWS: tuple[ViewName, ...] = get_args(ViewName)
 
 MEDIA_TYPES: dict[MeshFormat, str] = {
     "stl": "model/stl",

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
-from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, Sampler
+from ai_engine.facts import VIEWS, CutOutFacts, DecodeMode, MeshFormat, Sampler, ViewName
 from ai_engine.stage import Stage
 
 CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
@@ -120,12 +120,33 @@ class PictureSource:
     remove_background: RemoveBackground
     cut_out: CutOut | None = None
     """One that was made before: there is nothing to do."""
+    view: ViewName | None = None
+    """The side of the object that it shows; None where there is one picture."""
+
+    def file_name(self, name: str) -> str:
+        """The name in the store of one of its files."""
+        return name if self.view is None else f"{self.view}-{name}"
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> PictureSource:
         """The source that `dataclasses.asdict` and JSON made plain values of."""
         files = {name: Artifact(**fields[name]) if fields[name] else None for name in ("image", "mask")}
         return cls(**fields | files)
+
+
+@dataclass(frozen=True)
+class View:
+    """One of several pictures of an object."""
+
+    image_url: str | None
+    """None when it came inside the request."""
+    image: Artifact | None = None
+    """The picture that came inside the request."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> View:
+        """The view that `dataclasses.asdict` and JSON made plain values of."""
+        return cls(fields["image_url"], Artifact(**fields["image"]) if fields["image"] else None)
 
 
 @dataclass(frozen=True)
@@ -171,11 +192,13 @@ class Job:
     """Sent with that PUT, by lower-case name."""
     cut_out: CutOut | None = None
     """The one that the caller accepted before."""
+    views: dict[ViewName, View] = field(default_factory=dict)
+    """Several pictures of the object, in place of the one."""
 
     @property
-    def source(self) -> PictureSource:
-        """The picture and how its object is found."""
-        return PictureSource(
+    def sources(self) -> tuple[PictureSource, ...]:
+        """The picture and how its object is found; one for each view, in the order of VIEWS, where there are views."""
+        one = PictureSource(
             self.job_id,
             self.image_url,
             self.image,
@@ -185,6 +208,9 @@ class Job:
             self.remove_background,
             self.cut_out,
         )
+        shown = [(name, self.views[name]) for name in VIEWS if name in self.views]
+        views = (replace(one, view=name, image_url=view.image_url, image=view.image) for name, view in shown)
+        return tuple(views) or (one,)
 
     @property
     def has_delivery(self) -> bool:
@@ -225,6 +251,7 @@ class Job:
             "options": JobOptions(**fields["options"]),
             "print_options": PrintOptions(**fields.get("print_options", {})),
             "cut_out": CutOut.from_dict(cut_out) if cut_out else None,
+            "views": {name: View.from_dict(view) for name, view in fields.get("views", {}).items()},
         }
         return cls(**fields | files | values)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from ai_engine.errors import JobError
-from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts
+from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, ViewName
 from ai_engine.job import Artifact
 
 
@@ -31,6 +31,10 @@ class StageResult:
     cutout: CutOutFacts | None = None
     mask: Artifact | None = None
     """The caller's mask, beside the picture."""
+    views: Mapping[ViewName, Artifact] = field(default_factory=dict)
+    """The files of several views; `artifact` is the first of them."""
+    cutouts: Mapping[ViewName, CutOutFacts] = field(default_factory=dict)
+    """Of several views, in place of `cutout`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""
@@ -49,6 +53,8 @@ class StageResult:
             degraded=tuple(fields.get("degraded") or ()),
             mesh=MeshFacts.from_dict(mesh) if mesh else None,
             cutout=CutOutFacts.from_dict(cutout) if cutout else None,
+            views={name: Artifact(**file) for name, file in fields.get("views", {}).items()},
+            cutouts=_cutouts(fields),
             **kept,
         )
 
@@ -93,6 +99,8 @@ class JobResult:
     decode: DecodeFacts | None = None
     cutout: CutOutFacts | None = None
     """None where no cut-out was made; there also where a later stage failed."""
+    cutouts: dict[ViewName, CutOutFacts] = field(default_factory=dict)
+    """Of several views, in place of `cutout`."""
     failure: JobFailure | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,4 +120,9 @@ class JobResult:
             "failure": JobFailure,
         }
         values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}
-        return cls(**fields | values)
+        return cls(**fields | values | {"cutouts": _cutouts(fields)})
+
+
+def _cutouts(fields: Mapping[str, Any]) -> dict[ViewName, CutOutFacts]:
+    """The facts of several views' cut-outs; none in what an earlier version wrote."""
+    return {name: CutOutFacts.from_dict(facts) for name, facts in fields.get("cutouts", {}).items()}

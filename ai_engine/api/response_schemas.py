@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from ai_engine.facts import CutOutFacts, DecodeFacts, PrintFacts
+from ai_engine.facts import CutOutFacts, DecodeFacts, PrintFacts, ViewName
 from ai_engine.job import CutOut, Job, JobStatus, rfc3339
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
@@ -76,7 +76,10 @@ class JobView(BaseModel):
     model: dict[str, str]
     error: JobFailure | None
     artifact: ArtifactFacts | None
-    cutout: CutOutFacts | None = Field(description="Known as soon as the cut-out is made.")
+    cutout: CutOutFacts | None = Field(
+        description="Known as soon as the cut-out is made; null where there are several views."
+    )
+    cutouts: dict[ViewName, CutOutFacts] = Field(description="The same of each of several views.")
     print: PrintFacts | None
     decode: DecodeFacts | None
     upload: UploadFacts | None = Field(
@@ -205,6 +208,7 @@ def view_of(record: JobRecord) -> JobView:
         error=result.failure if result else None,
         artifact=_artifact(job, result),
         cutout=record.cutout,
+        cutouts=dict(record.cutouts),
         print=result.mesh.print if result and result.mesh else None,
         decode=result.decode if result else None,
         upload=next((one.upload for one in reversed(record.deliveries) if one.upload), None),

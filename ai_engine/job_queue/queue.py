@@ -126,6 +126,7 @@ class JobQueue:
             place=self.place(job_id) if known.status == JobStatus.QUEUED else None,
             timings_s=so_far.timings_s,
             cutout=so_far.cutout,
+            cutouts=so_far.cutouts,
         )
 
     def summary(self, job_id: str) -> JobSummary:
@@ -183,7 +184,10 @@ class JobQueue:
         outputs = [step["output"] for step in self._client.list_workflow_steps(row.workflow_id)]
         stages = [StageResult.from_dict(output) for output in outputs if isinstance(output, dict)]
         seconds = {name: round(value, 3) for stage in stages for name, value in stage.seconds.items()}
-        return JobResult(seconds, cutout=next((stage.cutout for stage in stages if stage.cutout), None))
+        seen = next((stage for stage in stages if stage.cutout or stage.cutouts), None)
+        if seen is None:
+            return JobResult(seconds)
+        return JobResult(seconds, cutout=seen.cutout, cutouts=dict(seen.cutouts))
 
     def deliveries(self, wanted: DeliveryFilter, limit: int, cursor: str | None = None) -> DeliveryPage:
         """Up to `limit` deliveries, of the newest job first; `cursor` is where the page before ended.

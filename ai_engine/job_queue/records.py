@@ -12,7 +12,7 @@ from typing import Literal
 from dbos import WorkflowStatus
 
 from ai_engine.errors import InternalError, JobCancelled, WorkerLost
-from ai_engine.facts import CutOutFacts
+from ai_engine.facts import CutOutFacts, ViewName
 from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
 from ai_engine.stage_result import JobFailure, JobResult
@@ -80,6 +80,8 @@ class JobRecord:
     """Seconds of each stage that is done."""
     cutout: CutOutFacts | None = None
     """None while there is no cut-out."""
+    cutouts: Mapping[ViewName, CutOutFacts] = field(default_factory=dict)
+    """Of several views, in place of `cutout`."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ai_engine.errors import DeviceFault
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.pipeline.resources import Shape
+from ai_engine.pipeline.resources import Cutouts, Shape
 from ai_engine.stage import Stage
 
 RADIUS = 0.8
@@ -40,6 +40,7 @@ class StandInModel:
     model_id: str = "stand-in"
     licence: str = "Apache-2.0"
     has_gpu: bool = False
+    takes_views: bool = True
     peak_memory_bytes: int | None = None
     default_steps: int = 5
 
@@ -48,7 +49,7 @@ class StandInModel:
         steps = options.num_inference_steps or self.default_steps
         return replace(options, num_inference_steps=steps, network_calls=steps)
 
-    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
+    def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
         """A closed sphere in model units, Y up.
 
         Raises:

@@ -1,15 +1,18 @@
-"""The stages that make a cut-out: download and cut out. They come before the device, of a job or by themselves."""
+"""The stages that make cut-outs: download and cut out. They come before the device, of a job or by themselves."""
 
 from __future__ import annotations
 
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ai_engine.errors import DownloadError
+from ai_engine.errors import DownloadError, JobError
+from ai_engine.facts import ViewName
 from ai_engine.images.background import cut_out
 from ai_engine.images.download import fetch_image
 from ai_engine.job import Artifact, PictureSource
@@ -48,7 +51,8 @@ class PictureStages:
     def _fetch(self, url: str | None, what: What) -> Artifact:
         assert url is not None
         data = self._fetched(url, what)
-        return self.resources.store.put_bytes(self.source.entry_id, what, data, is_shared=False)
+        name = self.source.file_name(what)
+        return self.resources.store.put_bytes(self.source.entry_id, name, data, is_shared=False)
 
     def _fetched(self, url: str, what: What) -> bytes:
         limits, http = self.resources.download_limits, self.resources.http
@@ -81,7 +85,8 @@ class PictureStages:
                 mask=mask,
                 max_pixels=self.resources.max_image_pixels,
             )
-            artifact = self.resources.store.put_bytes(source.entry_id, "cutout.png", cutout.to_png())
+            name = source.file_name("cutout.png")
+            artifact = self.resources.store.put_bytes(source.entry_id, name, cutout.to_png())
         return StageResult(artifact, {Stage.CUTOUT.value: clock.seconds}, cutout=cutout.facts)
 
     def _mask(self, picture: StageResult) -> bytes | None:
@@ -103,3 +108,65 @@ class PictureStages:
             entry_id = self.source.entry_id
             event(logger, "file is gone, making it again", job_id=entry_id, file=result.artifact.uri)
         return self.resources.store.path(make_again().artifact)
+
+
+class ViewStages:
+    """The stages that make the cut-outs of all views of an object, or of its one picture."""
+
+    def __init__(self, sources: Sequence[PictureSource], resources: Resources, run: Run) -> None:
+        self.views = {source.view: PictureStages(source, resources, run) for source in sources}
+
+    def download(self) -> StageResult:
+        """The files of all views, as `PictureStages` makes them. An error names its view."""
+        return _joined({view: self._download(view) for view in self.views})
+
+    def cut_out(self, pictures: StageResult) -> StageResult:
+        """The object of each view on transparent ground, and its facts. An error names its view."""
+        return _joined({view: self._cut_out(view, pictures) for view in self.views})
+
+    def files(self, pictures: StageResult, cutouts: StageResult) -> dict[ViewName | None, Path]:
+        """The cut-outs' files, each made again if it is gone."""
+        return {view: self._file(view, pictures, cutouts) for view in self.views}
+
+    def _download(self, view: ViewName | None) -> StageResult:
+        with _naming(view):
+            return self.views[view].download()
+
+    def _cut_out(self, view: ViewName | None, pictures: StageResult) -> StageResult:
+        with _naming(view):
+            return self.views[view].cut_out(_part(pictures, view))
+
+    def _file(self, view: ViewName | None, pictures: StageResult, cutouts: StageResult) -> Path:
+        return self.views[view].present(_part(cutouts, view), lambda: self._cut_out(view, pictures))
+
+
+def _part(result: StageResult, view: ViewName | None) -> StageResult:
+    """One view's part of a stage's result."""
+    return result if view is None else replace(result, artifact=result.views[view])
+
+
+def _joined(results: Mapping[ViewName | None, StageResult]) -> StageResult:
+    """The result of a stage whose views' results these are."""
+    first = next(iter(results.values()))
+    named = {view: result for view, result in results.items() if view is not None}
+    if not named:
+        return first
+    stages = first.seconds
+    return StageResult(
+        first.artifact,
+        {stage: sum(result.seconds[stage] for result in named.values()) for stage in stages},
+        views={view: result.artifact for view, result in named.items()},
+        cutouts={view: result.cutout for view, result in named.items() if result.cutout is not None},
+    )
+
+
+@contextmanager
+def _naming(view: ViewName | None) -> Iterator[None]:
+    """Raises a JobError of the block with the name of its view."""
+    try:
+        yield
+    except JobError as error:
+        if view is None:
+            raise
+        detail = f"View {view}: {error.detail}"
+        raise type(error)(detail, stage=error.stage, retryable=error.retryable) from error

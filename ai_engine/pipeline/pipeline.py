@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ai_engine.errors import JobError, ResultTooLarge
-from ai_engine.facts import CutOutFacts, MeshFacts
+from ai_engine.errors import JobError, ResultTooLarge, ViewsUnfit
+from ai_engine.facts import CutOutFacts, MeshFacts, ViewName
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
 from ai_engine.job import Artifact, Job, JobOptions, PrintOptions
 from ai_engine.logs import event
@@ -28,9 +28,9 @@ from ai_engine.mesh.ghost_plane import Outline, outline_of
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
 from ai_engine.pipeline.lanes import Clock, turn
-from ai_engine.pipeline.picture_stages import PictureStages
+from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.preview import PREVIEW_FILE, keep_drawable, load_mesh, save_mesh
-from ai_engine.pipeline.resources import Resources, Run
+from ai_engine.pipeline.resources import Cutouts, Resources, Run
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
@@ -50,7 +50,11 @@ def run_job(job: Job, resources: Resources, run: Run) -> JobResult:
         )
         model = {"id": resources.model.model_id, "licence": resources.model.licence}
         return JobResult(
-            options=asdict(job.options), model=model, cutout=line.cutout, failure=JobFailure.of(error)
+            options=asdict(job.options),
+            model=model,
+            cutout=line.cutout,
+            cutouts=line.cutouts,
+            failure=JobFailure.of(error),
         )
 
 
@@ -61,9 +65,11 @@ class JobLine:
         self.job = job
         self.resources = resources
         self.run = run
-        self.stages = PictureStages(job.source, resources, run)
+        self.stages = ViewStages(job.sources, resources, run)
         self.cutout: CutOutFacts | None = None
         """Known once the cut-out is made."""
+        self.cutouts: dict[ViewName, CutOutFacts] = {}
+        """Likewise, of several views."""
 
     def result(self) -> JobResult:
         """The finished job.
@@ -72,9 +78,11 @@ class JobLine:
             JobError: a stage could not do its work, or the model can't do it as asked.
         """
         options = self.options  # first: what does not fit the model costs no download
+        if self.job.views and not self.resources.model.takes_views:
+            raise ViewsUnfit(f"{self.resources.model.model_id} takes one view only.")
         picture = self.run.step("download", self.stages.download)
         cutout = self.run.step("cutout", lambda: self.stages.cut_out(picture))
-        self.cutout = cutout.cutout
+        self.cutout, self.cutouts = cutout.cutout, dict(cutout.cutouts)
         mesh = self.run.step("shape", lambda: self.shape(picture, cutout))
         file = self.run.step("finish", lambda: self.finish(picture, cutout, mesh))
         seconds: dict[str, float] = {}
@@ -90,6 +98,7 @@ class JobLine:
             mesh=file.mesh,
             decode=mesh.decode,
             cutout=self.cutout,
+            cutouts=self.cutouts,
         )
 
     @property
@@ -113,8 +122,8 @@ class JobLine:
 
     def shape(self, picture: StageResult, cutout: StageResult) -> StageResult:
         """The mesh as the shape model gives it, an NPZ file."""
-        source = self._cutout_file(picture, cutout)
-        rgba = Cutout.from_png(source.read_bytes()).rgba
+        files = self.stages.files(picture, cutout)
+        rgba = _read_cutouts(files)
         with self._device(), self.resources.device_clock, Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
             denoised_s = 0.0
@@ -135,7 +144,7 @@ class JobLine:
 
     def finish(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> StageResult:
         """The mesh file that the caller gets."""
-        source = self.stages.present(mesh, lambda: self.shape(picture, cutout))
+        source = self._mesh_file(picture, cutout, mesh)
         with (
             turn(self.resources.lanes.finish, self.run.waits),
             Clock() as clock,
@@ -148,14 +157,15 @@ class JobLine:
                 _face_limited(self.job),
                 see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
                 half_extent=self.options.bounds,
-                outline=lambda: _outline(self._cutout_file(picture, cutout)),
+                outline=lambda: _outline(next(iter(self.stages.files(picture, cutout).values()))),
             )
             files = self._write(finished, stl)
         seconds = {Stage.FINISH.value: clock.seconds}
         return replace(files, seconds=seconds, mesh=_facts(self.job, report))
 
-    def _cutout_file(self, picture: StageResult, cutout: StageResult) -> Path:
-        return self.stages.present(cutout, lambda: self.stages.cut_out(picture))
+    def _mesh_file(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> Path:
+        (stages, *_) = self.stages.views.values()
+        return stages.present(mesh, lambda: self.shape(picture, cutout))
 
     def _write(self, mesh: Mesh, stl: Path) -> StageResult:
         """The caller's file, and its picture or what that is drawn from later; `stl` holds the mesh already."""
@@ -182,6 +192,12 @@ class JobLine:
         if max_bytes is not None and artifact.size > max_bytes:
             raise ResultTooLarge(f"The file has {artifact.size} bytes, {max_bytes} were allowed.")
         return artifact
+
+
+def _read_cutouts(files: Mapping[ViewName | None, Path]) -> Cutouts:
+    """The pixels of one picture, or of several views by name."""
+    pixels = {view: Cutout.from_png(file.read_bytes()).rgba for view, file in files.items()}
+    return pixels[None] if None in pixels else {str(view): rgba for view, rgba in pixels.items()}
 
 
 def _face_limited(job: Job) -> PrintOptions:

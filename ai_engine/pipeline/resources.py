@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,6 +33,12 @@ class Shape:
     """What was lowered because the device's memory ran short."""
 
 
+Rgba = NDArray[np.uint8]
+"""A cut-out [height, width, 4]."""
+Cutouts = Rgba | Mapping[str, Rgba]
+"""Of one picture, or of several views by their names."""
+
+
 class Model(Protocol):
     """The shape model, or what stands in for it."""
 
@@ -49,6 +55,10 @@ class Model(Protocol):
         """True when it computes on a GPU."""
 
     @property
+    def takes_views(self) -> bool:
+        """True when it takes several named views of an object."""
+
+    @property
     def peak_memory_bytes(self) -> int | None:
         """The most of the device's own memory in use so far; None where it has none."""
 
@@ -59,8 +69,8 @@ class Model(Protocol):
             SamplerUnfit: the sampler does not fit the model.
         """
 
-    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
-        """The shape of the object in `rgba` [height, width, 4]."""
+    def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
+        """The shape of the object in `rgba`, of one picture or of several views."""
 
 
 class Run(Protocol):

@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ai_engine.errors import (
     DeviceFault,
@@ -29,7 +27,7 @@ from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.pipeline.checkpoint import check_checkpoint, warn_of_territory
 from ai_engine.pipeline.device import Room, choose_device, dtype_of
-from ai_engine.pipeline.resources import Shape
+from ai_engine.pipeline.resources import Cutouts, Shape
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
@@ -144,6 +142,12 @@ class ShapeModel:
         return self.device.type == "cuda"
 
     @property
+    def takes_views(self) -> bool:
+        """True when the model was trained on several named views of an object."""
+        settings = self.model.family.settings
+        return settings is not None and settings.is_multi_view
+
+    @property
     def peak_memory_bytes(self) -> int | None:
         """The most of the GPU's memory that PyTorch had in use so far; None on a CPU."""
         return torch.cuda.max_memory_allocated(self.device) if self.has_gpu else None
@@ -168,9 +172,10 @@ class ShapeModel:
             num_chunks=_given(options.num_chunks, POINTS_PER_CALL),
         )
 
-    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
-        """The mesh of the object in `rgba` [height, width, 4], in model units, Y up, front +Z.
+    def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
+        """The mesh of the object in `rgba`, in model units, Y up, front +Z.
 
+        Each of several views is framed by itself, as the model was trained.
         `progress` hears of each denoising step and each octree level, and may raise to stop there.
 
         Raises:
@@ -195,7 +200,11 @@ class ShapeModel:
         return Shape(Mesh(mesh.vertices, mesh.faces), _facts(report, options), tuple(lowered))
 
     def _sample(
-        self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress, on_lowered: OnLowered
+        self,
+        rgba: Cutouts,
+        options: JobOptions,
+        progress: Progress,
+        on_lowered: OnLowered,
     ) -> torch.Tensor:
         num_steps = options.num_inference_steps or 1
 

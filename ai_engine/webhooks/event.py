@@ -15,7 +15,7 @@ from ai_engine.webhooks.upload import UploadFacts
 
 MAX_EVENT_BYTES = 4096
 MAX_DETAIL_CHARS = 300
-_LEAST_NEEDED = ("print", "timings_s", "options", "cutout", "model")
+_LEAST_NEEDED = ("print", "timings_s", "options", "cutout", "cutouts", "model")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class JobEvent:
             ending: dict[str, Any] = {"status": kind, "error": error}
         else:
             kind, ending = "succeeded", {"status": "completed", **_describe(job, result)}
-        cutout = {"cutout": asdict(result.cutout)} if result.cutout else {}
+        cutout: dict[str, Any] = {"cutout": asdict(result.cutout)} if result.cutout else {}
+        if result.cutouts:
+            cutout = {"cutouts": {view: asdict(facts) for view, facts in result.cutouts.items()}}
         facts = {"timings_s": result.timings_s, "options": result.options, "model": result.model}
         return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | cutout | facts)
 

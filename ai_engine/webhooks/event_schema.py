@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, PrintFacts, Sampler
+from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, PrintFacts, Sampler, ViewName
 from ai_engine.stage_result import JobFailure
 from ai_engine.webhooks.upload import UploadFacts
 
@@ -88,6 +88,9 @@ class EventData(_Open):
     artifact: ArtifactFacts | None = None
     cutout: CutOutFacts | None = Field(
         default=None, description="Where the object's outline comes from, and what is suspicious about it."
+    )
+    cutouts: dict[ViewName, CutOutFacts] | None = Field(
+        default=None, description="The same of each of several views, in place of `cutout`."
     )
     print: PrintFacts | None = Field(default=None, description="What a slicer will find.")
     error: JobFailure | None = None

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
+from PIL import Image
 from service.house import cut_out_png
 
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.api.response_schemas import view_of
 from ai_engine.errors import EmptyMesh, SamplerUnfit
-from ai_engine.facts import CutOutFacts, DecodeFacts
+from ai_engine.facts import CutOutFacts, DecodeFacts, ViewName
 from ai_engine.images.formats import DownloadLimits
-from ai_engine.job import Job, JobOptions, JobStatus, Progress
+from ai_engine.job import Job, JobOptions, JobStatus, Progress, View
 from ai_engine.job_queue.records import JobRecord
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.removers import Removers
-from ai_engine.pipeline.resources import Resources, Shape
+from ai_engine.pipeline.resources import Cutouts, Resources, Shape
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobResult, StageResult
 from ai_engine.storage.store import LocalStore
@@ -45,7 +46,7 @@ FACTS = DecodeFacts(
 class SearchingModel(StandInModel):
     """The sphere, as if a field had been searched for it."""
 
-    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
+    def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
         return Shape(super().generate(rgba, options, progress).mesh, FACTS, ("num_chunks 2048",))
 
 
@@ -115,7 +116,7 @@ def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> N
 class EmptyModel(StandInModel):
     """Finds no surface."""
 
-    def generate(self, rgba: NDArray[np.uint8], options: JobOptions, progress: Progress) -> Shape:
+    def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
         raise EmptyMesh
 
 
@@ -159,3 +160,94 @@ def test_the_report_names_the_sampler_and_its_calls(job: Job, tmp_path: Path) ->
     options = JobEvent.of(fast, run_job(fast, resources(tmp_path), PlainRun()), 1.0).data["options"]
 
     assert (options["sampler"], options["network_calls"]) == ("adams", 5)
+
+
+@dataclass(frozen=True)
+class SeeingModel(StandInModel):
+    """Notes which views it was shown, and how large."""
+
+    seen: list[dict[str, tuple[int, ...]]] = field(default_factory=list)
+
+    def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
+        assert isinstance(rgba, Mapping)
+        self.seen.append({view: pixels.shape for view, pixels in rgba.items()})
+        return super().generate(rgba, options, progress)
+
+
+def of_views(job: Job, folder: Path, *names: ViewName) -> Job:
+    """The job with several views: its own picture under each name."""
+    assert job.image is not None
+    return replace(job, image=None, views={name: View(None, job.image) for name in names})
+
+
+def test_views_reach_the_model_by_their_names_in_the_order_of_the_views(job: Job, tmp_path: Path) -> None:
+    model = SeeingModel()
+    views = of_views(job, tmp_path, "back", "front")
+
+    result = run_job(
+        Job.from_dict(json.loads(json.dumps(views.to_dict()))), seeing(tmp_path, model), PlainRun()
+    )
+
+    assert result.failure is None
+    assert [list(views) for views in model.seen] == [["front", "back"]]
+    assert result.cutout is None
+    assert set(result.cutouts) == {"front", "back"}
+    assert {path.name for path in tmp_path.rglob("*-cutout.png")} == {"front-cutout.png", "back-cutout.png"}
+
+
+def seeing(folder: Path, model: StandInModel) -> Resources:
+    return replace(resources(folder), model=model)
+
+
+def test_facts_of_each_view_are_in_the_job_and_in_its_event(job: Job, tmp_path: Path) -> None:
+    result = run_job(of_views(job, tmp_path, "front", "left"), resources(tmp_path), PlainRun())
+
+    facts = CutOutFacts("alpha", 0.25, (), 0, ("small",))
+    assert JobResult.from_dict(json.loads(json.dumps(result.to_dict()))).cutouts == {
+        "front": facts,
+        "left": facts,
+    }
+    record = JobRecord(job, JobStatus.SUCCEEDED, "finish", 1.0, result, [], 1.0, cutouts=result.cutouts)
+    assert view_of(record).cutouts["left"] == facts
+    event = WebhookEvent.model_validate_json(JobEvent.of(job, result, 1.0).to_json())
+    assert (event.data.cutout, event.data.cutouts) == (None, {"front": facts, "left": facts})
+
+
+def test_a_view_that_shows_nothing_ends_the_job_with_its_name(job: Job, tmp_path: Path) -> None:
+    views = of_views(job, tmp_path, "front", "left")
+    nothing = LocalStore(tmp_path).put_bytes(job.job_id, "nothing", png_of_nothing())
+    views = replace(views, views=views.views | {"left": View(None, nothing)})
+
+    failure = run_job(views, resources(tmp_path), PlainRun()).failure
+
+    assert failure is not None
+    assert (failure.code, failure.detail.startswith("View left: ")) == ("no_foreground", True)
+
+
+def png_of_nothing() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGBA", (64, 64)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_model_of_one_view_refuses_several_before_any_download(job: Job, tmp_path: Path) -> None:
+    result = run_job(
+        of_views(job, tmp_path, "front", "left"), seeing(tmp_path, SeeingModel(takes_views=False)), PlainRun()
+    )
+
+    assert result.failure is not None
+    assert result.failure.code == "views_unfit"
+    assert "download" not in result.timings_s
+
+
+def test_a_cut_out_that_is_gone_is_made_again_of_its_view_alone(job: Job, tmp_path: Path) -> None:
+    stages = ViewStages(of_views(job, tmp_path, "front", "left").sources, resources(tmp_path), PlainRun())
+    pictures = stages.download()
+    cutouts = stages.cut_out(pictures)
+    kept = {name: path.stat().st_mtime_ns for name, path in stages.files(pictures, cutouts).items()}
+    stages.files(pictures, cutouts)["left"].unlink()
+
+    files = stages.files(pictures, cutouts)
+
+    assert files["left"].is_file()
+    assert files["front"].stat().st_mtime_ns == kept["front"]
