@@ -20,7 +20,6 @@ from ai_engine.api.dependencies import (
     find_summary,
     keyed_router,
 )
-from ai_engine.api.request_body import SmallBodyRoute
 from ai_engine.api.response_schemas import DeliveryView, JobView, delivery_view, view_of
 from ai_engine.errors import (
     BodyTooLarge,
@@ -37,6 +36,7 @@ from ai_engine.job_queue.delivery_index import DeliveryFilter, DeliveryStatus
 from ai_engine.job_queue.records import JobSummary
 from ai_engine.logs import event
 from ai_engine.web.auth import Caller, KnownCaller
+from ai_engine.web.bodies import SmallBodyRoute
 from ai_engine.web.problems import problems
 from ai_engine.webhooks.task import SAME_TARGET, NewTarget
 

@@ -11,20 +11,18 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.types import Message
 
-from ai_engine.api.request_schema import MAX_REQUEST_BYTES, NEEDS_IMAGE_URL, PictureRequest
+from ai_engine.api.request_schema import NEEDS_IMAGE_URL, PictureRequest
 from ai_engine.errors import (
     BodyTooLarge,
     BodyTypeUnknown,
@@ -37,6 +35,7 @@ from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, pi
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
 from ai_engine.web.auth import refuse_other_origins
+from ai_engine.web.bodies import MAX_REQUEST_BYTES, capped
 
 PICTURE_PART = "image"
 MASK_PART = "mask"
@@ -117,7 +116,7 @@ async def read_submission(
     max_bytes = MAX_REQUEST_BYTES + int(MAX_PICTURES * settings.image_max_bytes * _BASE64_GROWTH)
     limits = DownloadLimits(max_bytes=settings.image_max_bytes)
     if media_type == _JSON:
-        body = b"".join([chunk async for chunk in _capped(request, max_bytes)])
+        body = b"".join([chunk async for chunk in capped(request, max_bytes)])
         yield await run_in_threadpool(_read_json, body, Reading(kind, headers, limits))
     else:
         refuse_other_origins(request, settings)
@@ -207,7 +206,7 @@ def _check_picture(file: BinaryIO, field: str) -> Picture:
 
 
 async def _parse_form(request: Request, max_bytes: int) -> FormData:
-    stream = _capped(request, max_bytes)
+    stream = capped(request, max_bytes)
     # A text part may be a data URL, or a picture whose part has no filename.
     parser = MultiPartParser(
         request.headers, stream, max_files=MAX_PICTURES, max_fields=MAX_PARTS, max_part_size=max_bytes
@@ -259,30 +258,3 @@ def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str]) -> N
     sizes = [len(text) for name, text in texts.items() if name not in urls or not _is_data_url(text)]
     if sum(sizes) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a form has {MAX_REQUEST_BYTES} bytes at most.")
-
-
-class SmallBodyRoute(APIRoute):
-    """A route whose body has at most MAX_REQUEST_BYTES: FastAPI itself reads bodies of any size into memory."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's handler behind the limit; it raises BodyTooLarge."""
-        handle = super().get_route_handler()
-
-        async def handle_small(request: Request) -> Response:
-            body = b"".join([chunk async for chunk in _capped(request, MAX_REQUEST_BYTES)])
-
-            async def receive() -> Message:
-                return {"type": "http.request", "body": body, "more_body": False}
-
-            return await handle(Request(request.scope, receive))
-
-        return handle_small
-
-
-async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    num_bytes = 0
-    async for chunk in request.stream():
-        num_bytes += len(chunk)
-        if num_bytes > max_bytes:
-            raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
-        yield chunk

@@ -22,8 +22,6 @@ from ai_engine.webhooks.upload import UploadHeaders
 MAX_SEED = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
 """JavaScript reads it back unharmed."""
-MAX_REQUEST_BYTES = 64 * 1024
-"""A request without an embedded picture."""
 
 SAMPLER_OF: dict[Speed, Sampler] = {"faithful": "euler", "fast": "adams"}
 OCTREE_RESOLUTION = {"draft": 128, "standard": 256, "high": 384, "max": 512}

@@ -184,10 +184,9 @@ class JobQueue:
         outputs = [step["output"] for step in self._client.list_workflow_steps(row.workflow_id)]
         stages = [StageResult.from_dict(output) for output in outputs if isinstance(output, dict)]
         seconds = {name: round(value, 3) for stage in stages for name, value in stage.seconds.items()}
-        seen = next((stage for stage in stages if stage.cutout or stage.cutouts), None)
-        if seen is None:
-            return JobResult(seconds)
-        return JobResult(seconds, cutout=seen.cutout, cutouts=dict(seen.cutouts))
+        cutout = next((stage.cutout for stage in stages if stage.cutout), None)
+        cutouts = next((dict(stage.cutouts) for stage in stages if stage.cutouts), {})
+        return JobResult(seconds, cutout=cutout, cutouts=cutouts)
 
     def deliveries(self, wanted: DeliveryFilter, limit: int, cursor: str | None = None) -> DeliveryPage:
         """Up to `limit` deliveries, of the newest job first; `cursor` is where the page before ended.

@@ -348,8 +348,15 @@ export interface components {
             attempt: number;
             /** Created At */
             created_at: string;
-            /** @description Known as soon as the cut-out is made. */
+            /** @description Known as soon as the cut-out is made; null where there are several views. */
             cutout: components["schemas"]["CutOutFacts"] | null;
+            /**
+             * Cutouts
+             * @description The same of each of several views.
+             */
+            cutouts: {
+                [key: string]: components["schemas"]["CutOutFacts"];
+            };
             decode: components["schemas"]["DecodeFacts"] | null;
             /** Deliveries */
             deliveries: components["schemas"]["DeliveryView"][];
