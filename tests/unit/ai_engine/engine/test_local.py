@@ -47,6 +47,6 @@ def test_a_job_that_takes_too_long_ends_with_its_code() -> None:
 
 def test_a_model_that_can_not_be_loaded_is_an_error_of_the_start(tmp_path: Path) -> None:
     one = LocalEngine(Settings(model_path=tmp_path / "absent.safetensors"))
-    with pytest.raises(StartupError, match="absent.safetensors"):
+    with pytest.raises(StartupError, match=r"absent\.safetensors"):
         one.generate(request(), PICTURE.read_bytes(), None, nothing)
     one.close()
