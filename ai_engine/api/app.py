@@ -18,13 +18,10 @@ from ai_engine import __version__
 from ai_engine.api import cut_out_routes, delivery_routes, file_routes, job_routes
 from ai_engine.api import service_routes as state_routes
 from ai_engine.api.admission import Admission
-from ai_engine.api.dependencies import Service
+from ai_engine.api.dependencies import Connection, Service
 from ai_engine.api.openapi import install_document
-from ai_engine.delivery_tables.link_key import open_links
 from ai_engine.errors import StartupError
-from ai_engine.job_queue.queue import JobQueue
 from ai_engine.logs import event
-from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings
 from ai_engine.storage.s3_store import open_store
@@ -80,17 +77,16 @@ def create_app(settings: Settings) -> FastAPI:
 def _service(settings: Settings) -> Service:
     """What the routes work with; its database is opened once the app runs."""
     store = open_store(settings, is_worker=False)
-    engine = JobQueue(settings)
     admission = Admission(
         settings,
         download_policy(settings),
         webhook_policy(settings),
         store,
-        matting_models=engine.matting_models,
+        matting_models=lambda: service.engine.matting_models(),
     )
-    return Service(
-        settings, engine, admission, store, OpenPlaces(settings.max_open_streams_per_key, too_many_streams)
-    )
+    streams = OpenPlaces(settings.max_open_streams_per_key, too_many_streams)
+    service = Service(settings, admission, store, streams)
+    return service
 
 
 def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -102,9 +98,8 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
         connecting = asyncio.create_task(_connect(service))
         yield
         connecting.cancel()
-        if service.metrics is not None:
-            service.engine.close()
-            service.metrics.close()
+        if service.connection is not None:
+            service.connection.close()
 
     return lifespan
 
@@ -140,10 +135,7 @@ def _log_openness(settings: Settings) -> None:
 async def _connect(service: Service) -> None:
     while not service.is_connected:
         try:
-            await run_in_threadpool(service.engine.connect)
-            service.links = await run_in_threadpool(open_links, service.settings)
-            service.metrics = await run_in_threadpool(Metrics, service.settings.jobs_database_url)
-            service.is_connected = True
+            service.connection = await run_in_threadpool(Connection.open, service.settings)
         except StartupError as error:
             event(logger, f"{error}; trying again", level=logging.WARNING)
             await asyncio.sleep(CONNECT_RETRY_S)

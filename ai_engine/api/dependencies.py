@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 
 from ai_engine.api.admission import Admission
+from ai_engine.delivery_tables.link_key import open_links
 from ai_engine.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -31,8 +32,10 @@ from ai_engine.errors import (
     TooManyJobs,
 )
 from ai_engine.job import CutOut
+from ai_engine.job_queue.database import Database
+from ai_engine.job_queue.dbos_setup import open_database
 from ai_engine.job_queue.on_demand import CutOutRecord
-from ai_engine.job_queue.queue import JobQueue
+from ai_engine.job_queue.queue import JobQueue, open_queue
 from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.monitoring.prometheus import Metrics
@@ -49,22 +52,78 @@ LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
 
 
+@dataclass(frozen=True)
+class Connection:
+    """What the routes work with that needs the job database."""
+
+    database: Database
+    engine: JobQueue
+    links: Links
+    metrics: Metrics
+
+    @classmethod
+    def open(cls, settings: Settings) -> Connection:
+        """A connection to the job database, brought up to date first.
+
+        Raises:
+            StartupError: it can't be reached or opened.
+        """
+        database = open_database(settings)
+        try:
+            links, metrics = open_links(settings, database), Metrics(database)
+            return cls(database, open_queue(settings, database), links, metrics)
+        except Exception:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.engine.close()
+        self.database.close()
+
+
 @dataclass
 class Service:
     """What the routes work with."""
 
     settings: Settings
-    engine: JobQueue
     admission: Admission
     store: ArtifactStore
     streams: OpenPlaces
-    links: Links | None = None
-    """Known once the database is open."""
-    metrics: Metrics | None = None
-    """The numbers of the whole service; likewise."""
-    is_connected: bool = False
+    connection: Connection | None = None
+    """None until the job database is open; routes that need it are `Connected`."""
     is_draining: bool = False
     """True while the workers beside this API finish what they have, before all ends."""
+
+    @property
+    def is_connected(self) -> bool:
+        """True once the job database is open."""
+        return self.connection is not None
+
+    @property
+    def engine(self) -> JobQueue:
+        """The job queue; raises as `connected` does."""
+        return self.connected().engine
+
+    @property
+    def links(self) -> Links:
+        """The signer of links; raises as `connected` does."""
+        return self.connected().links
+
+    @property
+    def metrics(self) -> Metrics:
+        """The numbers of the whole service; raises as `connected` does."""
+        return self.connected().metrics
+
+    def connected(self) -> Connection:
+        """The connection to the job database.
+
+        Raises:
+            NotReady: it is not open yet.
+        """
+        if self.connection is None:
+            raise NotReady("The service is starting.", retry_after_s=1)
+        return self.connection
 
     def drain(self) -> None:
         """Takes no new jobs from now on."""
@@ -87,8 +146,7 @@ def connected_service(service: Annotated[Service, Depends(any_service)]) -> Serv
     Raises:
         NotReady: the job engine is not connected yet.
     """
-    if not service.is_connected:
-        raise NotReady("The service is starting.", retry_after_s=1)
+    service.connected()
     return service
 
 

@@ -72,7 +72,6 @@ async def get_metrics(request: Request, service: Connected) -> Response:
     """
     if not service.settings.metrics_open:
         await known_caller(request, await bearer(request))
-    assert service.metrics is not None
     text, media_type = await run_in_threadpool(service.metrics.exposition, request.headers.get("accept", ""))
     return Response(text, headers={"Content-Type": media_type})
 

@@ -10,7 +10,7 @@ import secrets
 
 import sqlalchemy as sa
 
-from ai_engine.job_queue.database import make_tables, open_engine
+from ai_engine.job_queue.database import Database
 from ai_engine.settings import Settings
 from ai_engine.webhooks.signed_links import Links
 
@@ -25,26 +25,22 @@ _NAME = "links"
 _KEY_BYTES = 32
 
 
-def open_links(settings: Settings) -> Links:
+def open_links(settings: Settings, database: Database) -> Links:
     """The signer of links; the key is read from the job database where LINK_SECRET is not set."""
     if settings.link_secret is not None:
         key = hashlib.sha256(settings.link_secret.get_secret_value().encode()).digest()
     else:
-        key = _kept_key(settings.jobs_database_url)
+        key = _kept_key(database)
     return Links(key, settings.link_ttl_s, settings.public_url)
 
 
-def _kept_key(database_url: str) -> bytes:
-    engine = open_engine(database_url)
+def _kept_key(database: Database) -> bytes:
+    database.make_tables(_METADATA)
     try:
-        make_tables(engine, _METADATA)
-        try:
-            with engine.begin() as connection:
-                connection.execute(sa.insert(_KEY).values(name=_NAME, value=secrets.token_hex(_KEY_BYTES)))
-        except sa.exc.IntegrityError:
-            pass  # Another process was first: its key is everybody's.
-        with engine.connect() as connection:
-            value = connection.execute(sa.select(_KEY.c.value).where(_KEY.c.name == _NAME)).scalar_one()
-    finally:
-        engine.dispose()
+        with database.write() as connection:
+            connection.execute(sa.insert(_KEY).values(name=_NAME, value=secrets.token_hex(_KEY_BYTES)))
+    except sa.exc.IntegrityError:
+        pass  # Another process was first: its key is everybody's.
+    with database.read() as connection:
+        value = connection.execute(sa.select(_KEY.c.value).where(_KEY.c.name == _NAME)).scalar_one()
     return bytes.fromhex(value)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from ai_engine.job_queue.database import clock_of, make_tables, open_engine
+from ai_engine.job_queue.database import Database
 
 _METADATA = sa.MetaData()
 _HOST = sa.Table(
@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 class SlowHosts:
     """The table; each host stands in it for `memory_s` after its last slow attempt, or until a quick one."""
 
-    def __init__(self, database_url: str, memory_s: float) -> None:
-        self._engine, self._memory_s = open_engine(database_url), memory_s
-        self._now_s = clock_of(self._engine)
-        make_tables(self._engine, _METADATA)
+    def __init__(self, database: Database, memory_s: float) -> None:
+        self._database, self._memory_s = database, memory_s
+        self._now_s = database.now_s
+        database.make_tables(_METADATA)
 
     def has(self, owner: str | None, host: str) -> bool:
         """True if an attempt of this owner's at this host was slow lately."""
         try:
-            with self._engine.connect() as connection:
+            with self._database.read() as connection:
                 found = connection.execute(sa.select(_HOST.c.host).where(*self._is(owner, host)))
                 return found.first() is not None
         except sa.exc.SQLAlchemyError:
@@ -57,18 +57,14 @@ class SlowHosts:
     def count(self) -> Mapping[str, int]:
         """How many slow hosts each owner has; an owner without any is left out."""
         query = sa.select(_HOST.c.owner, sa.func.count()).where(_HOST.c.until_s > self._now_s)
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(query.group_by(_HOST.c.owner)).all()
         return {row[0]: row[1] for row in rows}
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._engine.dispose()
 
     def _write(self, owner: str, host: str, *, is_slow: bool) -> None:
         """Replaces the host's row; drops those whose time is over, so that the table stays small."""
         is_it = sa.and_(_HOST.c.owner == owner, _HOST.c.host == host)
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(_HOST).where(is_it | (_HOST.c.until_s <= self._now_s)))
             if is_slow:
                 until_s = self._now_s + self._memory_s

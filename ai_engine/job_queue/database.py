@@ -1,9 +1,10 @@
-"""Connections to the job database, SQLite or Postgres, and its clock."""
+"""The job database, SQLite or Postgres: one pool of connections per process, its clock, its schema."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import AbstractContextManager
 
 import sqlalchemy as sa
 
@@ -16,6 +17,8 @@ _NOW_S: dict[str, sa.ColumnElement[float]] = {
     "postgresql": sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Float),
 }
 """Seconds since 1970 on the database's clock: the workers' own clocks may differ."""
+_POOL = {"pool_size": 4, "max_overflow": 36}
+"""Connections that are kept, and more for as long as they are needed: as many as threads that serve requests."""
 
 
 def provide_unixepoch(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> None:
@@ -40,28 +43,46 @@ def _unixepoch(when: object) -> float | int | None:
     return int(time.time()) if when == "now" else None
 
 
-def open_engine(database_url: str) -> sa.Engine:
-    """Connections to the job database."""
-    if not database_url.startswith("sqlite"):
-        url = sa.make_url(database_url).set(drivername="postgresql+psycopg")
-        return sa.create_engine(url, pool_size=2, pool_pre_ping=True)
-    return sa.create_engine(database_url, connect_args={"timeout": 30})
+class Database:
+    """The job database as one process has it open; all tables share its pool. DBOS has a pool of its own."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is SQLAlchemy's, SQLite or Postgres; the first query connects."""
+        self._engine = _engine(url)
+        is_sqlite = self._engine.dialect.name == "sqlite"
+        self.now_s: sa.ColumnElement[float] = _NOW_S[self._engine.dialect.name]
+        """The database's own clock, in seconds since 1970."""
+        self.dbos_schema = None if is_sqlite else "dbos"
+        """Where DBOS keeps its tables."""
+
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """A connection for queries."""
+        return self._engine.connect()
+
+    def write(self) -> AbstractContextManager[sa.Connection]:
+        """A connection in a transaction, which is committed when the block ends well."""
+        return self._engine.begin()
+
+    def make_tables(self, metadata: sa.MetaData) -> None:
+        """Makes the tables that are not there.
+
+        Processes that open a new database at once race for each table: all but one are refused it, and look again.
+        """
+        for _ in range(LOST_RACES):
+            try:
+                metadata.create_all(self._engine)
+                return
+            except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
+                continue
+        metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._engine.dispose()
 
 
-def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
-    """Makes the tables that are not there.
-
-    Processes that open a new database at once race for each table: all but one are refused it, and look again.
-    """
-    for _ in range(LOST_RACES):
-        try:
-            metadata.create_all(engine)
-            return
-        except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.OperationalError):
-            continue
-    metadata.create_all(engine)
-
-
-def clock_of(engine: sa.Engine) -> sa.ColumnElement[float]:
-    """The database's own clock, in seconds since 1970."""
-    return _NOW_S[engine.dialect.name]
+def _engine(url: str) -> sa.Engine:
+    if url.startswith("sqlite"):
+        return sa.create_engine(url, connect_args={"timeout": 30}, **_POOL)
+    postgres = sa.make_url(url).set(drivername="postgresql+psycopg")
+    return sa.create_engine(postgres, pool_pre_ping=True, **_POOL)

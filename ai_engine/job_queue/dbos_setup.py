@@ -12,11 +12,9 @@ from zlib import crc32
 import sqlalchemy as sa
 from dbos import DBOS, EnqueueOptions
 
-from ai_engine.errors import (
-    StartupError,
-)
+from ai_engine.errors import StartupError
 from ai_engine.job import Job
-from ai_engine.job_queue.database import provide_unixepoch
+from ai_engine.job_queue.database import Database, provide_unixepoch
 from ai_engine.job_queue.entries import DELIVER, PREVIEW, EntryId
 from ai_engine.settings import Settings
 from ai_engine.webhooks.task import DeliveryTask
@@ -51,8 +49,8 @@ _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
 
 
-def prepare_database(settings: Settings) -> None:
-    """Makes the database and its tables, or brings them up to date. Any process may come first.
+def open_database(settings: Settings) -> Database:
+    """The job database, made or brought up to date first. Any process may come first.
 
     Raises:
         StartupError: it can't be reached or opened.
@@ -67,6 +65,7 @@ def prepare_database(settings: Settings) -> None:
         raise StartupError(
             f"the job database {settings.shown_database_url} can't be opened: {reason}"
         ) from failure
+    return Database(settings.jobs_database_url)
 
 
 def _prepare_sqlite(path: Path) -> None:

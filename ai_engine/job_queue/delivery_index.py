@@ -12,7 +12,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from ai_engine.job import Job
-from ai_engine.job_queue.database import make_tables, open_engine
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.job_index import Place, page_of
 
 DeliveryStatus = Literal["waiting", "accepted", "dead"]
@@ -56,15 +56,15 @@ class IndexedDelivery:
 class DeliveryIndex:
     """The table."""
 
-    def __init__(self, database_url: str) -> None:
-        self._engine = open_engine(database_url)
-        make_tables(self._engine, _METADATA)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.make_tables(_METADATA)
 
     def note(self, job: Job, entry: int, status: DeliveryStatus) -> None:
         """Notes how the job's delivery stands after entry number `entry`; a later entry's note is kept."""
         row = _DELIVERY.c
         known = sa.update(_DELIVERY).where(row.job_id == job.job_id, row.entry <= entry)
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             if connection.execute(known.values(entry=entry, status=status)).rowcount:
                 return
         new = sa.insert(_DELIVERY).values(
@@ -76,7 +76,7 @@ class DeliveryIndex:
             entry=entry,
         )
         try:
-            with self._engine.begin() as connection:
+            with self._database.write() as connection:
                 connection.execute(new)
         except sa.exc.IntegrityError:
             pass  # A later entry's note stands, or this one's, written by another process.
@@ -93,15 +93,11 @@ class DeliveryIndex:
             (row.owner, wanted.owner),
         ):
             query = query if value is None else query.where(column == value)
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             found = connection.execute(page_of(query, _DELIVERY, limit, after)).all()
         return [IndexedDelivery(Place(one[0], one[1]), one[2], one[3]) for one in found]
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """Deletes the rows of these jobs."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(_DELIVERY).where(_DELIVERY.c.job_id.in_(job_ids)))
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._engine.dispose()

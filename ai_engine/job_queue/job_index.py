@@ -19,8 +19,9 @@ import sqlalchemy as sa
 
 from ai_engine.errors import InvalidField
 from ai_engine.job import Job, JobStatus
-from ai_engine.job_queue.database import make_tables, open_engine
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.entries import BROKEN, WAITING, EngineStatus
+from ai_engine.job_queue.workflow_table import workflow_status
 
 _METADATA = sa.MetaData()
 _JOB = sa.Table(
@@ -115,19 +116,15 @@ class JobFilter:
 class JobIndex:
     """The table."""
 
-    def __init__(self, database_url: str) -> None:
-        self._engine = open_engine(database_url)
-        schema = None if self._engine.dialect.name == "sqlite" else "dbos"
-        # The one table of the job engine that is read here; two of its columns.
-        self._rows = sa.table(
-            "workflow_status", sa.column("workflow_uuid"), sa.column("status"), schema=schema
-        )
-        make_tables(self._engine, _METADATA)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows = workflow_status(database)
+        database.make_tables(_METADATA)
 
     @contextmanager
     def entering(self, job: Job) -> Iterator[sa.Connection]:
         """The open transaction in which `job` has its row; it is written when the block ends well."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             # A row that outlived its job in the engine, when one was deleted and not yet the other, gives way.
             connection.execute(sa.delete(_JOB).where(_JOB.c.job_id == job.job_id))
             row = sa.insert(_JOB).values(
@@ -144,7 +141,7 @@ class JobIndex:
     def note_end(self, job_id: str, *, has_failed: bool) -> None:
         """Notes how the job ended; to be called before the engine knows that it did."""
         row = sa.update(_JOB).where(_JOB.c.job_id == job_id).values(has_failed=has_failed)
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(row)
 
     def page(self, wanted: JobFilter, limit: int, after: Place | None = None) -> Sequence[Place]:
@@ -155,7 +152,7 @@ class JobIndex:
             .join(self._rows, self._rows.c.workflow_uuid == job.job_id)
             .where(*self._conditions(wanted))
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [Place(*row) for row in connection.execute(page_of(query, _JOB, limit, after))]
 
     def last_attempt(self, first_id: str) -> str | None:
@@ -168,17 +165,13 @@ class JobIndex:
             .order_by(job.attempt.desc())
             .limit(1)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return connection.execute(query).scalar()
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """Takes the rows of these jobs out; for whoever deletes them from the job engine."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(_JOB).where(_JOB.c.job_id.in_(job_ids)))
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._engine.dispose()
 
     def _conditions(self, wanted: JobFilter) -> list[sa.ColumnElement[bool]]:
         conditions = []

@@ -30,7 +30,7 @@ from ai_engine.job_queue.dbos_setup import (
     preview_options,
 )
 from ai_engine.job_queue.entries import ACTIVE, EngineStatus
-from ai_engine.job_queue.workflow_table import Backlog, JobRows
+from ai_engine.job_queue.workflow_table import WorkflowTable
 from ai_engine.settings import Settings
 from ai_engine.stage_result import JobFailure
 
@@ -94,8 +94,7 @@ class CutOuts:
     """The queue of cut-outs, as the API asks it."""
 
     client: DBOSClient
-    backlog: Backlog
-    rows: JobRows
+    rows: WorkflowTable
     settings: Settings
 
     def check_room(self, owner: str | None) -> None:
@@ -110,7 +109,7 @@ class CutOuts:
         most = self.settings.max_open_jobs_per_key
         if owner is None or not most:
             return
-        if sum(self.backlog.num_open_of(owner, name) for name in (PIPELINE_QUEUE, CUT_OUT_QUEUE)) >= most:
+        if sum(self.rows.num_open_of(owner, name) for name in (PIPELINE_QUEUE, CUT_OUT_QUEUE)) >= most:
             raise TooManyJobs(f"{most} of your jobs and cut-outs are open.", retry_after_s=RETRY_AFTER_S)
 
     def submit(self, task: CutOutTask) -> None:
@@ -183,7 +182,7 @@ class Previews:
     """The queue of pictures, as the API asks it."""
 
     client: DBOSClient
-    rows: JobRows
+    rows: WorkflowTable
 
     def ask(self, task: PreviewTask) -> Artifact | None:
         """The picture of the job's mesh; None while a worker has yet to draw it.

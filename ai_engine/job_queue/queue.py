@@ -18,13 +18,13 @@ from ai_engine.errors import (
     TooManyJobs,
 )
 from ai_engine.job import Artifact, Job, JobStatus
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     GENERATE,
     PIPELINE_QUEUE,
     PROGRESS,
     generate_options,
-    prepare_database,
     register_queues,
 )
 from ai_engine.job_queue.deliveries import Deliveries, DeliveryPage
@@ -43,7 +43,7 @@ from ai_engine.job_queue.records import (
     summary_of,
 )
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease
-from ai_engine.job_queue.workflow_table import Backlog, JobRows
+from ai_engine.job_queue.workflow_table import WorkflowTable
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage, overall_progress
 from ai_engine.stage_result import JobResult, StageResult
@@ -53,41 +53,23 @@ EVENTS_POLL_S = 0.5
 
 
 class JobQueue:
-    """What the API asks of the job engine. `connect` first."""
+    """What the API asks of the job engine."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: DBOSClient, database: Database) -> None:
+        """The queues are registered with `client`; `open_queue` makes one."""
         self._settings = settings
-
-    def connect(self) -> None:
-        """Brings the database up to date and opens it."""
-        prepare_database(self._settings)
-        url = self._settings.jobs_database_url
-        self._client = DBOSClient(
-            system_database_url=url,
-            application_name=APPLICATION,
-            use_listen_notify=not url.startswith("sqlite"),
-            # Without a database the API answers 503 at once: the caller is not kept waiting until it is back.
-            retry_connection_errors=False,
-        )
-        register_queues(self._client.register_queue, self._settings)
-        self._leases = Leases(url)
-        self._index = JobIndex(url)
-        self._backlog = Backlog(url)
-        self._rows = JobRows(url)
-        self._estimate = QueueEstimate(self._client, self._rows, self._leases)
-        self._delivery_index = DeliveryIndex(url)
-        self._deliveries = Deliveries(self._client, self._settings, self._delivery_index)
-        self.cut_outs = CutOuts(self._client, self._backlog, self._rows, self._settings)
-        self.previews = Previews(self._client, self._rows)
+        self._client = client
+        self._leases = Leases(database)
+        self._index = JobIndex(database)
+        self._rows = WorkflowTable(database)
+        self._estimate = QueueEstimate(client, self._rows, self._leases)
+        self._deliveries = Deliveries(client, settings, DeliveryIndex(database))
+        self.cut_outs = CutOuts(client, self._rows, settings)
+        self.previews = Previews(client, self._rows)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes DBOS's connections; the database is closed by whoever opened it."""
         self._client.destroy()
-        self._leases.close()
-        self._index.close()
-        self._delivery_index.close()
-        self._backlog.close()
-        self._rows.close()
 
     def submit(self, job: Job) -> Submitted:
         """Puts the job into the queue; when this returns, no crash can lose it.
@@ -252,7 +234,7 @@ class JobQueue:
             )
 
         most = self._settings.max_open_jobs_per_key
-        if owner is not None and most and self._backlog.num_open_of(owner, PIPELINE_QUEUE) >= most:
+        if owner is not None and most and self._rows.num_open_of(owner, PIPELINE_QUEUE) >= most:
             raise TooManyJobs(f"{most} of your jobs are open.", retry_after_s=self._estimate.retry_after_s())
 
     def is_full(self) -> bool:
@@ -298,3 +280,21 @@ class JobQueue:
         except error.DBOSStreamTimeoutError:
             pass  # No further event is there yet.
         return last
+
+
+def open_queue(settings: Settings, database: Database) -> JobQueue:
+    """The job queue in `database`, with DBOS's queues registered as the settings say."""
+    url = settings.jobs_database_url
+    client = DBOSClient(
+        system_database_url=url,
+        application_name=APPLICATION,
+        use_listen_notify=not url.startswith("sqlite"),
+        # Without a database the API answers 503 at once: the caller is not kept waiting until it is back.
+        retry_connection_errors=False,
+    )
+    try:
+        register_queues(client.register_queue, settings)
+        return JobQueue(settings, client, database)
+    except Exception:
+        client.destroy()
+        raise

@@ -13,7 +13,7 @@ from dbos import DBOSClient, WorkflowStatus
 
 from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE
 from ai_engine.job_queue.worker_leases import Leases, WorkerState
-from ai_engine.job_queue.workflow_table import JobRows
+from ai_engine.job_queue.workflow_table import WorkflowTable
 from ai_engine.stage import Stage
 
 QUEUE_COUNT_AGE_S = 0.5
@@ -25,7 +25,7 @@ DEFAULT_RETRY_AFTER_S = 10
 class QueueEstimate:
     """The length of the queue of jobs and the time that it takes."""
 
-    def __init__(self, client: DBOSClient, rows: JobRows, leases: Leases) -> None:
+    def __init__(self, client: DBOSClient, rows: WorkflowTable, leases: Leases) -> None:
         self._client = client
         self._rows = rows
         self._leases = leases

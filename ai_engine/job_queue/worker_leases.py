@@ -16,7 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ai_engine.job_queue.database import clock_of, make_tables, open_engine
+from ai_engine.job_queue.database import Database
 
 _METADATA = sa.MetaData()
 _LEASE = sa.Table(
@@ -96,10 +96,10 @@ def slot_name(device: str, data_dir: Path) -> str:
 class Leases:
     """The table of leases."""
 
-    def __init__(self, database_url: str) -> None:
-        self._engine = open_engine(database_url)
-        self._now_s = clock_of(self._engine)
-        make_tables(self._engine, _METADATA)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._now_s = database.now_s
+        database.make_tables(_METADATA)
 
     def take(self, executor_id: str, slot: str) -> None:
         """Enters a new worker, loading, and strikes out those that died long ago."""
@@ -114,14 +114,14 @@ class Leases:
             state=WorkerState.LOADING,
             has_gpu=False,
         )
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(long_dead)
             connection.execute(row)
 
     def renew(self, executor_id: str) -> bool:
         """Notes a sign of life; False when this worker was declared dead and must leave."""
         row = sa.update(_LEASE).where(_LEASE.c.executor_id == executor_id, _LEASE.c.is_alive)
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             return connection.execute(row.values(beat_s=self._now_s)).rowcount == 1
 
     def describe(
@@ -137,13 +137,13 @@ class Leases:
         values: dict[str, object] = {"state": state}
         if model_id is not None:
             values |= {"model_id": model_id, "licence": licence, "has_gpu": has_gpu}
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.update(_LEASE).where(_LEASE.c.executor_id == executor_id).values(values))
             connection.execute(sa.delete(_LOADING).where(_LOADING.c.executor_id == executor_id))
 
     def tell_loaded(self, executor_id: str, share: float) -> None:
         """Notes which share of its weights, 0 to 1, this worker has read."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(_LOADING).where(_LOADING.c.executor_id == executor_id))
             connection.execute(sa.insert(_LOADING).values(executor_id=executor_id, loaded=share))
 
@@ -154,7 +154,7 @@ class Leases:
         row = sa.insert(_MATTING).values(
             executor_id=executor_id, models=" ".join(models), announced_s=self._now_s
         )
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(_MATTING).where(is_old, is_dead))
             connection.execute(row)
 
@@ -169,7 +169,7 @@ class Leases:
             .outerjoin(_LEASE, _LEASE.c.executor_id == _MATTING.c.executor_id)
             .order_by(is_alive.desc(), _MATTING.c.announced_s.desc())
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             rows = [(row[0].split(), row[1]) for row in connection.execute(query)]
         if not rows:
             return None
@@ -193,7 +193,7 @@ class Leases:
         query = sa.select(_LEASE.c.executor_id).where(
             _LEASE.c.is_alive, _LEASE.c.executor_id.in_(executor_ids)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             living = set(connection.execute(query).scalars())
         return [one for one in executor_ids if one not in living]
 
@@ -208,7 +208,7 @@ class Leases:
             .where(age_s < SHOWN_S)
             .order_by(_LEASE.c.beat_s.desc())
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [
                 WorkerLease(
                     executor_id=row.executor_id,
@@ -224,11 +224,7 @@ class Leases:
                 for row in connection.execute(query)
             ]
 
-    def close(self) -> None:
-        """Closes the connections."""
-        self._engine.dispose()
-
     def _mark_dead(self, *which: sa.ColumnElement[bool]) -> None:
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             rows = sa.update(_LEASE).where(_LEASE.c.is_alive, *which)
             connection.execute(rows.values(is_alive=False))

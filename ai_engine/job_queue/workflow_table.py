@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ai_engine.job_queue.database import make_tables, open_engine
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.entries import ACTIVE, EngineStatus
 
 _METADATA = sa.MetaData()
@@ -25,130 +25,17 @@ _COLUMNS = (
     "created_at",
     "completed_at",
     "executor_id",
+    "authenticated_user",
 )
-_WAITS = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'ENQUEUED'")
-_RUNS = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'PENDING'")
-"""With the words of the engine's partial index, and no parameters: SQLite would look through all rows otherwise."""
-_ACTIVE = [status.value for status in ACTIVE]
-
-
-@dataclass(frozen=True)
-class EndedRow:
-    """A workflow that is over."""
-
-    workflow_id: str
-    ended_at_ms: int
-    """Since 1970."""
-
-
-class JobRows:
-    """The engine's table of workflows; `prepare_database` comes first."""
-
-    def __init__(self, database_url: str) -> None:
-        self._engine = open_engine(database_url)
-        schema = None if self._engine.dialect.name == "sqlite" else "dbos"
-        self._table = sa.table("workflow_status", *map(sa.column, _COLUMNS), schema=schema)
-        # The engine takes jobs of one moment as they lie; with SQLite and Python 3.11 a moment is a whole second.
-        self._last = sa.column("rowid") if schema is None else self._table.c.workflow_uuid
-        make_tables(self._engine, _METADATA)
-
-    def num_waiting(self, queue: str) -> int:
-        """How many wait in the queue."""
-        with self._engine.connect() as connection:
-            return int(connection.execute(self._count(queue)).scalar_one())
-
-    def place(self, workflow_id: str, queue: str) -> int:
-        """The number of workflows that come first in the queue, this one included; 0 when it does not wait."""
-        row = self._table.c
-        order = (row.priority, row.created_at, self._last)
-        mine = sa.select(*order).where(row.workflow_uuid == workflow_id, *self._waiting(queue))
-        with self._engine.connect() as connection:
-            found = connection.execute(mine).first()
-            if found is None:
-                return 0
-            first = self._count(queue).where(sa.tuple_(*order) <= sa.tuple_(*found))
-            return int(connection.execute(first).scalar_one())
-
-    def latest_successes(self, name: str, most: int) -> Sequence[str]:
-        """The ids of the workflows of this name that came to their end last, the latest first."""
-        row = self._table.c
-        query = sa.select(row.workflow_uuid).where(
-            row.completed_at.is_not(None), row.name == name, row.status == EngineStatus.SUCCESS.value
-        )
-        with self._engine.connect() as connection:
-            ordered = query.order_by(row.completed_at.desc()).limit(most)
-            return list(connection.execute(ordered).scalars())
-
-    def active(self, name: str) -> set[str]:
-        """The ids of the workflows of this name that wait or are worked on."""
-        row = self._table.c
-        query = sa.select(row.workflow_uuid).where(row.status.in_(_ACTIVE), row.name == name)
-        with self._engine.connect() as connection:
-            return set(connection.execute(query).scalars())
-
-    def ended_before(
-        self, moment_ms: int, most: int, *, after: EndedRow | None = None, with_files: str | None = None
-    ) -> Sequence[EndedRow]:
-        """Up to `most` workflows that ended before the moment, the earliest first, from behind `after` on.
-
-        `with_files`: only those of this name whose files were not taken away.
-        """
-        row = self._table.c
-        order = sa.tuple_(row.completed_at, row.workflow_uuid)
-        query = sa.select(row.workflow_uuid, row.completed_at).where(
-            row.completed_at < moment_ms, row.status.not_in(_ACTIVE)
-        )
-        if after is not None:
-            query = query.where(order > sa.tuple_(after.ended_at_ms, after.workflow_id))
-        if with_files is not None:
-            gone = sa.select(_FILES_GONE.c.job_id).where(_FILES_GONE.c.job_id == row.workflow_uuid)
-            query = query.where(row.name == with_files, sa.not_(gone.exists()))
-        with self._engine.connect() as connection:
-            found = connection.execute(query.order_by(row.completed_at, row.workflow_uuid).limit(most))
-            return [EndedRow(*values) for values in found]
-
-    def owners(self, queues: Collection[str]) -> list[str]:
-        """The workers that have something of these queues, by their executor ids."""
-        row = self._table.c
-        query = sa.select(row.executor_id).where(
-            row.queue_name.in_(queues), _RUNS, row.executor_id.is_not(None)
-        )
-        with self._engine.connect() as connection:
-            return list(connection.execute(query.distinct()).scalars())
-
-    def known(self, workflow_ids: Collection[str]) -> set[str]:
-        """Those of the ids that there are rows of."""
-        query = sa.select(self._table.c.workflow_uuid).where(self._table.c.workflow_uuid.in_(workflow_ids))
-        with self._engine.connect() as connection:
-            return set(connection.execute(query).scalars())
-
-    def note_files_gone(self, job_id: str) -> None:
-        """Notes that the job's files were taken away."""
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(_FILES_GONE).where(_FILES_GONE.c.job_id == job_id))
-            connection.execute(sa.insert(_FILES_GONE).values(job_id=job_id))
-
-    def forget(self, job_ids: Collection[str]) -> None:
-        """Drops the notes about jobs whose rows are gone."""
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(_FILES_GONE).where(_FILES_GONE.c.job_id.in_(job_ids)))
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._engine.dispose()
-
-    def _count(self, queue: str) -> sa.Select[int]:
-        return sa.select(sa.func.count()).select_from(self._table).where(*self._waiting(queue))
-
-    def _waiting(self, queue: str) -> list[sa.ColumnElement[bool] | sa.TextClause]:
-        return [self._table.c.queue_name == queue, _WAITS]
-
-
 WAITING = EngineStatus.ENQUEUED.value
 RUNNING = EngineStatus.PENDING.value
-_IS_OPEN = sa.text(f"status IN ('{WAITING}', '{RUNNING}')")
-_IS_DELAYED = sa.text("status = 'DELAYED'")
-"""Written out, as the conditions of the engine's partial indexes are: with parameters SQLite would scan the table."""
+_OPEN = f"status IN ('{WAITING}', '{RUNNING}')"
+_IS_OPEN = sa.text(_OPEN)
+_WAITS = sa.text(f"{_OPEN} AND status = '{WAITING}'")
+_RUNS = sa.text(f"{_OPEN} AND status = '{RUNNING}'")
+_IS_DELAYED = sa.text(f"status = '{EngineStatus.DELAYED.value}'")
+"""With the words of the engine's partial indexes, and no parameters: SQLite would look through all rows otherwise."""
+_ACTIVE = [status.value for status in ACTIVE]
 
 
 @dataclass(frozen=True)
@@ -173,61 +60,157 @@ class OwnerDepth:
     num_entries: int
 
 
-class Backlog:
-    """The open entries of the job engine's queues."""
+@dataclass(frozen=True)
+class EndedRow:
+    """A workflow that is over."""
 
-    def __init__(self, database_url: str) -> None:
-        self._engine = open_engine(database_url)
-        schema = None if self._engine.dialect.name == "sqlite" else "dbos"
-        self._rows = sa.table(
-            "workflow_status",
-            *(sa.column(name) for name in ("queue_name", "status", "created_at", "authenticated_user")),
-            schema=schema,
+    workflow_id: str
+    ended_at_ms: int
+    """Since 1970."""
+
+
+def workflow_status(database: Database) -> sa.TableClause:
+    """DBOS's own table with the columns that are read here."""
+    return sa.table("workflow_status", *map(sa.column, _COLUMNS), schema=database.dbos_schema)
+
+
+class WorkflowTable:
+    """The engine's table of workflows, which `open_database` made, and the notes whose files are gone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._table = workflow_status(database)
+        # The engine takes jobs of one moment as they lie; with SQLite and Python 3.11 a moment is a whole second.
+        self._last = sa.column("rowid") if database.dbos_schema is None else self._table.c.workflow_uuid
+        database.make_tables(_METADATA)
+
+    def num_waiting(self, queue: str) -> int:
+        """How many wait in the queue."""
+        with self._database.read() as connection:
+            return int(connection.execute(self._count(queue)).scalar_one())
+
+    def place(self, workflow_id: str, queue: str) -> int:
+        """The number of workflows that come first in the queue, this one included; 0 when it does not wait."""
+        row = self._table.c
+        order = (row.priority, row.created_at, self._last)
+        mine = sa.select(*order).where(row.workflow_uuid == workflow_id, *self._waiting(queue))
+        with self._database.read() as connection:
+            found = connection.execute(mine).first()
+            if found is None:
+                return 0
+            first = self._count(queue).where(sa.tuple_(*order) <= sa.tuple_(*found))
+            return int(connection.execute(first).scalar_one())
+
+    def latest_successes(self, name: str, most: int) -> Sequence[str]:
+        """The ids of the workflows of this name that came to their end last, the latest first."""
+        row = self._table.c
+        query = sa.select(row.workflow_uuid).where(
+            row.completed_at.is_not(None), row.name == name, row.status == EngineStatus.SUCCESS.value
         )
+        with self._database.read() as connection:
+            ordered = query.order_by(row.completed_at.desc()).limit(most)
+            return list(connection.execute(ordered).scalars())
+
+    def active(self, name: str) -> set[str]:
+        """The ids of the workflows of this name that wait or are worked on."""
+        row = self._table.c
+        query = sa.select(row.workflow_uuid).where(row.status.in_(_ACTIVE), row.name == name)
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def ended_before(
+        self, moment_ms: int, most: int, *, after: EndedRow | None = None, with_files: str | None = None
+    ) -> Sequence[EndedRow]:
+        """Up to `most` workflows that ended before the moment, the earliest first, from behind `after` on.
+
+        `with_files`: only those of this name whose files were not taken away.
+        """
+        row = self._table.c
+        order = sa.tuple_(row.completed_at, row.workflow_uuid)
+        query = sa.select(row.workflow_uuid, row.completed_at).where(
+            row.completed_at < moment_ms, row.status.not_in(_ACTIVE)
+        )
+        if after is not None:
+            query = query.where(order > sa.tuple_(after.ended_at_ms, after.workflow_id))
+        if with_files is not None:
+            gone = sa.select(_FILES_GONE.c.job_id).where(_FILES_GONE.c.job_id == row.workflow_uuid)
+            query = query.where(row.name == with_files, sa.not_(gone.exists()))
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(row.completed_at, row.workflow_uuid).limit(most))
+            return [EndedRow(*values) for values in found]
+
+    def owners(self, queues: Collection[str]) -> list[str]:
+        """The workers that have something of these queues, by their executor ids."""
+        row = self._table.c
+        query = sa.select(row.executor_id).where(
+            row.queue_name.in_(queues), _RUNS, row.executor_id.is_not(None)
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(query.distinct()).scalars())
+
+    def known(self, workflow_ids: Collection[str]) -> set[str]:
+        """Those of the ids that there are rows of."""
+        query = sa.select(self._table.c.workflow_uuid).where(self._table.c.workflow_uuid.in_(workflow_ids))
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def note_files_gone(self, job_id: str) -> None:
+        """Notes that the job's files were taken away."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(_FILES_GONE).where(_FILES_GONE.c.job_id == job_id))
+            connection.execute(sa.insert(_FILES_GONE).values(job_id=job_id))
+
+    def forget(self, job_ids: Collection[str]) -> None:
+        """Drops the notes about jobs whose rows are gone."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(_FILES_GONE).where(_FILES_GONE.c.job_id.in_(job_ids)))
 
     def depths(self) -> Sequence[QueueDepth]:
         """How many entries of each queue wait or run; those that are 0 are left out."""
-        row = self._rows.c
+        row = self._table.c
         query = (
             sa.select(row.queue_name, row.status, sa.func.count(), sa.func.min(row.created_at))
             .where(_IS_OPEN, row.queue_name.is_not(None))
             .group_by(row.queue_name, row.status)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [QueueDepth(one[0], one[1], one[2], one[3] / 1000) for one in connection.execute(query)]
 
     def by_owner(self, queues: Collection[str]) -> Sequence[OwnerDepth]:
         """How many entries of these queues each owner has, waiting or running; those that are 0 are left out."""
-        row = self._rows.c
+        row = self._table.c
         owner = sa.func.coalesce(row.authenticated_user, "")
         query = (
             sa.select(row.queue_name, row.status, owner, sa.func.count())
             .where(_IS_OPEN, row.queue_name.in_(queues))
             .group_by(row.queue_name, row.status, owner)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [OwnerDepth(*one) for one in connection.execute(query)]
 
     def num_delayed(self, queues: Collection[str]) -> int:
         """How many entries of `queues` are to begin later."""
-        row = self._rows.c
         query = (
-            sa.select(sa.func.count()).select_from(self._rows).where(_IS_DELAYED, row.queue_name.in_(queues))
+            sa.select(sa.func.count())
+            .select_from(self._table)
+            .where(_IS_DELAYED, self._table.c.queue_name.in_(queues))
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
     def num_open_of(self, owner: str, queue: str) -> int:
         """How many of this owner's entries wait or run in `queue`."""
-        row = self._rows.c
+        row = self._table.c
         query = (
             sa.select(sa.func.count())
-            .select_from(self._rows)
+            .select_from(self._table)
             .where(_IS_OPEN, row.queue_name == queue, row.authenticated_user == owner)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def close(self) -> None:
-        """Closes the connections."""
-        self._engine.dispose()
+    def _count(self, queue: str) -> sa.Select[int]:
+        return sa.select(sa.func.count()).select_from(self._table).where(*self._waiting(queue))
+
+    def _waiting(self, queue: str) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+        return [self._table.c.queue_name == queue, _WAITS]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ai_engine.job_queue.database import clock_of, make_tables, open_engine
+from ai_engine.job_queue.database import Database
 
 KEPT_S = 3 * 24 * 3600.0
 """How long it is remembered that an event was counted: longer than any worker looks back."""
@@ -78,19 +78,19 @@ class WorkerFigures:
 class Counters:
     """The tables of numbers."""
 
-    def __init__(self, database_url: str) -> None:
-        self._engine = open_engine(database_url)
-        self._now_s = clock_of(self._engine)
-        make_tables(self._engine, _METADATA)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._now_s = database.now_s
+        database.make_tables(_METADATA)
 
     def add(self, amounts: Mapping[Figure, float]) -> None:
         """Adds to the numbers; those that were not there begin at 0."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             _add(connection, amounts)
 
     def add_once(self, event_id: str, amounts: Mapping[Figure, float]) -> bool:
         """Adds to the numbers unless this event was counted before; True when it was not."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             if connection.execute(_COUNT, {"event_id": event_id}).rowcount == 0:
                 return False
             noted = sa.update(_COUNTED).where(_COUNTED.c.event_id == event_id).values(at_s=self._now_s)
@@ -101,7 +101,7 @@ class Counters:
 
     def all(self) -> Mapping[Figure, float]:
         """Every number."""
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(sa.select(_FIGURE)).all()
         return {Figure.of(row.name, **json.loads(row.labels)): row.value for row in rows}
 
@@ -115,19 +115,15 @@ class Counters:
             at_s=self._now_s,
         )
         is_past = sa.or_(_WORKER.c.executor_id == worker.executor_id, _WORKER.c.at_s < self._now_s - KEPT_S)
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(_WORKER).where(is_past))
             connection.execute(row)
 
     def workers(self) -> Sequence[WorkerFigures]:
         """The last figures of each worker, dead ones included."""
         columns = [column for column in _WORKER.c if column.name != "at_s"]
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [WorkerFigures(**row) for row in connection.execute(sa.select(*columns)).mappings()]
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._engine.dispose()
 
 
 def _add(connection: sa.Connection, amounts: Mapping[Figure, float]) -> None:

@@ -22,9 +22,10 @@ from prometheus_client.registry import Collector
 
 from ai_engine import __version__
 from ai_engine.delivery_tables.slow_hosts import SlowHosts
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, PIPELINE_QUEUE, SLOW_DELIVERY_QUEUE
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
-from ai_engine.job_queue.workflow_table import RUNNING, WAITING, Backlog, OwnerDepth, QueueDepth
+from ai_engine.job_queue.workflow_table import RUNNING, WAITING, OwnerDepth, QueueDepth, WorkflowTable
 from ai_engine.monitoring import job_metrics as job_metrics
 from ai_engine.monitoring.counters import Counters, Figure, WorkerFigures
 
@@ -34,11 +35,11 @@ Numbers = Mapping[Figure, float]
 class Metrics(Collector):
     """Everything that is measured, read anew for each scrape."""
 
-    def __init__(self, database_url: str) -> None:
-        self._backlog = Backlog(database_url)
-        self._figures = Counters(database_url)
-        self._leases = Leases(database_url)
-        self._slow_hosts = SlowHosts(database_url, 0.0)
+    def __init__(self, database: Database) -> None:
+        self._rows = WorkflowTable(database)
+        self._figures = Counters(database)
+        self._leases = Leases(database)
+        self._slow_hosts = SlowHosts(database, 0.0)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -55,16 +56,11 @@ class Metrics(Collector):
         """The numbers as they are now."""
         numbers = self._figures.all()
         yield InfoMetricFamily("ai_engine_build", "The service's version.", {"version": __version__})
-        yield from _queues(self._backlog.depths(), self._backlog.num_delayed(DELIVERY_QUEUES))
-        yield from _deliveries(self._backlog.by_owner(DELIVERY_QUEUES), self._slow_hosts.count())
+        yield from _queues(self._rows.depths(), self._rows.num_delayed(DELIVERY_QUEUES))
+        yield from _deliveries(self._rows.by_owner(DELIVERY_QUEUES), self._slow_hosts.count())
         yield from _jobs(numbers)
         yield _stages(numbers)
         yield from _workers(self._leases.workers(), self._figures.workers())
-
-    def close(self) -> None:
-        """Closes the connections."""
-        for table in (self._backlog, self._figures, self._leases, self._slow_hosts):
-            table.close()
 
 
 def _queues(depths: Sequence[QueueDepth], num_delayed: int) -> Iterator[Metric]:

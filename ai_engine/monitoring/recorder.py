@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from ai_engine.job import Job, JobStatus
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.delivery_index import DeliveryIndex
 from ai_engine.job_queue.job_index import JobIndex
 from ai_engine.monitoring.counters import Counters
@@ -32,10 +33,10 @@ class Recorder:
             self.tracer.job(job, status, result, ended_at_s)
 
 
-def open_recorder(settings: Settings) -> Recorder:
+def open_recorder(settings: Settings, database: Database) -> Recorder:
     """The recorder, in the job database."""
-    url = settings.jobs_database_url
-    return Recorder(JobIndex(url), DeliveryIndex(url), JobMetrics(Counters(url)), open_tracer(settings))
+    tables = JobIndex(database), DeliveryIndex(database), JobMetrics(Counters(database))
+    return Recorder(*tables, open_tracer(settings))
 
 
 def open_tracer(settings: Settings) -> Tracer:

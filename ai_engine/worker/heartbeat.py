@@ -19,7 +19,7 @@ from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, GENERATE, ON_DEMAND_
 from ai_engine.job_queue.entries import BROKEN, EngineStatus, EntryId
 from ai_engine.job_queue.records import job_of, result_of, status_of
 from ai_engine.job_queue.worker_leases import Leases
-from ai_engine.job_queue.workflow_table import JobRows
+from ai_engine.job_queue.workflow_table import WorkflowTable
 from ai_engine.logs import event
 from ai_engine.monitoring.counters import WorkerFigures
 from ai_engine.monitoring.recorder import Recorder
@@ -51,6 +51,7 @@ class LeaseKeeper(threading.Thread):
         leases: Leases,
         executor_id: str,
         settings: Settings,
+        rows: WorkflowTable,
         recorder: Recorder,
         running_jobs: RunningJobs,
     ) -> None:
@@ -60,7 +61,7 @@ class LeaseKeeper(threading.Thread):
         self._settings = settings
         self._recorder = recorder
         self._running_jobs = running_jobs
-        self._rows = JobRows(settings.jobs_database_url)
+        self._rows = rows
         self._renewed_at = time.monotonic()
         self._may_bury_at = self._renewed_at + settings.lease_s
         self.resources: Resources | None = None

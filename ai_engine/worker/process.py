@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,16 +20,18 @@ from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
 from ai_engine.errors import SlotTaken, StartupError
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,
     DELIVERY_QUEUES,
     ON_DEMAND_QUEUES,
     PIPELINE_QUEUE,
-    prepare_database,
+    open_database,
     register_queues,
 )
 from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
+from ai_engine.job_queue.workflow_table import WorkflowTable
 from ai_engine.logs import event
 from ai_engine.monitoring.recorder import Recorder, open_recorder
 from ai_engine.pipeline.resources import Model, Resources
@@ -40,7 +42,7 @@ from ai_engine.worker.heartbeat import LeaseKeeper
 from ai_engine.worker.retention import Housekeeper
 from ai_engine.worker.running_jobs import RunningJobs
 from ai_engine.worker.watchdog import Watchdog
-from ai_engine.worker.workflows import open_workflows, register_workflows
+from ai_engine.worker.workflows import JobWorkflows, open_workflows, register_workflows
 
 LEAVE_WITHIN_S = 60
 """Longer than a worker waits for its jobs after SIGTERM."""
@@ -56,12 +58,12 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     """
     with _slot_lock(settings):
         _slot_file(settings, "ready").unlink(missing_ok=True)  # Of a predecessor that was killed.
-        prepare_database(settings)
-        worker = _Worker.registered(settings)
-        resources = worker.load()
-        handover = worker.launch(resources)
-        worker.take_jobs_until(stop, resources)
-        worker.drain(handover)
+        with closing(open_database(settings)) as database:
+            worker = _Worker.registered(settings, database)
+            resources = worker.load()
+            handover = worker.launch(resources)
+            worker.take_jobs_until(stop, resources)
+            worker.drain(handover)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class _Worker:
     """This process as the others see it: a lease in the registry, renewed from the start to the end."""
 
     settings: Settings
+    database: Database
     slot: str
     executor_id: str
     leases: Leases
@@ -77,15 +80,15 @@ class _Worker:
     keeper: LeaseKeeper
 
     @classmethod
-    def registered(cls, settings: Settings) -> _Worker:
+    def registered(cls, settings: Settings, database: Database) -> _Worker:
         """A worker with a lease of its own, renewed from now on."""
         slot = slot_name(settings.device, settings.data_dir)
-        leases, executor_id = Leases(settings.jobs_database_url), new_executor_id(slot)
+        leases, executor_id = Leases(database), new_executor_id(slot)
         leases.take(executor_id, slot)
-        recorder, running_jobs = open_recorder(settings), RunningJobs()
-        keeper = LeaseKeeper(leases, executor_id, settings, recorder, running_jobs)
+        recorder, running_jobs = open_recorder(settings, database), RunningJobs()
+        keeper = LeaseKeeper(leases, executor_id, settings, WorkflowTable(database), recorder, running_jobs)
         keeper.start()
-        return cls(settings, slot, executor_id, leases, recorder, running_jobs, keeper)
+        return cls(settings, database, slot, executor_id, leases, recorder, running_jobs, keeper)
 
     def load(self) -> Resources:
         """What the stages work with. Without it the lease is given up.
@@ -106,7 +109,10 @@ class _Worker:
         engine = _open_engine(self.settings, self.executor_id)
         departure = Handover(self.leases, self.executor_id, engine)
         watchdog = _watchdog(self.settings, resources.model, departure)
-        _launch(self.settings, resources, watchdog, self.recorder, self.running_jobs)
+        workflows = open_workflows(
+            self.settings, self.database, resources, watchdog, self.recorder, self.running_jobs
+        )
+        _launch(self.settings, workflows)
         self.keeper.resources = resources
         self.leases.bury_earlier(self.executor_id, self.slot)
         self.keeper.may_take_over.set()
@@ -118,7 +124,12 @@ class _Worker:
         ready_mark = _slot_file(self.settings, "ready")
         ready_mark.touch()
         housekeeper = Housekeeper(
-            self.settings, resources.store, self.leases, self.executor_id, DBOS.delete_workflows
+            self.settings,
+            self.database,
+            resources.store,
+            self.leases,
+            self.executor_id,
+            DBOS.delete_workflows,
         )
         housekeeper.start()
         stop.wait()
@@ -166,16 +177,10 @@ def _open_engine(settings: Settings, executor_id: str) -> DBOS:
     return engine
 
 
-def _launch(
-    settings: Settings,
-    resources: Resources,
-    watchdog: Watchdog,
-    recorder: Recorder,
-    running_jobs: RunningJobs,
-) -> None:
+def _launch(settings: Settings, workflows: JobWorkflows) -> None:
     """Starts to take jobs."""
     DBOS.listen_queues([PIPELINE_QUEUE, *ON_DEMAND_QUEUES, *DELIVERY_QUEUES])
-    register_workflows(open_workflows(settings, resources, watchdog, recorder, running_jobs))
+    register_workflows(workflows)
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ai_engine.errors import StoreUnavailable
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import CUT_OUT, GENERATE
 from ai_engine.job_queue.delivery_index import DeliveryIndex
 from ai_engine.job_queue.entries import DELIVER, EntryId
 from ai_engine.job_queue.job_index import JobIndex
 from ai_engine.job_queue.on_demand import KEPT_S
 from ai_engine.job_queue.worker_leases import Leases
-from ai_engine.job_queue.workflow_table import EndedRow, JobRows
+from ai_engine.job_queue.workflow_table import EndedRow, WorkflowTable
 from ai_engine.logs import event
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
@@ -43,7 +44,7 @@ class Swept:
 class Retention:
     """Takes away what is older than the setting."""
 
-    rows: JobRows
+    rows: WorkflowTable
     store: ArtifactStore
     retention_s: float
     delete_rows: Callable[[list[str]], None]
@@ -125,6 +126,7 @@ class Housekeeper(threading.Thread):
     def __init__(
         self,
         settings: Settings,
+        database: Database,
         store: ArtifactStore,
         leases: Leases,
         executor_id: str,
@@ -139,9 +141,7 @@ class Housekeeper(threading.Thread):
         self._pause_s = min(
             LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, min(retention_s, KEPT_S) / ROUNDS_PER_RETENTION)
         )
-        rows = JobRows(settings.jobs_database_url)
-        index = JobIndex(settings.jobs_database_url)
-        deliveries = DeliveryIndex(settings.jobs_database_url)
+        rows, index, deliveries = WorkflowTable(database), JobIndex(database), DeliveryIndex(database)
 
         def delete_everywhere(workflow_ids: list[str]) -> None:
             # The engine last: what is still in it is found again if this breaks off.

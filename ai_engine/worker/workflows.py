@@ -19,6 +19,7 @@ from dbos import DBOS
 from ai_engine.delivery_tables.link_key import open_links
 from ai_engine.delivery_tables.slow_hosts import SlowHosts
 from ai_engine.job import Job, JobStatus
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import CUT_OUT, GENERATE, DeliveryPlace, delivery_options
 from ai_engine.job_queue.delivery_index import DeliveryIndex, DeliveryStatus
 from ai_engine.job_queue.entries import DELIVER, PREVIEW, EntryId
@@ -133,6 +134,7 @@ class JobWorkflows:
 
 def open_workflows(
     settings: Settings,
+    database: Database,
     resources: Resources,
     watchdog: Watchdog,
     recorder: Recorder,
@@ -143,8 +145,9 @@ def open_workflows(
     Raises:
         StartupError: the setting with the allowed hosts can't be read.
     """
-    deliveries = DeliveryContext(open_client(settings), resources.store, open_links(settings), settings)
-    slow_hosts = SlowHosts(settings.jobs_database_url, settings.webhook_slow_memory_s)
+    links = open_links(settings, database)
+    deliveries = DeliveryContext(open_client(settings), resources.store, links, settings)
+    slow_hosts = SlowHosts(database, settings.webhook_slow_memory_s)
     return JobWorkflows(settings, resources, deliveries, watchdog, recorder, running_jobs, slow_hosts)
 
 

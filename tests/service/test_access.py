@@ -9,10 +9,10 @@ from http.client import HTTPConnection
 from typing import Any
 
 import pytest
+from support.open_queues import opened_queue
 
 from ai_engine.job import PictureSource
 from ai_engine.job_queue.on_demand import CutOutTask
-from ai_engine.job_queue.queue import JobQueue
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import configured, new_key
 from service.house import Answer, House, Outside, wait_for
@@ -213,11 +213,9 @@ def test_the_log_names_the_caller_and_never_the_key(guarded: House, job_id: str)
 
 
 def test_a_cut_out_is_there_for_its_key_alone(guarded: House, job_id: str) -> None:
-    queue = JobQueue(Settings(data_dir=guarded.folder / "data"))
-    queue.connect()
     source = PictureSource(uuid.uuid4().hex, "https://example.com/a.png", None, None, None, None, "auto")
-    queue.cut_outs.submit(CutOutTask(source, "shop", 0.0, 0.0))
-    queue.close()
+    with opened_queue(Settings(data_dir=guarded.folder / "data")) as queue:
+        queue.cut_outs.submit(CutOutTask(source, "shop", 0.0, 0.0))
     path = f"/cut-outs/{source.entry_id}"
     begins_with_it = {"session_id": "s", "asset_id": "a", "cut_out_id": source.entry_id}
 

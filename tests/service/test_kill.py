@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from dbos import DBOSClient
 from PIL import Image
 
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.worker.heartbeat import LOST_LEASE_STATUS
 from service.conftest import ON_SQLITE
@@ -255,11 +256,10 @@ def test_what_a_worker_had_that_died_long_ago_is_taken_over_too(house: House, wo
     job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=30)
     wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
     house.kill("worker")
-    leases = Leases(house.database_url)
-    leases.bury_stale("one that died over it", -1.0)
-    with leases._engine.begin() as connection:
-        connection.execute(sa.text("UPDATE ai_engine_lease SET beat_s = beat_s - 86400"))
-    leases.close()
+    with closing(Database(house.database_url)) as database:
+        Leases(database).bury_stale("one that died over it", -1.0)
+        with database.write() as connection:
+            connection.execute(sa.text("UPDATE ai_engine_lease SET beat_s = beat_s - 86400"))
 
     house.start("worker")
 

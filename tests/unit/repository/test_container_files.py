@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from ai_engine.job_queue.dbos_setup import prepare_database
+from ai_engine.job_queue.dbos_setup import open_database
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
 from ai_engine.worker import process as worker
@@ -311,10 +312,8 @@ def keda(kind: str) -> dict[str, Any]:
 
 def test_workers_are_scaled_by_numbers_that_the_service_tells(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    prepare_database(settings)
-    metrics = Metrics(settings.jobs_database_url)
-    told = {metric.name for metric in metrics.collect()}
-    metrics.close()
+    with closing(open_database(settings)) as database:
+        told = {metric.name for metric in Metrics(database).collect()}
 
     asked = [trigger["metadata"] for trigger in keda("ScaledObject")["spec"]["triggers"]]
     assert {one["valueLocation"] for one in asked} == {"ai_engine_jobs_queued", "ai_engine_jobs_running"}

@@ -20,6 +20,7 @@ from service.house import cut_out_png
 import main
 from ai_engine.api.app import create_app
 from ai_engine.errors import StartupError
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import configured, new_key
@@ -192,7 +193,8 @@ def test_a_worker_whose_model_is_missing_says_which_file_and_callers_see_failed(
 
 def test_a_worker_that_loads_is_not_ready_and_tells_how_far_it_is(opened: Open, tmp_path: Path) -> None:
     client = opened()
-    leases = Leases(Settings(data_dir=tmp_path).jobs_database_url)
+    database = Database(Settings(data_dir=tmp_path).jobs_database_url)
+    leases = Leases(database)
     leases.take("one", "machine:cuda")
 
     said = [client.get("/readyz")]
@@ -200,7 +202,7 @@ def test_a_worker_that_loads_is_not_ready_and_tells_how_far_it_is(opened: Open, 
         leases.tell_loaded("one", share)
         said.append(client.get("/readyz"))
 
-    leases.close()
+    database.close()
     assert [answer.json() for answer in said] == [
         {"status": "loading"},
         {"status": "loading", "progress": 0.437},

@@ -1,24 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from ai_engine.delivery_tables.slow_hosts import SlowHosts
+from ai_engine.job_queue.database import Database
 
 
 @pytest.fixture
 def hosts(each_database_url: str) -> Iterator[Callable[[float], SlowHosts]]:
-    opened: list[SlowHosts] = []
-
-    def open_hosts(memory_s: float) -> SlowHosts:
-        opened.append(SlowHosts(each_database_url, memory_s))
-        return opened[-1]
-
-    yield open_hosts
-    for one in opened:
-        one.close()
+    with closing(Database(each_database_url)) as database:
+        yield partial(SlowHosts, database)
 
 
 def test_a_slow_host_is_one_owners_until_a_quick_attempt(hosts: Callable[[float], SlowHosts]) -> None:
@@ -44,14 +40,14 @@ def test_a_host_is_forgotten_when_its_time_is_over(hosts: Callable[[float], Slow
 
     kept.note("shop", "new.example.com", is_slow=True)
 
-    with kept._engine.connect() as connection:
+    with kept._database.read() as connection:
         rows = connection.execute(sa.text("SELECT host FROM ai_engine_slow_host")).scalars()
         assert list(rows) == ["new.example.com"]
 
 
 def test_a_database_that_is_away_costs_the_order_alone(hosts: Callable[[float], SlowHosts]) -> None:
     away = hosts(600.0)
-    with away._engine.begin() as connection:
+    with away._database.write() as connection:
         connection.execute(sa.text("DROP TABLE ai_engine_slow_host"))
 
     away.note("shop", "hook.example.com", is_slow=True)

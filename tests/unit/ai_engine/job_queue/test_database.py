@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from ai_engine.job_queue.database import _add_unixepoch, open_engine, provide_unixepoch
+from ai_engine.job_queue.database import Database, _add_unixepoch, provide_unixepoch
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def url(tmp_path: Path) -> str:
 def test_an_sqlite_older_than_3_42_answers_with_the_time_to_the_millisecond(url: str) -> None:
     provide_unixepoch((3, 40, 1))
 
-    with open_engine(url).begin() as connection:
+    with closing(Database(url)) as database, database.write() as connection:
         before = time.time()
         now = connection.execute(sa.text("SELECT unixepoch('subsec')")).scalar_one()
 
@@ -27,7 +28,7 @@ def test_an_sqlite_older_than_3_42_answers_with_the_time_to_the_millisecond(url:
 
 def test_a_table_may_take_its_default_from_it(url: str) -> None:
     provide_unixepoch((3, 40, 1))
-    with open_engine(url).begin() as connection:
+    with closing(Database(url)) as database, database.write() as connection:
         connection.execute(
             sa.text("CREATE TABLE t (n INTEGER, at INTEGER DEFAULT (unixepoch('subsec') * 1000))")
         )

@@ -1,21 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from support.sample_job import job
 
 from ai_engine.job import Job
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.delivery_index import DeliveryFilter, DeliveryIndex
 from ai_engine.job_queue.job_index import Place
 
 
 @pytest.fixture
 def index(each_database_url: str) -> Iterator[DeliveryIndex]:
-    opened = DeliveryIndex(each_database_url)
-    yield opened
-    opened.close()
+    with closing(Database(each_database_url)) as database:
+        yield DeliveryIndex(database)
 
 
 def noted(index: DeliveryIndex, status: Any, **fields: Any) -> Job:

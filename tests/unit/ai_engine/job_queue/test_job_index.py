@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,24 +11,28 @@ import sqlalchemy as sa
 from support.sample_job import job
 
 from ai_engine.job import JobStatus
+from ai_engine.job_queue.database import Database
+from ai_engine.job_queue.dbos_setup import open_database
 from ai_engine.job_queue.job_index import JobFilter, JobIndex, Place
-from ai_engine.job_queue.queue import JobQueue
+from ai_engine.job_queue.queue import JobQueue, open_queue
 from ai_engine.settings import Settings
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[JobQueue]:
-    engine = JobQueue(Settings(data_dir=tmp_path))
-    engine.connect()
-    yield engine
-    engine.close()
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(open_database(Settings(data_dir=tmp_path))) as database:
+        yield database
 
 
 @pytest.fixture
-def index(engine: JobQueue, tmp_path: Path) -> Iterator[JobIndex]:
-    index = JobIndex(Settings(data_dir=tmp_path).jobs_database_url)
-    yield index
-    index.close()
+def engine(tmp_path: Path, database: Database) -> Iterator[JobQueue]:
+    with closing(open_queue(Settings(data_dir=tmp_path), database)) as engine:
+        yield engine
+
+
+@pytest.fixture
+def index(engine: JobQueue, database: Database) -> JobIndex:
+    return JobIndex(database)
 
 
 def ids(index: JobIndex, status: JobStatus | None = None) -> list[str]:

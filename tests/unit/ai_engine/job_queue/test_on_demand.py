@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.open_queues import opened_queue
 
 from ai_engine.errors import JobNotFound, NotReady, QueueFull, RequestRefused, TooManyJobs
 from ai_engine.facts import CutOutFacts
@@ -31,10 +32,9 @@ FILE = Artifact("x/cutout.png", "0" * 64, 5)
 
 @pytest.fixture
 def queue(tmp_path: Path, each_database_url: str) -> Iterator[JobQueue]:
-    queue = JobQueue(Settings(data_dir=tmp_path, database_url=each_database_url, max_open_jobs_per_key=2))
-    queue.connect()
-    yield queue
-    queue.close()
+    settings = Settings(data_dir=tmp_path, database_url=each_database_url, max_open_jobs_per_key=2)
+    with opened_queue(settings) as queue:
+        yield queue
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from dbos import WorkflowStatus
 from service.house import free_port
+from support.open_queues import opened_queue
 from support.postgres_server import PostgresServer
 from support.sample_job import job
 
@@ -23,7 +25,7 @@ from ai_engine.errors import (
     StartupError,
 )
 from ai_engine.job import Job, JobStatus
-from ai_engine.job_queue.dbos_setup import DeliveryPlace, delivery_options, prepare_database
+from ai_engine.job_queue.dbos_setup import DeliveryPlace, delivery_options, open_database
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.job_index import JobFilter
 from ai_engine.job_queue.queue import JobQueue
@@ -35,17 +37,13 @@ from ai_engine.stage_result import JobResult
 
 @pytest.fixture
 def connected(tmp_path: Path, each_database_url: str) -> Iterator[Callable[..., JobQueue]]:
-    engines = []
+    with ExitStack() as opened:
 
-    def connect(**settings: Any) -> JobQueue:
-        engine = JobQueue(Settings(data_dir=tmp_path, database_url=each_database_url, **settings))
-        engine.connect()
-        engines.append(engine)
-        return engine
+        def connect(**settings: Any) -> JobQueue:
+            wished = Settings(data_dir=tmp_path, database_url=each_database_url, **settings)
+            return opened.enter_context(opened_queue(wished))
 
-    yield connect
-    for engine in engines:
-        engine.close()
+        yield connect
 
 
 def test_a_submitted_job_can_be_read_back_by_another_process(connected: Callable[..., JobQueue]) -> None:
@@ -111,7 +109,7 @@ def end(engine: JobQueue, job: Job, result: JobResult) -> None:
     as_done = (
         f"UPDATE {engine._rows._table.fullname} SET status = 'SUCCESS', completed_at = 1, output = :output"
     )
-    with engine._rows._engine.begin() as connection:
+    with engine._rows._database.write() as connection:
         connection.execute(
             sa.text(f"{as_done} WHERE workflow_uuid = :job_id"), {"output": written, "job_id": job.job_id}
         )
@@ -140,7 +138,7 @@ def test_what_is_no_job_is_not_found(connected: Callable[..., JobQueue]) -> None
 
 
 def test_the_database_file_lets_readers_and_writers_work_at_once(tmp_path: Path) -> None:
-    prepare_database(Settings(data_dir=tmp_path))
+    open_database(Settings(data_dir=tmp_path)).close()
 
     assert (tmp_path / "jobs.sqlite").read_bytes()[18:20] == b"\x02\x02", "write-ahead log"
 
@@ -153,7 +151,7 @@ def test_a_database_that_cant_be_reached_is_named_with_the_reason_and_without_th
     settings = Settings(database_url=f"postgresql://postgres:hunter2@127.0.0.1:{port}/jobs")
 
     with pytest.raises(StartupError) as refused:
-        prepare_database(settings)
+        open_database(settings)
 
     told = str(refused.value)
     assert told.startswith(f"the job database postgresql://127.0.0.1:{port}/jobs can't be opened: ")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
 from ai_engine.job_queue import worker_leases as lease
+from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
 
 SLOT = "machine:cuda"
@@ -14,9 +16,8 @@ SLOT = "machine:cuda"
 
 @pytest.fixture
 def leases(each_database_url: str) -> Iterator[Leases]:
-    table = Leases(each_database_url)
-    yield table
-    table.close()
+    with closing(Database(each_database_url)) as database:
+        yield Leases(database)
 
 
 def test_no_two_incarnations_have_one_id() -> None:
@@ -149,8 +150,10 @@ def test_many_processes_may_open_a_new_database_at_once(each_database_url: str) 
     start, opened = Barrier(6), []
 
     def open_it() -> None:
+        database = Database(each_database_url)
         start.wait()
-        opened.append(Leases(each_database_url))
+        Leases(database)
+        opened.append(database)
 
     threads = [Thread(target=open_it) for _ in range(6)]
     for thread in threads:
@@ -159,5 +162,5 @@ def test_many_processes_may_open_a_new_database_at_once(each_database_url: str) 
         thread.join()
 
     assert len(opened) == 6
-    for leases in opened:
-        leases.close()
+    for database in opened:
+        database.close()

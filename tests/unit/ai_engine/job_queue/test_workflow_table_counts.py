@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from ai_engine.job_queue.dbos_setup import prepare_database
-from ai_engine.job_queue.workflow_table import Backlog, OwnerDepth, QueueDepth
+from ai_engine.job_queue.database import Database
+from ai_engine.job_queue.dbos_setup import open_database
+from ai_engine.job_queue.workflow_table import OwnerDepth, QueueDepth, WorkflowTable
 from ai_engine.settings import Settings
 
 ROW = "INSERT INTO workflow_status (workflow_uuid, status, queue_name, created_at, updated_at, authenticated_user) "
@@ -16,7 +18,7 @@ ROW = "INSERT INTO workflow_status (workflow_uuid, status, queue_name, created_a
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     settings = Settings(data_dir=tmp_path)
-    prepare_database(settings)
+    open_database(settings).close()
     with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
         for n in range(30):
             status = ("ENQUEUED", "PENDING", "SUCCESS")[n % 3]
@@ -27,46 +29,45 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def backlog(path: Path) -> Iterator[Backlog]:
-    opened = Backlog(f"sqlite:///{path}")
-    yield opened
-    opened.close()
+def rows(path: Path) -> Iterator[WorkflowTable]:
+    with closing(Database(f"sqlite:///{path}")) as database:
+        yield WorkflowTable(database)
 
 
-def test_open_entries_are_counted_by_queue_and_state_with_their_oldest(backlog: Backlog) -> None:
-    depths = sorted(backlog.depths(), key=lambda depth: depth.state)
+def test_open_entries_are_counted_by_queue_and_state_with_their_oldest(rows: WorkflowTable) -> None:
+    depths = sorted(rows.depths(), key=lambda depth: depth.state)
 
     assert depths == [
         QueueDepth("pipeline", "ENQUEUED", 10, 0.0),
         QueueDepth("pipeline", "PENDING", 10, 1.0),
     ]
-    assert (backlog.num_delayed(["webhook", "delivery"]), backlog.num_delayed(["pipeline"])) == (1, 0)
+    assert (rows.num_delayed(["webhook", "delivery"]), rows.num_delayed(["pipeline"])) == (1, 0)
 
 
-def test_an_owner_has_the_open_entries_that_are_theirs(backlog: Backlog) -> None:
-    assert backlog.num_open_of("shop", "pipeline") == 10
-    assert backlog.num_open_of("press", "pipeline") == 0
-    assert sorted(backlog.by_owner(["pipeline"]), key=repr) == [
+def test_an_owner_has_the_open_entries_that_are_theirs(rows: WorkflowTable) -> None:
+    assert rows.num_open_of("shop", "pipeline") == 10
+    assert rows.num_open_of("press", "pipeline") == 0
+    assert sorted(rows.by_owner(["pipeline"]), key=repr) == [
         OwnerDepth("pipeline", "ENQUEUED", "", 5),
         OwnerDepth("pipeline", "ENQUEUED", "shop", 5),
         OwnerDepth("pipeline", "PENDING", "", 5),
         OwnerDepth("pipeline", "PENDING", "shop", 5),
     ]
-    assert backlog.by_owner(["delivery"]) == []
+    assert rows.by_owner(["delivery"]) == []
 
 
 def test_counting_goes_by_the_index_of_open_entries_and_never_through_the_whole_table(
-    backlog: Backlog, path: Path
+    rows: WorkflowTable, path: Path
 ) -> None:
     asked: list[str] = []
     database = sqlite3.connect(path)
     from sqlalchemy import event
 
-    event.listen(backlog._engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
-    backlog.depths()
-    backlog.num_open_of("shop", "pipeline")
-    backlog.num_delayed(["webhook"])
-    backlog.by_owner(["pipeline"])
+    event.listen(rows._database._engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    rows.depths()
+    rows.num_open_of("shop", "pipeline")
+    rows.num_delayed(["webhook"])
+    rows.by_owner(["pipeline"])
 
     for statement in asked:
         values = ("x",) * statement.count("?")

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ai_engine.job_queue.database import Database
 from ai_engine.monitoring.counters import Counters, Figure, WorkerFigures
 
 
@@ -16,9 +18,8 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def figures(url: str) -> Iterator[Counters]:
-    opened = Counters(url)
-    yield opened
-    opened.close()
+    with closing(Database(url)) as database:
+        yield Counters(database)
 
 
 def test_numbers_add_up_by_name_and_kind(figures: Counters) -> None:
@@ -31,7 +32,8 @@ def test_numbers_add_up_by_name_and_kind(figures: Counters) -> None:
 
 
 def test_an_event_counts_once_however_often_and_from_wherever_it_is_told(figures: Counters, url: str) -> None:
-    other = Counters(url)
+    database = Database(url)
+    other = Counters(database)
     told = []
 
     def tell(book: Counters) -> None:
@@ -42,14 +44,15 @@ def test_an_event_counts_once_however_often_and_from_wherever_it_is_told(figures
         thread.start()
     for thread in threads:
         thread.join()
-    other.close()
+    database.close()
 
     assert figures.all() == {Figure.of("jobs"): 1}
     assert sorted(told) == [False] * 7 + [True]
 
 
 def test_two_processes_that_add_at_once_lose_nothing(figures: Counters, url: str) -> None:
-    other = Counters(url)
+    database = Database(url)
+    other = Counters(database)
 
     def add(book: Counters) -> None:
         for _ in range(50):
@@ -60,7 +63,7 @@ def test_two_processes_that_add_at_once_lose_nothing(figures: Counters, url: str
         thread.start()
     for thread in threads:
         thread.join()
-    other.close()
+    database.close()
 
     assert figures.all() == {Figure.of("a"): 100, Figure.of("b", kind="x"): 100}
 

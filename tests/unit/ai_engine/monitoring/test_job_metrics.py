@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ai_engine.job import JobStatus
+from ai_engine.job_queue.database import Database
 from ai_engine.monitoring.counters import Counters, Figure
 from ai_engine.monitoring.job_metrics import BUCKETS_S, JobMetrics, of_job
 from ai_engine.stage_result import JobFailure, JobResult
@@ -29,9 +30,9 @@ def test_every_time_the_device_ran_short_counts_also_where_the_job_got_through()
 
 
 def test_a_database_that_is_away_costs_a_number_and_no_job(tmp_path: Path) -> None:
-    figures = Counters(f"sqlite:///{tmp_path}/jobs.sqlite")
-    job_metrics = JobMetrics(figures)
-    figures.close()
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    job_metrics = JobMetrics(Counters(database))
+    database.close()
     (tmp_path / "jobs.sqlite").unlink()
 
     job_metrics.delivery_attempted("accepted")

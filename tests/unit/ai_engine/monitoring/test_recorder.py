@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,7 @@ import pytest
 from support.sample_job import job
 
 from ai_engine.job import Job, JobStatus
-from ai_engine.monitoring.counters import Counters
-from ai_engine.monitoring.job_metrics import JobMetrics
+from ai_engine.job_queue.database import Database
 from ai_engine.monitoring.otel import OtelTracer
 from ai_engine.monitoring.recorder import open_recorder, open_tracer
 from ai_engine.monitoring.tracing import NoTracer
@@ -33,12 +33,12 @@ def settings(tmp_path: Path, **changes: Any) -> Settings:
 
 
 def test_the_end_of_a_job_is_counted_and_traced_once_however_often_it_is_seen(tmp_path: Path) -> None:
-    url, heard, ended = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Heard(), job()
-    opened = open_recorder(settings(tmp_path))
-    recorder = replace(opened, job_metrics=JobMetrics(Counters(url)), tracer=heard)
+    wished, heard, ended = settings(tmp_path), Heard(), job()
+    with closing(Database(wished.jobs_database_url)) as database:
+        recorder = replace(open_recorder(wished, database), tracer=heard)
 
-    for _ in range(2):
-        recorder.close_job(ended, JobStatus.SUCCEEDED, JobResult(), 5.0)
+        for _ in range(2):
+            recorder.close_job(ended, JobStatus.SUCCEEDED, JobResult(), 5.0)
 
     assert heard.jobs == [f"{ended.job_id} {JobStatus.SUCCEEDED}"]
 

@@ -6,20 +6,29 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from dbos import DBOSClient
 from support.sample_job import job
 
 from ai_engine.errors import JobNotFound
 from ai_engine.job import Artifact, PictureSource
-from ai_engine.job_queue.dbos_setup import APPLICATION, DELIVERY_QUEUE, DeliveryPlace, delivery_options
+from ai_engine.job_queue.database import Database
+from ai_engine.job_queue.dbos_setup import (
+    APPLICATION,
+    DELIVERY_QUEUE,
+    DeliveryPlace,
+    delivery_options,
+    open_database,
+)
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.on_demand import CutOutTask, PreviewTask
-from ai_engine.job_queue.queue import JobQueue
-from ai_engine.job_queue.workflow_table import JobRows
+from ai_engine.job_queue.queue import JobQueue, open_queue
+from ai_engine.job_queue.workflow_table import WorkflowTable
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
 from ai_engine.worker import retention as retention_module
@@ -37,7 +46,7 @@ class Place:
 
     engine: JobQueue
     client: DBOSClient
-    rows: JobRows
+    rows: WorkflowTable
     store: LocalStore
     retention: Retention
 
@@ -61,14 +70,12 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, each_database_url: str) -> Iterator[Place]:
-    engine = JobQueue(Settings(data_dir=tmp_path, database_url=each_database_url))
-    engine.connect()
-    client = DBOSClient(system_database_url=each_database_url, application_name=APPLICATION)
-    rows, store = JobRows(each_database_url), LocalStore(tmp_path / "jobs")
-    yield Place(engine, client, rows, store, Retention(rows, store, KEPT_S, client.delete_workflows))
-    client.destroy()
-    rows.close()
-    engine.close()
+    settings = Settings(data_dir=tmp_path, database_url=each_database_url)
+    with closing(open_database(settings)) as database, closing(open_queue(settings, database)) as engine:
+        client = DBOSClient(system_database_url=each_database_url, application_name=APPLICATION)
+        rows, store = WorkflowTable(database), LocalStore(tmp_path / "jobs")
+        yield Place(engine, client, rows, store, Retention(rows, store, KEPT_S, client.delete_workflows))
+        client.destroy()
 
 
 def test_files_of_cut_outs_go_after_a_day(place: Place) -> None:
@@ -168,7 +175,7 @@ def test_a_round_that_broke_off_is_finished_by_the_next(
         raise OSError("killed here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(JobRows, "note_files_gone", lambda self, job_id: break_off(job_id))
+        patch.setattr(WorkflowTable, "note_files_gone", lambda self, job_id: break_off(job_id))
         with pytest.raises(OSError, match="killed here"):
             place.sweep(KEPT_S + HOUR_S)
 
@@ -177,22 +184,17 @@ def test_a_round_that_broke_off_is_finished_by_the_next(
 
 
 def test_what_a_job_told_of_its_progress_goes_with_its_row(place: Place, each_database_url: str) -> None:
-    import sqlalchemy as sa
-
-    from ai_engine.job_queue.database import open_engine
-
     job_id, _ = place.ended_job()
-    database = open_engine(each_database_url)
-    schema = None if database.dialect.name == "sqlite" else "dbos"
+    database = Database(each_database_url)
     names = ("workflow_uuid", "key", "value", "offset", "function_id")
-    streams = sa.table("streams", *map(sa.column, names), schema=schema)
-    with database.begin() as connection:
+    streams = sa.table("streams", *map(sa.column, names), schema=database.dbos_schema)
+    with database.write() as connection:
         connection.execute(
             sa.insert(streams).values(dict(zip(names, (job_id, "progress", "1", 0, 1), strict=True)))
         )
 
     place.sweep(10 * KEPT_S)
 
-    with database.connect() as connection:
+    with database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(streams)).scalar() == 0
-    database.dispose()
+    database.close()
