@@ -66,7 +66,7 @@ def event(logger: logging.Logger, what: str, /, *, level: int = logging.INFO, **
 def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
     """`text` with its URLs cut short to where they lead, and `secrets` masked."""
     if "://" in text:
-        text = _URL.sub(_shortened, text)
+        text = _URL.sub(_shorten_url, text)
     if "base64," in text:
         text = _DATA_URL.sub(rf"\1{MASK}", text)
     for secret in secrets:
@@ -74,7 +74,7 @@ def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
     return text
 
 
-def _shortened(found: re.Match[str]) -> str:
+def _shorten_url(found: re.Match[str]) -> str:
     user = f"{MASK}@" if found["user"] else ""
     rest = f"{found['rest'][0]}{MASK}" if found["rest"] and len(found["rest"]) > 1 else ""
     return f"{found['scheme']}{user}{found['where']}{rest}"

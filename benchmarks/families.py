@@ -30,7 +30,7 @@ from hy3dgen.families.family import Built, Family
 from hy3dgen.families.velocity import SamplingOptions, skip_velocity_for, velocity_for
 from hy3dgen.networks.image_encoder import PATCH_PX
 from hy3dgen.networks.skip_dit import SkipDiT
-from hy3dgen.sampling import Velocity, guided
+from hy3dgen.sampling import Velocity, guide
 from tests.support.published_layouts import described, expanded
 
 DATA = Path(__file__).parents[1] / "tests" / "parity" / "data"
@@ -150,7 +150,7 @@ class MeasuredFamily:
         sides = (
             model.dit(self.latents, moment, one) for one in (self.context, torch.zeros_like(self.context))
         )
-        return model.clock.towards_shape(guided(*sides, model.defaults.guidance_scale))
+        return model.clock.towards_shape(guide(*sides, model.defaults.guidance_scale))
 
     def _decoder_note(self) -> str:
         vae, asked = self.model.vae, self.asked

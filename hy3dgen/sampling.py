@@ -159,7 +159,7 @@ def count_calls(times: Float[Tensor, " times"]) -> int:
     return int((times.diff() != 0).sum())
 
 
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     """Classifier-free guidance: the unconditional velocity, moved `scale` times towards the conditional one."""
     return unconditional + scale * (conditional - unconditional)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hy3dgen.networks.vecset_decoder import ShapeVAE
-from hy3dgen.sampling import euler, flow_times, guided
+from hy3dgen.sampling import euler, flow_times, guide
 from training.data import FOLDER, Data, load
 from training.held_out import WatchSet, by_family
 from training.networks import LATENT_CHANNELS, NUM_LATENTS, LatentHeads, new_conditioner, new_dit
@@ -70,7 +70,7 @@ def sample(dit: Network, context: Tensor, generator: torch.Generator, guidance: 
     def velocity(latents: Tensor, time: float) -> Tensor:
         times = torch.full((len(pair),), time)
         conditional, unconditional = dit(latents.repeat(2, 1, 1), times, pair).chunk(2)
-        return guided(conditional, unconditional, guidance)
+        return guide(conditional, unconditional, guidance)
 
     start = torch.randn(len(context), NUM_LATENTS, LATENT_CHANNELS, generator=generator)
     return euler(start, flow_times(NUM_STEPS), velocity)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hy3dgen.networks.vecset_decoder import ShapeVAE
-from hy3dgen.sampling import euler, flow_times, guided
+from hy3dgen.sampling import euler, flow_times, guide
 from training.data import FOLDER, load
 from training.held_out import WatchSet
 from training.networks import LATENT_CHANNELS, NUM_LATENTS
@@ -74,7 +74,7 @@ def visits(dit: Network, context: Tensor, index: Tensor, generator: torch.Genera
 def _guided_velocity(dit: Network, pair: Tensor, latents: Tensor, time: float) -> Tensor:
     times = torch.full((len(pair),), time)
     conditional, unconditional = dit(latents.repeat(2, 1, 1), times, pair).chunk(2)
-    return guided(conditional, unconditional, GUIDANCE)
+    return guide(conditional, unconditional, GUIDANCE)
 
 
 class SamplerLoss:

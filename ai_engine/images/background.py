@@ -25,8 +25,8 @@ from ai_engine.images.image_file import MAX_PIXELS, read_mask, read_picture
 from ai_engine.images.masks import (
     Parts,
     is_trimmed,
-    made_solid,
-    refined,
+    make_solid,
+    refine,
     with_object_colours,
     without_haze,
     without_islands,
@@ -91,7 +91,7 @@ def cut_out(
     image = read_picture(picture, max_pixels=max_pixels)
     rgba = np.array(image.convert("RGBA"))
     _check_shows_something(rgba)
-    alpha, is_see_through = made_solid(rgba[:, :, 3])
+    alpha, is_see_through = make_solid(rgba[:, :, 3])
     has_own_cutout = has_useful_alpha(alpha)
     source, parts = "none", Parts(alpha)
     if mask is not None:
@@ -197,7 +197,7 @@ class BackgroundRemover:
         """
         self.load()
         if self._is_refined:
-            return refined(np.asarray(picture), self._found)
+            return refine(np.asarray(picture), self._found)
         return self._found(np.asarray(picture))
 
     def _found(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

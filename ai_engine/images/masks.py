@@ -120,7 +120,7 @@ def _is_round(corner: NDArray[np.bool_]) -> bool:
     return is_square and float(np.mean(~corner)) <= MAX_ROUND_CLEAR_SHARE
 
 
-def made_solid(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+def make_solid(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     """Opacity [h, w] so scaled that the object is solid somewhere (glass of alpha 110 to 255), and whether it was."""
     peak = float(np.percentile(alpha[alpha > FAINT_ALPHA], SOLID_PERCENTILE))
     if peak >= FOREGROUND_ALPHA:
@@ -128,7 +128,7 @@ def made_solid(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     return np.minimum(np.round(alpha * (255 / peak)), 255).astype(np.uint8), True
 
 
-def refined(picture: Pixels, find: Callable[[Pixels], Mask]) -> Mask:
+def refine(picture: Pixels, find: Callable[[Pixels], Mask]) -> Mask:
     """The mask that `find` gives for a picture [h, w, 3], found again from near, its edge by GrabCut.
 
     A small network sees a small object in few pixels, so it looks twice: at the picture, and at the object with some
@@ -198,10 +198,10 @@ def _surroundings(mask: Mask) -> tuple[slice, slice] | None:
         return None
     rows, columns = ndimage.find_objects(is_object.astype(np.uint8))[0]
     margin = round(MARGIN_SHARE * max(rows.stop - rows.start, columns.stop - columns.start))
-    return _widened(rows, margin, mask.shape[0]), _widened(columns, margin, mask.shape[1])
+    return _widen(rows, margin, mask.shape[0]), _widen(columns, margin, mask.shape[1])
 
 
-def _widened(span: slice, margin: int, end: int) -> slice:
+def _widen(span: slice, margin: int, end: int) -> slice:
     return slice(max(0, span.start - margin), min(end, span.stop + margin))
 
 

@@ -77,7 +77,7 @@ def draw_in_seams(mesh: Mesh) -> Mesh:
     place = np.empty(len(mesh.vertices), np.int64)
     place[mesh.faces] = joined.faces
     is_shared = np.bincount(place)[place] > 1
-    return Mesh(_drawn_in(mesh.vertices, mesh.faces, is_shared), mesh.faces)
+    return Mesh(_draw_in(mesh.vertices, mesh.faces, is_shared), mesh.faces)
 
 
 def partners(mesh: Mesh) -> tuple[Numbers, Numbers]:
@@ -176,9 +176,7 @@ def _next_corner(half_edges: Numbers) -> Numbers:
     return 3 * face + (corner + 1) % 3
 
 
-def _drawn_in(
-    vertices: NDArray[np.float32], faces: Faces, is_moved: NDArray[np.bool_]
-) -> NDArray[np.float32]:
+def _draw_in(vertices: NDArray[np.float32], faces: Faces, is_moved: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The vertices, those of `is_moved` a little nearer to the mean of their neighbours."""
     touching = faces[is_moved[faces].any(axis=1)]
     start, end = touching.ravel(), np.roll(touching, -1, axis=1).ravel()

@@ -44,7 +44,7 @@ def stood(mesh: Mesh, height_mm: float) -> Mesh:
     return Mesh(((points - origin) * scale_to(mesh, height_mm)).astype(np.float32), mesh.faces)
 
 
-def flat_based(mesh: Mesh, min_share: float) -> Mesh | None:
+def cut_flat_base(mesh: Mesh, min_share: float) -> Mesh | None:
     """The closed mesh, Z up, cut off as low as makes its foot at least `min_share` of its ground plan.
 
     None when no cut in the lowest fifth does, or the mesh is no solid.

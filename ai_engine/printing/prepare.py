@@ -18,7 +18,7 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.proximity import hausdorff
 from ai_engine.mesh.simplify import simplify
 from ai_engine.mesh.topology import edge_facts, weld
-from ai_engine.printing.orientation import flat_based, scale_to, stood, y_up, z_up
+from ai_engine.printing.orientation import cut_flat_base, scale_to, stood, y_up, z_up
 from ai_engine.printing.pymeshlab_repair import repair
 from ai_engine.printing.report import PrintReport, report
 from ai_engine.stage import Stage
@@ -103,7 +103,7 @@ def _simplify(work: _Work, target_faces: int) -> _Work:
 
 
 def _flatten_base(work: _Work) -> _Work:
-    based = flat_based(z_up(work.mesh), MIN_BASE_SHARE)
+    based = cut_flat_base(z_up(work.mesh), MIN_BASE_SHARE)
     if based is None:
         return work.and_said("No flat base could be cut.")
     return replace(work, mesh=clean(y_up(based))[0])

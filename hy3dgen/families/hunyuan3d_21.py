@@ -16,7 +16,7 @@ from hy3dgen.families.published_names import (
     VAE_NAMES,
     Renames,
     dino_name,
-    renamed,
+    rename,
 )
 from hy3dgen.families.read_config import SkipDiTNames, encoder_config, skip_dit_config, vae_config
 from hy3dgen.families.velocity import Clock
@@ -140,8 +140,8 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
             )
         )
     namings = (
-        partial(renamed, "model.", DENOISER),
-        partial(renamed, "vae.", VAE_NAMES),
+        partial(rename, "model.", DENOISER),
+        partial(rename, "vae.", VAE_NAMES),
         partial(dino_name, CONDITIONER_PREFIX),
     )
     model = LoadedFamily(

@@ -72,18 +72,18 @@ def published_name(part: str, name: str) -> PublishedName:
     """The place of our parameter `name` of `part` (`model`, `vae` or `conditioner`), prefix included."""
     if part == "conditioner":
         return dino_name(CONDITIONER_PREFIX, name)
-    return renamed(f"{part}.", _RENAMES[part], name)
+    return rename(f"{part}.", _RENAMES[part], name)
 
 
 def dino_name(prefix: str, name: str) -> PublishedName:
     """The place of the picture encoder's parameter `name`, in files that put `prefix` before its names."""
     if name == "registers":
         return PublishedName(f"{prefix}embeddings.register_tokens")
-    place = renamed(prefix, _DINO, name.removeprefix("dino."))
+    place = rename(prefix, _DINO, name.removeprefix("dino."))
     return replace(place, half={"gate_proj": 0, "up_proj": 1}.get(name.split(".")[-2]))
 
 
-def renamed(prefix: str, renames: Renames, name: str) -> PublishedName:
+def rename(prefix: str, renames: Renames, name: str) -> PublishedName:
     """The place of our parameter `name`: `prefix`, then the name with every one of `renames` applied in order."""
     texts = [f".{name}"]
     for ours, theirs in renames:

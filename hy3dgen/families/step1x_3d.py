@@ -13,7 +13,7 @@ from torch import Tensor
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card, Licence
 from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily, known_overrides
-from hy3dgen.families.published_names import VAE_NAMES, Renames, dino_name, renamed
+from hy3dgen.families.published_names import VAE_NAMES, Renames, dino_name, rename
 from hy3dgen.families.read_config import count, encoder_config, native_px, shape_of, vae_config
 from hy3dgen.families.velocity import Clock
 from hy3dgen.field.geometry import Frame
@@ -116,7 +116,7 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         conditioner = Conditioner(_conditioner_config(shapes, settings))
     namings = (
         partial(denoiser_name, dit.config),
-        partial(renamed, "vae.", DECODER),
+        partial(rename, "vae.", DECODER),
         partial(dino_name, ENCODER),
     )
     model = LoadedFamily(
@@ -201,7 +201,7 @@ def dit_config(shapes: Shapes) -> DiTConfig:
 
 def denoiser_name(sizes: DiTConfig, name: str) -> PublishedName:
     """The place of the denoiser's parameter `name`."""
-    place = renamed(DIT, DENOISER, name)
+    place = rename(DIT, DENOISER, name)
     if ".fused_in." in name:
         return replace(place, shares=(*[sizes.hidden] * 3, sizes.mlp_hidden))
     # Published as scale, shift; ours is shift, scale.

@@ -11,7 +11,7 @@ import torch
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card, Licence
 from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily, known_overrides
-from hy3dgen.families.published_names import Renames, dino_name, renamed
+from hy3dgen.families.published_names import Renames, dino_name, rename
 from hy3dgen.families.read_config import (
     SkipDiTNames,
     count,
@@ -104,8 +104,8 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         vae = ShapeVAE(vae_config(shapes, settings["vae_heads"]), float(settings["scale_factor"]), FRAME)
         conditioner = Conditioner(_conditioner_config(shapes, settings))
     namings = (
-        partial(renamed, "transformer.", DENOISER),
-        partial(renamed, "vae.", decoder_names(shapes)),
+        partial(rename, "transformer.", DENOISER),
+        partial(rename, "vae.", decoder_names(shapes)),
         partial(dino_name, ENCODER),
     )
     shift = float(settings["shift"])

@@ -18,7 +18,7 @@ from torch import Tensor
 from hy3dgen.networks.skip_dit import Heads, SkipDiT
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, ignore_lowered, retry_after_oom
-from hy3dgen.sampling import Velocity, guided
+from hy3dgen.sampling import Velocity, guide
 
 Pairing = Literal["folded", "batched"]
 Network = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -160,7 +160,7 @@ def _batch_pair(dit: DiT, with_picture: BoundDenoiser, scale: float) -> Velocity
         rows = with_picture.rows[time].expand(2, -1, -1)
         both = with_picture.network(latents.expand(2, -1, -1), pair, rows, 1)
         conditional, unconditional = with_picture.clock.towards_shape(both).chunk(2)
-        return guided(conditional, unconditional, scale)
+        return guide(conditional, unconditional, scale)
 
     return velocity
 
@@ -206,4 +206,4 @@ class GuidedVelocity:
             return conditional + (self.scale - 1) * self._direction
         unconditional = self.without_picture(latents, time)
         self._direction = conditional - unconditional
-        return guided(conditional, unconditional, self.scale)
+        return guide(conditional, unconditional, self.scale)

@@ -28,7 +28,7 @@ def extract_surface(field: SparseField, cells_per_block: int = CELLS_PER_BLOCK) 
     Closed except where it leaves the box. A field without cells gives an empty mesh.
     """
     edges = triangle_edges(field, cells_per_block)
-    crossed, faces = numbered(edges, num_edges=3 * len(field.keys))
+    crossed, faces = number_edges(edges, num_edges=3 * len(field.keys))
     vertices = [field.grid.world(edge_crossings(field, part)) for part in crossed.split(cells_per_block)]
     return Mesh(torch.cat(vertices).cpu().numpy(), faces.cpu().numpy())
 
@@ -53,7 +53,7 @@ def triangle_edges(
     return torch.cat(parts)
 
 
-def numbered(
+def number_edges(
     edges: Int64[Tensor, "triangles 3"], num_edges: int
 ) -> tuple[Int64[Tensor, " vertices"], Int32[Tensor, "triangles 3"]]:
     """The distinct edges in order, and the triangles as places among them."""

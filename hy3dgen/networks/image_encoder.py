@@ -98,7 +98,7 @@ class Conditioner(nn.Module):
         identity = view_embeddings(views, self.config.width).to(tokens)
         return (tokens + identity[:, None, :]).flatten(1, 2)
 
-    def normalised(self, pixels: Pixels) -> Float[Tensor, "batch 3 working working"]:
+    def normalise(self, pixels: Pixels) -> Float[Tensor, "batch 3 working working"]:
         """What the network sees of `pixels`, float32."""
         config = self.config
         if config.resized_px is None:
@@ -111,7 +111,7 @@ class Conditioner(nn.Module):
 
     def _encode(self, pixels: Pixels) -> Float[Tensor, "batch context width"]:
         dino = self.dino
-        tokens = dino.embeddings(self.normalised(pixels).to(dino.embeddings.cls_token.dtype))
+        tokens = dino.embeddings(self.normalise(pixels).to(dino.embeddings.cls_token.dtype))
         if self.registers is not None:
             # After the positions: registers have none. They are dropped again below.
             registers = self.registers.expand(len(tokens), -1, -1)

@@ -115,7 +115,7 @@ def fill_own_frame(image: Image.Image, share: float) -> UInt8[Tensor, "1 3 side 
     # In this order of operations: the product decides what is truncated.
     scale = min((height * share) / (lower - upper), (width * share) / (right - left))
     size = (max(1, int((right - left) * scale)), max(1, int((lower - upper) * scale)))
-    visible = Image.fromarray(_rounded_on_white(np.asarray(rgba))).crop((left, upper, right, lower))
+    visible = Image.fromarray(_compose_rounded(np.asarray(rgba))).crop((left, upper, right, lower))
     side = max(width, height)
     canvas = Image.new("RGB", (side, side), "white")
     # Twice, as each halving truncates: in the middle of the picture, and that in the middle of the square.
@@ -167,7 +167,7 @@ def _alpha_box(rgba: Image.Image) -> tuple[int, int, int, int]:
     return box
 
 
-def _rounded_on_white(rgba: UInt8[Array, "height width 4"]) -> UInt8[Array, "height width 3"]:
+def _compose_rounded(rgba: UInt8[Array, "height width 4"]) -> UInt8[Array, "height width 3"]:
     """The picture composed on white, rounded to whole values."""
     alpha = rgba[..., 3:].astype(np.int32)
     return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

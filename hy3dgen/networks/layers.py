@@ -28,12 +28,12 @@ def attend(
         bias = functional.pad(query.new_full((1, 1), math.log(first_key_counts)), (0, key.shape[2] - 1))
     elif first_key_counts > 1:
         # Half precision would round the logarithm by a percent, and the fastest kernels take no bias.
-        key, value = _repeated_first(key, first_key_counts), _repeated_first(value, first_key_counts)
+        key, value = _repeat_first(key, first_key_counts), _repeat_first(value, first_key_counts)
     attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     return attended.transpose(1, 2).flatten(2)
 
 
-def _repeated_first(heads: Tensor, times: int) -> Tensor:
+def _repeat_first(heads: Tensor, times: int) -> Tensor:
     return torch.cat([heads[:, :, :1].expand(-1, -1, times, -1), heads[:, :, 1:]], dim=2)
 
 

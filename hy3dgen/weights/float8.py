@@ -27,14 +27,14 @@ class Float8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight, scale = rounded(linear.weight.detach())
+        weight, scale = round_rows(linear.weight.detach())
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale.T.contiguous())
         self.bias = linear.bias
 
     def forward(self, tokens: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch out"]:
         """What the plain layer gives, to within the rounding of its factors."""
-        rows, scale = rounded(tokens.flatten(0, -2))
+        rows, scale = round_rows(tokens.flatten(0, -2))
         # Rows scaled apart are multiplied into bfloat16 alone.
         product = torch._scaled_mm(
             rows, self.weight.T, scale_a=scale, scale_b=self.scale, out_dtype=torch.bfloat16
@@ -43,7 +43,7 @@ class Float8Linear(nn.Module):
         return result if self.bias is None else result + self.bias
 
 
-def rounded(rows: Float[Tensor, "rows features"]) -> tuple[Tensor, Float[Tensor, "rows 1"]]:
+def round_rows(rows: Float[Tensor, "rows features"]) -> tuple[Tensor, Float[Tensor, "rows 1"]]:
     """The rows in float8 and, per row, what they are to be multiplied with."""
     scale = (rows.float().abs().amax(dim=1, keepdim=True) / LARGEST).clamp_min(SMALLEST_SCALE)
     return (rows.float() / scale).to(FLOAT8), scale

@@ -40,7 +40,7 @@ def towards_shape(case: FamilyCase, velocity: Tensor) -> Tensor:
 
 
 def test_the_encoder_sees_the_reference_s_pixels_exactly(case: FamilyCase) -> None:
-    seen = case.model.family.conditioner.normalised(case.model.prepare_image(case.image))
+    seen = case.model.family.conditioner.normalise(case.model.prepare_image(case.image))
     assert same(seen, case.stages["cond.pixel_values"])
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from hy3dgen.field import marching_cubes_table as table
 from hy3dgen.field.geometry import Box, Mesh
 from hy3dgen.field.lattice import unpack
-from hy3dgen.field.marching_cubes import edge_crossings, numbered, triangle_edges
+from hy3dgen.field.marching_cubes import edge_crossings, number_edges, triangle_edges
 from hy3dgen.field.sparse_field import SparseField
 from support.dense_twin import DenseField
 
@@ -61,7 +61,7 @@ def assert_same_surface(field: SparseField, dense: DenseField) -> None:
 
     A face is compared by the outline of its cell's polygon: how a polygon is cut into triangles is free.
     """
-    crossed, numbered_faces = numbered(triangle_edges(field), 3 * len(field.keys))
+    crossed, numbered_faces = number_edges(triangle_edges(field), 3 * len(field.keys))
     ours = rows_as_keys(edge_crossings(field, crossed).float().numpy())
     vertices, their_faces = dense.lattice_mesh(field.iso)
     theirs = rows_as_keys(vertices)

@@ -18,7 +18,7 @@ from hy3dgen.sampling import (
     euler,
     flow_match_sigmas,
     flow_times,
-    guided,
+    guide,
     rectified_sigmas,
     thousandths_left,
     times_for,
@@ -81,8 +81,8 @@ def test_a_step_callback_can_stop_the_walk() -> None:
 
 def test_guidance_goes_past_the_condition() -> None:
     conditional, unconditional = torch.tensor([2.0]), torch.tensor([1.0])
-    assert guided(conditional, unconditional, 5.0).item() == 6.0
-    assert guided(conditional, unconditional, 0.0).item() == 1.0
+    assert guide(conditional, unconditional, 5.0).item() == 6.0
+    assert guide(conditional, unconditional, 0.0).item() == 1.0
 
 
 def test_impossible_step_counts_are_refused_with_the_number() -> None:

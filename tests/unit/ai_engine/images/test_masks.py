@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ai_engine.images.background import BackgroundRemover
-from ai_engine.images.masks import cut_by_colour, refined
+from ai_engine.images.masks import cut_by_colour, refine
 from examples.draw_pictures import SAMPLES, Sample, draw, true_opacity
 
 MATTING_HOME = Path(__file__).parents[4] / "models" / "matting"
@@ -115,7 +115,7 @@ def test_a_small_object_is_looked_at_again_from_near() -> None:
         seen.append(pixels.shape)
         return opaque(pixels[..., 1] < 120)
 
-    assert overlap(refined(scene(truth), find), truth) > 0.95
+    assert overlap(refine(scene(truth), find), truth) > 0.95
     assert seen[0] == (SIDE, SIDE, 3)
     assert max(seen[1]) < 100
 
@@ -128,10 +128,10 @@ def test_a_second_look_that_sees_something_else_is_not_believed() -> None:
         answer = next(answers)
         return np.zeros(pixels.shape[:2], np.uint8) if answer is None else answer
 
-    assert overlap(refined(scene(truth), find), truth) > 0.95
+    assert overlap(refine(scene(truth), find), truth) > 0.95
 
 
 def test_where_nothing_is_found_nothing_is_looked_at_again() -> None:
     spot = np.zeros((SIDE, SIDE), np.uint8)
     spot[0, 0] = 255
-    assert np.array_equal(refined(scene(disc(30)), lambda _: spot), spot)
+    assert np.array_equal(refine(scene(disc(30)), lambda _: spot), spot)

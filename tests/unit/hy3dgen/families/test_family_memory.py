@@ -12,7 +12,7 @@ from parity.parity_case import DATA
 from safetensors.torch import save_file
 from support.published_layouts import copied
 
-from hy3dgen.families.published_names import renamed
+from hy3dgen.families.published_names import rename
 from hy3dgen.families.triposg import DENOISER
 from hy3dgen.networks.skip_dit import SkipDiT, SkipDiTConfig
 from hy3dgen.weights.assign import published_tensors
@@ -47,7 +47,7 @@ def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mlp_hidden=3072,
         norm_eps=1e-5,
     )
-    tensors = published_tensors(SkipDiT(config), partial(renamed, "", DENOISER))
+    tensors = published_tensors(SkipDiT(config), partial(rename, "", DENOISER))
     file = path / "transformer" / "diffusion_pytorch_model.safetensors"
     save_file({name: one.contiguous() for name, one in tensors.items()}, file)
     assert file.stat().st_size > 190_000_000

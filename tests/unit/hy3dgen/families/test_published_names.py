@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hy3dgen.families.published_names import dino_name, published_name, renamed
+from hy3dgen.families.published_names import dino_name, published_name, rename
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_registers_have_their_published_name() -> None:
 
 def test_renames_are_applied_in_order_and_may_fan_out() -> None:
     renames = ((".a.", ".b."), (".b.", (".q.", ".k.")))
-    assert renamed("net.", renames, "a.weight").names == ("net.q.weight", "net.k.weight")
-    assert renamed("net.", renames, "c.weight").names == ("net.c.weight",)
+    assert rename("net.", renames, "a.weight").names == ("net.q.weight", "net.k.weight")
+    assert rename("net.", renames, "c.weight").names == ("net.c.weight",)

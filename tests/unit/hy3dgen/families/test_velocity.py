@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hy3dgen.families.velocity import SamplingOptions, velocity_for
 from hy3dgen.networks.layers import attend
-from hy3dgen.sampling import Velocity, euler, flow_times, guided
+from hy3dgen.sampling import Velocity, euler, flow_times, guide
 
 SCALE = 5.0
 
@@ -47,7 +47,7 @@ def plain_way(case: Case) -> Velocity:
     def velocity(latents: Tensor, time: float) -> Tensor:
         both = case.pipeline.dit(latents.repeat(2, 1, 1), torch.full((2,), time), pair)
         with_picture, without = both.chunk(2)
-        return guided(with_picture, without, SCALE)
+        return guide(with_picture, without, SCALE)
 
     return velocity
 

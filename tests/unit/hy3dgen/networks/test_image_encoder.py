@@ -50,7 +50,7 @@ def test_resizing_keeps_a_plain_colour() -> None:
 
 
 def test_grey_is_normalised_by_mean_and_deviation(conditioner: Conditioner) -> None:
-    seen = conditioner.normalised(torch.zeros(1, 3, 56, 56))[0, :, 0, 0].tolist()
+    seen = conditioner.normalise(torch.zeros(1, 3, 56, 56))[0, :, 0, 0].tolist()
     assert seen == pytest.approx([(0.5 - m) / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)])
 
 
