@@ -163,6 +163,10 @@ def api(options: argparse.Namespace) -> int:
 
         set_up_logging(settings.log_format, settings.log_level, "api", settings.secret_texts)
         app = create_app(settings)
+        if settings.mcp:
+            from ai_engine.assistants.over_http import add_mcp
+
+            add_mcp(app)
         if options.supervised:
             when_orphaned(terminate_self, on_notice=app.state.service.drain)
         limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)

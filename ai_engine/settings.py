@@ -144,6 +144,11 @@ class Settings(BaseSettings):
         description="Serve the studio, a page to try the service and look at its jobs, at /; the API as a page at "
         "/docs; /llms.txt.",
     )
+    mcp: bool = Field(
+        default=False,
+        description="Serve tools for assistants at /mcp (Model Context Protocol, streamable HTTP), with the keys and "
+        "limits of the API.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important line that is written."
     )

@@ -37,7 +37,7 @@ Overwrite = Annotated[bool, Field(description="Replace the file if it is there a
 T = TypeVar("T")
 
 
-def _options(name: str, fields: tuple[str, ...]) -> type[BaseModel]:
+def fields_model(name: str, fields: tuple[str, ...]) -> type[BaseModel]:
     """A model of these fields of a request, each optional."""
     chosen: dict[str, Any] = {
         field: (JobRequest.model_fields[field].annotation, JobRequest.model_fields[field]) for field in fields
@@ -97,8 +97,8 @@ def mcp_server(engine: Engine) -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer("ai-engine", version=__version__, instructions=INSTRUCTIONS)
     tools = Tools(engine)
     mesh_options, print_options = (
-        _options("MeshOptions", ENGINE_FIELDS),
-        _options("PrintOptions", PRINT_FIELDS),
+        fields_model("MeshOptions", ENGINE_FIELDS),
+        fields_model("PrintOptions", PRINT_FIELDS),
     )
 
     async def generate_mesh(
@@ -110,7 +110,7 @@ def mcp_server(engine: Engine) -> MCPServer[Any]:
         overwrite: Overwrite = False,
     ) -> dict[str, Any]:
         """Turns a picture of one object into a closed mesh file, and reports on it. Takes seconds to minutes."""
-        return await tools.generate(context, picture, mask, out, _given(options), overwrite)
+        return await tools.generate(context, picture, mask, out, given(options), overwrite)
 
     async def finish_mesh(
         mesh: Annotated[str, Field(description="Path of an STL, 3MF, GLB, OBJ or PLY file.")],
@@ -119,7 +119,7 @@ def mcp_server(engine: Engine) -> MCPServer[Any]:
         overwrite: Overwrite = False,
     ) -> dict[str, Any]:
         """Repairs, scales or simplifies a mesh file and writes it in any format. No model, no device."""
-        return await tools.finish(mesh, out, _given(options), overwrite)
+        return await tools.finish(mesh, out, given(options), overwrite)
 
     async def check_mesh(
         mesh: Annotated[str, Field(description="Path of an STL, 3MF, GLB, OBJ or PLY file.")],
@@ -132,7 +132,8 @@ def mcp_server(engine: Engine) -> MCPServer[Any]:
     return server
 
 
-def _given(options: BaseModel | None) -> dict[str, Any]:
+def given(options: BaseModel | None) -> dict[str, Any]:
+    """The fields that were given."""
     return {} if options is None else options.model_dump(exclude_unset=True)
 
 

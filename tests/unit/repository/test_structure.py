@@ -149,7 +149,6 @@ def test_functions_are_short() -> None:
 
 TESTED_ELSEWHERE = {
     "ai_engine/api/delivery_routes.py": "service/test_dead_letters.py",
-    "ai_engine/api/dependencies.py": "service/test_access.py",
     "ai_engine/api/job_routes.py": "unit/ai_engine/api/test_app.py",
     "ai_engine/api/openapi.py": "service/test_document.py",
     "ai_engine/api/request_schema.py": "unit/ai_engine/test_job.py",
