@@ -141,7 +141,7 @@ class Leases:
             connection.execute(sa.update(_LEASE).where(_LEASE.c.executor_id == executor_id).values(values))
             connection.execute(sa.delete(_LOADING).where(_LOADING.c.executor_id == executor_id))
 
-    def tell_loaded(self, executor_id: str, share: float) -> None:
+    def note_loaded(self, executor_id: str, share: float) -> None:
         """Notes which share of its weights, 0 to 1, this worker has read."""
         with self._database.write() as connection:
             connection.execute(sa.delete(_LOADING).where(_LOADING.c.executor_id == executor_id))

@@ -37,8 +37,9 @@ from ai_engine.monitoring.recorder import Recorder, open_recorder
 from ai_engine.pipeline.resources import Model, Resources
 from ai_engine.pipeline.workshop import open_workshop
 from ai_engine.settings import Settings
+from ai_engine.worker.failover import Failover
 from ai_engine.worker.handover import Handover
-from ai_engine.worker.heartbeat import LeaseKeeper
+from ai_engine.worker.heartbeat import Heartbeat
 from ai_engine.worker.retention import Housekeeper
 from ai_engine.worker.running_jobs import RunningJobs
 from ai_engine.worker.watchdog import Watchdog
@@ -62,8 +63,9 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             worker = _Worker.registered(settings, database)
             resources = worker.load()
             handover = worker.launch(resources)
+            failover = worker.open_failover()
             worker.take_jobs_until(stop, resources)
-            worker.drain(handover)
+            worker.drain(handover, failover)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class _Worker:
     leases: Leases
     recorder: Recorder
     running_jobs: RunningJobs
-    keeper: LeaseKeeper
+    heartbeat: Heartbeat
 
     @classmethod
     def registered(cls, settings: Settings, database: Database) -> _Worker:
@@ -86,9 +88,9 @@ class _Worker:
         leases, executor_id = Leases(database), new_executor_id(slot)
         leases.take(executor_id, slot)
         recorder, running_jobs = open_recorder(settings, database), RunningJobs()
-        keeper = LeaseKeeper(leases, executor_id, settings, WorkflowTable(database), recorder, running_jobs)
-        keeper.start()
-        return cls(settings, database, slot, executor_id, leases, recorder, running_jobs, keeper)
+        heartbeat = Heartbeat(leases, executor_id, settings.lease_s, recorder.job_metrics)
+        heartbeat.start()
+        return cls(settings, database, slot, executor_id, leases, recorder, running_jobs, heartbeat)
 
     def load(self) -> Resources:
         """What the stages work with. Without it the lease is given up.
@@ -97,26 +99,34 @@ class _Worker:
             StartupError: a model, a device or the store of files can't be used.
         """
         try:
-            return open_workshop(self.settings, self.keeper.note_loaded)
+            return open_workshop(self.settings, self.heartbeat.note_loaded)
         except StartupError:
-            self.keeper.stop()
+            self.heartbeat.stop()
             self.leases.describe(self.executor_id, WorkerState.FAILED)
             self.leases.give_up(self.executor_id)
             raise
 
     def launch(self, resources: Resources) -> Handover:
-        """Starts to take jobs, those of this slot's dead predecessors first."""
+        """Starts to take jobs."""
         engine = _open_engine(self.settings, self.executor_id)
-        departure = Handover(self.leases, self.executor_id, engine)
-        watchdog = _watchdog(self.settings, resources.model, departure)
+        handover = Handover(self.leases, self.executor_id, engine)
+        watchdog = _watchdog(self.settings, resources.model, handover)
         workflows = open_workflows(
             self.settings, self.database, resources, watchdog, self.recorder, self.running_jobs
         )
         _launch(self.settings, workflows)
-        self.keeper.resources = resources
+        self.heartbeat.note_ready(resources)
+        return handover
+
+    def open_failover(self) -> Failover:
+        """Takes over from dead workers from now on; the predecessors in this slot are among them."""
         self.leases.bury_earlier(self.executor_id, self.slot)
-        self.keeper.may_take_over.set()
-        return departure
+        rows = WorkflowTable(self.database)
+        failover = Failover(
+            self.leases, self.executor_id, self.settings, rows, self.recorder, self.running_jobs
+        )
+        failover.start()
+        return failover
 
     def take_jobs_until(self, stop: threading.Event, resources: Resources) -> None:
         """Says that this worker is ready, and waits; the job engine's threads do the work."""
@@ -148,15 +158,16 @@ class _Worker:
         )
         event(logger, "worker ready", executor=self.executor_id, model=model.model_id, pid=os.getpid())
 
-    def drain(self, departure: Handover) -> None:
+    def drain(self, handover: Handover, failover: Failover) -> None:
         """Takes no more jobs; returns when those in flight are done, or requeues them after DRAIN_S and exits."""
-        _drain(self.leases, self.executor_id, self.keeper, departure, self.settings.drain_s)
+        failover.stop()
+        _drain(self.leases, self.executor_id, self.heartbeat, handover, self.settings.drain_s)
         self.recorder.tracer.close()
 
 
-def _watchdog(settings: Settings, model: Model, departure: Handover) -> Watchdog:
+def _watchdog(settings: Settings, model: Model, handover: Handover) -> Watchdog:
     silence_s = settings.device_silence_s if model.has_gpu else None
-    watchdog = Watchdog(departure, grace_s=settings.stage_grace_s, silence_s=silence_s)
+    watchdog = Watchdog(handover, grace_s=settings.stage_grace_s, silence_s=silence_s)
     watchdog.start()
     return watchdog
 
@@ -193,21 +204,21 @@ def _log_like_the_rest() -> None:
 
 
 def _drain(
-    leases: Leases, executor_id: str, keeper: LeaseKeeper, departure: Handover, drain_s: float
+    leases: Leases, executor_id: str, heartbeat: Heartbeat, handover: Handover, drain_s: float
 ) -> None:
     """Returns when the jobs in flight are done; after `drain_s` requeues them and ends the process."""
     event(logger, "worker draining", executor=executor_id)
     leases.describe(executor_id, WorkerState.DRAINING)
 
     def leave() -> None:
-        keeper.stop()
+        heartbeat.stop()
         leases.give_up(executor_id)
         event(logger, "worker stopped", executor=executor_id)
 
     def leave_behind() -> None:
         # While DBOS still stands: a stage that saw it torn down would take that for its own failure.
         try:
-            departure.hand_back()
+            handover.hand_back()
             leave()
         finally:
             os._exit(0)

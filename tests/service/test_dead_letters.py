@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
+from contextlib import closing
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from ai_engine.job_queue.database import Database
+from ai_engine.job_queue.entries import EntryId
+from ai_engine.job_queue.workflow_table import workflow_status
 from service.house import House, Outside, wait_for
 from service.test_deliveries import wait_for_last
 
@@ -64,6 +70,25 @@ def test_what_can_not_be_sent_again_is_named_with_its_reason(house: House, outsi
         silent: "no_webhook",
         "none": "not_found",
     }
+
+
+def test_a_delivery_whose_attempt_breaks_on_our_side_is_listed_as_dead(
+    house: House, outside: Outside
+) -> None:
+    session, path = uuid.uuid4().hex, "/broken-on-our-side"
+    outside.answers[path] = [(503, {"Retry-After": "3600"})]
+    job_id = house.submit(
+        image_url=outside.url("/no-such-picture"), webhook_url=outside.url(path), session_id=session
+    )
+    wait_for(lambda: house.job(job_id)["deliveries"][1:], "a second attempt is due")
+
+    with closing(Database(house.database_url)) as database, database.write() as connection:
+        rows = workflow_status(database)
+        broken = sa.update(rows).where(rows.c.workflow_uuid == str(EntryId(job_id, 2)))
+        connection.execute(broken.values(status="ERROR", completed_at=int(time.time() * 1000)))
+
+    (found,) = wait_for(lambda: listed(house, f"status=dead&session_id={session}"), "it is listed as dead")
+    assert (found["job_id"], found["last"]["state"]) == (job_id, "dead")
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_a_worker_whose_model_is_missing_says_which_file_and_callers_see_failed(
     with pytest.raises(StartupError, match=r"u2net\.onnx"):
         run_worker(settings, threading.Event())
 
-    assert "lease-keeper" not in {thread.name for thread in threading.enumerate()}
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
     assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (503, {"status": "failed"})
 
 
@@ -199,7 +199,7 @@ def test_a_worker_that_loads_is_not_ready_and_tells_how_far_it_is(opened: Open, 
 
     said = [client.get("/readyz")]
     for share in (0.4367, 1.0):
-        leases.tell_loaded("one", share)
+        leases.note_loaded("one", share)
         said.append(client.get("/readyz"))
 
     database.close()

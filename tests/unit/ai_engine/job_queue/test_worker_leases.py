@@ -124,7 +124,7 @@ def test_a_worker_that_loads_tells_how_far_it_is_until_it_is_something_else(leas
     assert [worker.loaded for worker in leases.workers()] == [0.0]
 
     for share in (0.25, 0.5):
-        leases.tell_loaded("one", share)
+        leases.note_loaded("one", share)
     assert [(worker.state, worker.loaded) for worker in leases.workers()] == [("loading", 0.5)]
 
     leases.describe("one", WorkerState.READY)
