@@ -14,7 +14,7 @@ from ai_engine.mesh.containment import windings
 from ai_engine.mesh.holes import fill_holes
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.non_manifold import draw_in_seams, part_seams, take_out_solids
-from ai_engine.mesh.surface import area_vectors, diagonal, row_lengths, signed_volumes
+from ai_engine.mesh.surface import diagonal, row_lengths, volumes_above
 from ai_engine.mesh.topology import (
     Faces,
     compact,
@@ -182,9 +182,7 @@ class _Bodies:
 def _bodies(mesh: Mesh) -> _Bodies:
     labels = face_bodies(mesh.faces, len(mesh.vertices))
     # From near the middle: a small body far from the origin would be a small difference of large numbers.
-    corners = mesh.corners() - mesh.vertices.mean(axis=0)
-    vectors = area_vectors(corners)
-    areas, volumes = row_lengths(vectors), signed_volumes(corners, vectors)
+    areas, volumes = row_lengths(mesh.area_vectors), volumes_above(mesh, mesh.vertices.mean(axis=0))
     return _Bodies(
         labels, *(np.bincount(labels, of_faces).astype(np.float64) for of_faces in (areas, volumes))
     )

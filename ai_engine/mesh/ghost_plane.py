@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.surface import Doubles, SurfacePoints, area_vectors, corners_of, row_lengths, spread
+from ai_engine.mesh.surface import Doubles, SurfacePoints, row_lengths, spread
 from ai_engine.mesh.topology import compact, face_bodies
 
 GhostPlane = Literal["floor", "wall", "sheet"]
@@ -93,7 +93,7 @@ def _flat_bodies(
     """The flat bodies beside which there are others: kind, and which points of the sample lie on them."""
     if labels.max() == 0:
         return []
-    _, middle, longest = np.sort(np.ptp(mesh.vertices, axis=0))
+    _, middle, longest = np.sort(np.subtract(*reversed(mesh.box)))
     found: list[tuple[GhostPlane, Mask]] = []
     for label in range(int(labels.max()) + 1):
         is_of_body = labels == label
@@ -118,7 +118,8 @@ def _principal_extents(points: Doubles) -> Doubles:
 
 def _spanned_sides(mesh: Mesh, half_extent: float | None) -> list[tuple[GhostPlane, int, int]]:
     """The sides of the bounding box that are nearly as wide as the model's box, with more than a sheet behind."""
-    extents = np.ptp(mesh.vertices, axis=0)
+    lower, upper = mesh.box
+    extents = upper - lower
     least = MIN_BOX_SHARE * (2 * half_extent if half_extent else extents.max())
     is_deep = extents > 2 * MAX_THICKNESS * extents.max()
     return [
@@ -153,10 +154,11 @@ class _Surface:
     @classmethod
     def of(cls, mesh: Mesh, sample: SurfacePoints) -> _Surface:
         """Of the points of `sample`, which lie on `mesh`."""
-        extents = np.ptp(mesh.vertices, axis=0).astype(np.float64)
-        vectors = area_vectors(corners_of(mesh, sample.faces))
+        lower, upper = mesh.box
+        extents = (upper - lower).astype(np.float64)
+        vectors = mesh.area_vectors[sample.faces]
         return cls(
-            (sample.points - mesh.vertices.min(axis=0)) / np.maximum(extents, 1e-30),
+            (sample.points - lower) / np.maximum(extents, 1e-30),
             vectors / np.maximum(row_lengths(vectors), 1e-30)[:, None],
             sample.area / max(len(sample.points), 1),
             extents,

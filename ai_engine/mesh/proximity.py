@@ -53,14 +53,13 @@ class FaceFinder:
     @classmethod
     def of(cls, mesh: Mesh) -> FaceFinder:
         """For the faces of `mesh`."""
-        a, b, c = (np.take(mesh.vertices, mesh.faces[:, corner], axis=0) for corner in range(3))
+        a, b, c = (np.take(mesh.vertices, corner, axis=0) for corner in mesh.faces.T)
         lower, upper = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
         centres = ((lower + upper) / 2).astype(np.float64)
         radii = row_lengths((upper - lower).astype(np.float64) / 2)
-        sizes = np.frexp(radii)[1]
-        members = [np.flatnonzero(sizes == size) for size in np.unique(sizes)]
         groups = (
-            _LikeSized(those, search_tree(centres[those]), float(radii[those].max())) for those in members
+            _LikeSized(those, search_tree(centres[those]), float(radii[those].max()))
+            for those in _by_size(radii)
         )
         return cls(lower, upper, centres, radii, tuple(groups))
 
@@ -78,6 +77,22 @@ class FaceFinder:
                 counts = np.fromiter(map(len, lists), np.int64, len(lists))
                 found = np.fromiter(chain.from_iterable(lists), np.int64, int(counts.sum()))
                 yield start + np.repeat(np.arange(len(lists)), counts), group.faces[found]
+
+
+def _by_size(radii: Doubles) -> Iterator[Numbers]:
+    """The numbers of the faces in groups of like size, the small ones first; a few go with those of the next size.
+
+    A small face among larger ones has some more neighbours to look at; a group has a tree that every point asks.
+    """
+    sizes = np.frexp(radii)[1]
+    least, waiting = len(radii) / 32, np.zeros(0, np.int64)
+    for size in np.unique(sizes):
+        waiting = np.concatenate([waiting, np.flatnonzero(sizes == size)])
+        if len(waiting) >= least:
+            yield waiting
+            waiting = waiting[:0]
+    if len(waiting):
+        yield waiting
 
 
 POINTS_SETTLED_AT_ONCE = 1_000

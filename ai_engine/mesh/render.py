@@ -62,20 +62,19 @@ def draw(mesh: Mesh, view: View, side_px: int) -> Image.Image:
 
 def _paint(linear: Floats, mesh: Mesh, view: View) -> None:
     side = len(linear)
-    turned = _turn(mesh.vertices, view)
-    points = _on_screen(turned, side)
+    points = _on_screen(_turn(mesh.vertices, view), side)
     nearest, depth = _nearest_faces(points, mesh.faces, side)
     pixels = np.flatnonzero(nearest >= 0)
     rows, columns = np.divmod(pixels, side)
     faces = mesh.faces[nearest.ravel()[pixels]]
     weights = _corner_weights(points[faces], columns, rows)
-    normals = np.einsum("nc,nca->na", weights, _vertex_normals(turned, mesh.faces)[faces])
+    normals = _turn(np.einsum("nc,nca->na", weights, mesh.vertex_normals[faces]), view)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     linear.reshape(-1, 3)[pixels] = _shade(normals) * _openness(depth).ravel()[pixels, None]
 
 
-def _turn(vertices: Floats, view: View) -> Floats:
-    """The vertices in camera space: x right, y up, z towards the viewer."""
+def _turn(vectors: Floats, view: View) -> Floats:
+    """Points or directions in camera space: x right, y up, z towards the viewer."""
     azimuth, elevation = np.radians(view.azimuth_deg), np.radians(view.elevation_deg)
     about_y = [[np.cos(azimuth), 0, -np.sin(azimuth)], [0, 1, 0], [np.sin(azimuth), 0, np.cos(azimuth)]]
     about_x = [
@@ -84,12 +83,12 @@ def _turn(vertices: Floats, view: View) -> Floats:
         [0, np.sin(elevation), np.cos(elevation)],
     ]
     turn = (np.asarray(about_x) @ np.asarray(about_y)).astype(np.float32)
-    return vertices @ turn.T
+    return vectors @ turn.T
 
 
 def _on_screen(turned: Floats, side: int) -> Floats:
     """Camera space to pixels: x right, y down, z towards the viewer, the mesh centred and filling the frame."""
-    lower, upper = turned.min(axis=0), turned.max(axis=0)
+    lower, upper = (np.asarray([pick(axis) for axis in turned.T]) for pick in (np.min, np.max))
     scale = FRAME_SHARE * side / max(float((upper - lower)[:2].max()), 1e-9)
     centred = (turned - (lower + upper) / 2) * scale
     return (centred * (1, -1, 1) + (side / 2, side / 2, 0)).astype(np.float32)
@@ -98,8 +97,9 @@ def _on_screen(turned: Floats, side: int) -> Floats:
 def _nearest_faces(points: Floats, faces: NDArray[np.int32], side: int) -> tuple[NDArray[np.int32], Floats]:
     """For each pixel the face nearest to the viewer (-1: none), and its depth, both [side, side]."""
     numbers = _visible(points, faces)
-    edges, planes = _edges(points[faces[numbers]]), _planes(points[faces[numbers]])
-    which, rows = _rows(points[faces[numbers]], side)
+    corners = np.take(points, faces[numbers], axis=0)
+    edges, planes = _edges(corners), _planes(corners)
+    which, rows = _rows(corners, side)
     first, last = _row_ends(edges[which], rows, side)
     which, rows = np.repeat(which, last - first), np.repeat(rows, last - first)
     columns = np.repeat(first, last - first) + _count_up(last - first)
@@ -115,9 +115,9 @@ def _nearest_faces(points: Floats, faces: NDArray[np.int32], side: int) -> tuple
 
 def _visible(points: Floats, faces: NDArray[np.int32]) -> Numbers:
     """The numbers of the faces that are turned to the viewer."""
-    a, b, c = (points[faces[:, corner], :2] for corner in range(3))
-    ab, ac = b - a, c - a
-    return np.flatnonzero(ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0] < 0)
+    x, y = (np.ascontiguousarray(points[:, axis]) for axis in range(2))
+    (ax, bx, cx), (ay, by, cy) = ([np.take(axis, corner) for corner in faces.T] for axis in (x, y))
+    return np.flatnonzero((bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0)
 
 
 def _edges(corners: Floats) -> Floats:
@@ -139,8 +139,10 @@ def _planes(corners: Floats) -> Floats:
 
 def _rows(corners: Floats, side: int) -> tuple[Numbers, Numbers]:
     """Each face with each row of pixel centres that it reaches."""
-    first = np.clip(np.ceil(corners[..., 1].min(axis=1)), 0, side).astype(np.int64)
-    last = np.clip(np.floor(corners[..., 1].max(axis=1)) + 1, 0, side).astype(np.int64)
+    low, middle, high = corners[..., 1].T
+    top, bottom = np.minimum(np.minimum(low, middle), high), np.maximum(np.maximum(low, middle), high)
+    first = np.clip(np.ceil(top), 0, side).astype(np.int64)
+    last = np.clip(np.floor(bottom) + 1, 0, side).astype(np.int64)
     num_rows = np.maximum(last - first, 0)
     which = np.repeat(np.arange(len(corners)), num_rows)
     return which, np.repeat(first, num_rows) + _count_up(num_rows)
@@ -148,11 +150,14 @@ def _rows(corners: Floats, side: int) -> tuple[Numbers, Numbers]:
 
 def _row_ends(edges: Floats, rows: Numbers, side: int) -> tuple[Numbers, Numbers]:
     """The pixels from `first` up to but not including `last` of each row that lie inside its face."""
-    a, rest = edges[..., 0], edges[..., 1] * rows.astype(np.float32)[:, None] + edges[..., 2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = -rest / a
-    first = np.where(a > 0, crossing, -np.inf).max(axis=1)
-    last = np.where(a < 0, crossing, np.inf).min(axis=1)
+    heights = rows.astype(np.float32)
+    first, last = np.full(len(rows), -np.inf, np.float32), np.full(len(rows), np.inf, np.float32)
+    for edge in range(3):
+        a, b, c = (np.ascontiguousarray(part) for part in edges[:, edge].T)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            crossing = -(b * heights + c) / a
+        np.maximum(first, crossing, out=first, where=a > 0)
+        np.minimum(last, crossing, out=last, where=a < 0)
     first_pixel = np.clip(np.ceil(first), 0, side).astype(np.int64)
     last_pixel = np.clip(np.floor(last) + 1, 0, side).astype(np.int64)
     return first_pixel, np.maximum(last_pixel, first_pixel)
@@ -171,15 +176,6 @@ def _corner_weights(corners: Floats, columns: Numbers, rows: Numbers) -> Floats:
     values = edges[..., 0] * x + edges[..., 1] * y + edges[..., 2]
     opposite = np.maximum(np.roll(values, -1, axis=1), 0)
     return opposite / np.maximum(opposite.sum(axis=1, keepdims=True), 1e-12)
-
-
-def _vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
-    """The mean normal of the faces round each vertex, larger faces counting more, [V, 3]."""
-    corners = vertices[faces]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    sums = [np.bincount(faces.ravel(), np.repeat(across[:, axis], 3), len(vertices)) for axis in range(3)]
-    normals = np.stack(sums, axis=1)
-    return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)).astype(np.float32)
 
 
 def _shade(normals: Floats) -> Floats:

@@ -21,6 +21,13 @@ def area_vectors(corners: Doubles | Floats) -> Doubles:
     return 0.5 * cross(first, second)
 
 
+def area_vectors_between(mesh: Mesh, start: int, stop: int) -> Doubles:
+    """Those of faces `start` to `stop`: without memory for all where the mesh has not computed them yet."""
+    if "area_vectors" in vars(mesh):
+        return mesh.area_vectors[start:stop]
+    return area_vectors(mesh.corners(start, stop))
+
+
 def cross(one: Doubles, other: Doubles) -> Doubles:
     """The cross product of the rows of two [n, 3]; several times as fast as numpy's general one."""
     (ax, ay, az), (bx, by, bz) = one.T, other.T
@@ -42,9 +49,16 @@ def signed_volumes(corners: Doubles | Floats, areas: Doubles | None = None) -> D
     return np.einsum("na,na->n", corners[:, 0].astype(np.float64, copy=False), areas) / 3.0
 
 
+def volumes_above(mesh: Mesh, origin: Doubles | Floats | None = None) -> Doubles:
+    """As `signed_volumes` of the mesh's own faces, down to `origin`."""
+    first = np.take(mesh.vertices, mesh.faces[:, 0], axis=0).astype(np.float64)
+    return np.einsum("na,na->n", first if origin is None else first - origin, mesh.area_vectors) / 3.0
+
+
 def diagonal(mesh: Mesh) -> float:
     """The length of the bounding box's diagonal; 0 without vertices."""
-    return float(np.linalg.norm(np.ptp(mesh.vertices, axis=0))) if len(mesh.vertices) else 0.0
+    lower, upper = mesh.box
+    return float(np.linalg.norm(upper - lower))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +74,7 @@ class SurfacePoints:
 def spread(mesh: Mesh, count: int, *, seed: int = 0) -> SurfacePoints:
     """`count` points at random, as dense everywhere on the surface. The same for the same mesh and seed."""
     random = np.random.default_rng(seed)
-    reached = np.cumsum(row_lengths(area_vectors(mesh.corners())))
+    reached = np.cumsum(row_lengths(mesh.area_vectors))
     if count == 0 or len(reached) == 0 or reached[-1] <= 0:
         return SurfacePoints(np.zeros((0, 3)), np.zeros(0, np.int64), 0.0)
     # One draw from each of `count` equal strips of area: no gaps, no heaps.

@@ -81,9 +81,12 @@ def most_faces_in(max_bytes: int, file_format: MeshFormat, *, thumbnail_bytes: i
 
 
 def through_stl(mesh: Mesh, path: FilePath, notes: FileNotes | None = None) -> Mesh:
-    """The mesh as a slicer reads it: written to an STL file at `path`, read from it, welded."""
+    """The mesh as a slicer reads it: written to an STL file at `path`, read from it, welded.
+
+    `mesh` itself where the file holds just that.
+    """
     write_mesh(mesh, path, "stl", notes=notes)
-    return read_stl(Path(path).read_bytes())
+    return read_stl(Path(path).read_bytes(), written=mesh)
 
 
 def _write_ply(mesh: Mesh, path: FilePath, comment: str) -> None:

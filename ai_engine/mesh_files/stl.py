@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.surface import area_vectors, row_lengths
-from ai_engine.mesh.topology import welded
+from ai_engine.mesh.surface import area_vectors_between, row_lengths
+from ai_engine.mesh.topology import compact, weld, welded
 from ai_engine.mesh_files.text_rows import CHUNK_ROWS
 
 FilePath = str | os.PathLike[str]
@@ -33,11 +33,15 @@ def write_stl(mesh: Mesh, path: FilePath, *, title: str = "AI Engine; model unit
         file.write(header)
         file.write(len(mesh.faces).to_bytes(4, "little"))
         for start in range(0, len(mesh.faces), CHUNK_ROWS):
-            file.write(_stl_records(mesh.corners(start, start + CHUNK_ROWS)))
+            stop = start + CHUNK_ROWS
+            file.write(_stl_records(mesh.corners(start, stop), area_vectors_between(mesh, start, stop)))
 
 
-def read_stl(data: bytes) -> Mesh:
+def read_stl(data: bytes, *, written: Mesh | None = None) -> Mesh:
     """The mesh in a binary STL file, corners at exactly the same place welded: what a slicer sees.
+
+    `written` is the mesh that the file was made of: it is given back, its vertices in its own order, where the file has
+    exactly its corners and no two of its vertices share a place.
 
     Raises:
         ValueError: the size does not fit the number of faces that the file announces.
@@ -47,7 +51,15 @@ def read_stl(data: bytes) -> Mesh:
     if len(data) != expected:
         raise ValueError(f"{num_faces} faces make {expected} bytes, the file has {len(data)}")
     records = np.frombuffer(data, _STL_FACE, num_faces, STL_HEADER_BYTES + 4)
-    return welded(np.ascontiguousarray(records["corners"]))
+    corners = np.ascontiguousarray(records["corners"])
+    if written is not None and _is_welded(written) and np.array_equal(corners, written.corners()):
+        return written
+    return welded(corners)
+
+
+def _is_welded(mesh: Mesh) -> bool:
+    """True when no two vertices share a place and faces use them all."""
+    return weld(mesh) is mesh and len(compact(mesh.vertices, mesh.faces).vertices) == len(mesh.vertices)
 
 
 def refuse_non_finite(mesh: Mesh) -> None:
@@ -63,10 +75,9 @@ def _stl_header(title: str) -> bytes:
     return title.encode("ascii", "replace")[:STL_HEADER_BYTES].ljust(STL_HEADER_BYTES)
 
 
-def _stl_records(corners: NDArray[np.float32]) -> bytes:
+def _stl_records(corners: NDArray[np.float32], normals: NDArray[np.float64]) -> bytes:
     """50 bytes for each face of `corners` [n, 3, 3]; a face without area gets a zero normal, as the format wants."""
     records = np.zeros(len(corners), _STL_FACE)
-    normals = area_vectors(corners)
     lengths = row_lengths(normals)[:, None]
     records["corners"] = corners
     records["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)

@@ -13,8 +13,8 @@ import numpy as np
 from ai_engine.facts import PrintFacts
 from ai_engine.mesh.ghost_plane import GhostPlane
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.surface import Doubles, area_vectors, row_lengths, signed_volumes
-from ai_engine.mesh.topology import EdgeFacts, edge_facts, face_bodies
+from ai_engine.mesh.surface import Doubles, row_lengths, volumes_above
+from ai_engine.mesh.topology import EdgeFacts, compact, edge_facts, face_bodies
 from ai_engine.printing.self_intersections import crossing_share
 from ai_engine.printing.wall_thickness import smallest_wall
 
@@ -124,15 +124,13 @@ def _round(value: float) -> float:
 def report(mesh: Mesh, *, units: Units = "model") -> PrintReport:
     """What is true of `mesh`, faces taken by their vertex numbers as they are: weld it before."""
     edges = edge_facts(mesh.faces, len(mesh.vertices))
-    corners = mesh.corners().astype(np.float64)
-    areas = area_vectors(corners)
-    volumes = signed_volumes(corners, areas)
+    areas, volumes = mesh.area_vectors, volumes_above(mesh)
     volume = float(volumes.sum())
     num_bodies, num_hollows = _bodies(mesh, volumes)
     crossing = crossing_share(mesh)
     is_solid = edges.is_solid and volume > 0
     wall = smallest_wall(mesh) if is_solid and units == "mm" else None
-    overhang_share, contact_area = _stance(corners[..., 2], areas)
+    overhang_share, contact_area = _stance(mesh)
     bbox = _side_lengths(mesh)
     blockers = _blockers(edges, len(mesh.faces), volume, crossing, wall)
     ground = contact_area / max(bbox[0] * bbox[1], 1e-12) if units == "mm" else None
@@ -166,26 +164,26 @@ def _bodies(mesh: Mesh, volumes: Doubles) -> tuple[int, int]:
     return len(enclosed) - num_hollows, num_hollows
 
 
-def _stance(heights: Doubles, areas: Doubles) -> tuple[float, float]:
-    """The share of the surface that hangs over, and the area that lies flat on the ground.
-
-    From the corners' heights [F, 3] and the faces' area vectors [F, 3].
-    """
-    sizes = row_lengths(areas)
+def _stance(mesh: Mesh) -> tuple[float, float]:
+    """The share of the surface that hangs over, and the area that lies flat on the ground."""
+    sizes, upward = row_lengths(mesh.area_vectors), np.ascontiguousarray(mesh.area_vectors[:, 2])
     if sizes.sum() <= 0:
         return 0.0, 0.0
-    on_ground = heights.max(axis=1) <= heights.min() + CONTACT_MM
-    contact = sizes[on_ground & (areas[:, 2] < FLAT_Z * sizes)].sum()
-    overhang = sizes[~on_ground & (areas[:, 2] < OVERHANG_Z * sizes)].sum()
+    heights = mesh.vertices[:, 2].astype(np.float64)
+    low, middle, high = (np.take(heights, corner) for corner in mesh.faces.T)
+    highest = np.maximum(np.maximum(low, middle), high)
+    lowest = min(float(corner.min()) for corner in (low, middle, high))
+    on_ground = highest <= lowest + CONTACT_MM
+    contact = sizes[on_ground & (upward < FLAT_Z * sizes)].sum()
+    overhang = sizes[~on_ground & (upward < OVERHANG_Z * sizes)].sum()
     return float(overhang / sizes.sum()), float(contact)
 
 
 def _side_lengths(mesh: Mesh) -> tuple[float, float, float]:
     if len(mesh.faces) == 0:
         return (0.0, 0.0, 0.0)
-    is_used = np.zeros(len(mesh.vertices), np.bool_)
-    is_used[mesh.faces] = True
-    x, y, z = np.ptp(mesh.vertices[is_used].astype(np.float64), axis=0).tolist()
+    lower, upper = (corner.astype(np.float64) for corner in compact(mesh.vertices, mesh.faces).box)
+    x, y, z = (upper - lower).tolist()
     return (x, y, z)
 
 

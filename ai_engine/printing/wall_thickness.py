@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.surface import Doubles, Numbers, area_vectors, row_lengths, spread
+from ai_engine.mesh.surface import Doubles, Numbers, row_lengths, spread
 
 CLOUD_POINTS = 60_000
 PROBES = 3_000
@@ -42,7 +42,7 @@ def wall_thickness(mesh: Mesh, *, num_probes: int = PROBES, num_points: int = CL
     cloud = spread(mesh, num_points)
     if len(cloud.points) == 0:
         return np.zeros(0)
-    normals = _unit(area_vectors(mesh.corners()))[cloud.faces]
+    normals = _unit(mesh.area_vectors[cloud.faces])
     probes = np.arange(0, num_points, max(1, num_points // num_probes))
     touched = _find_touching(cloud.points, normals, probes, radius=THICKEST / 2)
     facing = np.einsum("na,na->n", normals[probes], normals[touched])

@@ -77,6 +77,20 @@ def test_a_file_read_back_is_the_same_closed_surface(tmp_path: Path) -> None:
     assert (len(read.vertices), report(read).is_watertight) == (len(mesh.vertices), True)
 
 
+def test_a_file_that_holds_just_the_mesh_it_was_written_of_is_that_mesh(tmp_path: Path) -> None:
+    mesh = sphere(8)
+    write_stl(mesh, tmp_path / "a.stl")
+    data = (tmp_path / "a.stl").read_bytes()
+    loose = Mesh(mesh.corners().reshape(-1, 3), np.arange(mesh.faces.size, dtype=np.int32).reshape(-1, 3))
+    moved = Mesh(mesh.vertices * np.float32(2), mesh.faces)
+
+    assert read_stl(data, written=mesh) is mesh
+    for other in (loose, moved):
+        read = read_stl(data, written=other)
+        assert np.array_equal(read.corners(), mesh.corners())
+        assert len(read.vertices) == len(mesh.vertices)
+
+
 def test_plus_and_minus_zero_are_one_place() -> None:
     points = np.asarray([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [-0.0, 0, 0], [0, 1, 0], [-1, 0, 0]], np.float32)
     records = np.zeros(2, stl._STL_FACE)
