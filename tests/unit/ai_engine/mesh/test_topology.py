@@ -4,7 +4,18 @@ import numpy as np
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.topology import EdgeFacts, edge_facts, face_bodies, weld, welded
+from ai_engine.mesh.topology import (
+    EdgeFacts,
+    compact,
+    components,
+    edge_facts,
+    edge_groups,
+    face_bodies,
+    together,
+    weld,
+    weld_rims,
+    welded,
+)
 
 
 def slow_edge_facts(faces: np.ndarray) -> EdgeFacts:
@@ -61,3 +72,67 @@ def test_welded_vertices_come_in_the_order_of_the_file() -> None:
     assert np.array_equal(again.vertices[again.faces[0]], corners[0])
     assert again.faces.ravel()[:3].tolist() == [0, 1, 2]
     assert np.all(again.faces.ravel() <= np.maximum.accumulate(again.faces.ravel()))
+
+
+def closed(mesh: Mesh) -> bool:
+    return edge_facts(mesh.faces, len(mesh.vertices)).is_solid
+
+
+def test_the_halves_of_an_edge_are_gathered_and_those_that_run_down_come_first() -> None:
+    ball = sphere(6)
+    groups = edge_groups(ball.faces, len(ball.vertices))
+    assert groups.counts.tolist() == [2] * (3 * len(ball.faces) // 2)
+    assert groups.runs_up.tolist() == [False, True] * len(groups.counts)
+    face, corner = np.divmod(groups.half_edges, 3)
+    ends = np.stack([ball.faces[face, corner], ball.faces[face, (corner + 1) % 3]], axis=1)
+    assert np.array_equal(np.sort(ends[0::2]), np.sort(ends[1::2]))
+
+
+def test_two_shells_whose_rims_nearly_meet_become_one_body() -> None:
+    ball = sphere(12)
+    is_upper = ball.corners()[:, :, 1].mean(axis=1) > 0
+    upper, lower = (compact(ball.vertices, ball.faces[part]) for part in (is_upper, ~is_upper))
+    apart = joined(upper, Mesh(lower.vertices + np.float32(1e-4), lower.faces))
+    assert not closed(apart)
+
+    meeting = weld_rims(apart, 1e-3)
+
+    assert closed(meeting)
+    assert len(meeting.vertices) == len(ball.vertices)
+    assert set(face_bodies(meeting.faces, len(meeting.vertices)).tolist()) == {0}
+    assert weld_rims(apart, 1e-6) is apart, "too far apart to be one"
+
+
+def test_where_a_surface_is_closed_no_vertex_is_joined_however_near() -> None:
+    near = joined(cube(), cube(centre=(2.0001, 0, 0)))
+    assert weld_rims(near, 0.01) is near
+
+
+def test_a_rim_that_is_finer_than_the_tolerance_does_not_shrink_to_a_point() -> None:
+    ball = sphere(24)
+    cup = compact(ball.vertices, ball.faces[ball.corners()[:, :, 1].mean(axis=1) < 0.5])
+    for tolerance in (0.2, 0.5):
+        assert len(weld_rims(cup, tolerance).faces) == len(cup.faces)
+
+
+def test_meshes_put_together_share_nothing_and_one_alone_stays_itself() -> None:
+    nothing = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    one, other = cube(), sphere(5)
+    both = together(one, nothing, other)
+    assert np.array_equal(both.corners(), np.concatenate([one.corners(), other.corners()]))
+    assert together(nothing, one) is one
+    assert together(nothing, nothing) is nothing
+
+
+def test_vertices_without_a_face_go_and_the_faces_stay_where_they_were() -> None:
+    ball = sphere(8)
+    half = compact(ball.vertices, ball.faces[::2])
+    assert np.array_equal(half.corners(), ball.corners()[::2])
+    assert np.array_equal(np.unique(half.faces), np.arange(len(half.vertices)))
+
+
+def test_links_tie_nodes_together_in_both_directions() -> None:
+    labels = components(np.asarray([4, 1]), np.asarray([0, 2]), 5)
+    assert labels[4] == labels[0]
+    assert labels[1] == labels[2]
+    assert len(set(labels.tolist())) == 3
