@@ -36,6 +36,10 @@ class StageResult:
     cutouts: Mapping[ViewName, CutOutFacts] = field(default_factory=dict)
     """Of several views, in place of `cutout`."""
 
+    def file(self, view: ViewName | None = None) -> Artifact | None:
+        """The file, or that of one of several views; None when there is no such view."""
+        return self.artifact if view is None else self.views.get(view)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the job engine keeps them."""
         return asdict(self) | {"seconds": dict(self.seconds), "degraded": list(self.degraded)}

@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import CutOutRequest, JobRequest
-from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit
-from ai_engine.job import Artifact, CutOut, Job, PictureSource
+from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit, ViewsUnfit
+from ai_engine.facts import VIEWS
+from ai_engine.job import Artifact, CutOut, Job, PictureSource, View
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
@@ -60,6 +61,8 @@ class Admission:
     clock: Callable[[], float] = field(default=time.time, repr=False)
     matting_models: Callable[[], Collection[str] | None] = field(default=lambda: None, repr=False)
     """Those that the workers have; None when none has said yet."""
+    takes_views: Callable[[], bool | None] = field(default=lambda: None, repr=False)
+    """True where the workers' model takes several views; None when none has said yet."""
 
     def admit(self, submission: Submission[JobRequest]) -> Job:
         """The job that is asked for, without a picture that came inside the request; writes nothing.
@@ -73,9 +76,16 @@ class Admission:
         self._check_addresses(request)
         self._check_pictures(request)
         self._check_sampler(request)
+        if request.image_urls is not None or submission.views:
+            self._check_views("image_urls" if request.image_urls else next(iter(submission.views)))
         picture_sha256 = submission.picture.sha256 if submission.picture else ""
         mask_sha256 = f" {submission.mask.sha256}" if submission.mask else ""
-        digest = _sha256(f"{request.model_dump_json(exclude_defaults=True)} {picture_sha256}{mask_sha256}")
+        views = "".join(
+            f" {view} {submission.views[view].sha256}" for view in VIEWS if view in submission.views
+        )
+        digest = _sha256(
+            f"{request.model_dump_json(exclude_defaults=True)} {picture_sha256}{mask_sha256}{views}"
+        )
         return replace(
             job_of(request, job_id=job_id, accepted_at_s=self.clock(), settings=self.settings),
             request_sha256=digest,
@@ -119,7 +129,16 @@ class Admission:
             StoreUnavailable: they can't be kept now.
         """
         image = self._keep(job.job_id, "picture", submission.picture)
-        return replace(job, image=image, mask=self._keep(job.job_id, "mask", submission.mask))
+        kept = {
+            view: View(None, self._keep(job.job_id, view, picture))
+            for view, picture in submission.views.items()
+        }
+        return replace(
+            job,
+            image=image,
+            mask=self._keep(job.job_id, "mask", submission.mask),
+            views=job.views | kept,
+        )
 
     def _keep(self, entry_id: str, kind: str, picture: Picture | None) -> Artifact | None:
         if picture is None:
@@ -142,7 +161,11 @@ class Admission:
         """
         attempt = job.again(self.clock())
         image, mask = (file and self._copy(file, attempt.job_id) for file in (job.image, job.mask))
-        attempt = replace(attempt, image=image, mask=mask)
+        views = {
+            name: replace(view, image=view.image and self._copy(view.image, attempt.job_id))
+            for name, view in job.views.items()
+        }
+        attempt = replace(attempt, image=image, mask=mask, views=views)
         return attempt if job.cut_out is None else self.accept(attempt, job.cut_out)
 
     def _copy(self, file: Artifact, job_id: str) -> Artifact:
@@ -182,6 +205,9 @@ class Admission:
             _check(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
         if request.mask_url is not None:
             _check(self.downloads, "mask_url", request.mask_url, "mask_url_forbidden")
+        if isinstance(request, JobRequest) and request.image_urls is not None:
+            for view, url in request.image_urls.given.items():
+                _check(self.downloads, f"image_urls.{view}", url, ImageUrlForbidden.code)
         self._check_matting_model(request.matting_model)
 
     def _check_sampler(self, request: JobRequest) -> None:
@@ -195,6 +221,13 @@ class Admission:
                 "the model is distilled: it was trained for its own few times",
                 code=SamplerUnfit.code,
             )
+
+    def _check_views(self, field: str) -> None:
+        takes_views = self.takes_views()
+        if takes_views is None:
+            raise NotReady("No worker has said yet whether its model takes several views.", retry_after_s=5)
+        if not takes_views:
+            raise InvalidField(field, "the model takes one view only", code=ViewsUnfit.code)
 
     def _check_matting_model(self, name: str | None) -> None:
         if name is None:
@@ -223,6 +256,9 @@ def job_of(request: JobRequest, *, job_id: str, accepted_at_s: float, settings: 
         print_options=request.print_options(),
         remove_background=request.remove_background,
         mask_url=request.mask_url,
+        views={view: View(url) for view, url in request.image_urls.given.items()}
+        if request.image_urls
+        else {},
         matting_model=request.matting_model,
         format=request.format,
         priority=request.priority,

@@ -23,7 +23,7 @@ from ai_engine.api.dependencies import (
 )
 from ai_engine.api.openapi import file_answers
 from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
-from ai_engine.facts import MEDIA_TYPES
+from ai_engine.facts import MEDIA_TYPES, ViewName
 from ai_engine.job import Artifact
 from ai_engine.job_queue.on_demand import PreviewTask
 from ai_engine.job_queue.records import JobSummary
@@ -93,9 +93,14 @@ def _mesh_answer(request: Request, service: Service, known: JobSummary) -> Respo
     response_class=StreamingResponse,
     responses=_PNG | problems(*OF_JOB, *OF_FILE),
 )
-def get_cutout(known: OwnSummary, request: Request, service: Connected) -> Response:
+def get_cutout(
+    known: OwnSummary,
+    request: Request,
+    service: Connected,
+    view: Annotated[ViewName | None, Query(description="Of several views; the first unless given.")] = None,
+) -> Response:
     """The object on transparent ground: what the model saw. There as soon as it is made, while the job runs."""
-    cutout = service.engine.stage_file(known.job.job_id, Stage.CUTOUT)
+    cutout = service.engine.stage_file(known.job.job_id, Stage.CUTOUT, view)
     if cutout is None:
         raise FileNotReady(f"The job is {known.status.value}, and has no cut-out.")
     return file_answer(request, service.store, cutout, media_type="image/png")

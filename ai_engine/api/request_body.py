@@ -11,9 +11,9 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ai_engine.api.request_schema import NEEDS_IMAGE_URL, PictureRequest
+from ai_engine.api.request_schema import NEEDS_IMAGE_URL, ImageUrls, PictureRequest
 from ai_engine.errors import (
     BodyTooLarge,
     BodyTypeUnknown,
@@ -30,6 +30,7 @@ from ai_engine.errors import (
     JobError,
     UnreadableImage,
 )
+from ai_engine.facts import VIEWS, ViewName
 from ai_engine.images.data_url import decode_data_url
 from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.settings import Settings
@@ -41,15 +42,12 @@ PICTURE_PART = "image"
 MASK_PART = "mask"
 URL_OF_PART = {PICTURE_PART: "image_url", MASK_PART: "mask_url"}
 """The file parts of a form, each with the field that may name a URL in its place."""
-_IN_PLACE_OF = {
-    PICTURE_PART: ("image_url", "cut_out_id"),
-    MASK_PART: ("mask_url", "cut_out_id", "matting_model"),
-}
-"""The fields that a file part leaves no room for."""
-WORD_OF_PART = {PICTURE_PART: "picture", MASK_PART: "mask"}
+_IN_PLACE_OF: dict[str, tuple[str, ...]] = {
+    PICTURE_PART: ("image_url", "image_urls", "cut_out_id"),
+    MASK_PART: ("mask_url", "image_urls", "cut_out_id", "matting_model"),
+} | dict.fromkeys(VIEWS, (PICTURE_PART, MASK_PART, "image_url", "image_urls", "cut_out_id", "mask_url"))
+"""The fields and parts that a file part leaves no room for."""
 MAX_PARTS = 64
-MAX_PICTURES = 2
-"""In one request: the picture and its mask."""
 _JSON = "application/json"
 _FORM = "multipart/form-data"
 _BASE64_GROWTH = 4 / 3 * 80 / 76
@@ -88,6 +86,8 @@ class Submission(Generic[R]):
     headers: RequestHeaders = RequestHeaders()
     mask: Picture | None = None
     """The caller's mask that came inside the request; `mask_url` is None then."""
+    views: Mapping[ViewName, Picture] = field(default_factory=dict)
+    """Views of the object that came inside the request; `image_urls` does not name them."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,16 @@ class Reading(Generic[R]):
     kind: type[R]
     headers: RequestHeaders
     limits: DownloadLimits
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The file parts that a form may have."""
+        return (*URL_OF_PART, *(VIEWS if "image_urls" in self.kind.model_fields else ()))
+
+    @property
+    def max_pictures(self) -> int:
+        """In one request: the picture and its mask, or each view."""
+        return len(VIEWS) if len(self.parts) > len(URL_OF_PART) else len(URL_OF_PART)
 
 
 @asynccontextmanager
@@ -113,16 +123,16 @@ async def read_submission(
         pydantic.ValidationError: fields are missing, unknown or out of bounds.
     """
     media_type = _media_type(request)
-    max_bytes = MAX_REQUEST_BYTES + int(MAX_PICTURES * settings.image_max_bytes * _BASE64_GROWTH)
-    limits = DownloadLimits(max_bytes=settings.image_max_bytes)
+    how = Reading(kind, headers, DownloadLimits(max_bytes=settings.image_max_bytes))
+    max_bytes = MAX_REQUEST_BYTES + int(how.max_pictures * settings.image_max_bytes * _BASE64_GROWTH)
     if media_type == _JSON:
         body = b"".join([chunk async for chunk in capped(request, max_bytes)])
-        yield await run_in_threadpool(_read_json, body, Reading(kind, headers, limits))
+        yield await run_in_threadpool(_read_json, body, how)
     else:
         refuse_other_origins(request, settings)
-        form = await _parse_form(request, max_bytes)
+        form = await _parse_form(request, max_bytes, how.max_pictures)
         try:
-            yield await run_in_threadpool(_read_form, form, Reading(kind, headers, limits))
+            yield await run_in_threadpool(_read_form, form, how)
         finally:
             await form.close()
 
@@ -141,7 +151,7 @@ def _media_type(request: Request) -> str:
 
 def _read_json(body: bytes, how: Reading[R]) -> Submission[R]:
     # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
-    embedded = islice(_EMBEDDED_PICTURE.finditer(body), MAX_PICTURES)
+    embedded = islice(_EMBEDDED_PICTURE.finditer(body), how.max_pictures)
     if len(body) - sum(len(found[0]) for found in embedded) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a request has {MAX_REQUEST_BYTES} bytes at most.")
     try:
@@ -169,14 +179,30 @@ def _refuse_doubled(names: Iterable[str]) -> None:
 def _submission(request: R, files: Mapping[str, UploadFile], how: Reading[R]) -> Submission[R]:
     """The submission with the picture and the mask that came as `files` or as data URLs."""
     found: dict[str, Picture | None] = {}
-    for name, field in URL_OF_PART.items():
+    for name, url_field in URL_OF_PART.items():
         if name in files:
             found[name] = _check_file(name, files[name], how.limits)
         else:
-            found[name] = _decode_picture(getattr(request, field), field, how.limits)
+            found[name] = _decode_picture(getattr(request, url_field), url_field, how.limits)
     came = {URL_OF_PART[name]: None for name, picture in found.items() if picture is not None}
     picture, mask = found[PICTURE_PART], found[MASK_PART]
-    return Submission(request.model_copy(update=came), picture, how.headers, mask)
+    views, urls = _views(request, files, how)
+    if views:
+        request = request.model_copy(update={"image_urls": urls})
+    return Submission(request.model_copy(update=came), picture, how.headers, mask, views)
+
+
+def _views(
+    request: R, files: Mapping[str, UploadFile], how: Reading[R]
+) -> tuple[dict[ViewName, Picture], ImageUrls | None]:
+    """The views that came as `files` or as data URLs, and the URLs of the others."""
+    urls: ImageUrls | None = getattr(request, "image_urls", None)
+    given = urls.given if urls else {}
+    found = {view: _decode_picture(url, f"image_urls.{view}", how.limits) for view, url in given.items()}
+    found |= {view: _check_file(view, files[view], how.limits) for view in VIEWS if view in files}
+    views = {view: picture for view, picture in found.items() if picture is not None}
+    others = {view: url for view, url in given.items() if view not in views}
+    return views, ImageUrls.model_validate(others) if others else None
 
 
 def _decode_picture(url: str | None, field: str, limits: DownloadLimits) -> Picture | None:
@@ -205,11 +231,11 @@ def _check_picture(file: BinaryIO, field: str) -> Picture:
     return Picture(file, digest.hexdigest())
 
 
-async def _parse_form(request: Request, max_bytes: int) -> FormData:
+async def _parse_form(request: Request, max_bytes: int, max_pictures: int) -> FormData:
     stream = capped(request, max_bytes)
     # A text part may be a data URL, or a picture whose part has no filename.
     parser = MultiPartParser(
-        request.headers, stream, max_files=MAX_PICTURES, max_fields=MAX_PARTS, max_part_size=max_bytes
+        request.headers, stream, max_files=max_pictures, max_fields=MAX_PARTS, max_part_size=max_bytes
     )
     try:
         return await parser.parse()
@@ -227,34 +253,40 @@ def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:
     files = {name: part for name, part in parts if isinstance(part, UploadFile)}
     # A page's form sends what was left empty too.
     texts = {name: part for name, part in parts if isinstance(part, str) and part}
-    _check_parts(files, texts)
-    request = how.kind.model_validate(texts, context=None if PICTURE_PART in files else NEEDS_IMAGE_URL)
+    _check_parts(files, texts, how.parts)
+    has_picture = any(name in files for name in how.parts if name != MASK_PART)
+    request = how.kind.model_validate(texts, context=None if has_picture else NEEDS_IMAGE_URL)
     return _submission(request, files, how)
 
 
 def _check_file(name: str, part: UploadFile, limits: DownloadLimits) -> Picture:
     if (part.size or 0) > limits.max_bytes:
-        raise InvalidField(name, over_limit(limits, WORD_OF_PART[name]), code="image_too_large")
+        raise InvalidField(
+            name, over_limit(limits, "mask" if name == MASK_PART else "picture"), code="image_too_large"
+        )
     return _check_picture(part.file, name)
 
 
-def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str]) -> None:
+def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str], known: tuple[str, ...]) -> None:
     for name in files:
-        if name not in URL_OF_PART:
-            raise InvalidField(
-                name, "a file's part is called " + " or ".join(URL_OF_PART), code="unknown_field"
-            )
-    for name in URL_OF_PART:
+        if name not in known:
+            raise InvalidField(name, "a file's part is called " + " or ".join(known), code="unknown_field")
+    for name in known:
         if name in texts:
             raise InvalidField(name, "must be a file part, with a filename", code="not_a_file")
-        for other in _IN_PLACE_OF[name] if name in files else ():
-            if other in texts:
-                raise InvalidField(
-                    other,
-                    f"the part {name} came in the form: leave this out",
-                    code="two_pictures" if name == PICTURE_PART else "two_outlines",
-                )
+        if name in files:
+            _check_alone(name, {*files, *texts})
     urls = URL_OF_PART.values()
     sizes = [len(text) for name, text in texts.items() if name not in urls or not _is_data_url(text)]
     if sum(sizes) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a form has {MAX_REQUEST_BYTES} bytes at most.")
+
+
+def _check_alone(name: str, others: Collection[str]) -> None:
+    """Refuses what the file part `name` leaves no room for."""
+    for other in _IN_PLACE_OF[name]:
+        if other in others:
+            detail = f"the part {name} came in the form: leave this out"
+            if MASK_PART in (name, other):
+                raise InvalidField(other, detail, code="two_outlines")
+            raise InvalidField(other, detail, code="two_pictures")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ai_engine.facts import DecodeMode, MeshFormat, Sampler, Speed
+from ai_engine.facts import VIEWS, DecodeMode, MeshFormat, Sampler, Speed, ViewName
 from ai_engine.job import CallerId, JobOptions, PrintOptions, RemoveBackground, WebhookFormat
 from ai_engine.webhooks.upload import UploadHeaders
 
@@ -31,6 +32,8 @@ NEEDS_IMAGE_URL = "needs image_url"
 """Validation context of a request that brings no picture of its own: `image_url` is then required."""
 
 
+OTHER_PICTURES = ("cut_out_id", "image_urls")
+"""The fields that a picture may come by in place of `image_url`."""
 Quality = Literal["draft", "standard", "high", "max"]
 
 
@@ -54,6 +57,7 @@ ImageUrl = Annotated[
         validate_default=True,
     ),
 ]
+ViewUrl = Annotated[str | None, Field(min_length=1, description="As `image_url`.")]
 MaskUrl = Annotated[
     str | None,
     Field(
@@ -63,6 +67,39 @@ MaskUrl = Annotated[
         "object's opacity, or without one its brightness, white for the object.",
     ),
 ]
+
+
+class ImageUrls(BaseModel):
+    """Several pictures of one object, each by the side it shows; one is enough."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    front: ViewUrl = None
+    left: ViewUrl = None
+    back: ViewUrl = None
+    right: ViewUrl = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)  # a form's part
+        except (ValueError, RecursionError) as error:
+            raise PydanticCustomError("image_urls", "must be a JSON object of views and URLs") from error
+
+    @model_validator(mode="after")
+    def _require_one(self) -> ImageUrls:
+        if not self.given:
+            raise PydanticCustomError("missing_view", "name one of {views}", {"views": ", ".join(VIEWS)})
+        return self
+
+    @property
+    def given(self) -> dict[ViewName, str]:
+        """The URLs that were given, in the order of VIEWS."""
+        urls: dict[ViewName, str | None] = {view: getattr(self, view) for view in VIEWS}
+        return {view: url for view, url in urls.items() if url is not None}
 
 
 Thumbnail = Annotated[
@@ -93,19 +130,31 @@ class PictureRequest(BaseModel):
     @field_validator("image_url", check_fields=False)
     @classmethod
     def _require_one_picture(cls, url: str | None, info: ValidationInfo) -> str | None:
-        has_cut_out = info.data.get("cut_out_id") is not None
-        if url is None and info.context == NEEDS_IMAGE_URL and not has_cut_out:
+        ways = [name for name in OTHER_PICTURES if name in cls.model_fields]
+        others = [name for name in ways if name not in info.data or info.data[name] is not None]
+        if url is None and info.context == NEEDS_IMAGE_URL and not others:
             raise PydanticCustomError("missing", "Field required")
-        if url is not None and has_cut_out:
-            raise PydanticCustomError("two_pictures", "give a picture or a cut_out_id, not both")
+        if url is not None and others:
+            raise PydanticCustomError(
+                "two_pictures", "give image_url or {other}, not both", {"other": others[0]}
+            )
         return url
+
+    @field_validator("image_urls", check_fields=False)
+    @classmethod
+    def _check_alone(cls, urls: ImageUrls | None, info: ValidationInfo) -> ImageUrls | None:
+        if urls is not None and info.data.get("cut_out_id") is not None:
+            raise PydanticCustomError("two_pictures", "give image_urls or cut_out_id, not both")
+        return urls
 
     @field_validator("mask_url", "cut_out_id", check_fields=False)
     @classmethod
     def _check_one_outline(cls, value: str | None, info: ValidationInfo) -> str | None:
-        others = (info.data.get("matting_model"), info.data.get("cut_out_id"))
-        if value is not None and others != (None, None):
+        others = (info.data.get(name) for name in ("matting_model", "cut_out_id"))
+        if value is not None and any(other is not None for other in others):
             raise PydanticCustomError("two_outlines", "give a mask, a matting_model or a cut_out_id alone")
+        if value is not None and info.data.get("image_urls") is not None:
+            raise PydanticCustomError("two_outlines", "a mask is of one picture, not of several views")
         return value
 
 
@@ -257,6 +306,12 @@ class JobRequest(PictureRequest):
         description="In place of a picture: a cut-out of `POST /cut-outs` that was made with the same key.",
     )
     # Behind the older ones: the order is part of the digest that an idempotency key is compared by.
+    image_urls: ImageUrls | None = Field(
+        default=None,
+        description="In place of `image_url`: several pictures of the object by the side they show, front, left, back, "
+        "right (quarter turns clockwise as seen from above), for models that take several views.",
+        examples=[{"front": "https://example.com/front.png", "left": "https://example.com/left.png"}],
+    )
     image_url: ImageUrl = None
     mask_url: MaskUrl = None
     thumbnail: Thumbnail = None

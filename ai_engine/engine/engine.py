@@ -30,6 +30,7 @@ SERVICE_FIELDS = frozenset(
         "upload_headers",
         "cut_out_id",
         "image_url",
+        "image_urls",
         "mask_url",
         "format",
         "priority",

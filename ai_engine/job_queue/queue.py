@@ -17,6 +17,7 @@ from ai_engine.errors import (
     QueueFull,
     TooManyJobs,
 )
+from ai_engine.facts import ViewName
 from ai_engine.job import Artifact, Job, JobStatus
 from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import (
@@ -40,6 +41,7 @@ from ai_engine.job_queue.records import (
     QueuePlace,
     Submitted,
     job_of,
+    result_of_stages,
     summary_of,
 )
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease
@@ -152,23 +154,17 @@ class JobQueue:
         """
         return self.get(self._index.last_attempt(job.first_id) or job.job_id)
 
-    def stage_file(self, job_id: str, stage: Stage) -> Artifact | None:
-        """The file that `stage` of the job left behind; None when it is not done."""
-        for step in self._client.list_workflow_steps(job_id):
-            if step["function_name"] == stage and step["output"] is not None:
-                return StageResult.from_dict(step["output"]).artifact
-        return None
+    def stage_file(self, job_id: str, stage: Stage, view: ViewName | None = None) -> Artifact | None:
+        """The file that `stage` of the job left behind, of one of its views; None when there is none."""
+        steps = self._client.list_workflow_steps(job_id)
+        done = (step["output"] for step in steps if step["function_name"] == stage and step["output"])
+        return next((StageResult.from_dict(output).file(view) for output in done), None)
 
     def _result_so_far(self, row: WorkflowStatus) -> JobResult:
         """What the stages that are done have found out."""
         if EngineStatus(row.status) == EngineStatus.ENQUEUED and not row.recovery_attempts:
             return JobResult()  # Asked for most, and never begun.
-        outputs = [step["output"] for step in self._client.list_workflow_steps(row.workflow_id)]
-        stages = [StageResult.from_dict(output) for output in outputs if isinstance(output, dict)]
-        seconds = {name: round(value, 3) for stage in stages for name, value in stage.seconds.items()}
-        cutout = next((stage.cutout for stage in stages if stage.cutout), None)
-        cutouts = next((dict(stage.cutouts) for stage in stages if stage.cutouts), {})
-        return JobResult(seconds, cutout=cutout, cutouts=cutouts)
+        return result_of_stages(self._client.list_workflow_steps(row.workflow_id))
 
     def deliveries(self, wanted: DeliveryFilter, limit: int, cursor: str | None = None) -> DeliveryPage:
         """Up to `limit` deliveries, of the newest job first; `cursor` is where the page before ended.
@@ -217,6 +213,10 @@ class JobQueue:
     def matting_models(self) -> Collection[str] | None:
         """The matting models that a request may choose from; None when no worker has said yet."""
         return self._leases.matting_models()
+
+    def takes_views(self) -> bool | None:
+        """True where every worker's model takes several views; None when none has said yet."""
+        return self._leases.takes_views()
 
     def check_room(self, owner: str | None = None) -> None:
         """Raises QueueFull or TooManyJobs if a new job of `owner` would exceed a limit.

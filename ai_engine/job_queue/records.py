@@ -5,9 +5,9 @@ Opens no database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from dbos import WorkflowStatus
 
@@ -15,7 +15,7 @@ from ai_engine.errors import InternalError, JobCancelled, WorkerLost
 from ai_engine.facts import CutOutFacts, ViewName
 from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
-from ai_engine.stage_result import JobFailure, JobResult
+from ai_engine.stage_result import JobFailure, JobResult, StageResult
 from ai_engine.webhooks.task import DeliveryOutcome
 from ai_engine.webhooks.upload import UploadFacts
 
@@ -140,6 +140,16 @@ def result_of(row: WorkflowStatus) -> JobResult | None:
         case EngineStatus.ERROR:
             return JobResult(failure=JobFailure.of(InternalError()))
     return None
+
+
+def result_of_stages(steps: Iterable[Mapping[str, Any]]) -> JobResult:
+    """What the stages that are done have found out; `steps` are those of the job engine."""
+    outputs = (step["output"] for step in steps)
+    stages = [StageResult.from_dict(output) for output in outputs if isinstance(output, dict)]
+    seconds = {name: round(value, 3) for stage in stages for name, value in stage.seconds.items()}
+    cutout = next((stage.cutout for stage in stages if stage.cutout), None)
+    cutouts = next((dict(stage.cutouts) for stage in stages if stage.cutouts), {})
+    return JobResult(seconds, cutout=cutout, cutouts=cutouts)
 
 
 def status_of(row: WorkflowStatus, result: JobResult | None) -> JobStatus:

@@ -46,6 +46,14 @@ _MATTING = sa.Table(
     sa.Column("announced_s", sa.Float, nullable=False),
 )
 """The matting models that each worker announced, by name, a blank between two."""
+_VIEWS = sa.Table(
+    "ai_engine_views",
+    _METADATA,
+    sa.Column("executor_id", sa.Text, primary_key=True),
+    sa.Column("takes_views", sa.Boolean, nullable=False),
+    sa.Column("announced_s", sa.Float, nullable=False),
+)
+"""Whether the model of each worker takes several views of an object."""
 SHOWN_S = 600.0
 """How long a worker stays in the registry after its last heartbeat."""
 FORGOTTEN_S = 24 * 3600.0
@@ -175,6 +183,34 @@ class Leases:
             return None
         common = rows[0][0]
         return [name for name in common if all(name in models for models, lives in rows if lives)]
+
+    def announce_views(self, executor_id: str, *, takes_views: bool) -> None:
+        """Notes whether this worker's model takes several views."""
+        is_old = _VIEWS.c.announced_s < self._now_s - FORGOTTEN_S
+        is_dead = _VIEWS.c.executor_id.not_in(sa.select(_LEASE.c.executor_id).where(_LEASE.c.is_alive))
+        row = sa.insert(_VIEWS).values(
+            executor_id=executor_id, takes_views=takes_views, announced_s=self._now_s
+        )
+        with self._database.write() as connection:
+            connection.execute(sa.delete(_VIEWS).where(is_old, is_dead))
+            connection.execute(row)
+
+    def takes_views(self) -> bool | None:
+        """True if every living worker's model takes several views; while none lives, as the last one's.
+
+        None when no worker has ever said.
+        """
+        is_alive = sa.func.coalesce(_LEASE.c.is_alive, sa.false())
+        query = (
+            sa.select(_VIEWS.c.takes_views, is_alive)
+            .outerjoin(_LEASE, _LEASE.c.executor_id == _VIEWS.c.executor_id)
+            .order_by(is_alive.desc(), _VIEWS.c.announced_s.desc())
+        )
+        with self._database.read() as connection:
+            rows = [(bool(row[0]), bool(row[1])) for row in connection.execute(query)]
+        if not rows:
+            return None
+        return rows[0][0] and all(takes for takes, lives in rows if lives)
 
     def give_up(self, executor_id: str) -> None:
         """Ends this worker's lease, so that its jobs are taken over at once."""

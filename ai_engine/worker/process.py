@@ -149,6 +149,7 @@ class _Worker:
     def _announce(self, resources: Resources) -> None:
         model = resources.model
         self.leases.announce_matting(self.executor_id, resources.removers.installed)
+        self.leases.announce_views(self.executor_id, takes_views=model.takes_views)
         self.leases.describe(
             self.executor_id,
             WorkerState.READY,

@@ -27,6 +27,7 @@ MAX_MEDIAN, MAX_P95, MAX_FUNCTION = 6, 17, 35
 
 TABLES = {
     "ai_engine/settings.py": "one entry per setting, from which docs/settings.md is made",
+    "ai_engine/api/request_schema.py": "one entry per request field, from which docs/api.md is made",
     "ai_engine/errors.py": "one class per error code, from which docs/errors.md is made",
     "ai_engine/published_weights.py": "one entry per published file of weights: size, hash, licence",
 }

@@ -12,6 +12,7 @@ from ai_engine.api.admission import Admission, sane_traceparent
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import FileExpired, InvalidField, NotReady
+from ai_engine.facts import ViewName
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
@@ -169,3 +170,74 @@ def test_a_model_known_to_be_distilled_refuses_the_two_step_sampler_at_the_door(
     with pytest.raises(InvalidField) as caught:
         door.admit(submission(BYTES, ANYBODY, **{field: {"speed": "fast", "sampler": "adams"}[field]}))
     assert (caught.value.field, caught.value.field_code) == (field, "sampler_unfit")
+
+
+def views_of(*names: ViewName, content: bytes = BYTES) -> Submission[JobRequest]:
+    known = {name: Picture(io.BytesIO(content), hashlib.sha256(content).hexdigest()) for name in names}
+    return Submission(JobRequest(session_id="s", asset_id="a"), None, ANYBODY, views=known)
+
+
+def seeing(folder: Path, *, takes_views: bool | None = True) -> Admission:
+    return replace(admission(folder), takes_views=lambda: takes_views)
+
+
+def test_views_are_kept_by_their_names_and_copied_for_a_retry(tmp_path: Path) -> None:
+    door, came = seeing(tmp_path), views_of("front", "left")
+    job = door.keep_pictures(door.admit(came), came)
+    again = door.retry(job)
+
+    for one in (job, again):
+        files = {name: view.image for name, view in one.views.items()}
+        assert {name: door.store.path(file).read_bytes() for name, file in files.items() if file} == {
+            "front": BYTES,
+            "left": BYTES,
+        }
+    assert job.image is None
+    door.store.remove(job.job_id)
+    with pytest.raises(FileExpired):
+        door.retry(job)
+
+
+def test_the_same_views_are_the_same_request_and_other_views_another(tmp_path: Path) -> None:
+    door = seeing(tmp_path)
+    url = "https://93.184.216.34/a.png"
+
+    def digest(one: Submission[JobRequest]) -> str:
+        return door.admit(one).request_sha256
+
+    assert digest(views_of("front", "left")) == digest(views_of("left", "front"))
+    by_url = [
+        submission(image_urls=urls) for urls in ({"front": url, "left": url}, {"left": url, "front": url})
+    ]
+    assert digest(by_url[0]) == digest(by_url[1])
+    others = [
+        digest(one)
+        for one in (
+            views_of("front", "left"),
+            views_of("front", "back"),
+            views_of("front", "left", content=b"other"),
+            submission(BYTES),
+            by_url[0],
+            submission(image_urls={"front": url, "back": url}),
+        )
+    ]
+    assert len(set(others)) == len(others)
+
+
+def test_an_address_inside_is_refused_by_its_view(tmp_path: Path) -> None:
+    urls = {"front": "https://93.184.216.34/a.png", "back": "http://127.0.0.1/a.png"}
+    with pytest.raises(InvalidField) as caught:
+        seeing(tmp_path).admit(submission(image_urls=urls))
+
+    assert (caught.value.field, caught.value.field_code) == ("image_urls.back", "image_url_forbidden")
+
+
+def test_views_are_refused_where_the_model_takes_one_or_nothing_is_known(tmp_path: Path) -> None:
+    by_url = submission(image_urls={"front": "https://93.184.216.34/a.png"})
+
+    for one, field in ((views_of("left"), "left"), (by_url, "image_urls")):
+        with pytest.raises(InvalidField) as caught:
+            seeing(tmp_path, takes_views=False).admit(one)
+        assert (caught.value.field, caught.value.field_code) == (field, "views_unfit")
+    with pytest.raises(NotReady):
+        seeing(tmp_path, takes_views=None).admit(by_url)

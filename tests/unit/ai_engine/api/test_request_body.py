@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 from fastapi import Request
+from pydantic import ValidationError
 from service.house import cut_out_png
 
 from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
@@ -192,11 +193,12 @@ def test_a_mask_that_is_no_picture_or_too_large_is_refused_by_its_name() -> None
     assert refused["image_too_large"] == ("mask", "The mask has more than 0.2 MB.")
 
 
-def test_a_third_picture_in_json_counts_as_text() -> None:
-    two = json.dumps(FIELDS | {"image_url": DATA_URL, "mask_url": DATA_URL}).encode()
-    three = two[:-1] + b', "more": "data:' + b"x" * 70_000 + b'"}'
+def test_a_fifth_picture_in_json_counts_as_text() -> None:
+    urls = dict.fromkeys(("front", "left", "back", "right"), DATA_URL)
+    four = json.dumps({"session_id": "s1", "asset_id": "a1", "image_urls": urls}).encode()
+    five = four[:-1] + b', "more": "data:' + b"x" * 70_000 + b'"}'
     with pytest.raises(BodyTooLarge):
-        read(three)
+        read(five)
 
 
 @pytest.mark.parametrize("name", ["json-bom.json", "json-nulls.json", "json-data-uri-lines.json"])
@@ -209,3 +211,100 @@ def test_bodies_of_public_reports_are_taken(name: str) -> None:
 def test_a_packed_body_of_a_public_report_is_named() -> None:
     with pytest.raises(BodyTypeUnknown, match="gzip"):
         read((CASES / "json-gzip.json.gz").read_bytes(), content_encoding="gzip")
+
+
+VIEW_FIELDS: dict[str, Any] = {"session_id": "s1", "asset_id": "a1"}
+
+
+def view_part(name: str) -> tuple[str, str, bytes]:
+    return name, f'; filename="{name}.png"', PICTURE
+
+
+def test_views_are_the_same_submission_whichever_way_they_come() -> None:
+    urls = {"left": DATA_URL, "front": DATA_URL, "back": None}
+    inline = read(json.dumps(VIEW_FIELDS | {"image_urls": urls}).encode())
+    as_files = read(form(*NAMES, view_part("left"), view_part("front")), FORM_TYPE)
+
+    for submission in (inline, as_files):
+        assert submission.request.image_urls is None
+        assert {view: one.sha256 for view, one in submission.views.items()} == dict.fromkeys(
+            ("front", "left"), hashlib.sha256(PICTURE).hexdigest()
+        )
+    assert inline.request == as_files.request
+
+
+def test_urls_of_views_stay_in_the_request_beside_those_that_came() -> None:
+    urls = {"front": DATA_URL, "right": "https://example.com/r.png"}
+    submission = read(json.dumps(VIEW_FIELDS | {"image_urls": urls}).encode())
+
+    assert submission.request.image_urls is not None
+    assert submission.request.image_urls.given == {"right": "https://example.com/r.png"}
+    assert list(submission.views) == ["front"]
+
+
+def test_four_embedded_views_fit_into_a_request() -> None:
+    large = "data:image/png;base64," + base64.b64encode(PICTURE + bytes(190_000)).decode()
+    body = json.dumps(VIEW_FIELDS | {"image_urls": dict.fromkeys(("front", "left", "back", "right"), large)})
+
+    assert len(read(body.encode()).views) == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"image_urls": {}}, "missing_view"),
+        ({"image_urls": {"front": None}}, "missing_view"),
+        ({"image_urls": {"top": "https://a.example/a"}}, "extra_forbidden"),
+        (
+            {"image_urls": {"front": "https://a.example/a"}, "image_url": "https://a.example/a"},
+            "two_pictures",
+        ),
+        ({"image_urls": {"front": "https://a.example/a"}, "cut_out_id": "0" * 32}, "two_pictures"),
+        ({"image_urls": {"front": "https://a.example/a"}, "mask_url": "https://a.example/a"}, "two_outlines"),
+        ({"image_urls": ["https://a.example/a"]}, "model_type"),
+        ({}, "missing"),
+    ],
+)
+def test_a_request_has_one_picture_or_its_views(fields: dict[str, Any], code: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        read(json.dumps(VIEW_FIELDS | fields).encode())
+
+    assert [error["type"] for error in caught.value.errors()] == [code]
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "code"),
+    [
+        (("image", '; filename="a.png"', PICTURE), "image", "two_pictures"),
+        (("mask", '; filename="m.png"', PICTURE), "mask", "two_outlines"),
+        (("image_url", "", b"https://a.example/a"), "image_url", "two_pictures"),
+        (("image_urls", "", b'{"left": "https://a.example/a"}'), "image_urls", "two_pictures"),
+        (("cut_out_id", "", b"0" * 32), "cut_out_id", "two_pictures"),
+        (("top", '; filename="t.png"', PICTURE), "top", "unknown_field"),
+        (("left", "", b"text"), "left", "not_a_file"),
+        (("left", '; filename="l.png"', b"no picture"), "left", "image_invalid"),
+    ],
+)
+def test_a_form_with_views_has_no_other_picture(part: tuple[str, str, bytes], field: str, code: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        read(form(*NAMES, view_part("front"), part), FORM_TYPE)
+
+    assert (caught.value.field, caught.value.field_code) == (field, code)
+
+
+def test_a_form_names_the_urls_of_views_as_json() -> None:
+    part = ("image_urls", "", b'{"left": "https://a.example/a"}')
+    submission = read(form(*NAMES, part), FORM_TYPE)
+
+    assert submission.request.image_urls is not None
+    assert submission.request.image_urls.given == {"left": "https://a.example/a"}
+    with pytest.raises(ValidationError, match="image_urls"):
+        read(form(*NAMES, ("image_urls", "", b"{")), FORM_TYPE)
+
+
+def test_a_picture_of_a_view_that_is_none_is_refused_by_its_name() -> None:
+    urls = {"left": "data:image/png;base64," + base64.b64encode(b"no picture").decode()}
+    with pytest.raises(InvalidField) as caught:
+        read(json.dumps(VIEW_FIELDS | {"image_urls": urls}).encode())
+
+    assert (caught.value.field, caught.value.field_code) == ("image_urls.left", "image_invalid")

@@ -146,6 +146,21 @@ def test_a_request_may_choose_what_every_living_worker_has(leases: Leases) -> No
     assert leases.matting_models() == ["tiny", "isnet-general-use"], "the last to announce, while none lives"
 
 
+def test_views_are_taken_where_every_living_workers_model_takes_them(leases: Leases) -> None:
+    assert leases.takes_views() is None
+
+    for name, takes_views in (("one", True), ("two", False)):
+        leases.take(name, SLOT)
+        leases.announce_views(name, takes_views=takes_views)
+    assert leases.takes_views() is False
+
+    leases.give_up("two")
+    assert leases.takes_views() is True
+
+    leases.give_up("one")
+    assert leases.takes_views() is False, "the last to announce, while none lives"
+
+
 def test_many_processes_may_open_a_new_database_at_once(each_database_url: str) -> None:
     start, opened = Barrier(6), []
 
