@@ -127,6 +127,8 @@ class WorkerRuntime:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _ask(self, what: dict[str, Any]) -> Any:
         assert self._process.stdin is not None

@@ -15,7 +15,7 @@ def test_the_peer_gives_its_picture_and_keeps_what_is_delivered() -> None:
         assert client.get(peer.origin + "/other").status_code == 404
         sent = {"status": "completed", "event": json.dumps({"a": 1})}
         client.post(peer.webhook_url, data=sent, files={"file": ("a.stl", file, "model/stl")})
-        received = peer.deliveries.get(timeout=5)
+        received = peer.deliveries.get(timeout=60)
     assert (received.values, received.file, received.file_name) == (sent, file, "a.stl")
     assert received.headers["content-type"].startswith("multipart/form-data")
 

@@ -17,7 +17,7 @@ from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 
 CASES = Path(__file__).parent / "cases"
-LIMITS = DownloadLimits(max_bytes=20_000, timeout_s=5.0)
+LIMITS = DownloadLimits(max_bytes=20_000, timeout_s=60.0)
 
 
 def encoded(kind: str) -> bytes:

@@ -51,9 +51,9 @@ def test_a_turn_that_is_waited_for_comes_when_the_one_before_ends(monkeypatch: p
     thread = threading.Thread(target=second)
     with turn(one.device, refuse):
         thread.start()
-        assert waited.wait(10)
+        assert waited.wait(60)
         assert not had.is_set()
-    thread.join(10)
+    thread.join(60)
     assert had.is_set()
 
 

@@ -45,7 +45,7 @@ def small_api(**limits: Any) -> FastAPI:
     @app.get("/slow")
     def slow() -> None:
         app.state.is_slow.set()
-        app.state.go_on.wait(30)
+        app.state.go_on.wait(60)
 
     @app.post("/body")
     async def body(request: Request) -> int:
@@ -136,7 +136,7 @@ def test_one_request_too_many_at_once_is_told_to_come_back() -> None:
     asking = threading.Thread(target=client.get, args=("/slow",))
     asking.start()
     try:
-        assert app.state.is_slow.wait(30)
+        assert app.state.is_slow.wait(60)
         answer = client.get("/plain")
         alive = client.get("/livez")
     finally:
