@@ -128,7 +128,7 @@ def _exact(points: Doubles, bounds: Doubles, mesh: Mesh, finder: FaceFinder) -> 
     """The distances of points of which is known that they are no farther than `bounds`."""
     best = bounds.copy()
     for which, faces in finder.near(points, bounds):
-        np.minimum.at(best, which, _to_triangles(points[which], corners_of(mesh, faces)))
+        np.minimum.at(best, which, triangle_distances(points[which], corners_of(mesh, faces)))
     return best
 
 
@@ -141,11 +141,11 @@ def _upper_bounds(points: Doubles, mesh: Mesh) -> Doubles:
     begins = np.cumsum(counts) - counts
     within = np.arange(counts.sum()) - np.repeat(begins, counts)
     faces = faces_by_vertex[np.repeat((np.cumsum(uses) - uses)[nearest], counts) + within]
-    each = _to_triangles(np.repeat(points, counts, axis=0), corners_of(mesh, faces))
+    each = triangle_distances(np.repeat(points, counts, axis=0), corners_of(mesh, faces))
     return np.minimum.reduceat(each, begins)
 
 
-def _to_triangles(points: Doubles, corners: Doubles) -> Doubles:
+def triangle_distances(points: Doubles, corners: Doubles) -> Doubles:
     """The distance of each point to its own triangle of `corners` [n, 3, 3]."""
     normals = area_vectors(corners)
     lengths = row_lengths(normals)

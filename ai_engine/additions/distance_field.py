@@ -1,0 +1,83 @@
+"""The distance to a mesh's surface on a lattice, fine only near one level of it: an octree, coarse to fine.
+
+Lipschitz's bound prunes it: the distance changes by no more than one moves, so that a cell whose middle is farther
+from the level than half its diagonal has no part of the level surface in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.proximity import search_tree, triangle_distances
+from ai_engine.mesh.surface import Doubles, Floats, Numbers, corners_of, spread
+
+MAX_SAMPLES = 1_000_000
+POINTS_AT_ONCE = 100_000
+LEVELS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceField:
+    """Distances at the points `origin + cell * (i, j, k)`; exact near the level, of the right side of it elsewhere."""
+
+    values: Floats
+    """[x, y, z]."""
+    origin: Doubles
+    cell: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Surface:
+    """Points of a surface close enough together that the nearest one names the nearest face."""
+
+    mesh: Mesh
+    faces: Numbers
+    tree: cKDTree
+
+    @classmethod
+    def of(cls, mesh: Mesh, spacing: float) -> _Surface:
+        area = spread(mesh, 1).area
+        points = spread(mesh, int(min(max(area / spacing**2, 1_000), MAX_SAMPLES)))
+        # Vertices too: a narrow groove has little area, and yet the wall must follow it.
+        face_of_vertex = np.zeros(len(mesh.vertices), np.int64)
+        face_of_vertex[mesh.faces.ravel()] = np.repeat(np.arange(len(mesh.faces)), 3)
+        faces = np.concatenate([points.faces, face_of_vertex])
+        return cls(mesh, faces, search_tree(np.concatenate([points.points, mesh.vertices])))
+
+    def distances(self, points: Doubles) -> Doubles:
+        found = np.empty(len(points))
+        for start in range(0, len(points), POINTS_AT_ONCE):
+            piece = points[start : start + POINTS_AT_ONCE]
+            to_points, nearest = self.tree.query(piece, workers=-1)
+            to_faces = triangle_distances(piece, corners_of(self.mesh, self.faces[nearest]))
+            found[start : start + POINTS_AT_ONCE] = np.minimum(to_points, to_faces)
+        return found
+
+
+def distance_field(mesh: Mesh, *, level: float, cell: float) -> DistanceField:
+    """Distances to the surface of `mesh`, on a lattice of `cell` that reaches past it by more than `level`."""
+    coarse = cell * 2**LEVELS
+    lower = mesh.vertices.min(axis=0).astype(np.float64) - level - 2 * coarse
+    upper = mesh.vertices.max(axis=0).astype(np.float64) + level + 2 * coarse
+    shape = np.ceil((upper - lower) / coarse).astype(np.int64) + 1
+    surface = _Surface.of(mesh, spacing=max(level / 4, cell / 2))
+    # One value a cell, at its middle; halved, each cell hands its value to those of its eight children that lie so far
+    # from the level that they need none of their own.
+    values = np.empty(shape, np.float32)
+    asked = np.ones(shape, np.bool_)
+    for halving in range(LEVELS + 1):
+        size = coarse / 2**halving
+        at = np.argwhere(asked)
+        values[asked] = surface.distances(lower + size * (at + 0.5)).astype(np.float32)
+        if halving < LEVELS:
+            near = np.abs(values - level) <= np.sqrt(3) * size
+            values, asked = _halved(values), _halved(near & asked)
+    return DistanceField(values, lower + cell / 2, cell)
+
+
+def _halved(cells: np.ndarray) -> np.ndarray:
+    return cells.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)

@@ -1,0 +1,34 @@
+"""Mesh to manifold3d solid and back."""
+
+from __future__ import annotations
+
+import manifold3d
+import numpy as np
+
+from ai_engine.errors import AdditionUnfit
+from ai_engine.mesh.mesh import Mesh
+
+
+def solid_of(mesh: Mesh) -> manifold3d.Manifold:
+    """The closed mesh as a solid.
+
+    Raises:
+        AdditionUnfit: the mesh bounds no solid.
+    """
+    solid = manifold3d.Manifold(
+        manifold3d.Mesh(np.ascontiguousarray(mesh.vertices), mesh.faces.astype(np.uint32))
+    )
+    if solid.status() != manifold3d.Error.NoError or solid.is_empty():
+        raise AdditionUnfit("The mesh is not closed, so nothing can be joined to it or cut from it.")
+    return solid
+
+
+def mesh_of(solid: manifold3d.Manifold) -> Mesh:
+    """The surface of a solid."""
+    found = solid.to_mesh()
+    return Mesh(np.array(found.vert_properties[:, :3], np.float32), found.tri_verts.astype(np.int32))
+
+
+def num_bodies(solid: manifold3d.Manifold) -> int:
+    """Shells that bound solid; those that bound hollows are not counted."""
+    return sum(part.volume() > 0 for part in solid.decompose())
