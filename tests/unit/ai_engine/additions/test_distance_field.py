@@ -1,0 +1,56 @@
+"""The lattice's distances against those of formulas, and of an exact search."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from support.solid_shapes import cube, sphere
+
+from ai_engine.additions.distance_field import DistanceField, distance_field
+from ai_engine.mesh.proximity import distances
+
+
+def points_of(field: DistanceField) -> NDArray[np.float64]:
+    return field.origin + field.cell * np.argwhere(np.ones(field.values.shape, np.bool_))
+
+
+def assert_near(found: NDArray[np.float32], true: NDArray[np.float64], *, level: float) -> None:
+    """Exact but at creases, where it may be a tenth of the level too much, and never too little."""
+    excess = found - true
+    assert excess.min() > -1e-4
+    assert excess.max() < 0.1 * level
+    assert (excess < 0.02).mean() > 0.98
+
+
+def test_near_the_level_it_is_the_distance_to_a_cube() -> None:
+    field = distance_field(cube(20.0), level=2.0, cell=0.8)
+    outside = np.abs(points_of(field)) - 10
+    inside = np.minimum(outside.max(axis=1), 0)
+    true = np.abs(np.linalg.norm(np.maximum(outside, 0), axis=1) + inside)
+    near = np.abs(true - 2.0) < 0.8
+    assert near.sum() > 1000
+    assert_near(field.values.ravel()[near], true[near], level=2.0)
+
+
+def test_far_from_the_level_it_is_on_the_right_side() -> None:
+    field = distance_field(sphere(24, 10.0), level=2.0, cell=0.6)
+    radius = np.linalg.norm(points_of(field), axis=1)
+    values = field.values.ravel()
+    assert (values[radius < 7.5] > 2).all()
+    assert (values[(radius > 8.5) & (radius < 11.5)] < 2).all()
+    assert (values[radius > 12.5] > 2).all()
+
+
+def test_it_agrees_with_the_exact_search_on_a_faceted_ball() -> None:
+    ball = sphere(8, 10.0)
+    field = distance_field(ball, level=1.5, cell=0.7)
+    values = field.values.ravel()
+    near = np.flatnonzero(np.abs(values - 1.5) < 0.7)[::7]
+    assert_near(values[near], distances(points_of(field)[near], ball), level=1.5)
+
+
+def test_the_lattice_reaches_past_the_mesh_by_more_than_the_level() -> None:
+    field = distance_field(cube(10.0), level=3.0, cell=1.0)
+    points = points_of(field)
+    assert (points.min(axis=0) < -8).all()
+    assert (points.max(axis=0) > 8).all()
