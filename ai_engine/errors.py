@@ -174,14 +174,6 @@ class NotPrintable(JobError):
     stage = "finish"
 
 
-class AdditionUnfit(JobError):
-    """What was to be added to the mesh (base, ring, magnet, hollow) does not fit it."""
-
-    code = "addition_unfit"
-    title = "The addition does not fit the mesh"
-    stage = "finish"
-
-
 class ResultTooLarge(JobError):
     """The mesh file is larger than was allowed."""
 

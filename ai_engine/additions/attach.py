@@ -7,8 +7,7 @@ import numpy as np
 
 from ai_engine.additions.base import Based
 from ai_engine.additions.drains import widest_point
-from ai_engine.additions.solid import mesh_of, num_bodies, solid_of
-from ai_engine.errors import AdditionUnfit
+from ai_engine.additions.solid import AdditionUnfit, mesh_of, num_bodies, solid_of
 from ai_engine.facts import AdditionFacts, Attach
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import signed_volumes

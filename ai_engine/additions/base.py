@@ -13,8 +13,7 @@ import manifold3d
 import numpy as np
 
 from ai_engine.additions.lettering import contour_points, fitted
-from ai_engine.additions.solid import mesh_of, num_bodies, solid_of
-from ai_engine.errors import AdditionUnfit
+from ai_engine.additions.solid import AdditionUnfit, mesh_of, num_bodies, solid_of
 from ai_engine.facts import AdditionFacts, Base
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, row_lengths

@@ -22,7 +22,7 @@ LEVELS = 3
 
 @dataclass(frozen=True, eq=False)
 class DistanceField:
-    """Distances at the points `origin + cell * (i, j, k)`: near the level exact but at creases, elsewhere on its right side.
+    """Distances at `origin + cell * (i, j, k)`: near the level exact but at creases, elsewhere on its right side.
 
     At a crease the face that the nearest sample names may not be the nearest: up to a tenth of the level too much.
     """

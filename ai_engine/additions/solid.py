@@ -5,8 +5,11 @@ from __future__ import annotations
 import manifold3d
 import numpy as np
 
-from ai_engine.errors import AdditionUnfit
 from ai_engine.mesh.mesh import Mesh
+
+
+class AdditionUnfit(ValueError):
+    """What was to be added does not fit the mesh; the message is a sentence for the caller."""
 
 
 def solid_of(mesh: Mesh) -> manifold3d.Manifold:

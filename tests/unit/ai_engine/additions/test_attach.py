@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from support.solid_shapes import cube, sphere
 
 from ai_engine.additions.attach import MIN_WALL_MM, PLAY_MM, attach
-from ai_engine.additions.solid import num_bodies, solid_of
-from ai_engine.errors import AdditionUnfit
+from ai_engine.additions.solid import AdditionUnfit, num_bodies, solid_of
 from ai_engine.facts import Attach
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.topology import edge_facts
