@@ -14,8 +14,7 @@ from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.outbound.client import GuardedClient
-from ai_engine.pipeline.device_usage import BusyClock
-from ai_engine.pipeline.lanes import Lanes
+from ai_engine.pipeline.lanes import BusyClock, Lanes
 from ai_engine.pipeline.removers import Removers
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult

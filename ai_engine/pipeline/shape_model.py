@@ -1,6 +1,6 @@
 """The only door to hy3dgen and torch: a cut-out picture in, a mesh out. Knows no jobs, files or addresses.
 
-One `ShapeModel` is loaded per worker and asked by one thread at a time.
+One `ShapeModel` is loaded per worker; it is loaded, made ready and asked in one thread, which owns the device.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import torch
@@ -27,6 +27,7 @@ from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.pipeline.checkpoint import check_checkpoint, warn_of_territory
 from ai_engine.pipeline.device import Room, choose_device, dtype_of
+from ai_engine.pipeline.device_thread import DeviceThread
 from ai_engine.pipeline.resources import Cutouts, Shape
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
@@ -56,6 +57,7 @@ class ShapeModel:
 
     model: LoadedModel
     residence: Residence = "full"
+    thread: DeviceThread = field(default_factory=DeviceThread)
 
     @classmethod
     def load(cls, settings: Settings, on_loaded: Callable[[float], None] | None = None) -> ShapeModel:
@@ -64,9 +66,19 @@ class ShapeModel:
         Raises:
             StartupError: no such device, a GPU is required and absent, or the checkpoint can't or may not be used.
         """
+        thread = DeviceThread()
+        return thread.call(lambda: cls._loaded(settings, on_loaded, thread))
+
+    @classmethod
+    def _loaded(
+        cls, settings: Settings, on_loaded: Callable[[float], None] | None, thread: DeviceThread
+    ) -> ShapeModel:
         begun_s, card = time.monotonic(), check_checkpoint(settings)
         warn_of_territory(card, settings.territory)
         device = choose_device(settings.device, require_gpu=settings.require_gpu)
+        if device.type == "cuda":
+            # What asks for "the current device" on this thread would open a context on card 0 too.
+            torch.cuda.set_device(device.index or 0)
         try:
             room = Room.on(device, settings)
             model = models.open_model(
@@ -91,7 +103,7 @@ class ShapeModel:
             device,
             room.residence,
         )
-        return cls(model, room.residence)
+        return cls(model, room.residence, thread)
 
     def made_ready(self, settings: Settings) -> ShapeModel:
         """The model after what would make its first job slower than later ones: first calls, and compiling.
@@ -99,6 +111,9 @@ class ShapeModel:
         Raises:
             StartupError: not even one call of each kind fits the device's memory.
         """
+        return self.thread.call(lambda: self._made_ready(settings))
+
+    def _made_ready(self, settings: Settings) -> ShapeModel:
         begun_s, model = time.monotonic(), self.model
         try:
             if self.has_gpu:
@@ -176,7 +191,8 @@ class ShapeModel:
         """The mesh of the object in `rgba`, in model units, Y up, front +Z.
 
         Each of several views is framed by itself, as the model was trained.
-        `progress` hears of each denoising step and each octree level, and may raise to stop there.
+        `progress` is called on the caller's thread after each denoising step and each octree level; where it raises,
+        the device stops at the next one.
 
         Raises:
             SamplerUnfit: the sampler does not fit a distilled model.
@@ -185,6 +201,9 @@ class ShapeModel:
             GpuOutOfMemory: not even the smallest call fits the device.
             DeviceFault: the device broke.
         """
+        return self.thread.call_reporting(lambda report: self._generate(rgba, options, report), progress)
+
+    def _generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
         lowered: list[str] = []
 
         def on_lowered(what: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +30,10 @@ from ai_engine.pipeline.device import Room
 from ai_engine.pipeline.shape_model import ShapeModel
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
+from hy3dgen import models
 from hy3dgen.families.variants import Settings as Variant
+from hy3dgen.runtime.warm_up import warm_up
+from hy3dgen.shape_model import ShapeModel as LoadedModel
 
 OPTIONS = JobOptions(seed=7, num_inference_steps=4, octree_resolution=48)
 
@@ -109,6 +116,32 @@ def test_the_decode_mode_chooses_the_first_lattice_and_tells_what_may_hide(
     assert strict.decode.saturation_distance == pytest.approx(0.0175 * np.arctanh(0.95), rel=0.15)
     assert fast.decode.num_queries < strict.decode.num_queries
     assert np.array_equal(strict.mesh.vertices, fast.mesh.vertices)
+
+
+def test_ten_jobs_of_many_threads_compute_in_the_thread_that_loaded_and_warmed_up(
+    picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: dict[str, set[str]] = {"load": set(), "make_ready": set(), "generate": set()}
+
+    def noted(doing: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            names[doing].add(threading.current_thread().name)
+            return work(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(models, "open_model", noted("load", models.open_model))
+    monkeypatch.setattr(shape_model, "warm_up", noted("make_ready", warm_up))
+    monkeypatch.setattr(LoadedModel, "sample", noted("generate", LoadedModel.sample))
+    monkeypatch.setattr(LoadedModel, "decode", noted("generate", LoadedModel.decode))
+    model = ShapeModel.load(Settings(device="cpu")).made_ready(Settings(device="cpu"))
+    options = replace(OPTIONS, num_inference_steps=2, octree_resolution=16)
+    with ThreadPoolExecutor(4, thread_name_prefix="job") as jobs:
+        list(jobs.map(lambda _: model.generate(picture, options, ignore), range(10)))
+
+    assert names["load"] == names["make_ready"] == names["generate"]
+    assert len(names["load"]) == 1
+    assert threading.current_thread().name not in names["load"]
 
 
 def test_made_ready_it_gives_the_same_mesh(model: ShapeModel, picture: NDArray[np.uint8]) -> None:
