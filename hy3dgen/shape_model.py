@@ -35,6 +35,7 @@ from hy3dgen.networks.skip_dit import SkipDiT
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.networks.vecset_decoder import check_width
 from hy3dgen.runtime.attention import preferring
+from hy3dgen.runtime.compiled import reporting
 from hy3dgen.runtime.execution import Execution
 from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered, retry_after_oom
 from hy3dgen.sampling import Sampler, Velocity, adams, euler
@@ -176,7 +177,7 @@ class ShapeModel:
         start = self.noise(generator) if latents is None else self._check_latents(latents)
         self.execution.load(self.family.dit)
         on_step = _ignore if callback is None else once_done(callback, self.device)
-        with preferring(self.execution.attention):
+        with preferring(self.execution.attention), reporting((self.execution.denoise,), on_lowered):
             velocity = self.guided_velocity(context, times, scale, options or SamplingOptions(), on_lowered)
             return (adams if sampler == "adams" else euler)(start, times, velocity, on_step)
 
@@ -235,7 +236,8 @@ class ShapeModel:
             iso=frame.iso if level is None else float(level),
             options=DecodeOptions(max_points_per_call=max_points_per_call or POINTS_PER_CALL, mode=mode),
         )
-        decoded = vae.decode(tokens, search, on_level=on_level, on_lowered=on_lowered)
+        with reporting((self.execution.query,), on_lowered):
+            decoded = vae.decode(tokens, search, on_level=on_level, on_lowered=on_lowered)
         warnings = field_warnings(
             lambda points: self.query(points, tokens), search.box, resolution, decoded.report, self.device
         )

@@ -1,15 +1,25 @@
-"""A checkpoint before it is loaded: whether it is there, or what else is, and whether its licence allows it."""
+"""A checkpoint: whether it is there, or what else is, whether its licence allows it, and how it is loaded to fit."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from ai_engine.errors import StartupError
+from ai_engine.pipeline.device import dtype_of
 from ai_engine.settings import Settings
 from hy3dgen import errors as shape_errors
 from hy3dgen import models
 from hy3dgen.families.card import Card
+from hy3dgen.runtime.out_of_memory import first_that_fits
+from hy3dgen.shape_model import ShapeModel as LoadedModel
+from hy3dgen.weights.offload import Residence
+
+if TYPE_CHECKING:
+    import torch
 
 MODELS_FOLDER = Path("models")
 CHECKPOINTS = (".safetensors", ".ckpt")
@@ -98,3 +108,43 @@ def _checkpoint_of(file: Path, folder: Path) -> Path:
 
 def _is_embedded(path: Path) -> bool:
     return path.name == "tiny.safetensors"
+
+
+def residences_from(first: Residence, settings: Settings) -> Sequence[Residence]:
+    """Those to try, one after the other: with MEMORY=auto all that take less of the device than `first`, too."""
+    order: tuple[Residence, ...] = get_args(Residence)
+    return order[order.index(first) :] if settings.memory == "auto" else (first,)
+
+
+def open_where_it_fits(
+    settings: Settings,
+    device: torch.device,
+    residences: Sequence[Residence],
+    on_loaded: Callable[[float], None] | None,
+) -> tuple[LoadedModel, Residence]:
+    """The checkpoint in the first of `residences` that the device has room for.
+
+    Raises:
+        StartupError: it has room for none, or the checkpoint can't be used.
+    """
+
+    def opened(residence: Residence) -> tuple[LoadedModel, Residence]:
+        model = models.open_model(
+            settings.model_path,
+            device=device,
+            dtype=dtype_of(settings, device),
+            variant=settings.model_variant,
+            residence=residence,
+            on_loaded=on_loaded,
+        )
+        return model, residence
+
+    forms = [
+        (f"memory {one}" if place else None, partial(opened, one)) for place, one in enumerate(residences)
+    ]
+    try:
+        return first_that_fits(forms, lambda what: logger.warning("loading ran out of memory: %s", what))
+    except shape_errors.CheckpointError as error:
+        raise StartupError(str(error)) from error
+    except shape_errors.GpuOutOfMemory as error:
+        raise StartupError(f"{settings.model_path.name} does not fit the memory of {device}") from error

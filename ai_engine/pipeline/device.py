@@ -1,4 +1,7 @@
-"""The device that the shape model computes on, and whether the model fits its memory. Loads nothing."""
+"""The device that the shape model computes on, whether the model fits its memory, which errors say that it broke.
+
+Loads nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,11 @@ from ai_engine.errors import StartupError
 from ai_engine.settings import Settings
 from hy3dgen import errors as shape_errors
 from hy3dgen import models
+from hy3dgen.runtime.out_of_memory import is_shortage
 from hy3dgen.weights.offload import Residence, Weights, choose_residence
+
+DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
+"""How errors of the GPU begin that have no class of their own: from cuBLAS, cuDNN, the driver, compiled kernels."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +82,13 @@ def choose_device(name: str | Literal["auto"], *, require_gpu: bool) -> torch.de
     if require_gpu and device.type != "cuda":
         raise StartupError("REQUIRE_GPU is set, but there is no GPU to use; unset it to run on the CPU")
     return device
+
+
+def is_device_fault(error: RuntimeError) -> bool:
+    """True when the GPU, and not the work, went wrong: all later calls of this process would fail too.
+
+    A library that lacks memory, or has no kernel for a call, leaves the device whole.
+    """
+    if is_shortage(error) or "NOT_SUPPORTED" in str(error):
+        return False
+    return isinstance(error, torch.AcceleratorError) or str(error).startswith(DEVICE_FAULT_MESSAGES)

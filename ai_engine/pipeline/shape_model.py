@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
@@ -25,26 +25,29 @@ from ai_engine.errors import (
 from ai_engine.facts import DecodeFacts
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.pipeline.checkpoint import check_checkpoint, warn_of_territory
-from ai_engine.pipeline.device import Room, choose_device, dtype_of
+from ai_engine.pipeline.checkpoint import (
+    check_checkpoint,
+    open_where_it_fits,
+    residences_from,
+    warn_of_territory,
+)
+from ai_engine.pipeline.device import Room, choose_device, is_device_fault
 from ai_engine.pipeline.device_thread import DeviceThread
 from ai_engine.pipeline.resources import Cutouts, Shape
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
-from hy3dgen import models
 from hy3dgen.families.card import Card
 from hy3dgen.field.decode_options import POINTS_PER_CALL, DecodeProgress
 from hy3dgen.field.geometry import Mesh as ShapeMesh
 from hy3dgen.field.sparse_field import DecodeReport
-from hy3dgen.runtime.out_of_memory import OnLowered
+from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, is_shortage
 from hy3dgen.runtime.warm_up import choose_attention, compile_networks, set_compiler_cache, warm_up
 from hy3dgen.sampling import count_calls
 from hy3dgen.shape_model import ShapeModel as LoadedModel
-from hy3dgen.weights.offload import Residence
+from hy3dgen.weights.offload import NOWHERE, Residence
 
-DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
-"""How errors of the GPU begin that have no class of their own: from cuBLAS, cuDNN, the driver, compiled kernels."""
+NO_ROOM = "The job does not fit the device's memory, not even in its smallest form"
 
 T = TypeVar("T")
 
@@ -79,31 +82,13 @@ class ShapeModel:
         if device.type == "cuda":
             # What asks for "the current device" on this thread would open a context on card 0 too.
             torch.cuda.set_device(device.index or 0)
-        try:
-            room = Room.on(device, settings)
-            model = models.open_model(
-                settings.model_path,
-                device=device,
-                dtype=dtype_of(settings, device),
-                variant=settings.model_variant,
-                residence=room.residence,
-                on_loaded=on_loaded,
-            )
-        except shape_errors.CheckpointError as error:
-            raise StartupError(str(error)) from error
-        except torch.OutOfMemoryError as error:
-            raise StartupError(f"{settings.model_path.name} does not fit the memory of {device}") from error
+        first = Room.on(device, settings).residence
+        model, residence = open_where_it_fits(settings, device, residences_from(first, settings), on_loaded)
         if settings.speed == "fast" and model.family.is_distilled:
             raise StartupError(f"SPEED=fast does not fit {model.card.model_id}, which is distilled; unset it")
-        seconds = time.monotonic() - begun_s
-        logger.info(
-            "model loaded in %.1f s: %s on %s, memory %s",
-            seconds,
-            settings.model_path,
-            device,
-            room.residence,
-        )
-        return cls(model, room.residence, thread)
+        seconds, path = time.monotonic() - begun_s, settings.model_path
+        logger.info("model loaded in %.1f s: %s on %s, memory %s", seconds, path, device, residence)
+        return cls(model, residence, thread)
 
     def made_ready(self, settings: Settings) -> ShapeModel:
         """The model after what would make its first job slower than later ones: first calls, and compiling.
@@ -114,18 +99,38 @@ class ShapeModel:
         return self.thread.call(lambda: self._made_ready(settings))
 
     def _made_ready(self, settings: Settings) -> ShapeModel:
-        begun_s, model = time.monotonic(), self.model
+        begun_s = time.monotonic()
         try:
-            if self.has_gpu:
-                model = choose_attention(model)
-            if self._is_compiled(settings.compile):
-                set_compiler_cache(settings.data_dir.absolute() / "compiled")
-                model, _ = compile_networks(model)
-            warm_up(model)
-        except torch.OutOfMemoryError as error:
-            raise StartupError(f"a job does not fit the memory of {self.device}; set MEMORY=low") from error
-        logger.info("model ready for its first job in %.1f s", time.monotonic() - begun_s)
-        return replace(self, model=model)
+            model = self._warmed_up(settings)
+        except RuntimeError as error:
+            if not is_shortage(error):
+                raise
+            lower = residences_from(self.residence, settings)[1:]
+            if not lower:
+                wish = "set MEMORY=low" if self.residence == "full" else "free it of other programs"
+                raise StartupError(f"a job does not fit the memory of {self.device}; {wish}") from error
+        else:
+            logger.info("model ready for its first job in %.1f s", time.monotonic() - begun_s)
+            return replace(self, model=model)
+        # Not while the error is handled: it holds on to the tensors of the failed call.
+        return self._reloaded(settings, lower)._made_ready(settings)
+
+    def _warmed_up(self, settings: Settings) -> LoadedModel:
+        model = choose_attention(self.model) if self.has_gpu else self.model
+        if self._is_compiled(settings.compile):
+            set_compiler_cache(settings.data_dir.absolute() / "compiled")
+            model, _ = compile_networks(model)
+        warm_up(model)
+        return model
+
+    def _reloaded(self, settings: Settings, lower: Sequence[Residence]) -> ShapeModel:
+        """The model in the first of these residences that fits; this one's weights are freed before."""
+        logger.warning("a job does not fit the memory of %s; going on with memory %s", self.device, lower[0])
+        for network in self.model.family.networks:
+            network.to(NOWHERE)
+        free_memory()
+        model, residence = open_where_it_fits(settings, self.device, lower, None)
+        return replace(self, model=model, residence=residence)
 
     def _is_compiled(self, wish: Literal["auto", "0", "1"]) -> bool:
         # A compiled network is bound to the place its weights lie at.
@@ -286,16 +291,11 @@ def _raised_as_job_errors() -> Iterator[None]:
         raise SamplerUnfit(str(error)) from error
     except shape_errors.EmptyMesh as error:
         raise EmptyMesh(str(error)) from error
-    except (shape_errors.GpuOutOfMemory, torch.OutOfMemoryError) as error:
-        raise GpuOutOfMemory(
-            "The job does not fit the device's memory, not even in its smallest form"
-        ) from error
+    except shape_errors.GpuOutOfMemory as error:
+        raise GpuOutOfMemory(NO_ROOM) from error
     except RuntimeError as error:
+        if is_shortage(error):
+            raise GpuOutOfMemory(NO_ROOM) from error
         if is_device_fault(error):
             raise DeviceFault(str(error).strip().partition("\n")[0]) from error
         raise
-
-
-def is_device_fault(error: RuntimeError) -> bool:
-    """True when the GPU, and not the work, went wrong: all later calls of this process would fail too."""
-    return isinstance(error, torch.AcceleratorError) or str(error).startswith(DEVICE_FAULT_MESSAGES)

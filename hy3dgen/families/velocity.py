@@ -17,7 +17,13 @@ from torch import Tensor
 
 from hy3dgen.networks.skip_dit import Heads, SkipDiT
 from hy3dgen.networks.stream_dit import DiT
-from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, ignore_lowered, retry_after_oom
+from hy3dgen.runtime.out_of_memory import (
+    OnLowered,
+    free_memory,
+    ignore_lowered,
+    is_shortage,
+    retry_after_oom,
+)
 from hy3dgen.sampling import Velocity, guide
 
 Pairing = Literal["folded", "batched"]
@@ -176,8 +182,10 @@ class WhileThereIsRoom:
         if self._velocity is not self._one_by_one:
             try:
                 return self._velocity(latents, time)
-            except torch.OutOfMemoryError:
-                self._velocity = self._one_by_one
+            except RuntimeError as error:
+                if not is_shortage(error):
+                    raise
+            self._velocity = self._one_by_one
             free_memory()
             self._on_lowered("guidance pair one by one")
         return self._one_by_one(latents, time)

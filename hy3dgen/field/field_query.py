@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from hy3dgen.errors import GpuOutOfMemory, ShapeModelError
 from hy3dgen.field.lattice import Grid, locate
-from hy3dgen.runtime.out_of_memory import free_memory
+from hy3dgen.runtime.out_of_memory import free_bytes, free_memory, is_shortage
 
 Query = Callable[[Tensor], Tensor]
 """Float32 points [n, 3] in model units -> logits [n], positive inside."""
@@ -28,9 +28,7 @@ def points_that_fit(device: torch.device, *, bytes_per_point: int, memory_share:
     """How many points a call may have, judged by the memory that is free or kept for reuse now; a CPU sets no bound."""
     if device.type != "cuda":
         return MAX_POINTS_PER_CALL
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    kept_bytes = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    points = int(memory_share * (free_bytes + kept_bytes) / bytes_per_point) // POINTS_STEP * POINTS_STEP
+    points = int(memory_share * free_bytes(device) / bytes_per_point) // POINTS_STEP * POINTS_STEP
     return min(MAX_POINTS_PER_CALL, max(MIN_POINTS_PER_CALL, points))
 
 
@@ -92,8 +90,10 @@ class FieldQuery:
         """The logits; None when the device has no room for the call."""
         try:
             return self._query(points)
-        except torch.OutOfMemoryError:
-            return None
+        except RuntimeError as error:
+            if not is_shortage(error):
+                raise
+        return None
 
     def _halve(self) -> None:
         free_memory()

@@ -223,6 +223,7 @@ def test_a_job_that_fits_in_no_form_ends_with_a_code(model: ShapeModel, picture:
         (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
         (RuntimeError("shape '[2, 3]' is invalid for input of size 5"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasLtMatmul`"), False),
     ],
 )
 def test_a_device_that_broke_is_told_from_a_bug(
@@ -237,6 +238,78 @@ def test_a_device_that_broke_is_told_from_a_bug(
     ):
         model.generate(picture, OPTIONS, ignore)
     assert str(raised.value) == str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+    ],
+)
+def test_a_library_that_lacks_memory_is_no_broken_device(
+    model: ShapeModel, picture: NDArray[np.uint8], error: RuntimeError
+) -> None:
+    def run_short(*_: object) -> None:
+        raise error
+
+    with (
+        model.model.family.dit.register_forward_pre_hook(run_short),
+        model.model.family.vae.register_forward_pre_hook(run_short),
+        pytest.raises(GpuOutOfMemory),
+    ):
+        model.generate(picture, OPTIONS, ignore)
+
+
+def short_of_memory(work: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """`work`, which runs out of memory the first `times` times."""
+    failures = iter(range(times))
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if next(failures, None) is not None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return work(*arguments, **named)
+
+    return call
+
+
+@pytest.mark.parametrize(("times", "residence"), [(0, "full"), (1, "low"), (2, "minimal")])
+def test_loading_goes_one_residence_lower_where_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch, times: int, residence: str
+) -> None:
+    monkeypatch.setattr(models, "open_model", short_of_memory(models.open_model, times))
+    assert ShapeModel.load(Settings(device="cpu")).residence == residence
+
+
+@pytest.mark.parametrize(("times", "residence"), [(1, "low"), (2, "minimal")])
+def test_a_warm_up_that_does_not_fit_is_tried_one_residence_lower_and_the_mesh_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+    model: ShapeModel,
+    picture: NDArray[np.uint8],
+    times: int,
+    residence: str,
+) -> None:
+    monkeypatch.setattr(shape_model, "warm_up", short_of_memory(warm_up, times))
+    ready = ShapeModel.load(Settings(device="cpu")).made_ready(Settings(device="cpu"))
+    first, same = (one.generate(picture, OPTIONS, ignore) for one in (model, ready))
+    assert ready.residence == residence
+    assert first.mesh.vertices.tobytes() == same.mesh.vertices.tobytes()
+
+
+@pytest.mark.parametrize(("memory", "times"), [("full", 1), ("auto", 3)])
+def test_a_start_that_fits_in_no_allowed_residence_says_so(
+    monkeypatch: pytest.MonkeyPatch, memory: str, times: int
+) -> None:
+    settings = Settings(device="cpu", memory=memory)
+    loaded = ShapeModel.load(settings)
+    monkeypatch.setattr(shape_model, "warm_up", short_of_memory(warm_up, times))
+    with pytest.raises(StartupError, match="does not fit the memory of cpu"):
+        loaded.made_ready(settings)
+    monkeypatch.setattr(models, "open_model", short_of_memory(models.open_model, times))
+    with pytest.raises(StartupError, match="does not fit the memory of cpu"):
+        ShapeModel.load(settings)
 
 
 def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:

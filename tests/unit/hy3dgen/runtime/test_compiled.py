@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hy3dgen.runtime.compiled import FixedShapes
+from hy3dgen.runtime import compiled
+from hy3dgen.runtime.compiled import FixedShapes, reporting, shape_of
 
 
 @pytest.fixture(autouse=True)
@@ -86,9 +87,56 @@ def test_a_twin_that_fails_later_is_given_up(caplog: pytest.LogCaptureFixture) -
     assert torch.equal(function(numbers, 3), wave(numbers, 3))
 
 
-def test_lack_of_memory_is_no_failure_of_the_twin() -> None:
-    function, numbers = fixed(fast=wave), torch.linspace(0, 1, 100)
+SHORTAGES = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.30 GiB"),
+    RuntimeError("Triton Error [CUDA]: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+)
+
+
+@pytest.mark.parametrize("error", SHORTAGES)
+def test_a_twin_that_runs_out_of_memory_is_forgotten_once_and_the_plain_function_asked(
+    error: Exception,
+) -> None:
+    function, numbers, lowered, asked = fixed(fast=wave), torch.linspace(0, 1, 100), list[str](), list[int]()
+
+    def short(*_: Any) -> Tensor:
+        asked.append(1)
+        raise error
+
     assert function.prepare(numbers, 3)
+    function._fast = short
+    with reporting((function, None, wave), lowered.append):
+        for _ in range(2):
+            assert torch.equal(function(numbers, 3), wave(numbers, 3))
+
+    assert (lowered, asked) == (["wave not compiled"], [1])
+
+
+def test_the_graphs_of_a_forgotten_twin_are_dropped_before_the_plain_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+
+    def plain(numbers: Tensor) -> Tensor:
+        order.append("plain")
+        return numbers
+
+    function = FixedShapes(plain, "copy", has_graphs=True)
+    monkeypatch.setattr(compiled, "reset_cudagraph_trees", lambda: order.append("graphs dropped"))
+    monkeypatch.setattr(compiled, "free_memory", lambda: order.append("memory freed"))
     function._fast = out_of_memory
-    with pytest.raises(torch.OutOfMemoryError):
-        function(numbers, 3)
+    function._prepared.add(shape_of((torch.ones(3),)))
+
+    function(torch.ones(3))
+
+    assert order == ["graphs dropped", "memory freed", "plain"]
+
+
+def test_a_job_hears_of_its_own_shortages_alone() -> None:
+    function, numbers, lowered = fixed(fast=wave), torch.linspace(0, 1, 100), list[str]()
+    with reporting((function,), lowered.append):
+        assert function.prepare(numbers, 3)
+    function._fast = out_of_memory
+    assert torch.equal(function(numbers, 3), wave(numbers, 3))
+    assert lowered == []

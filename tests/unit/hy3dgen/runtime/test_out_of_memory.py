@@ -19,7 +19,7 @@ from hy3dgen.families.velocity import SamplingOptions
 from hy3dgen.field.cells import codes_of
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
 from hy3dgen.field.geometry import Mesh
-from hy3dgen.runtime.out_of_memory import first_that_fits, retry_after_oom
+from hy3dgen.runtime.out_of_memory import first_that_fits, free_bytes, is_shortage, retry_after_oom
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, ShapeVAE
 
 RESOLUTION = 48
@@ -193,3 +193,61 @@ def test_the_first_form_that_fits_is_the_last_that_is_tried_and_only_lowered_one
     assert first_that_fits(forms[2:3], lowered.append) == "quarter"
     with pytest.raises(GpuOutOfMemory, match="smallest form"):
         first_that_fits(forms[:1], lowered.append)
+
+
+def segment(pool: tuple[int, int], total: int, allocated: int, device: int = 0) -> dict[str, Any]:
+    return {"segment_pool_id": pool, "total_size": total, "allocated_size": allocated, "device": device}
+
+
+@pytest.mark.parametrize(
+    ("segments", "free"),
+    [
+        ([segment((0, 0), 1500, 100)], 100 + 1400),
+        ([segment((0, 0), 100, 100), segment((0, 1), 1400, 0)], 100),
+        ([segment((0, 0), 300, 100), segment((3, 0), 1200, 0)], 100 + 200),
+        ([segment((0, 0), 1500, 100), segment((0, 1), 9000, 0, device=1)], 100 + 1400),
+    ],
+)
+def test_free_blocks_in_the_pools_of_graphs_are_not_free_to_others(
+    monkeypatch: pytest.MonkeyPatch, segments: list[dict[str, Any]], free: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 2000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1500)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: segments)
+    assert free_bytes(torch.device("cuda")) == free
+
+
+SHORT = (
+    "CUDA error: out of memory",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "Triton Error [CUDA]: out of memory",
+)
+
+
+@pytest.mark.parametrize("words", SHORT)
+def test_libraries_that_lack_memory_are_asked_again_in_freed_memory(words: str) -> None:
+    answers: list[Exception | int] = [RuntimeError(words), 7]
+
+    def work() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert retry_after_oom(work)() == 7
+
+
+def test_an_error_that_is_no_shortage_is_neither_retried_nor_taken_for_one() -> None:
+    asked: list[int] = []
+
+    def work() -> int:
+        asked.append(1)
+        raise RuntimeError("shape '[2, 3]' is invalid for input of size 5")
+
+    with pytest.raises(RuntimeError, match="invalid for input"):
+        retry_after_oom(work)()
+    with pytest.raises(RuntimeError, match="invalid for input"):
+        first_that_fits([(None, work), ("smaller", work)], lambda what: None)
+    assert len(asked) == 2
+    assert not is_shortage(ValueError("out of memory"))
