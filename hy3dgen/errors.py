@@ -7,6 +7,7 @@ ShapeModelError
 |- LatentShapeError       a latents tensor at the wrong stage of the line
 |- SamplerUnfit           the model can't be sampled by the asked method
 |- EmptyMesh              the field never crosses the level inside the box
+|- NotFinite              a network gave numbers that are none
 |- GpuOutOfMemory         not even the smallest call fits
 '- Cancelled              the caller asked to stop between two steps
 """
@@ -54,6 +55,12 @@ class EmptyMesh(ShapeModelError):
     """The field has no surface at the asked level inside the box."""
 
     code = "empty_mesh"
+
+
+class NotFinite(ShapeModelError):
+    """Infinities or NaN where numbers should be: an overflow of half precision, or damaged weights."""
+
+    code = "not_finite"
 
 
 class GpuOutOfMemory(ShapeModelError):

@@ -10,7 +10,7 @@ Tensors, with B = 1 from a picture:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -36,7 +36,7 @@ from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.networks.vecset_decoder import check_width
 from hy3dgen.runtime.attention import preferring
 from hy3dgen.runtime.compiled import reporting
-from hy3dgen.runtime.execution import Execution
+from hy3dgen.runtime.execution import Execution, StepCallback, check_finite, once_done
 from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered, retry_after_oom
 from hy3dgen.sampling import Sampler, Velocity, adams, euler
 from hy3dgen.weights.offload import ModelOffload, Residence, offload_layers
@@ -46,7 +46,6 @@ Picture = Image.Image | NDArray[np.uint8] | str | Path
 """A picture, the RGBA array of one [height, width, 4], or the path of one."""
 Views = Mapping[str, Picture]
 """Pictures of one object by the side they show: front, left, back, right."""
-StepCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +165,7 @@ class ShapeModel:
         Raises:
             EmptyImage, ImageError: the picture can't be used.
             LatentShapeError: `latents` have another width than the model's.
+            NotFinite: the denoiser's numbers overflowed.
             SamplerUnfit: "adams" for a distilled model.
             ValueError: an unknown sampler, or a number of steps that the model's times do not have.
         """
@@ -179,7 +179,8 @@ class ShapeModel:
         on_step = _ignore if callback is None else once_done(callback, self.device)
         with preferring(self.execution.attention), reporting((self.execution.denoise,), on_lowered):
             velocity = self.guided_velocity(context, times, scale, options or SamplingOptions(), on_lowered)
-            return (adams if sampler == "adams" else euler)(start, times, velocity, on_step)
+            found = (adams if sampler == "adams" else euler)(start, times, velocity, on_step)
+        return check_finite(found, "the denoiser")
 
     def noise(self, generator: torch.Generator | None = None) -> Float[Tensor, "1 tokens channels"]:
         """Standard normal latents, drawn on the generator's device: a CPU seed gives the same shape everywhere."""
@@ -193,9 +194,10 @@ class ShapeModel:
 
         Raises:
             LatentShapeError: `latents` have another width than the model's.
+            NotFinite: the decoder's numbers overflowed.
         """
         vae = self.family.vae
-        return retry_after_oom(vae)(latents / vae.scale_factor)
+        return check_finite(retry_after_oom(vae)(latents / vae.scale_factor), "the shape decoder")
 
     @torch.no_grad()
     def query(
@@ -270,17 +272,6 @@ def _open_picture(picture: Picture) -> Image.Image:
     if isinstance(picture, str | Path):
         return Image.open(picture)
     return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-
-
-def once_done(callback: StepCallback, device: torch.device) -> StepCallback:
-    """Calls `callback` after a step when the device has done it: a GPU is only given its work, many steps ahead."""
-
-    def on_step(done: int, total: int) -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        callback(done, total)
-
-    return on_step
 
 
 def _ignore(done: int, total: int) -> None:

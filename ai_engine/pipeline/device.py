@@ -5,13 +5,24 @@ Loads nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from ai_engine.errors import StartupError
+from ai_engine.errors import (
+    DeviceFault,
+    EmptyMesh,
+    GpuOutOfMemory,
+    InternalError,
+    NoForeground,
+    SamplerUnfit,
+    StartupError,
+)
 from ai_engine.settings import Settings
+from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
 from hy3dgen import models
 from hy3dgen.runtime.out_of_memory import is_shortage
@@ -19,6 +30,7 @@ from hy3dgen.weights.offload import Residence, Weights, choose_residence
 
 DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
 """How errors of the GPU begin that have no class of their own: from cuBLAS, cuDNN, the driver, compiled kernels."""
+NO_ROOM = "The job does not fit the device's memory, not even in its smallest form"
 
 
 @dataclass(frozen=True)
@@ -76,12 +88,35 @@ def choose_device(name: str | Literal["auto"], *, require_gpu: bool) -> torch.de
         name = "cuda" if has_gpu else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and not has_gpu:
-        raise StartupError(f"DEVICE={name}, but PyTorch sees no GPU; is the driver there and passed in?")
+        raise StartupError(
+            f"DEVICE={name}, but PyTorch sees no GPU; is the driver there, new enough and passed in? {seen_by_torch()}"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise StartupError(f"DEVICE={name}, but there are {torch.cuda.device_count()} GPUs, counted from 0")
     if require_gpu and device.type != "cuda":
         raise StartupError("REQUIRE_GPU is set, but there is no GPU to use; unset it to run on the CPU")
     return device
+
+
+def prepare_card(device: torch.device, dtype: torch.dtype) -> None:
+    """Makes `device`, a GPU, the current one of this thread, and float32 exact there.
+
+    What asks for the current device would else open a context on card 0 too.
+
+    Raises:
+        StartupError: the card computes `dtype` only by emulation.
+    """
+    torch.cuda.set_device(device.index or 0)
+    if dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise StartupError(f"DTYPE=bfloat16, but {device} has no bfloat16 arithmetic; set DTYPE=float16")
+    if dtype == torch.float32:
+        torch.backends.cudnn.allow_tf32 = False
+
+
+def seen_by_torch() -> str:
+    """The CUDA version and the card architectures that this PyTorch was built for, in words."""
+    built = torch.version.cuda or "no CUDA"
+    return f"PyTorch {torch.__version__} is built for {built}, cards {' '.join(torch.cuda.get_arch_list()) or 'none'}"
 
 
 def is_device_fault(error: RuntimeError) -> bool:
@@ -92,3 +127,31 @@ def is_device_fault(error: RuntimeError) -> bool:
     if is_shortage(error) or "NOT_SUPPORTED" in str(error):
         return False
     return isinstance(error, torch.AcceleratorError) or str(error).startswith(DEVICE_FAULT_MESSAGES)
+
+
+@contextmanager
+def raised_as_job_errors() -> Iterator[None]:
+    """Raises what the shape model raises on purpose as errors of a job."""
+    try:
+        yield
+    except shape_errors.EmptyImage as error:
+        raise NoForeground(str(error), stage=Stage.DENOISE) from error
+    except shape_errors.SamplerUnfit as error:
+        raise SamplerUnfit(str(error)) from error
+    except shape_errors.EmptyMesh as error:
+        raise EmptyMesh(str(error)) from error
+    except shape_errors.NotFinite as error:
+        raise InternalError(f"The model's numbers overflowed: {error}.") from error
+    except shape_errors.GpuOutOfMemory as error:
+        raise GpuOutOfMemory(NO_ROOM) from error
+    except RuntimeError as error:
+        known = _device_error(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _device_error(error: RuntimeError) -> GpuOutOfMemory | DeviceFault | None:
+    if is_shortage(error):
+        return GpuOutOfMemory(NO_ROOM)
+    return DeviceFault(str(error).strip().partition("\n")[0]) if is_device_fault(error) else None

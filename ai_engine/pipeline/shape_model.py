@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import torch
 
 from ai_engine.errors import (
-    DeviceFault,
-    EmptyMesh,
-    GpuOutOfMemory,
-    NoForeground,
-    SamplerUnfit,
     StartupError,
 )
 from ai_engine.facts import DecodeFacts
@@ -31,23 +25,26 @@ from ai_engine.pipeline.checkpoint import (
     residences_from,
     warn_of_territory,
 )
-from ai_engine.pipeline.device import Room, choose_device, is_device_fault
+from ai_engine.pipeline.device import Room, choose_device, dtype_of, prepare_card, raised_as_job_errors
 from ai_engine.pipeline.device_thread import DeviceThread
 from ai_engine.pipeline.resources import Cutouts, Shape
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
-from hy3dgen import errors as shape_errors
 from hy3dgen.families.card import Card
 from hy3dgen.field.decode_options import POINTS_PER_CALL, DecodeProgress
 from hy3dgen.field.geometry import Mesh as ShapeMesh
 from hy3dgen.field.sparse_field import DecodeReport
 from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, is_shortage
-from hy3dgen.runtime.warm_up import choose_attention, compile_networks, set_compiler_cache, warm_up
+from hy3dgen.runtime.warm_up import (
+    choose_attention,
+    compile_networks,
+    has_compiler,
+    set_compiler_cache,
+    warm_up,
+)
 from hy3dgen.sampling import count_calls
 from hy3dgen.shape_model import ShapeModel as LoadedModel
 from hy3dgen.weights.offload import NOWHERE, Residence
-
-NO_ROOM = "The job does not fit the device's memory, not even in its smallest form"
 
 T = TypeVar("T")
 
@@ -80,8 +77,7 @@ class ShapeModel:
         warn_of_territory(card, settings.territory)
         device = choose_device(settings.device, require_gpu=settings.require_gpu)
         if device.type == "cuda":
-            # What asks for "the current device" on this thread would open a context on card 0 too.
-            torch.cuda.set_device(device.index or 0)
+            prepare_card(device, dtype_of(settings, device))
         first = Room.on(device, settings).residence
         model, residence = open_where_it_fits(settings, device, residences_from(first, settings), on_loaded)
         if settings.speed == "fast" and model.family.is_distilled:
@@ -121,6 +117,10 @@ class ShapeModel:
             set_compiler_cache(settings.data_dir.absolute() / "compiled")
             model, _ = compile_networks(model)
         warm_up(model)
+        if self.has_gpu:
+            # The trials before the first job took more than jobs do.
+            free_memory()
+            torch.cuda.reset_peak_memory_stats(self.device)
         return model
 
     def _reloaded(self, settings: Settings, lower: Sequence[Residence]) -> ShapeModel:
@@ -134,7 +134,10 @@ class ShapeModel:
 
     def _is_compiled(self, wish: Literal["auto", "0", "1"]) -> bool:
         # A compiled network is bound to the place its weights lie at.
-        return self.residence == "full" and (wish == "1" or (wish == "auto" and self.has_gpu))
+        is_wished = self.residence == "full" and (wish == "1" or (wish == "auto" and self.has_gpu))
+        if is_wished and not has_compiler():
+            logger.warning("the networks are not compiled: there is no C compiler (docs/performance.md)")
+        return is_wished and has_compiler()
 
     @property
     def device(self) -> torch.device:
@@ -179,7 +182,7 @@ class ShapeModel:
             SamplerUnfit: the sampler does not fit a distilled model.
         """
         family, defaults, frame = self.model.family, self.model.defaults, self.model.family.frame
-        with _raised_as_job_errors():
+        with raised_as_job_errors():
             steps = _given(options.num_inference_steps, family.steps_of(options.sampler))
             calls = count_calls(family.grid(options.sampler, steps))
         return replace(
@@ -216,7 +219,7 @@ class ShapeModel:
             lowered.append(what)
 
         options = self.complete(options)
-        with _raised_as_job_errors():
+        with raised_as_job_errors():
             latents = self._sample(rgba, options, progress, on_lowered)
             mesh, report = self._decode(self.model.tokens(latents), options, progress, on_lowered)
         for warning in report.warnings:
@@ -278,24 +281,3 @@ def _facts(report: DecodeReport, options: JobOptions) -> DecodeFacts:
         num_queries=report.num_queries,
         warnings=report.warnings,
     )
-
-
-@contextmanager
-def _raised_as_job_errors() -> Iterator[None]:
-    """Raises what the shape model raises on purpose as errors of a job."""
-    try:
-        yield
-    except shape_errors.EmptyImage as error:
-        raise NoForeground(str(error), stage=Stage.DENOISE) from error
-    except shape_errors.SamplerUnfit as error:
-        raise SamplerUnfit(str(error)) from error
-    except shape_errors.EmptyMesh as error:
-        raise EmptyMesh(str(error)) from error
-    except shape_errors.GpuOutOfMemory as error:
-        raise GpuOutOfMemory(NO_ROOM) from error
-    except RuntimeError as error:
-        if is_shortage(error):
-            raise GpuOutOfMemory(NO_ROOM) from error
-        if is_device_fault(error):
-            raise DeviceFault(str(error).strip().partition("\n")[0]) from error
-        raise

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 
+from hy3dgen.errors import NotFinite
+
+StepCallback = Callable[[int, int], None]
 Load = Callable[[nn.Module], None]
 """Called with a network before its weights are used: brings them to the device."""
 
@@ -28,3 +32,37 @@ class Execution:
     query: Callable[..., Tensor] | None = None
     attention: SDPBackend | None = None
     load: Load = no_offload
+
+
+def check_finite(numbers: Tensor, network: str) -> Tensor:
+    """`numbers`, each of them finite; waits for the device.
+
+    Raises:
+        NotFinite: with the network, the number type and what may help.
+    """
+    if torch.isfinite(numbers).all():
+        return numbers
+    dtype = str(numbers.dtype).removeprefix("torch.")
+    advice = "; DTYPE=bfloat16 has a wider range" if numbers.dtype == torch.float16 else ""
+    raise NotFinite(f"{network} gave numbers that are not finite in {dtype}{advice}")
+
+
+def once_done(callback: StepCallback, device: torch.device) -> StepCallback:
+    """Calls `callback` after a step when the device has done it: a GPU is only given its work, many steps ahead.
+
+    On a GPU one step behind: while a step is waited for, the next is already given, so that the device never idles.
+    """
+    if device.type != "cuda":
+        return callback
+    given: list[tuple[int, torch.cuda.Event]] = []
+
+    def on_step(done: int, total: int) -> None:
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(device))
+        given.append((done, event))
+        while given and (len(given) > 1 or done == total):
+            step, finished = given.pop(0)
+            finished.synchronize()
+            callback(step, total)
+
+    return on_step

@@ -58,7 +58,7 @@ def _unused_in_pools(device: torch.device) -> int:
     index = device.index or 0
     return sum(
         segment["total_size"] - segment["allocated_size"]
-        for segment in torch.cuda.memory_snapshot()
+        for segment in torch.cuda.memory_snapshot(include_traces=False)
         if segment["device"] == index and tuple(segment["segment_pool_id"]) != ORDINARY_POOL
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from hy3dgen.shape_model import ShapeModel
 BALL_RADIUS, BALL_CELLS = 0.6, 64
 CPU_TOKENS, CPU_POINTS = 64, 2048
 """On a CPU a first call costs little beside the work itself: a few tokens and points show it the way."""
+
+MAX_COMPILE_THREADS = 4
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +101,18 @@ def choose_attention(model: ShapeModel) -> ShapeModel:
     return model.running(attention=kernel)
 
 
+def has_compiler() -> bool:
+    """True when there is a C compiler, which what compiles networks calls at run time: `CC`, or one of that name."""
+    names = [os.environ.get("CC") or "cc", "gcc", "clang", "g++", "clang++"]
+    return any(shutil.which(name) for name in names)
+
+
 def set_compiler_cache(folder: Path) -> None:
-    """Sets `folder` as the place of what is compiled in this process, unless the environment names another."""
+    """Sets `folder` as the place of what is compiled in this process, unless the environment names another.
+
+    Also bounds the compiler's processes, of which each keeps 0.3 GB.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(MAX_COMPILE_THREADS))
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
 

@@ -24,7 +24,18 @@ CUDA = {
     "is_initialized": True,
     "empty_cache": None,
     "synchronize": None,
+    "current_stream": None,
 }
+
+
+class PretendedEvent:
+    """A CUDA event of a device that has done its work as soon as it is given."""
+
+    def record(self, stream: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
 
 
 class OnGpu(Tensor):
@@ -44,7 +55,8 @@ class _Pretending(TorchFunctionMode):
 
 @contextmanager
 def pretended_gpu() -> Iterator[torch.device]:
-    answers: dict[str, Any] = {name: lambda *_, told=told: told for name, told in CUDA.items()}
+    answers: dict[str, Any] = {name: lambda *_, told=told, **__: told for name, told in CUDA.items()}
+    answers["Event"] = PretendedEvent
     with patch.multiple(torch.cuda, **answers), _Pretending():
         yield GPU
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from hy3dgen.errors import EmptyImage, EmptyMesh, LatentShapeError
 from hy3dgen.sampling import Schedule
-from hy3dgen.shape_model import once_done
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline, Mesh, ShapeVAE
 
 CHECKPOINT = DATA / "checkpoint.safetensors"
@@ -104,16 +103,6 @@ def test_progress_is_reported_after_each_real_step(loaded: Loaded, image: Image.
     seen: list[tuple[int, int]] = []
     pipeline(image, 4, callback=lambda *step: seen.append(step))
     assert seen == [(1, 3), (2, 3), (3, 3)]
-
-
-@pytest.mark.parametrize(("device", "waits"), [("cuda:0", True), ("cpu", False)])
-def test_a_step_is_told_of_when_the_device_has_done_it(
-    monkeypatch: pytest.MonkeyPatch, device: str, waits: bool
-) -> None:
-    seen: list[object] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: seen.append(str(device)))
-    once_done(lambda done, total: seen.append((done, total)), torch.device(device))(1, 4)
-    assert seen == ([device] if waits else []) + [(1, 4)]
 
 
 def test_guidance_of_one_equals_the_plain_velocity(loaded: Loaded, image: Image.Image) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ai_engine.errors import StartupError
-from ai_engine.pipeline.device import Room, choose_device, dtype_of
+from ai_engine.pipeline.device import Room, choose_device, dtype_of, prepare_card
 from ai_engine.settings import Settings
 from hy3dgen.weights.offload import Weights
 
@@ -45,3 +45,28 @@ def test_a_device_has_enough_when_a_job_fits_to_the_byte() -> None:
     needed = Room(WEIGHTS, "full", free=0).needed
     assert Room(WEIGHTS, "full", free=needed).is_enough
     assert not Room(WEIGHTS, "full", free=needed - 1).is_enough
+
+
+def test_a_card_is_made_the_current_one_and_float32_is_exact_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    prepare_card(torch.device("cuda", 1), torch.float16)
+    assert torch.backends.cudnn.allow_tf32
+    prepare_card(torch.device("cuda"), torch.float32)
+    assert not torch.backends.cudnn.allow_tf32
+    assert current == [1, 0]
+
+
+def test_bfloat16_is_refused_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    with pytest.raises(StartupError, match="DTYPE=float16"):
+        prepare_card(GPU, torch.bfloat16)
+    prepare_card(GPU, torch.float16)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_start_without_a_gpu_says_what_this_pytorch_was_built_for() -> None:
+    with pytest.raises(StartupError, match=r"driver .* PyTorch 2\.\S+ is built for "):
+        choose_device("cuda", require_gpu=False)

@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from ai_engine.errors import (
     DeviceFault,
     GpuOutOfMemory,
+    InternalError,
     JobCancelled,
     NoForeground,
     SamplerUnfit,
@@ -182,11 +183,36 @@ def test_compiling_is_for_networks_that_stay_where_they_are(
         compiled.append(1)
         return model, True
 
+    monkeypatch.setattr(shape_model, "has_compiler", lambda: True)
     monkeypatch.setattr(shape_model, "compile_networks", compile_networks)
     monkeypatch.setattr(shape_model, "set_compiler_cache", lambda folder: None)
     settings = Settings(device="cpu", compile=wish, memory=memory, data_dir=tmp_path)
     ShapeModel.load(settings).made_ready(settings)
     assert compiled == ([1] if is_compiled else [])
+
+
+def test_without_a_c_compiler_compiling_is_not_tried_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings = Settings(device="cpu", compile="1", data_dir=tmp_path)
+    ready = ShapeModel.load(settings).made_ready(settings)
+    assert ready.model.execution.denoise is None
+    assert caplog.text.count("no C compiler") == 1
+
+
+def test_numbers_that_overflow_end_the_job_with_what_to_set(
+    model: ShapeModel, picture: NDArray[np.uint8]
+) -> None:
+    def overflow(_: torch.nn.Module, __: object, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens * float("inf")
+
+    with (
+        model.model.family.vae.register_forward_hook(overflow),
+        pytest.raises(InternalError, match="shape decoder gave numbers that are not finite"),
+    ):
+        model.generate(picture, OPTIONS, ignore)
 
 
 def refuse_calls(network: torch.nn.Module, max_points: int) -> RemovableHandle:

@@ -214,7 +214,7 @@ def test_free_blocks_in_the_pools_of_graphs_are_not_free_to_others(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 2000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1500)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
-    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: segments)
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda **_: segments)
     assert free_bytes(torch.device("cuda")) == free
 
 
