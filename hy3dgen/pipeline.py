@@ -27,9 +27,10 @@ from hy3dgen.field.geometry import Mesh
 from hy3dgen.models import open_model
 from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.vecset_decoder import ShapeVAE
+from hy3dgen.runtime.execution import StepCallback
 from hy3dgen.runtime.out_of_memory import OnLowered, ignore_lowered
 from hy3dgen.sampling import Schedule, times_for
-from hy3dgen.shape_model import Picture, ShapeModel, StepCallback, Views
+from hy3dgen.shape_model import Picture, ShapeModel, Views
 from hy3dgen.weights.offload import Residence
 from hy3dgen.weights.tensor_file import OnLoaded
 

@@ -10,6 +10,7 @@ from hy3dgen.errors import (
     GpuOutOfMemory,
     ImageError,
     LatentShapeError,
+    NotFinite,
     SamplerUnfit,
     ShapeModelError,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "ImageError",
     "LatentShapeError",
     "Mesh",
+    "NotFinite",
     "SamplerUnfit",
     "ShapeModelError",
     "ShapeVAE",
