@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from ai_engine.api.request_body import MASK_PART, PICTURE_PART
 from ai_engine.api.request_schema import CutOutRequest, JobRequest
-from ai_engine.facts import MEDIA_TYPES
+from ai_engine.facts import MEDIA_TYPES, VIEWS
 from ai_engine.settings import Settings
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
 from ai_engine.web.problems import Problem
@@ -29,10 +29,14 @@ _EXAMPLE = {
     "image_url": "https://example.com/chair.png",
     "webhook_url": "https://example.com/webhook",
 }
+_VIEWS = {"image_urls": {view: f"https://example.com/{view}.png" for view in ("front", "left")}}
 Json = dict[str, Any]
 EXAMPLES = {
     "the least": {"value": {**_EXAMPLE, "webhook_url": None}},
     "for a printer": {"value": {**_EXAMPLE, "height_mm": 100, "format": "3mf"}},
+    "several views": {
+        "value": {name: value for name, value in _EXAMPLE.items() if name != "image_url"} | _VIEWS
+    },
 }
 CUT_OUT_EXAMPLES = {"the least": {"value": {"image_url": _EXAMPLE["image_url"]}}}
 
@@ -55,7 +59,8 @@ def submission_body(kind: type[BaseModel], examples: Json) -> Json:
         "description": "The same fields as parts, and the picture itself, and its mask, as files.",
     }
     json_body = {"schema": {"$ref": f"{_REF}{kind.__name__}"}, "examples": examples}
-    encoding = {part: {"contentType": "image/*"} for part in (PICTURE_PART, MASK_PART)}
+    views = VIEWS if "image_urls" in kind.model_fields else ()
+    encoding = {part: {"contentType": "image/*"} for part in (PICTURE_PART, MASK_PART, *views)}
     content = {"application/json": json_body, "multipart/form-data": {"schema": form, "encoding": encoding}}
     return {"requestBody": {"required": True, "content": content}}
 
@@ -125,7 +130,8 @@ def _json_schema(request: Json) -> Json:
 def _ways(request: Json) -> dict[str, Json]:
     """The fields that a picture can come by, as they are where they do."""
     fields = request["properties"]
-    return {name: _without_null(fields[name]) for name in ("image_url", "cut_out_id") if name in fields}
+    names = ("image_url", "cut_out_id", "image_urls")
+    return {name: _without_null(fields[name]) for name in names if name in fields}
 
 
 def _or_null(field: Json) -> Json:
@@ -148,11 +154,17 @@ def _form_schema(request: Json) -> Json:
     picture = {**_BINARY, "description": "The picture: PNG, JPEG, WebP or AVIF."}
     mask = {**_BINARY, "description": "The caller's own mask, as `mask_url` has it."}
     ways = _ways(request) | {PICTURE_PART: picture}
+    views = {view: {**picture, "description": f"The object's {view}."} for view in VIEWS}
+    if "image_urls" not in ways:
+        views = {}
+    each: list[Json] = [{"required": [way]} for way in ways]
+    if views:
+        each.append({"anyOf": [{"required": [view]} for view in views]})
     return {
         **request,
         "description": "What a caller asks for, as the parts of a form.",
-        "properties": {**request["properties"], MASK_PART: mask, **ways},
-        "oneOf": [{"required": [way]} for way in ways],
+        "properties": {**request["properties"], MASK_PART: mask, **ways, **views},
+        "oneOf": each,
     }
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from service.conftest import served
 from service.house import House, Outside, cut_out_png, wait_for
 from service.test_cut_outs import FACTS, data_url, form
 
@@ -61,3 +66,54 @@ def test_a_view_that_can_not_be_had_is_named_and_a_retry_has_the_same_views(
     for job in (failed, again):
         assert job["error"]["code"] == "image_download_failed"
         assert job["error"]["detail"].startswith("View right: ")
+
+
+@pytest.fixture(scope="module")
+def multi_view_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A service with weights of a model of several views."""
+    folder = tmp_path_factory.mktemp("multi-view")
+    yield from served(folder, **random_model(folder, is_multi_view=True))
+
+
+def random_model(folder: Path, *, is_multi_view: bool) -> dict[str, str]:
+    """The settings of a small model with random weights, whose file says how many views it takes."""
+    config = json.loads((PARITY / "overrides.json").read_text())["checkpoint"] | {
+        "is_multi_view": is_multi_view
+    }
+    file = folder / "model.safetensors"
+    save_file(load_file(PARITY / "checkpoint.safetensors"), file, {"config": json.dumps(config)})
+    return {"MODEL_PATH": str(file), "MODEL_VARIANT": "", "DEVICE": "cpu"}
+
+
+SMALL = {"octree_resolution": 32, "num_inference_steps": 3, "seed": 7, "remove_background": "never"}
+
+
+def test_a_model_of_several_views_makes_another_mesh_of_each_set_of_views(multi_view_house: House) -> None:
+    pictures = {
+        view: data_url((PARITY / f"view_{view}.png").read_bytes()) for view in ("front", "left", "right")
+    }
+    sets = (pictures, {"front": pictures["front"]}, {"left": pictures["front"]})
+
+    jobs = [multi_view_house.submit(image_url=None, image_urls=urls, **SMALL) for urls in sets]
+    one = multi_view_house.submit(image_url=pictures["front"], **SMALL)
+    made = [multi_view_house.wait_until(job_id, "succeeded")["artifact"]["sha256"] for job_id in [*jobs, one]]
+
+    assert len(set(made[:3])) == 3
+    assert made[3] == made[1], "one picture is the front"
+
+
+@pytest.fixture(scope="module")
+def single_view_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("single-view")
+    yield from served(folder, **random_model(folder, is_multi_view=False))
+
+
+def test_a_model_of_one_view_refuses_several_at_the_door(single_view_house: House) -> None:
+    urls = {"front": data_url(cut_out_png())}
+    answer = single_view_house.ask(
+        "POST", "/generate-3d", {"session_id": "s1", "asset_id": "a1", "image_urls": urls}
+    )
+
+    assert answer.status == 422
+    assert answer.json["errors"][0]["field"] == "front"
+    assert answer.json["errors"][0]["code"] == "views_unfit"
