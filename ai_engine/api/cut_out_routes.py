@@ -90,7 +90,7 @@ async def make_cut_out(request: Request, service: Connected, caller: KnownCaller
 @router.get("/cut-outs/{cut_out_id}", responses=problems(*OF_JOB, FileNotReady))
 def get_cut_out(cut_out_id: str, record: OwnCutOut, service: Connected) -> CutOutView:
     """A cut-out that was made before, and its facts."""
-    return _view(record.task, _made(record), service)
+    return _view(record.task, _cut_out_of(record), service)
 
 
 @router.head("/cut-outs/{cut_out_id}/cutout.png", include_in_schema=False)
@@ -101,7 +101,7 @@ def get_cut_out(cut_out_id: str, record: OwnCutOut, service: Connected) -> CutOu
 )
 def get_cut_out_picture(cut_out_id: str, record: OwnCutOut, request: Request, service: Connected) -> Response:
     """The object on transparent ground: what the shape model would see."""
-    return file_answer(request, service.store, _made(record).artifact, media_type=PNG)
+    return file_answer(request, service.store, _cut_out_of(record).artifact, media_type=PNG)
 
 
 def _check_room(service: Service, owner: str | None) -> None:
@@ -145,7 +145,7 @@ def _refusal(failure: JobFailure, source: PictureSource) -> RequestRefused:
     return InvalidField(name if url is None else f"{name}_url", failure.detail, code=failure.code)
 
 
-def _made(record: CutOutRecord) -> CutOut:
+def _cut_out_of(record: CutOutRecord) -> CutOut:
     if record.outcome is None or record.outcome.cut_out is None:
         raise FileNotReady("The cut-out was not made, or not yet.")
     return record.outcome.cut_out

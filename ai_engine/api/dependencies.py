@@ -162,7 +162,7 @@ def own_job(job_id: str, service: Connected, caller: KnownCaller) -> JobRecord:
     """
     _check_id(job_id)
     record = service.engine.get(job_id)
-    if not caller.may_see(record.job.owner):
+    if not caller.may_see(record.summary.job.owner):
         raise JobNotFound(f"There is no job {job_id}.")
     return record
 
@@ -273,7 +273,7 @@ def check_room(service: Service, owner: str | None) -> None:
     service.engine.check_room(owner)
 
 
-def accepted_cut_out(service: Service, owner: str | None, cut_out_id: str) -> CutOut:
+def find_cut_out(service: Service, owner: str | None, cut_out_id: str) -> CutOut:
     """The cut-out that a job of `owner` begins with.
 
     Raises:

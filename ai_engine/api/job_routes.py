@@ -23,14 +23,14 @@ from ai_engine.api.dependencies import (
     OwnJob,
     OwnSummary,
     Service,
-    accepted_cut_out,
     check_room,
+    find_cut_out,
     keyed_router,
 )
 from ai_engine.api.openapi import EXAMPLES, event_stream, submission_body
 from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.api.response_schemas import Accepted, JobList, JobView, accepted, list_of, view_of
+from ai_engine.api.response_schemas import Accepted, JobList, JobView, acceptance_of, list_of, view_of
 from ai_engine.errors import (
     FileExpired,
     InvalidField,
@@ -82,7 +82,7 @@ async def generate_3d(
 
 def _accept(response: Response, job: Job, submitted: Submitted) -> Accepted:
     """The answer to a submission: 202 for a new job, 200 for a known one."""
-    answer = accepted(job.job_id, submitted)
+    answer = acceptance_of(job.job_id, submitted)
     response.headers["Location"] = answer.status_url
     response.status_code = 202 if submitted.is_new else 200
     return answer
@@ -112,7 +112,7 @@ def _enqueue(service: Service, submission: Submission[JobRequest]) -> tuple[Job,
         check_room(service, headers.owner)
     job = service.admission.keep_pictures(job, submission)
     if submission.request.cut_out_id is not None:
-        cut_out = accepted_cut_out(service, headers.owner, submission.request.cut_out_id)
+        cut_out = find_cut_out(service, headers.owner, submission.request.cut_out_id)
         job = service.admission.accept(job, cut_out)
     return job, service.engine.submit(job)
 

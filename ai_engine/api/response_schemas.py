@@ -135,7 +135,7 @@ def cut_out_view(cut_out_id: str, cut_out: CutOut, expires_at_s: float) -> CutOu
     )
 
 
-def accepted(job_id: str, submitted: Submitted) -> Accepted:
+def acceptance_of(job_id: str, submitted: Submitted) -> Accepted:
     """The answer to a submission."""
     return Accepted(
         message="queued" if submitted.is_new else "accepted before",
@@ -188,12 +188,13 @@ def _options(job: Job, result: JobResult | None) -> OptionsFacts:
 
 def view_of(record: JobRecord) -> JobView:
     """The job as its caller sees it."""
-    job, result = record.job, record.result
+    known = record.summary
+    job, result = known.job, known.result
     return JobView(
         job_id=job.job_id,
         session_id=job.session_id,
         asset_id=job.asset_id,
-        status=record.status,
+        status=known.status,
         stage=record.stage,
         progress=record.progress,
         queue_position=record.place.position if record.place else None,
@@ -201,14 +202,14 @@ def view_of(record: JobRecord) -> JobView:
         attempt=job.attempt,
         retry_of=job.retry_of,
         created_at=rfc3339(job.accepted_at_s),
-        ended_at=rfc3339(record.ended_at_s) if record.ended_at_s else None,
-        timings_s=dict(record.timings_s),
+        ended_at=rfc3339(known.ended_at_s) if known.ended_at_s else None,
+        timings_s=dict(record.so_far.timings_s),
         options=_options(job, result),
         model=result.model if result else {},
         error=result.failure if result else None,
         artifact=_artifact(job, result),
-        cutout=record.cutout,
-        cutouts=dict(record.cutouts),
+        cutout=record.so_far.cutout,
+        cutouts=dict(record.so_far.cutouts),
         print=result.mesh.print if result and result.mesh else None,
         decode=result.decode if result else None,
         upload=next((one.upload for one in reversed(record.deliveries) if one.upload), None),

@@ -30,11 +30,11 @@ def open_links(settings: Settings, database: Database) -> Links:
     if settings.link_secret is not None:
         key = hashlib.sha256(settings.link_secret.get_secret_value().encode()).digest()
     else:
-        key = _kept_key(database)
+        key = _read_or_make_key(database)
     return Links(key, settings.link_ttl_s, settings.public_url)
 
 
-def _kept_key(database: Database) -> bytes:
+def _read_or_make_key(database: Database) -> bytes:
     database.make_tables(_METADATA)
     try:
         with database.write() as connection:

@@ -100,17 +100,12 @@ class JobQueue:
             self._result_so_far(row) if known.result is None or not known.result.timings_s else known.result
         )
         return JobRecord(
-            job=known.job,
-            status=known.status,
+            summary=known,
             stage=stage,
             progress=progress,
-            result=known.result,
-            deliveries=self._deliveries.attempts(job_id) if known.result is not None else [],
-            ended_at_s=known.ended_at_s,
+            so_far=so_far,
+            deliveries=self._deliveries.attempts(job_id) if known.result is not None else (),
             place=self.place(job_id) if known.status == JobStatus.QUEUED else None,
-            timings_s=so_far.timings_s,
-            cutout=so_far.cutout,
-            cutouts=so_far.cutouts,
         )
 
     def summary(self, job_id: str) -> JobSummary:
@@ -146,13 +141,13 @@ class JobQueue:
         jobs = [found[place.job_id] for place in shown if place.job_id in found]
         return JobPage(jobs, shown[-1].to_cursor() if len(places) > limit else None)
 
-    def last_attempt(self, job: Job) -> JobRecord:
+    def last_attempt(self, job: Job) -> JobSummary:
         """The latest attempt at what `job` asks for: itself unless it was retried.
 
         Raises:
             JobNotFound: it is known no more.
         """
-        return self.get(self._index.last_attempt(job.first_id) or job.job_id)
+        return self.summary(self._index.last_attempt(job.first_id) or job.job_id)
 
     def stage_file(self, job_id: str, stage: Stage, view: ViewName | None = None) -> Artifact | None:
         """The file that `stage` of the job left behind, of one of its views; None when there is none."""

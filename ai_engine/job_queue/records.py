@@ -6,13 +6,12 @@ Opens no database.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from dbos import WorkflowStatus
 
 from ai_engine.errors import InternalError, JobCancelled, WorkerLost
-from ai_engine.facts import CutOutFacts, ViewName
 from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
@@ -61,37 +60,30 @@ class QueuePlace:
 
 
 @dataclass(frozen=True)
-class JobRecord:
-    """What is known of a job."""
+class JobSummary:
+    """What one row says of a job."""
 
     job: Job
     status: JobStatus
+    result: JobResult | None
+    """None while it is not over."""
+    ended_at_s: float | None
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """All that is known of a job."""
+
+    summary: JobSummary
     stage: str
     """Where it is, or where it failed."""
     progress: float
     """Of the whole job, 0 to 1."""
-    result: JobResult | None
-    """None while it is not over."""
-    deliveries: Sequence[DeliveryAttempt]
-    ended_at_s: float | None
+    so_far: JobResult
+    """What the stages that are done have found out."""
+    deliveries: Sequence[DeliveryAttempt] = ()
     place: QueuePlace | None = None
     """None once it does not wait any more."""
-    timings_s: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of each stage that is done."""
-    cutout: CutOutFacts | None = None
-    """None while there is no cut-out."""
-    cutouts: Mapping[ViewName, CutOutFacts] = field(default_factory=dict)
-    """Of several views, in place of `cutout`."""
-
-
-@dataclass(frozen=True)
-class JobSummary:
-    """One job in the list of jobs."""
-
-    job: Job
-    status: JobStatus
-    result: JobResult | None
-    ended_at_s: float | None
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def attempt_delivery(
     answer = _send(context.client, delivery, number)
     num_attempts, delays_s = attempt - task.attempts_before, context.settings.webhook_delays_s
     delay_s = next_delay_s(answer, num_attempts, delays_s, random.uniform)
-    upload = UPLOADED if answer.is_uploaded else _given_up(answer, num_attempts, delay_s)
+    upload = UPLOADED if answer.is_uploaded else _find_upload_failure(answer, num_attempts, delay_s)
     if upload and upload.state == "given_up":
         delay_s = 0.0 if delivery.url is not None else None
     outcome = DeliveryOutcome(
@@ -90,7 +90,7 @@ def _usual_s(delivery: Delivery, settings: Settings) -> float:
     return quick_s + settings.webhook_timeout_s_per_mb * size_mb
 
 
-def _given_up(answer: Outcome, num_attempts: int, delay_s: float | None) -> UploadFacts | None:
+def _find_upload_failure(answer: Outcome, num_attempts: int, delay_s: float | None) -> UploadFacts | None:
     """What is said of the upload if this attempt at it was the last; None if it was not, or was none."""
     is_last = delay_s is None or (answer.is_doubtful and num_attempts >= DOUBTFUL_ATTEMPTS)
     return UploadFacts("given_up", answer.detail, answer.status) if answer.is_upload and is_last else None

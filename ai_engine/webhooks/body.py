@@ -102,7 +102,7 @@ def _multipart(delivery: Delivery) -> RequestBody:
     tail = f"--{boundary}--\r\n" if delivery.mesh is None else f"\r\n--{boundary}--\r\n"
     size = 0 if delivery.mesh is None else delivery.mesh.size
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    return RequestBody(headers, len(head) + size + len(tail), _framed(head, delivery.mesh, tail))
+    return RequestBody(headers, len(head) + size + len(tail), _multipart_pieces(head, delivery.mesh, tail))
 
 
 def _text_values(delivery: Delivery) -> dict[str, str]:
@@ -130,7 +130,7 @@ def _file_head(boundary: str, mesh: MeshFile) -> str:
     )
 
 
-def _framed(head: str, mesh: MeshFile | None, tail: str) -> Iterator[bytes]:
+def _multipart_pieces(head: str, mesh: MeshFile | None, tail: str) -> Iterator[bytes]:
     yield head.encode("ascii")
     if mesh is not None:
         yield from mesh.read()

@@ -41,7 +41,7 @@ class Handover:
         self._leaving = threading.RLock()
         """Held for good by the thread that ends the process; others that find a reason to leave wait for that end."""
 
-    def cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
+    def find_cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
         """Those of the jobs that were cancelled, and when, in seconds since 1970."""
         rows = DBOS.list_workflows(
             workflow_ids=list(job_ids), status=EngineStatus.CANCELLED, load_input=False, load_output=False

@@ -60,7 +60,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     with _slot_lock(settings):
         _slot_file(settings, "ready").unlink(missing_ok=True)  # Of a predecessor that was killed.
         with closing(open_database(settings)) as database:
-            worker = _Worker.registered(settings, database)
+            worker = _Worker.register(settings, database)
             resources = worker.load()
             handover = worker.launch(resources)
             failover = worker.open_failover()
@@ -82,7 +82,7 @@ class _Worker:
     heartbeat: Heartbeat
 
     @classmethod
-    def registered(cls, settings: Settings, database: Database) -> _Worker:
+    def register(cls, settings: Settings, database: Database) -> _Worker:
         """A worker with a lease of its own, renewed from now on."""
         slot = slot_name(settings.device, settings.data_dir)
         leases, executor_id = Leases(database), new_executor_id(slot)

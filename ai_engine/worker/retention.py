@@ -68,7 +68,7 @@ class Retention:
     def _take_files(self, name: str, before_s: float, busy: set[str]) -> int:
         """Takes the files of the workflows called `name`."""
         num_taken = 0
-        for batch in self._ended(before_s, with_files=name):
+        for batch in self._ended_batches(before_s, with_files=name):
             for row in batch:
                 if row.workflow_id not in busy:
                     self.store.remove(row.workflow_id)
@@ -79,7 +79,7 @@ class Retention:
     def _delete_rows(self, before_s: float, busy: set[str]) -> int:
         """Deletes jobs and attempts of deliveries; those of a job that still delivers stay."""
         num_deleted = 0
-        for batch in self._ended(before_s):
+        for batch in self._ended_batches(before_s):
             ids = [row.workflow_id for row in batch if EntryId.parse(row.workflow_id).job_id not in busy]
             if ids:
                 self.rows.forget(ids)
@@ -97,7 +97,7 @@ class Retention:
                 num_taken += 1
         return num_taken
 
-    def _ended(self, before_s: float, with_files: str | None = None) -> Iterator[Sequence[EndedRow]]:
+    def _ended_batches(self, before_s: float, with_files: str | None = None) -> Iterator[Sequence[EndedRow]]:
         last: EndedRow | None = None
         while batch := self.rows.ended_before(int(before_s * 1000), BATCH, after=last, with_files=with_files):
             yield batch

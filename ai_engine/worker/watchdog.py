@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 class Exits(Protocol):
     """What the watchdog needs done."""
 
-    def cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
+    def find_cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
         """Those of the jobs that were cancelled, and when, in seconds since 1970."""
 
     def count_device_fault(self, job_id: str) -> int:
@@ -122,7 +122,7 @@ class Watchdog:
         silent = [work for work in works if now - work.sign_at_s > self._grace_s]
         if not silent:
             return
-        cancelled = self._exits.cancelled([work.job_id for work in silent])
+        cancelled = self._exits.find_cancelled([work.job_id for work in silent])
         for work in silent:
             if self._hangs_cancelled(work, cancelled.get(work.job_id), now):
                 self._leave(work, None, now)

@@ -53,8 +53,8 @@ def test_a_submitted_job_can_be_read_back_by_another_process(connected: Callable
     record = connected().get(asked.job_id)
 
     assert (submitted.is_new, submitted.queue_position, submitted.eta_s) == (True, 1, None)
-    assert record.job == asked
-    assert (record.status, record.stage, record.progress, record.result) == (
+    assert record.summary.job == asked
+    assert (record.summary.status, record.stage, record.progress, record.summary.result) == (
         JobStatus.QUEUED,
         "queue",
         0.0,
@@ -123,10 +123,10 @@ def test_a_waiting_job_can_be_cancelled_once_and_for_all(connected: Callable[...
     engine.cancel(engine.summary(asked.job_id))
 
     record = engine.get(asked.job_id)
-    assert record.status == JobStatus.CANCELLED
-    assert record.result is not None
-    assert record.result.failure is not None
-    assert record.ended_at_s is not None
+    assert record.summary.status == JobStatus.CANCELLED
+    assert record.summary.result is not None
+    assert record.summary.result.failure is not None
+    assert record.summary.ended_at_s is not None
 
 
 def test_what_is_no_job_is_not_found(connected: Callable[..., JobQueue]) -> None:

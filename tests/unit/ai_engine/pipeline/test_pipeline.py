@@ -18,7 +18,7 @@ from ai_engine.errors import EmptyMesh, SamplerUnfit
 from ai_engine.facts import CutOutFacts, DecodeFacts, ViewName
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import Job, JobOptions, JobStatus, Progress, View
-from ai_engine.job_queue.records import JobRecord
+from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import StandInModel
@@ -99,7 +99,7 @@ def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> N
     result = run_job(job, resources(tmp_path), PlainRun())
 
     assert result.failure is None
-    view = view_of(JobRecord(job, JobStatus.SUCCEEDED, "finish", 1.0, result, [], 1.0))
+    view = view_of(JobRecord(JobSummary(job, JobStatus.SUCCEEDED, result, 1.0), "finish", 1.0, result))
     assert view.options.decode_mode == "fast"
     assert view.options.degraded == ["num_chunks 2048"]
     assert JobEvent.of(job, result, 1.0).data["options"]["degraded"] == ["num_chunks 2048"]
@@ -207,7 +207,7 @@ def test_facts_of_each_view_are_in_the_job_and_in_its_event(job: Job, tmp_path: 
         "front": facts,
         "left": facts,
     }
-    record = JobRecord(job, JobStatus.SUCCEEDED, "finish", 1.0, result, [], 1.0, cutouts=result.cutouts)
+    record = JobRecord(JobSummary(job, JobStatus.SUCCEEDED, result, 1.0), "finish", 1.0, result)
     assert view_of(record).cutouts["left"] == facts
     event = WebhookEvent.model_validate_json(JobEvent.of(job, result, 1.0).to_json())
     assert (event.data.cutout, event.data.cutouts) == (None, {"front": facts, "left": facts})

@@ -21,7 +21,7 @@ class Noted:
     faults: int = 0
     asked: list[Sequence[str]] = field(default_factory=list)
 
-    def cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
+    def find_cancelled(self, job_ids: Sequence[str]) -> Mapping[str, float]:
         self.asked.append(job_ids)
         return {job_id: at_s for job_id, at_s in self.cancelled_at_s.items() if job_id in job_ids}
 
