@@ -30,8 +30,13 @@ export async function submit(request: Request, env: Env): Promise<Response> {
 
 function formOf(fields: Record<string, unknown>): FormData {
   const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) form.set(name, String(value));
+  for (const [name, value] of Object.entries(fields)) form.set(name, isObject(value) ? JSON.stringify(value) : String(value));
   return form;
+}
+
+/** `image_urls` and `upload_headers`: parts of a form as JSON. */
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function headers(request: Request, env: Env): Headers {
