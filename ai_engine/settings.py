@@ -198,7 +198,20 @@ class Settings(BaseSettings):
         default=3,
         ge=1,
         le=32,
-        description="Jobs one worker holds at once; only one of them is on the device.",
+        description="Jobs of one API key that one worker holds at once, besides those whose pictures it downloads; "
+        "only one job is on the device.",
+    )
+    owners_in_flight: int = Field(
+        default=8,
+        ge=1,
+        le=100,
+        description="API keys whose jobs one worker holds at once, as many of each; they take turns in every stage.",
+    )
+    downloads_in_flight: int = Field(
+        default=8, ge=1, le=100, description="Pictures that one worker downloads at once, masks with them."
+    )
+    downloads_per_owner: int = Field(
+        default=3, ge=1, le=100, description="Most of these that one API key's jobs download."
     )
     queue_poll_s: Seconds = Field(default=0.5, description="Seconds between two polls of the queue.")
     lease_s: Seconds = Field(

@@ -135,7 +135,7 @@ async def _preview(known: JobSummary, request: Request, service: Service) -> Art
     task = PreviewTask(job.job_id, result.drawable, job.print_options.is_mm)
     ends_at = time.monotonic() + PREVIEW_WAIT_S
     while time.monotonic() < ends_at and not await request.is_disconnected():
-        picture = await run_in_threadpool(service.engine.previews.ask, task)
+        picture = await run_in_threadpool(service.engine.previews.ask, task, job.owner)
         if picture is not None:
             return picture
         if await run_in_threadpool(live_worker, service) is None:

@@ -295,7 +295,9 @@ class JobRequest(PictureRequest):
     require_printable: bool = Field(
         default=False, description="Rather fail with not_printable than deliver a mesh that can't be printed."
     )
-    priority: int = Field(default=0, ge=-10, le=10, description="Lower first.")
+    priority: int = Field(
+        default=0, ge=-10, le=10, description="Lower first, among the jobs of the same API key."
+    )
     timeout_s: int | None = Field(
         default=None, ge=1, le=3600, description="Seconds for the whole job, from the start of work."
     )

@@ -6,6 +6,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ai_engine.engine.generated import Generated, GenerationFailed, StageProgres
 from ai_engine.errors import GenerationTimeout
 from ai_engine.facts import MeshFormat
 from ai_engine.job import Artifact, Job
+from ai_engine.pipeline.lanes import Claim
 from ai_engine.pipeline.pipeline import JobLine, run_job
 from ai_engine.pipeline.resources import Resources
 from ai_engine.pipeline.workshop import open_workshop
@@ -31,6 +33,7 @@ class _Run:
     deadline_s: float
     """On the clock of `time.monotonic`."""
     results: dict[str, StageResult] = field(default_factory=dict)
+    claim: Claim = field(default_factory=Claim)
 
     def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
         self.results[name] = result = work()
@@ -42,6 +45,9 @@ class _Run:
         self.report(stage.value, done, total)
 
     def waits(self) -> None: ...
+
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class LocalEngine:

@@ -26,23 +26,28 @@ the jobs of this one alone."""
 
 GENERATE = "generate"
 CUT_OUT = "cut-out"
-PIPELINE_QUEUE = "pipeline"
+PIPELINE_QUEUE = "jobs"
 DELIVERY_QUEUE = "delivery"
 SLOW_DELIVERY_QUEUE = "slow-delivery"
 """Attempts at hosts that lately let one hang: they wait behind others, in places of their own."""
 WEBHOOK_QUEUE = "webhook"
 """Where earlier versions queued deliveries; it is emptied, nothing new is put into it."""
 DELIVERY_QUEUES = (DELIVERY_QUEUE, SLOW_DELIVERY_QUEUE, WEBHOOK_QUEUE)
-CUT_OUT_QUEUE = "cut-out"
-PREVIEW_QUEUE = "preview"
+EARLIER_JOB_QUEUE = "pipeline"
+"""Where earlier versions queued jobs, without partitions; it is emptied, nothing new is put into it."""
+JOB_QUEUES = (PIPELINE_QUEUE, EARLIER_JOB_QUEUE)
+CUT_OUT_QUEUE = "cut-outs"
+PREVIEW_QUEUE = "previews"
 ON_DEMAND_QUEUES = (CUT_OUT_QUEUE, PREVIEW_QUEUE)
 """Brief work that a caller waits for."""
+NO_OWNER = "/"
+"""The partition of what no key asked for; no key has such a name."""
 PROGRESS = "progress"
 """The stream of a job's progress events."""
 
 MAX_CUT_OUTS_IN_FLIGHT = 3
-"""Of one worker: one is cut out while the others are downloaded."""
-MAX_PREVIEWS_IN_FLIGHT = 1
+"""Of one worker and owner: one is cut out while the others are downloaded."""
+MAX_PREVIEWS_IN_FLIGHT, MAX_PREVIEWS_PER_OWNER = 2, 1
 """Of one worker: a large mesh takes a processor for a second."""
 _SLOW_PER_PARTITION = 1
 _FIRST_PRIORITY = 11
@@ -78,14 +83,16 @@ def _prepare_sqlite(path: Path) -> None:
 def register_queues(register: Callable[..., object], settings: Settings) -> None:
     """Makes the queues, or brings them up to date with the settings; `register` is DBOS's own function.
 
-    The queues of deliveries are partitioned: a worker takes partitions in random order and few entries of each at once.
+    The queues are partitioned by owner: a worker takes partitions in random order and few entries of each at once.
     """
     in_flight, slow = settings.deliveries_in_flight, settings.slow_deliveries_in_flight
+    owners = settings.owners_in_flight
     per_host = min(settings.deliveries_per_host, settings.deliveries_per_owner, in_flight)
     sizes: dict[str, tuple[int, int | None]] = {
-        PIPELINE_QUEUE: (settings.jobs_in_flight, None),
-        CUT_OUT_QUEUE: (MAX_CUT_OUTS_IN_FLIGHT, None),
-        PREVIEW_QUEUE: (MAX_PREVIEWS_IN_FLIGHT, None),
+        PIPELINE_QUEUE: (owners * settings.jobs_in_flight, settings.jobs_in_flight),
+        EARLIER_JOB_QUEUE: (settings.jobs_in_flight, None),
+        CUT_OUT_QUEUE: (owners * MAX_CUT_OUTS_IN_FLIGHT, MAX_CUT_OUTS_IN_FLIGHT),
+        PREVIEW_QUEUE: (MAX_PREVIEWS_IN_FLIGHT, MAX_PREVIEWS_PER_OWNER),
         DELIVERY_QUEUE: (in_flight, per_host),
         SLOW_DELIVERY_QUEUE: (slow, _SLOW_PER_PARTITION),
         WEBHOOK_QUEUE: (in_flight, None),
@@ -138,17 +145,27 @@ def generate_options(job: Job) -> EnqueueOptions:
     options = _options(GENERATE, PIPELINE_QUEUE, job.job_id, job.owner)
     options["workflow_id_reuse_policy"] = "reject"
     options["priority"] = job.priority + _FIRST_PRIORITY
+    options["queue_partition_key"] = partition_of(job.owner)
     return options
+
+
+def partition_of(owner: str | None) -> str:
+    """The partition that the owner's jobs wait in: owners take turns, priorities order among their own."""
+    return owner or NO_OWNER
 
 
 def cut_out_options(cut_out_id: str, owner: str | None) -> EnqueueOptions:
     """How a cut-out is queued that comes before any job."""
-    return _options(CUT_OUT, CUT_OUT_QUEUE, cut_out_id, owner)
+    options = _options(CUT_OUT, CUT_OUT_QUEUE, cut_out_id, owner)
+    options["queue_partition_key"] = partition_of(owner)
+    return options
 
 
-def preview_options(job_id: str) -> EnqueueOptions:
+def preview_options(job_id: str, owner: str | None) -> EnqueueOptions:
     """How the picture of a job's mesh is queued. Twice the same is one."""
-    return _options(PREVIEW, PREVIEW_QUEUE, str(EntryId(job_id, is_preview=True)), None)
+    options = _options(PREVIEW, PREVIEW_QUEUE, str(EntryId(job_id, is_preview=True)), owner)
+    options["queue_partition_key"] = partition_of(owner)
+    return options
 
 
 def _options(workflow: str, queue: str, entry_id: str, owner: str | None) -> EnqueueOptions:

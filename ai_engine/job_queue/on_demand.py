@@ -27,6 +27,7 @@ from ai_engine.job_queue.dbos_setup import (
     PIPELINE_QUEUE,
     PREVIEW_QUEUE,
     cut_out_options,
+    partition_of,
     preview_options,
 )
 from ai_engine.job_queue.entries import ACTIVE, EngineStatus
@@ -36,6 +37,8 @@ from ai_engine.stage_result import JobFailure
 
 MAX_WAITING = 100
 """Their callers wait for an answer: more would only time out."""
+MAX_WAITING_PER_OWNER = 25
+"""Of these, for one API key."""
 RETRY_AFTER_S = 10
 KEPT_S = 24 * 3600.0
 """How long the files of a cut-out are kept, unless RETENTION_HOURS is less. A job has its own copy."""
@@ -109,6 +112,9 @@ class CutOuts:
         most = self.settings.max_open_jobs_per_key
         if owner is None or not most:
             return
+        waiting = self.rows.waiting_by_partition(CUT_OUT_QUEUE)[partition_of(owner)]
+        if waiting >= MAX_WAITING_PER_OWNER:
+            raise TooManyJobs(f"{waiting} of your cut-outs wait.", retry_after_s=RETRY_AFTER_S)
         if sum(self.rows.num_open_of(owner, name) for name in (PIPELINE_QUEUE, CUT_OUT_QUEUE)) >= most:
             raise TooManyJobs(f"{most} of your jobs and cut-outs are open.", retry_after_s=RETRY_AFTER_S)
 
@@ -184,19 +190,21 @@ class Previews:
     client: DBOSClient
     rows: WorkflowTable
 
-    def ask(self, task: PreviewTask) -> Artifact | None:
-        """The picture of the job's mesh; None while a worker has yet to draw it.
+    def ask(self, task: PreviewTask, owner: str | None) -> Artifact | None:
+        """The picture of the mesh of `owner`'s job; None while a worker has yet to draw it.
 
         Raises:
             FileExpired: the mesh is no longer kept.
             NotReady: as many wait as make sense.
             RequestRefused: it could not be drawn; the next request begins anew.
         """
-        options = preview_options(task.job_id)
+        options = preview_options(task.job_id, owner)
         found = self.client.list_workflows(workflow_ids=[options["workflow_id"]])
         if found:
             return self._picture(found[0])
-        if self.rows.num_waiting(PREVIEW_QUEUE) >= MAX_WAITING:
+        waiting = self.rows.waiting_by_partition(PREVIEW_QUEUE)
+        is_own_full = owner is not None and waiting[partition_of(owner)] >= MAX_WAITING_PER_OWNER
+        if is_own_full or waiting.total() >= MAX_WAITING:
             raise NotReady("Too many pictures wait to be drawn.", retry_after_s=RETRY_AFTER_S)
         self.client.enqueue(options, task.to_dict())
         return None

@@ -26,6 +26,7 @@ from ai_engine.job_queue.dbos_setup import (
     PIPELINE_QUEUE,
     PROGRESS,
     generate_options,
+    partition_of,
     register_queues,
 )
 from ai_engine.job_queue.deliveries import Deliveries, DeliveryPage
@@ -79,7 +80,7 @@ class JobQueue:
         Raises:
             KeyReused: a job of this id exists, and its request was another one.
         """
-        position = self._estimate.add()
+        position = self._estimate.add(partition_of(job.owner))
         try:
             with self._index.entering(job) as connection:
                 self._client.enqueue_in_transaction(connection, generate_options(job), job.to_dict())

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from dbos import DBOSClient, WorkflowStatus
 
 from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE
 from ai_engine.job_queue.worker_leases import Leases, WorkerState
-from ai_engine.job_queue.workflow_table import WorkflowTable
+from ai_engine.job_queue.workflow_table import WorkflowTable, fair_place
 from ai_engine.stage import Stage
 
 QUEUE_COUNT_AGE_S = 0.5
@@ -30,7 +31,8 @@ class QueueEstimate:
         self._rows = rows
         self._leases = leases
         self._lock = threading.Lock()
-        self._queued = 0
+        self._queued: Counter[str] = Counter()
+        """By partition, which is by owner."""
         self._queue_counted_at = float("-inf")
         self._usual_s: tuple[float, float] | None = None
         self._usual_seen_at = float("-inf")
@@ -38,13 +40,14 @@ class QueueEstimate:
     def num_queued(self) -> int:
         """Jobs that wait, as counted at most QUEUE_COUNT_AGE_S ago."""
         with self._lock:
-            return self._count()
+            return self._count().total()
 
-    def add(self) -> int:
-        """Counts one more job in; its position in the queue."""
+    def add(self, partition: str) -> int:
+        """Counts one more job of the partition in; its position in the queue."""
         with self._lock:
-            self._queued = self._count() + 1
-            return self._queued
+            queued = self._count()
+            queued[partition] += 1
+            return fair_place(queued[partition], [num for key, num in queued.items() if key != partition])
 
     def eta_s(self, position: int) -> int | None:
         """Seconds until the job at `position` is done; None when no job was measured yet."""
@@ -59,9 +62,9 @@ class QueueEstimate:
         usual = self._usual()
         return DEFAULT_RETRY_AFTER_S if usual is None else max(1, round(usual[0]))
 
-    def _count(self) -> int:
+    def _count(self) -> Counter[str]:
         if time.monotonic() - self._queue_counted_at > QUEUE_COUNT_AGE_S:
-            self._queued = self._rows.num_waiting(PIPELINE_QUEUE)
+            self._queued = self._rows.waiting_by_partition(PIPELINE_QUEUE)
             self._queue_counted_at = time.monotonic()
         return self._queued
 

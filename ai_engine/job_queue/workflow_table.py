@@ -5,7 +5,8 @@ The engine offers lists of rows, no counts; reads by the indexes it keeps.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ _COLUMNS = (
     "completed_at",
     "executor_id",
     "authenticated_user",
+    "queue_partition_key",
 )
 WAITING = EngineStatus.ENQUEUED.value
 RUNNING = EngineStatus.PENDING.value
@@ -60,6 +62,14 @@ class OwnerDepth:
     num_entries: int
 
 
+def fair_place(among_own: int, others: Iterable[int]) -> int:
+    """The place of an entry that is `among_own`-th of its partition, beside `others` in each of the rest.
+
+    Partitions take turns, so at most as many of each other one come first.
+    """
+    return among_own + sum(min(among_own, number) for number in others)
+
+
 @dataclass(frozen=True)
 class EndedRow:
     """A workflow that is over."""
@@ -80,8 +90,6 @@ class WorkflowTable:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._table = workflow_status(database)
-        # The engine takes jobs of one moment as they lie; with SQLite and Python 3.11 a moment is a whole second.
-        self._last = sa.column("rowid") if database.dbos_schema is None else self._table.c.workflow_uuid
         database.make_tables(_METADATA)
 
     def num_waiting(self, queue: str) -> int:
@@ -92,14 +100,28 @@ class WorkflowTable:
     def place(self, workflow_id: str, queue: str) -> int:
         """The number of workflows that come first in the queue, this one included; 0 when it does not wait."""
         row = self._table.c
-        order = (row.priority, row.created_at, self._last)
-        mine = sa.select(*order).where(row.workflow_uuid == workflow_id, *self._waiting(queue))
+        order = (row.priority, row.created_at, row.workflow_uuid)
+        mine = sa.select(row.queue_partition_key, *order).where(
+            row.workflow_uuid == workflow_id, *self._waiting(queue)
+        )
         with self._database.read() as connection:
             found = connection.execute(mine).first()
             if found is None:
                 return 0
-            first = self._count(queue).where(sa.tuple_(*order) <= sa.tuple_(*found))
-            return int(connection.execute(first).scalar_one())
+            own = self._count(queue).where(
+                row.queue_partition_key == found[0], sa.tuple_(*order) <= sa.tuple_(*found[1:])
+            )
+            among_own = int(connection.execute(own).scalar_one())
+        others = self.waiting_by_partition(queue)
+        del others[found[0]]
+        return fair_place(among_own, others.values())
+
+    def waiting_by_partition(self, queue: str) -> Counter[str]:
+        """How many wait in each partition of the queue."""
+        partition = sa.func.coalesce(self._table.c.queue_partition_key, "")
+        query = sa.select(partition, sa.func.count()).where(*self._waiting(queue)).group_by(partition)
+        with self._database.read() as connection:
+            return Counter({row[0]: row[1] for row in connection.execute(query)})
 
     def latest_successes(self, name: str, most: int) -> Sequence[str]:
         """The ids of the workflows of this name that came to their end last, the latest first."""

@@ -57,6 +57,7 @@ class Metrics(Collector):
         numbers = self._figures.all()
         yield InfoMetricFamily("ai_engine_build", "The service's version.", {"version": __version__})
         yield from _queues(self._rows.depths(), self._rows.num_delayed(DELIVERY_QUEUES))
+        yield _open_jobs(self._rows.by_owner((PIPELINE_QUEUE,)))
         yield from _deliveries(self._rows.by_owner(DELIVERY_QUEUES), self._slow_hosts.count())
         yield from _jobs(numbers)
         yield _stages(numbers)
@@ -79,6 +80,16 @@ def _queues(depths: Sequence[QueueDepth], num_delayed: int) -> Iterator[Metric]:
     )
     waiting = sum(num(queue, WAITING) for queue in DELIVERY_QUEUES) + num_delayed
     yield _gauge("deliveries_waiting", "Attempts at a delivery that are due now or later.", waiting)
+
+
+def _open_jobs(depths: Sequence[OwnerDepth]) -> Metric:
+    """Whose jobs wait, and whose are worked on."""
+    family = GaugeMetricFamily(
+        "ai_engine_jobs_open", "Jobs by API key: queued, or running.", labels=("owner", "state")
+    )
+    for depth in sorted(depths, key=lambda one: (one.owner, one.state)):
+        family.add_metric([depth.owner, "running" if depth.state == RUNNING else "queued"], depth.num_entries)
+    return family
 
 
 def _deliveries(depths: Sequence[OwnerDepth], slow_hosts: Mapping[str, int]) -> Iterator[Metric]:

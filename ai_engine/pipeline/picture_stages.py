@@ -40,12 +40,14 @@ class PictureStages:
         source = self.source
         if source.cut_out is not None:
             return StageResult(source.cut_out.artifact, {Stage.DOWNLOAD.value: 0.0})
-        with turn(self.resources.lanes.download, self.run.waits), Clock() as clock:
+        if source.image is not None and source.mask_url is None:
+            self.run.progress(Stage.DOWNLOAD, 0, 1)
+            return StageResult(source.image, {Stage.DOWNLOAD.value: 0.0}, mask=source.mask)
+        with turn(self.resources.lanes.download, self.run), self.run.aside(), Clock() as clock:
             self.run.progress(Stage.DOWNLOAD, 0, 1)
             picture = source.image or self._fetch(source.image_url, "picture")
             mask = source.mask or (self._fetch(source.mask_url, "mask") if source.mask_url else None)
-            is_here = source.image is not None and source.mask_url is None
-            seconds = 0.0 if is_here else clock.seconds
+            seconds = clock.seconds
         return StageResult(picture, {Stage.DOWNLOAD.value: seconds}, mask=mask)
 
     def _fetch(self, url: str | None, what: What) -> Artifact:
@@ -76,7 +78,7 @@ class PictureStages:
             return StageResult(made.artifact, {Stage.CUTOUT.value: 0.0}, cutout=made.facts)
         file = self.present(picture, self.download)
         mask = self._mask(picture)
-        with turn(self.resources.lanes.cutout, self.run.waits), Clock() as clock:
+        with turn(self.resources.lanes.cutout, self.run), Clock() as clock:
             self.run.progress(Stage.CUTOUT, 0, 1)
             cutout = cut_out(
                 file.read_bytes(),

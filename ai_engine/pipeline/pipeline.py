@@ -30,7 +30,7 @@ from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, through_stl
 from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.preview import PREVIEW_FILE, keep_drawable, load_mesh, save_mesh
-from ai_engine.pipeline.resources import Cutouts, Resources, Run
+from ai_engine.pipeline.resources import Cutouts, Resources, Run, Shape
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
@@ -113,7 +113,7 @@ class JobLine:
     @contextmanager
     def _device(self) -> Iterator[None]:
         """This job's turn on the device; its begin and end are logged."""
-        with turn(self.resources.lanes.device, self.run.waits):
+        with turn(self.resources.lanes.device, self.run):
             event(logger, "device taken", job_id=self.job.job_id)
             try:
                 yield
@@ -123,8 +123,17 @@ class JobLine:
     def shape(self, picture: StageResult, cutout: StageResult) -> StageResult:
         """The mesh as the shape model gives it, an NPZ file."""
         files = self.stages.files(picture, cutout)
-        rgba = _read_cutouts(files)
-        with self._device(), self.resources.device_clock, Clock() as clock:
+        with self._device():
+            # In the turn, not before: many jobs may wait for theirs.
+            shape, seconds = self._generate(_read_cutouts(files))
+        artifact = self.resources.store.put(
+            self.job.job_id, "mesh.npz", lambda path: save_mesh(shape.mesh, path)
+        )
+        return StageResult(artifact, seconds, decode=shape.decode, degraded=tuple(shape.degraded))
+
+    def _generate(self, cutouts: Cutouts) -> tuple[Shape, dict[str, float]]:
+        """The shape of the object in `cutouts`, and the seconds that its stages took."""
+        with self.resources.device_clock, Clock() as clock:
             self.run.progress(Stage.DENOISE, 0, self.options.num_inference_steps or 1)
             denoised_s = 0.0
 
@@ -134,19 +143,15 @@ class JobLine:
                     denoised_s = clock.seconds
                 self.run.progress(stage, done, total)
 
-            shape = self.resources.model.generate(rgba, self.options, progress)
+            shape = self.resources.model.generate(cutouts, self.options, progress)
             decoded_s = clock.seconds - denoised_s
-        artifact = self.resources.store.put(
-            self.job.job_id, "mesh.npz", lambda path: save_mesh(shape.mesh, path)
-        )
-        seconds = {Stage.DENOISE.value: denoised_s, Stage.DECODE.value: decoded_s}
-        return StageResult(artifact, seconds, decode=shape.decode, degraded=tuple(shape.degraded))
+        return shape, {Stage.DENOISE.value: denoised_s, Stage.DECODE.value: decoded_s}
 
     def finish(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> StageResult:
         """The mesh file that the caller gets."""
         source = self._mesh_file(picture, cutout, mesh)
         with (
-            turn(self.resources.lanes.finish, self.run.waits),
+            turn(self.resources.lanes.finish, self.run),
             Clock() as clock,
             TemporaryDirectory(prefix="mesh-") as folder,
         ):

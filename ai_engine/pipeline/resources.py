@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.outbound.client import GuardedClient
-from ai_engine.pipeline.lanes import BusyClock, Lanes
+from ai_engine.pipeline.lanes import BusyClock, Claim, Lanes
 from ai_engine.pipeline.removers import Removers
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
@@ -75,6 +76,10 @@ class Model(Protocol):
 class Run(Protocol):
     """One execution of a job, as the job engine offers it."""
 
+    @property
+    def claim(self) -> Claim:
+        """Whose job it is, for its turns in the lanes."""
+
     def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
         """What `work` gives back; from memory when it was finished in an earlier execution."""
 
@@ -83,6 +88,9 @@ class Run(Protocol):
 
     def waits(self) -> None:
         """Reports that the stage waits for its turn. Raises to stop the job there."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """While the block runs the job takes none of the worker's JOBS_IN_FLIGHT places."""
 
 
 @dataclass(frozen=True)

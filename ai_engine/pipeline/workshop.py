@@ -10,6 +10,7 @@ from ai_engine.images.formats import DownloadLimits
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import download_policy
 from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.lanes import Lane, Lanes
 from ai_engine.pipeline.removers import open_removers
 from ai_engine.pipeline.resources import Model, Resources
 from ai_engine.settings import Settings
@@ -46,6 +47,7 @@ def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Res
         download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
         max_image_pixels=settings.image_max_pixels,
         download_attempts=settings.download_attempts,
+        lanes=Lanes(download=Lane(settings.downloads_in_flight, settings.downloads_per_owner)),
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from ai_engine.errors import GenerationTimeout, InternalError, JobError
 from ai_engine.job import CutOut
 from ai_engine.job_queue.on_demand import CutOutOutcome, CutOutTask
 from ai_engine.logs import event
+from ai_engine.pipeline.lanes import Claim
 from ai_engine.pipeline.picture_stages import PictureStages
 from ai_engine.pipeline.resources import Resources
 from ai_engine.stage import Stage
@@ -24,6 +26,16 @@ class BriefRun:
     """One execution that is not resumed: whoever asked waits for it, until `ends_at_s` (seconds since 1970)."""
 
     ends_at_s: float
+    owner: str | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """Whose cut-out it is, for its turns in the lanes."""
+        return Claim(self.owner)
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Nothing: cut-outs have places of their own."""
+        return nullcontext()
 
     def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
         """What `work` gives back."""
@@ -41,7 +53,7 @@ class BriefRun:
 
 def make_cut_out(task: CutOutTask, resources: Resources) -> CutOutOutcome:
     """The cut-out that is asked for, or why there is none."""
-    stages = PictureStages(task.source, resources, BriefRun(task.ends_at_s))
+    stages = PictureStages(task.source, resources, BriefRun(task.ends_at_s, task.owner))
     began_at = time.monotonic()
     try:
         made = stages.cut_out(stages.download())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dbos import DBOS, WorkflowSerializationFormat, WorkflowStatus
 from dbos import error as dbos_error
+from dbos._dbos import _get_dbos_instance
 
 from ai_engine.errors import (
     DeviceFault,
@@ -22,6 +24,7 @@ from ai_engine.job_queue.dbos_setup import PROGRESS
 from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.logs import event
 from ai_engine.monitoring.tracing import Trace, Tracer
+from ai_engine.pipeline.lanes import Claim
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 from ai_engine.worker.handover import check_ending
@@ -29,6 +32,8 @@ from ai_engine.worker.stage_attempts import CrashAttempts
 from ai_engine.worker.watchdog import Watchdog
 
 PROGRESS_EVERY_S = 0.25
+DOWNLOADING = "downloading"
+"""Where the engine counts a job that takes no place of its queue; there is no queue of this name."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +51,7 @@ class DurableRun:
         """Of the stage at work; None before the first."""
         self._stage = Stage.QUEUE
         self._published_at = float("-inf")
+        self.claim = Claim(job.owner, job.priority)
 
     def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
         """What `work` gives back; from memory when it was finished in an earlier execution."""
@@ -82,6 +88,19 @@ class DurableRun:
             workflow_ids=[job_id], status=EngineStatus.CANCELLED, load_input=False, load_output=False
         ):
             raise JobCancelled("The job was cancelled.", stage=self._stage)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """While the block runs the engine counts this job in no queue, and claims another one in its place."""
+        active, job_id = _get_dbos_instance()._active_workflows_set, self._job.job_id
+        counted = active._m[job_id][-1]
+        uncounted = active.add(job_id, DOWNLOADING)  # First, so that a worker that drains still sees it.
+        active._remove(job_id, counted)
+        try:
+            yield
+        finally:
+            active.add(job_id, *(counted or ()))
+            uncounted.release()
 
     def _check_time(self) -> None:
         if time.time() > self._ends_at_s:

@@ -15,7 +15,7 @@ from typing import Any
 
 from dbos import DBOS, WorkflowHandle, WorkflowStatus
 
-from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, GENERATE, ON_DEMAND_QUEUES, PIPELINE_QUEUE
+from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, GENERATE, JOB_QUEUES, ON_DEMAND_QUEUES
 from ai_engine.job_queue.entries import BROKEN, DELIVER, EngineStatus, EntryId
 from ai_engine.job_queue.records import attempt_number, job_of, result_of, status_of
 from ai_engine.job_queue.worker_leases import Leases
@@ -85,7 +85,7 @@ class Failover(threading.Thread):
         It touches only what they still own, so it heals a failed try, and two may do it at once.
         """
         # Who owns something comes first: a worker has its lease before it has a job.
-        dead = self._leases.dead(self._rows.owners((PIPELINE_QUEUE, *ON_DEMAND_QUEUES, *DELIVERY_QUEUES)))
+        dead = self._leases.dead(self._rows.owners((*JOB_QUEUES, *ON_DEMAND_QUEUES, *DELIVERY_QUEUES)))
         if dead:
             self._note_taken_over(DBOS._recover_pending_workflows(dead))
 

@@ -14,7 +14,7 @@ from typing import Any
 from dbos import DBOS, WorkflowStatus
 
 from ai_engine.errors import GenerationTimeout, JobError, WorkerLost
-from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE
+from ai_engine.job_queue.dbos_setup import GENERATE
 from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.logs import event
@@ -89,7 +89,7 @@ class Handover:
             load_output=False,
         )
         for row in rows:
-            DBOS.resume_workflow(row.workflow_id, queue_name=PIPELINE_QUEUE)
+            DBOS.resume_workflow(row.workflow_id, queue_name=row.queue_name)
             event(logger, "job handed back", job_id=row.workflow_id)
 
     def _stop_taking(self) -> None:

@@ -25,8 +25,8 @@ from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,
     DELIVERY_QUEUES,
+    JOB_QUEUES,
     ON_DEMAND_QUEUES,
-    PIPELINE_QUEUE,
     open_database,
     register_queues,
 )
@@ -191,7 +191,7 @@ def _open_engine(settings: Settings, executor_id: str) -> DBOS:
 
 def _launch(settings: Settings, workflows: JobWorkflows) -> None:
     """Starts to take jobs."""
-    DBOS.listen_queues([PIPELINE_QUEUE, *ON_DEMAND_QUEUES, *DELIVERY_QUEUES])
+    DBOS.listen_queues([*JOB_QUEUES, *ON_DEMAND_QUEUES, *DELIVERY_QUEUES])
     register_workflows(workflows)
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)

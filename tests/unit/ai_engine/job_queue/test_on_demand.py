@@ -14,6 +14,7 @@ from support.open_queues import opened_queue
 from ai_engine.errors import JobNotFound, NotReady, QueueFull, RequestRefused, TooManyJobs
 from ai_engine.facts import CutOutFacts
 from ai_engine.job import Artifact, CutOut, PictureSource
+from ai_engine.job_queue.dbos_setup import PREVIEW_QUEUE
 from ai_engine.job_queue.entries import EntryId
 from ai_engine.job_queue.on_demand import (
     MAX_WAITING,
@@ -105,29 +106,29 @@ def preview_task() -> PreviewTask:
 def test_a_picture_is_queued_once_however_often_it_is_asked_for(queue: JobQueue) -> None:
     asked = preview_task()
 
-    assert [queue.previews.ask(asked) for _ in range(3)] == [None] * 3
+    assert [queue.previews.ask(asked, None) for _ in range(3)] == [None] * 3
 
-    assert queue.previews.rows.num_waiting("preview") == 1
+    assert queue.previews.rows.num_waiting(PREVIEW_QUEUE) == 1
 
 
 def test_a_picture_that_could_not_be_drawn_is_drawn_anew_for_the_next_request(queue: JobQueue) -> None:
     asked = preview_task()
-    queue.previews.ask(asked)
+    queue.previews.ask(asked, None)
     queue.previews.client.cancel_workflow(str(EntryId(asked.job_id, is_preview=True)))
 
     with pytest.raises(RequestRefused) as refusal:
-        queue.previews.ask(asked)
+        queue.previews.ask(asked, None)
 
     assert refusal.value.status == 500
-    assert queue.previews.ask(asked) is None
+    assert queue.previews.ask(asked, None) is None
 
 
 def test_pictures_that_wait_are_limited(queue: JobQueue) -> None:
     for _ in range(MAX_WAITING):
-        queue.previews.ask(preview_task())
+        queue.previews.ask(preview_task(), None)
 
     with pytest.raises(NotReady):
-        queue.previews.ask(preview_task())
+        queue.previews.ask(preview_task(), None)
 
 
 def test_tasks_and_pictures_come_back_from_json_as_they_were() -> None:

@@ -93,3 +93,14 @@ def test_a_count_looks_at_the_index_alone(rows: WorkflowTable) -> None:
         (plan,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all()
 
     assert "COVERING INDEX idx_workflow_status_in_flight" in plan.detail
+
+
+def test_the_place_counts_that_owners_take_turns(engine: JobQueue, rows: WorkflowTable) -> None:
+    flood = [job(owner="shop", priority=-10) for _ in range(5)]
+    own = [job(owner="press") for _ in range(2)]
+    for one in (*flood, *own):
+        engine.submit(one)
+
+    assert [rows.place(one.job_id, PIPELINE_QUEUE) for one in own] == [2, 4]
+    assert engine._estimate.add("press") == 3 + 3
+    assert engine._estimate.add("a third") == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.lanes import Claim
 from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.removers import Removers
@@ -53,6 +55,8 @@ class SearchingModel(StandInModel):
 class PlainRun:
     """Does each step at once."""
 
+    claim = Claim()
+
     def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
         return StageResult.from_dict(json.loads(json.dumps(work().to_dict())))
 
@@ -61,6 +65,9 @@ class PlainRun:
 
     def waits(self) -> None:
         pass
+
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @pytest.fixture

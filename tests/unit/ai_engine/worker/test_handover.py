@@ -32,7 +32,7 @@ class Engine:
         self.claimed.append("job")
 
     def list_workflows(self, **_: Any) -> list[SimpleNamespace]:
-        return [SimpleNamespace(workflow_id=job_id) for job_id in self.claimed]
+        return [SimpleNamespace(workflow_id=job_id, queue_name="jobs") for job_id in self.claimed]
 
 
 def test_a_leaving_worker_claims_nothing_after_it_has_handed_back_its_jobs(

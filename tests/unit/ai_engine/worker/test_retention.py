@@ -94,7 +94,7 @@ def test_files_of_cut_outs_go_after_a_day(place: Place) -> None:
 
 def test_files_go_when_their_time_is_over_and_the_row_a_day_later(place: Place) -> None:
     job_id, artifact = place.ended_job()
-    place.engine.previews.ask(PreviewTask(job_id, artifact, is_z_up=False))
+    place.engine.previews.ask(PreviewTask(job_id, artifact, is_z_up=False), None)
     place.client.cancel_workflow(f"{job_id}:preview")
 
     assert place.sweep(KEPT_S - HOUR_S) == NOTHING
