@@ -33,6 +33,7 @@ from ai_engine.cli.outputs import (
 from ai_engine.cli.progress_bars import StageBars
 from ai_engine.engine.engine import Engine
 from ai_engine.engine.generated import Generated, GenerationFailed, ServerRefused
+from ai_engine.facts import VIEWS, ViewName
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
 LOOK_EVERY_S = 1.0
@@ -41,6 +42,7 @@ EXAMPLES = """examples:
   ai-engine generate chair.png                                        chair.stl
   ai-engine generate chair.png -o chair.3mf --height-mm 80 --seed 7
   ai-engine generate orders/ -o meshes/ --format 3mf --format glb --skip-existing --watch
+  ai-engine generate --front f.png --left l.png -o toy.3mf            for models that take several views
   cat chair.png | ai-engine generate - -o - --format glb > chair.glb
   ai-engine generate chair.png --server https://mesh.example.com      the same, over the API
 
@@ -56,7 +58,7 @@ class Source:
     """As it is called in messages."""
     stem: str
     """As its mesh is called."""
-    picture: str | Path | bytes
+    picture: str | Path | bytes | dict[ViewName, str]
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +66,10 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="file, folder, URL, or - for standard input"
+        "pictures", nargs="*", metavar="PICTURE", help="file, folder, URL, or - for standard input"
     )
+    for view in VIEWS:
+        parser.add_argument(f"--{view}", metavar="FILE", help=f"{view} view of one object, a file or URL")
     parser.add_argument(
         "-o", "--out", metavar="PATH", help="file, folder, or - for standard output; here unless given"
     )
@@ -92,6 +96,7 @@ def run_generate(options: argparse.Namespace) -> int:
     """Makes the meshes; the exit status."""
     try:
         fields = fields_of(options, GENERATE_FIELDS)
+        _check_inputs(options)
         outputs = Outputs.of(options.out, options.format, is_single=_is_single(options))
         if options.mask is not None:
             if not _is_single(options):
@@ -110,8 +115,18 @@ def run_generate(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
 
 
+def _views(options: argparse.Namespace) -> dict[ViewName, str]:
+    return {view: getattr(options, view) for view in VIEWS if getattr(options, view) is not None}
+
+
+def _check_inputs(options: argparse.Namespace) -> None:
+    """Refuses a command line that names no picture, or one picture and views of another."""
+    if bool(options.pictures) == bool(_views(options)):
+        raise UsageError(f"name pictures, or views of one object by --{', --'.join(VIEWS)}")
+
+
 def _is_single(options: argparse.Namespace) -> bool:
-    return len(options.pictures) == 1 and not Path(options.pictures[0]).is_dir()
+    return bool(_views(options)) or (len(options.pictures) == 1 and not Path(options.pictures[0]).is_dir())
 
 
 class _Command:
@@ -141,6 +156,9 @@ class _Command:
         return EXIT_NOT_PRINTABLE if set(self.codes) == {"not_printable"} else EXIT_FAILED
 
     def _sources(self) -> Iterator[Source]:
+        if views := _views(self.options):
+            name = next(iter(views.values()))
+            yield Source(name, stem_of(name), views)
         seen: set[Path] = set()
         for argument in self.options.pictures:
             yield from _sources_of(argument, seen)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, JobRequest
-from ai_engine.engine.generated import Generated, StageProgress
-from ai_engine.facts import PrintFacts
+from ai_engine.engine.generated import Generated, Pictures, StageProgress
+from ai_engine.facts import PrintFacts, ViewName
+from ai_engine.images.data_url import decode_data_url
+from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import PrintOptions
 
 if TYPE_CHECKING:
@@ -39,12 +41,11 @@ SERVICE_FIELDS = frozenset(
 """Fields that only a service has, and those of what goes in and comes out."""
 ENGINE_FIELDS = tuple(name for name in JobRequest.model_fields if name not in SERVICE_FIELDS)
 SESSION = "engine"
+MAX_DATA_URL_BYTES = 100_000_000
 
 
 class _Engine(Protocol):
-    def generate(
-        self, request: JobRequest, picture: bytes | None, mask: bytes | None, progress: StageProgress
-    ) -> Generated:
+    def generate(self, request: JobRequest, pictures: Pictures, progress: StageProgress) -> Generated:
         """As in `LocalEngine`."""
 
     def close(self) -> None:
@@ -75,14 +76,15 @@ class Engine:
 
     def generate(
         self,
-        picture: Picture,
+        picture: Picture | Mapping[ViewName, Picture],
         *,
         mask: Picture | None = None,
         name: str | None = None,
         progress: StageProgress = lambda stage, done, total: None,
         **fields: Any,
     ) -> Generated:
-        """The mesh of the object in `picture`: a path, an http(s) or data URL, or a file's bytes.
+        """The mesh of the object in `picture`: a path, an http(s) or data URL, or a file's bytes; or several views by
+        name, `{"front": "f.png", "left": "l.png"}`, where the model takes them.
 
         `fields` are those of `POST /generate-3d` (docs/api.md): `height_mm`, `seed`, `octree_resolution`, `format`, ...
         `name` becomes the title in the file; the picture's own unless given. `progress(stage, done, total)` is called
@@ -95,8 +97,11 @@ class Engine:
             ServerRefused: the service does not take the request, or can't be reached.
             StartupError: a model or a device of this process can't be used.
         """
-        request, data, mask_data = _request(picture, mask, name, fields)
-        return self._engine.generate(request, data, mask_data, progress)
+        views = picture if isinstance(picture, Mapping) else {}
+        one = None if isinstance(picture, Mapping) else picture
+        title = _plain(name or _name_of(next(iter(views.values()), one or b"")))
+        request, pictures = _request(one, mask, views, {"asset_id": title} | fields)
+        return self._engine.generate(request, pictures, progress)
 
     def finish(self, mesh: Picture, *, name: str | None = None, **fields: Any) -> Finished:
         """A mesh file finished once more in this process, by the print fields: no model, no device.
@@ -150,22 +155,30 @@ def print_options(fields: dict[str, Any]) -> PrintOptions:
 
 
 def _request(
-    picture: Picture, mask: Picture | None, name: str | None, fields: dict[str, Any]
-) -> tuple[JobRequest, bytes | None, bytes | None]:
-    """The checked request, with the bytes of what is no URL."""
-    values = {"session_id": SESSION, "asset_id": _plain(name or _name_of(picture))} | fields
+    picture: Picture | None, mask: Picture | None, views: Mapping[ViewName, Picture], fields: dict[str, Any]
+) -> tuple[JobRequest, Pictures]:
+    """The checked request, and the bytes of what is no URL."""
     urls = {"image_url": picture, "mask_url": mask}
-    values |= {field: url for field, url in urls.items() if _is_url(url)}
-    request = JobRequest.model_validate(values, context=NEEDS_IMAGE_URL if _is_url(picture) else None)
-    data = None if _is_url(picture) else _read(picture)
-    return request, data, None if mask is None or _is_url(mask) else _read(mask)
+    values = {"session_id": SESSION} | fields | {name: url for name, url in urls.items() if _is_url(url)}
+    if elsewhere := {view: url for view, url in views.items() if _is_url(url)}:
+        values["image_urls"] = elsewhere
+    pictures = Pictures(
+        None if picture is None or _is_url(picture) else _read(picture),
+        None if mask is None or _is_url(mask) else _read(mask),
+        {view: _read(one) for view, one in views.items() if not _is_url(one)},
+    )
+    needs_url = picture is not None and pictures.picture is None
+    return JobRequest.model_validate(values, context=NEEDS_IMAGE_URL if needs_url else None), pictures
 
 
-def _is_url(picture: Picture | None) -> bool:
-    return isinstance(picture, str) and picture.lower().startswith(("http://", "https://", "data:"))
+def _is_url(picture: object) -> bool:
+    """True for what a server is asked for; a data URL has its bytes in itself."""
+    return isinstance(picture, str) and picture.lower().startswith(("http://", "https://"))
 
 
 def _read(source: Picture) -> bytes:
+    if isinstance(source, str) and source.lower().startswith("data:"):
+        return decode_data_url(source, DownloadLimits(MAX_DATA_URL_BYTES))
     return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 

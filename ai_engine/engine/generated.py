@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts
+from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts, ViewName
 from ai_engine.mesh_files.read import format_of
 from ai_engine.stage_result import JobFailure
 
 StageProgress = Callable[[str, int, int], None]
 """Called as `progress(stage, done, total)`."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What an engine is shown besides what the request names by URL: the bytes of picture files."""
+
+    picture: bytes | None = field(default=None, repr=False)
+    """In place of the request's `image_url`."""
+    mask: bytes | None = field(default=None, repr=False)
+    """In place of its `mask_url`."""
+    views: Mapping[ViewName, bytes] = field(default_factory=dict, repr=False)
+    """Beside or in place of its `image_urls`."""
+
+    @property
+    def by_part(self) -> dict[str, bytes]:
+        """The bytes by the name of their part in a form."""
+        named: dict[str, bytes | None] = {"image": self.picture, "mask": self.mask}
+        named |= self.views  # type: ignore[arg-type]  # names of views are names
+        return {name: data for name, data in named.items() if data is not None}
 
 
 class GenerationFailed(Exception):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ai_engine.api.admission import job_of
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.engine.generated import Generated, GenerationFailed, StageProgress
+from ai_engine.engine.generated import Generated, GenerationFailed, Pictures, StageProgress
 from ai_engine.errors import GenerationTimeout
 from ai_engine.facts import MeshFormat
-from ai_engine.job import Artifact, Job
+from ai_engine.job import Artifact, Job, View
 from ai_engine.pipeline.lanes import Claim
 from ai_engine.pipeline.pipeline import JobLine, run_job
 from ai_engine.pipeline.resources import Resources
@@ -70,10 +70,8 @@ class LocalEngine:
             self._resources = open_workshop(self.settings, on_loaded)
         return self._resources
 
-    def generate(
-        self, request: JobRequest, picture: bytes | None, mask: bytes | None, progress: StageProgress
-    ) -> Generated:
-        """The mesh that the request asks for; `picture` in place of its `image_url`, `mask` of its `mask_url`.
+    def generate(self, request: JobRequest, pictures: Pictures, progress: StageProgress) -> Generated:
+        """The mesh that the request asks for.
 
         Raises:
             GenerationFailed: the job ended without a mesh.
@@ -81,14 +79,19 @@ class LocalEngine:
         """
         resources, job_id = self.open(), uuid.uuid4().hex
         job = job_of(request, job_id=job_id, accepted_at_s=time.time(), settings=self.settings)
-        job = replace(
-            job, image=self._kept(job_id, "picture", picture), mask=self._kept(job_id, "mask", mask)
-        )
+        job = self._shown(job, pictures)
         run = _Run(progress, time.monotonic() + job.timeout_s)
         return self._generated(request, job, run, run_job(job, resources, run))
 
-    def _kept(self, job_id: str, name: str, data: bytes | None) -> Artifact | None:
-        return None if data is None else self.open().store.put_bytes(job_id, name, data)
+    def _shown(self, job: Job, pictures: Pictures) -> Job:
+        """The job with the pictures, which are files now."""
+        store = self.open().store
+        kept = {
+            part: store.put_bytes(job.job_id, f"{part}-picture", data)
+            for part, data in pictures.by_part.items()
+        }
+        views = {view: View(None, kept[view]) for view in pictures.views}
+        return replace(job, image=kept.get("image"), mask=kept.get("mask"), views=job.views | views)
 
     def _generated(self, request: JobRequest, job: Job, run: _Run, result: JobResult) -> Generated:
         if result.failure is not None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.engine.generated import Generated, GenerationFailed, ServerRefused, StageProgress
+from ai_engine.engine.generated import Generated, GenerationFailed, Pictures, ServerRefused, StageProgress
 from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts
 from ai_engine.stage_result import JobFailure
 
@@ -39,10 +39,8 @@ class RemoteEngine:
         timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=10.0)
         self._client = httpx2.Client(base_url=address.rstrip("/"), headers=headers, timeout=timeout)
 
-    def generate(
-        self, request: JobRequest, picture: bytes | None, mask: bytes | None, progress: StageProgress
-    ) -> Generated:
-        """The mesh that the request asks for; `picture` in place of its `image_url`, `mask` of its `mask_url`.
+    def generate(self, request: JobRequest, pictures: Pictures, progress: StageProgress) -> Generated:
+        """The mesh that the request asks for.
 
         An exception on the way, KeyboardInterrupt too, cancels the job.
 
@@ -50,7 +48,7 @@ class RemoteEngine:
             GenerationFailed: the job ended without a mesh.
             ServerRefused: the service does not take the request, or can't be reached.
         """
-        job_id = self._submit(request, picture, mask)
+        job_id = self._submit(request, pictures)
         try:
             job = self._followed(job_id, progress)
         except BaseException:
@@ -58,13 +56,11 @@ class RemoteEngine:
             raise
         if job["status"] != "succeeded":
             raise GenerationFailed(JobFailure(**job["error"]))
-        return self._generated(request, picture, mask, job)
+        return self._generated(request, pictures, job)
 
-    def _submit(self, request: JobRequest, picture: bytes | None, mask: bytes | None) -> str:
+    def _submit(self, request: JobRequest, pictures: Pictures) -> str:
         fields = request.model_dump(mode="json", exclude_defaults=True)
-        files = {
-            name: (name, data) for name, data in (("image", picture), ("mask", mask)) if data is not None
-        }
+        files = {part: (part, data) for part, data in pictures.by_part.items()}
         body: dict[str, Any] = {"data": _as_form(fields), "files": files} if files else {"json": fields}
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         answer = self._ask(lambda: self._client.post("/generate-3d", headers=headers, **body))
@@ -106,16 +102,14 @@ class RemoteEngine:
 
         return _insistently(follow)
 
-    def _generated(
-        self, request: JobRequest, picture: bytes | None, mask: bytes | None, job: dict[str, Any]
-    ) -> Generated:
+    def _generated(self, request: JobRequest, pictures: Pictures, job: dict[str, Any]) -> Generated:
         artifact, report = job["artifact"], PrintFacts.from_dict(job["print"])
         x, y, z = artifact["bbox"]
         seed: int = job["options"]["seed"]
 
         def other(file_format: MeshFormat) -> bytes:
             again = request.model_copy(update={"format": file_format, "seed": seed})
-            return self.generate(again, picture, mask, lambda stage, done, total: None).data
+            return self.generate(again, pictures, lambda stage, done, total: None).data
 
         return Generated(
             format=artifact["format"],

@@ -146,6 +146,17 @@ def test_every_field_of_a_request_is_a_flag_or_named_as_none() -> None:
     assert {name for name in GENERATE_FIELDS if hasattr(options, name)} == set(GENERATE_FIELDS)
 
 
+def test_views_of_one_object_are_no_pictures_besides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = draw(tmp_path / "f.png")
+    assert run("generate", picture, "--front", picture) == 2
+    assert run("generate") == 2
+    assert names(tmp_path) == ["f.png"]
+    assert run("generate", "--front", picture, "--left", picture, "-o", tmp_path / "toy.3mf") == 0
+    assert names(tmp_path) == ["f.png", "toy.3mf"]
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "main.py"), "generate", *arguments]
 

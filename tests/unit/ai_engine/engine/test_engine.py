@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
@@ -69,6 +70,24 @@ def test_the_suffix_of_a_path_says_in_which_format_a_mesh_is_saved(
     ]
     with pytest.raises(ValueError, match="end in"):
         made.save(tmp_path / "disc.doc")
+
+
+def test_a_data_url_gives_the_same_file_as_its_bytes(engine: Engine, disc: Path) -> None:
+    url = "data:image/png;base64," + base64.b64encode(disc.read_bytes()).decode()
+    assert engine.generate(url, seed=3).data == engine.generate(disc.read_bytes(), seed=3).data
+
+
+def test_several_views_come_as_paths_bytes_or_urls(engine: Engine, disc: Path) -> None:
+    stages: list[str] = []
+    made = engine.generate(
+        {"front": disc, "left": disc.read_bytes()},
+        seed=3,
+        progress=lambda stage, done, total: stages.append(stage),
+    )
+    assert made.report.watertight
+    assert engine.generate({"front": str(disc), "left": disc}, seed=3, name="disc").data == made.data
+    with pytest.raises(ValidationError, match="mask"):
+        engine.generate({"front": "https://example.com/f.png"}, mask="https://example.com/m.png")
 
 
 def test_progress_is_reported_and_may_stop_the_job(engine: Engine, disc: Path) -> None:

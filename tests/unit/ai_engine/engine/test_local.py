@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ai_engine.api.request_schema import JobRequest
-from ai_engine.engine.generated import GenerationFailed
+from ai_engine.engine.generated import GenerationFailed, Pictures
 from ai_engine.engine.local import LocalEngine
 from ai_engine.errors import StartupError
 from ai_engine.settings import Settings
@@ -40,7 +40,7 @@ def test_nothing_is_loaded_or_written_before_the_first_picture(tmp_path: Path) -
 def test_a_job_that_takes_too_long_ends_with_its_code() -> None:
     one = engine(stand_in_step_s=0.6)
     with pytest.raises(GenerationFailed) as caught:
-        one.generate(request(timeout_s=1, num_inference_steps=5), PICTURE.read_bytes(), None, nothing)
+        one.generate(request(timeout_s=1, num_inference_steps=5), Pictures(PICTURE.read_bytes()), nothing)
     assert caught.value.failure.code == "generation_timeout"
     one.close()
 
@@ -48,5 +48,5 @@ def test_a_job_that_takes_too_long_ends_with_its_code() -> None:
 def test_a_model_that_can_not_be_loaded_is_an_error_of_the_start(tmp_path: Path) -> None:
     one = LocalEngine(Settings(model_path=tmp_path / "absent.safetensors"))
     with pytest.raises(StartupError, match=r"absent\.safetensors"):
-        one.generate(request(), PICTURE.read_bytes(), None, nothing)
+        one.generate(request(), Pictures(PICTURE.read_bytes()), nothing)
     one.close()

@@ -11,7 +11,7 @@ import pytest
 
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.engine import remote
-from ai_engine.engine.generated import GenerationFailed, ServerRefused
+from ai_engine.engine.generated import GenerationFailed, Pictures, ServerRefused
 from ai_engine.engine.remote import RemoteEngine
 
 REQUEST = JobRequest(session_id="engine", asset_id="disc", image_url="https://example.com/disc.png", seed=3)
@@ -92,7 +92,7 @@ def test_a_busy_service_is_asked_again_under_the_same_key_and_a_broken_stream_is
         )
 
     with service(answers) as (engine, asked), pytest.raises(GenerationFailed) as caught:
-        engine.generate(REQUEST, None, None, nothing)
+        engine.generate(REQUEST, Pictures(), nothing)
 
     assert caught.value.failure.code == "no_foreground"
     assert len({one for one in asked if one.startswith("POST")}) == 1
@@ -113,7 +113,7 @@ def test_what_the_service_says_is_wrong_is_said_to_the_caller() -> None:
         service(answers) as (engine, asked),
         pytest.raises(ServerRefused, match=r"seed: too large \(validation_failed\)"),
     ):
-        engine.generate(REQUEST, None, None, nothing)
+        engine.generate(REQUEST, Pictures(), nothing)
 
     assert len(asked) == 1
 
@@ -128,14 +128,14 @@ def test_a_caller_who_stops_cancels_the_job() -> None:
         raise KeyboardInterrupt
 
     with service(answers) as (engine, asked), pytest.raises(KeyboardInterrupt):
-        engine.generate(REQUEST, None, None, stop)
+        engine.generate(REQUEST, Pictures(), stop)
 
     assert asked[-1] == "DELETE /jobs/j "
 
 
 def test_a_service_that_is_not_there_is_named_after_some_attempts() -> None:
     with pytest.raises(ServerRefused, match="can't be used"):
-        RemoteEngine("http://127.0.0.1:9").generate(REQUEST, None, None, nothing)
+        RemoteEngine("http://127.0.0.1:9").generate(REQUEST, Pictures(), nothing)
 
 
 def test_a_mesh_with_another_sha256_is_not_given_to_the_caller() -> None:
