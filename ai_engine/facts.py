@@ -31,6 +31,66 @@ MEDIA_TYPES: dict[MeshFormat, str] = {
 
 
 @dataclass(frozen=True)
+class PartLicence:
+    """The licence of one part of a model."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    part: str
+    """weights, picture encoder, ..."""
+    name: str
+    """Its SPDX identifier, or its name."""
+    url: str
+    """Where its text is."""
+    seen_on: str
+    """When that was looked up, as 2026-11-28."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A shape model's card: what it is, what one may do with it, how it is asked unless a request says otherwise."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    model_id: str
+    """As events and jobs name it."""
+    title: str
+    licences: tuple[PartLicence, ...]
+    """Of its parts, the weights first."""
+    territory_excluded: tuple[str, ...] = ()
+    """Codes of the countries where the licence of the weights grants nothing."""
+    outputs_restricted: bool = False
+    """True when that licence binds the meshes too."""
+    attribution: str = ""
+    """What has to be said of its makers."""
+    source: str = ""
+    """Where the weights come from; empty where that is not known."""
+    revision: str | None = None
+    """The commit they are pinned at; None where none is known."""
+    memory_bytes: int | None = None
+    """What a job takes of a GPU, about, in half precision; None where it needs none."""
+    verified_on: Literal["fixtures", "weights"] = "fixtures"
+    """What the numbers of this implementation were compared on."""
+    num_inference_steps: int = 50
+    """Unless a request says otherwise."""
+    guidance_scale: float | None = None
+    """Unless a request says otherwise; None where the model has none."""
+    bounds: float | None = None
+    """Half the side of the cube that is searched, unless a request says otherwise."""
+    samplers: tuple[Sampler, ...] = ("euler", "adams")
+    """Those that the model may be asked with."""
+    views: tuple[ViewName, ...] = ("front",)
+    """The sides of an object that it takes pictures of."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> ModelFacts:
+        """The facts that `dataclasses.asdict` and JSON made plain values of."""
+        lists = {name: tuple(fields[name]) for name in ("territory_excluded", "samplers", "views")}
+        licences = tuple(PartLicence(**one) for one in fields["licences"])
+        return cls(**fields | lists | {"licences": licences})
+
+
+@dataclass(frozen=True)
 class CutOutFacts:
     """Where the object's outline comes from, and what is suspicious about it."""
 

@@ -194,6 +194,8 @@ class Job:
     """The one that the caller accepted before."""
     views: dict[ViewName, View] = field(default_factory=dict)
     """Several pictures of the object, in place of the one."""
+    model: str | None = None
+    """The shape model that is asked for, by its name in MODELS; None: the worker's first."""
 
     @property
     def sources(self) -> tuple[PictureSource, ...]:

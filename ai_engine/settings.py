@@ -6,6 +6,7 @@ this file.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,9 @@ def shipped(file: str) -> Path:
 STAND_IN = "stand-in"
 DEFAULT_MODEL = "default"
 """The name of MODEL_PATH's model."""
+
+
+_MODEL_PLACE = re.compile(r"(?P<name>[a-z0-9][a-z0-9.-]{0,39})=(?P<path>[^#]+)(#(?P<variant>[\w.-]+))?")
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,11 @@ class Settings(BaseSettings):
         description="The published name of the checkpoint's model where its file does not say; "
         "stand-in: a sphere, no checkpoint, to try the service.",
     )
+    models: str | None = Field(
+        default=None,
+        description="name=path,...: several shape models of one worker, in place of MODEL_PATH; a request's `model` is "
+        "one of the names, the first unless given. A path may end with #VARIANT, as MODEL_VARIANT; stand-in is one.",
+    )
     territory: str | None = Field(
         default=None,
         description="Country code of where the service is used, or EU: a model whose licence leaves it out is refused "
@@ -407,6 +416,14 @@ class Settings(BaseSettings):
             raise ValueError("a device can't have two workers")
         return value
 
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, value: str | None) -> str | None:
+        names = [place.name for place in _places(value or "")]
+        if len(set(names)) < len(names):
+            raise ValueError("two models have the same name")
+        return value
+
     @field_validator("territory")
     @classmethod
     def _usual_code(cls, value: str | None) -> str | None:
@@ -474,12 +491,21 @@ class Settings(BaseSettings):
 
     @property
     def served_models(self) -> tuple[ModelPlace, ...]:
-        """The shape models of a worker, the first one the default."""
+        """The shape models of a worker, the first one the default: those of MODELS, else MODEL_PATH's."""
+        if self.models:
+            return _places(self.models)
         return (ModelPlace(DEFAULT_MODEL, self.model_path, self.model_variant),)
+
+    def place_of(self, model: str | None) -> ModelPlace:
+        """The model of this name; the first where it is another process's, or none is named."""
+        places = self.served_models
+        return next((place for place in places if place.name == model), places[0])
 
     def of_model(self, place: ModelPlace) -> Settings:
         """These settings with `place` as the one shape model."""
-        return self.model_copy(update={"model_path": place.path, "model_variant": place.variant})
+        return self.model_copy(
+            update={"model_path": place.path, "model_variant": place.variant, "models": None}
+        )
 
     @property
     def is_stand_in(self) -> bool:
@@ -528,6 +554,22 @@ class Settings(BaseSettings):
             for word in value.get_secret_value().split()
         ]
         return tuple({word for word in (*others, password, unquote(password)) if word})
+
+
+def _places(models: str) -> tuple[ModelPlace, ...]:
+    """The models of a text name=path,...
+
+    Raises:
+        ValueError: a part is not of that form.
+    """
+    places = []
+    for part in filter(None, (part.strip() for part in models.split(","))):
+        found = _MODEL_PLACE.fullmatch(part)
+        if found is None:
+            raise ValueError(f"{part}: must be name=path or name=path#variant; names of a-z, 0-9, . and -")
+        path, variant = found["path"], found["variant"]
+        places.append(ModelPlace(found["name"], Path(path), STAND_IN if path == STAND_IN else variant))
+    return tuple(places)
 
 
 def _usual_database_url(url: str) -> str:

@@ -16,6 +16,7 @@ from ai_engine.settings import Settings
 READ = (
     "CutOutView",
     "MattingModels",
+    "ServedModels",
     "JobView",
     "JobList",
     "Accepted",

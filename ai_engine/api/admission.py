@@ -6,21 +6,22 @@ All that can be refused before work begins is refused here. Knows no routes and 
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_engine.api.request_body import Picture, RequestHeaders, Submission
+from ai_engine.api.request_body import Picture, RequestHeaders, Submission, sane_traceparent
 from ai_engine.api.request_schema import CutOutRequest, JobRequest
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit, ViewsUnfit
 from ai_engine.facts import VIEWS
 from ai_engine.job import Artifact, CutOut, Job, PictureSource, View
+from ai_engine.job_queue.dbos_setup import choose_model
+from ai_engine.job_queue.worker_leases import ServedModel
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
@@ -28,7 +29,6 @@ from ai_engine.webhooks.task import NewTarget
 from ai_engine.webhooks.upload import UploadHeaders
 
 MAX_KEY_CHARS = 255
-_TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
 
 
 class Redelivery(BaseModel):
@@ -63,19 +63,21 @@ class Admission:
     """Those that the workers have; None when none has said yet."""
     takes_views: Callable[[], bool | None] = field(default=lambda: None, repr=False)
     """True where the workers' model takes several views; None when none has said yet."""
+    served_models: Callable[[], Sequence[ServedModel]] = field(default=tuple, repr=False)
+    """The shape models that the workers serve; none when none has said yet."""
 
     def admit(self, submission: Submission[JobRequest]) -> Job:
         """The job that is asked for, without a picture that came inside the request; writes nothing.
 
         Raises:
-            InvalidField: an address, a matting model or a sampler may not be used, or the idempotency key is malformed.
-            NotReady: a matting model is named, and no worker has said yet which ones it has.
+            InvalidField: an address, a model or a sampler may not be used, or the idempotency key is malformed.
+            NotReady: a model is named, and no worker has said yet which ones it has.
         """
         request, headers = submission.request, submission.headers
         job_id = _job_id(headers)
         self._check_addresses(request)
         self._check_pictures(request)
-        self._check_sampler(request)
+        model = self._model(request)
         if request.image_urls is not None or submission.views:
             self._check_views("image_urls" if request.image_urls else next(iter(submission.views)))
         picture_sha256 = submission.picture.sha256 if submission.picture else ""
@@ -91,6 +93,7 @@ class Admission:
             request_sha256=digest,
             owner=headers.owner,
             traceparent=sane_traceparent(headers.traceparent),
+            model=model,
         )
 
     def admit_cut_out(self, submission: Submission[CutOutRequest]) -> PictureSource:
@@ -210,17 +213,20 @@ class Admission:
                 _check(self.downloads, f"image_urls.{view}", url, ImageUrlForbidden.code)
         self._check_matting_model(request.matting_model)
 
-    def _check_sampler(self, request: JobRequest) -> None:
-        if (
-            self.settings.served_models[0].is_distilled
-            and request.options(self.settings.speed).sampler != "euler"
-        ):
-            field = "speed" if request.sampler is None else "sampler"
+    def _model(self, request: JobRequest) -> str | None:
+        """The shape model that the job goes to, as `choose_model`; it takes the request's sampler."""
+        served = self.served_models()
+        model = choose_model(request.model, [one.name for one in served], self.settings)
+        cards = (one.facts.samplers for one in served if one.name == model and one.facts)
+        is_distilled = self.settings.place_of(model).is_distilled
+        samplers = next(cards, ("euler",) if is_distilled else ("euler", "adams"))
+        if request.options(self.settings.speed).sampler not in samplers:
             raise InvalidField(
-                field,
+                "speed" if request.sampler is None else "sampler",
                 "the model is distilled: it was trained for its own few times",
                 code=SamplerUnfit.code,
             )
+        return model
 
     def _check_views(self, field: str) -> None:
         takes_views = self.takes_views()
@@ -262,17 +268,11 @@ def job_of(request: JobRequest, *, job_id: str, accepted_at_s: float, settings: 
         matting_model=request.matting_model,
         format=request.format,
         priority=request.priority,
+        model=request.model,
         timeout_s=request.timeout_s or settings.job_timeout_s,
         accepted_at_s=accepted_at_s,
         request_sha256="",
     )
-
-
-def sane_traceparent(value: str | None) -> str | None:
-    """A W3C trace context header of version 00 as it came; None when it is no such thing."""
-    found = _TRACEPARENT.fullmatch(value) if value else None
-    is_usable = found is not None and int(found["trace"], 16) != 0 and int(found["span"], 16) != 0
-    return value if is_usable else None
 
 
 def _job_id(headers: RequestHeaders) -> str:

@@ -84,6 +84,7 @@ def _service(settings: Settings) -> Service:
         store,
         matting_models=lambda: service.engine.matting_models(),
         takes_views=lambda: service.engine.takes_views(),
+        served_models=lambda: service.engine.served_models(),
     )
     streams = OpenPlaces(settings.max_open_streams_per_key, too_many_streams)
     service = Service(settings, admission, store, streams)

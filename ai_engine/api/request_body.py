@@ -56,6 +56,7 @@ _EMBEDDED_PICTURE = re.compile(rb':\s*"data:[^"]*"', re.IGNORECASE)
 
 
 R = TypeVar("R", bound=PictureRequest)
+_TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -290,3 +291,10 @@ def _check_alone(name: str, others: Collection[str]) -> None:
             if MASK_PART in (name, other):
                 raise InvalidField(other, detail, code="two_outlines")
             raise InvalidField(other, detail, code="two_pictures")
+
+
+def sane_traceparent(value: str | None) -> str | None:
+    """A W3C trace context header of version 00 as it came; None when it is no such thing."""
+    found = _TRACEPARENT.fullmatch(value) if value else None
+    is_usable = found is not None and int(found["trace"], 16) != 0 and int(found["span"], 16) != 0
+    return value if is_usable else None

@@ -317,6 +317,12 @@ class JobRequest(PictureRequest):
     image_url: ImageUrl = None
     mask_url: MaskUrl = None
     thumbnail: Thumbnail = None
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="The shape model: one of `GET /models`; the service's first unless given.",
+    )
 
     def options(self, default_speed: Speed = "faithful") -> JobOptions:
         """The request's wishes for the shape, with a seed drawn where none was given."""

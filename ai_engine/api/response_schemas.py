@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from ai_engine.facts import CutOutFacts, DecodeFacts, PrintFacts, ViewName
+from ai_engine.facts import CutOutFacts, DecodeFacts, ModelFacts, PrintFacts, ViewName
 from ai_engine.job import CutOut, Job, JobStatus, rfc3339
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
@@ -17,6 +17,7 @@ from ai_engine.job_queue.records import (
     JobSummary,
     Submitted,
 )
+from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.event import artifact_facts
 from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts, PictureFacts
@@ -259,6 +260,28 @@ class MattingModels(BaseModel):
     installed: list[str] = Field(description="Of every worker; empty while none has said.")
 
 
+class ModelWorker(BaseModel):
+    """A worker that serves a model."""
+
+    device: str
+    state: WorkerState
+
+
+class ServedModelView(BaseModel):
+    """A shape model that jobs may name."""
+
+    name: str
+    card: ModelFacts | None = Field(description="None while it is loaded.")
+    workers: list[ModelWorker] = Field(description="Those that live; empty while none does.")
+
+
+class ServedModels(BaseModel):
+    """The shape models that jobs may name."""
+
+    default: str | None = Field(description="Used where a request names none. None: no worker has said yet.")
+    models: list[ServedModelView]
+
+
 class LicenceFacts(BaseModel):
     """What one may do with a thing."""
 
@@ -273,4 +296,5 @@ class Licences(BaseModel):
 
     code: LicenceFacts
     shape_model: LicenceFacts | None = Field(description="None while no worker has said which one it has.")
+    shape_models: list[LicenceFacts] = Field(description="Of every model that is served.")
     matting_model: LicenceFacts | None = Field(description="None where backgrounds are not removed.")

@@ -1,8 +1,8 @@
-"""Routes of the service itself: health, liveness, readiness, metrics, licences. Only the metrics need a key."""
+"""Routes of the service itself: health, liveness, readiness, metrics, models, licences. Only the metrics need a key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -15,11 +15,15 @@ from ai_engine.api.response_schemas import (
     LicenceFacts,
     Licences,
     MattingModels,
+    ModelWorker,
     Readiness,
     ReadyState,
+    ServedModels,
+    ServedModelView,
 )
 from ai_engine.errors import NotReady
-from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
+from ai_engine.facts import ModelFacts
+from ai_engine.job_queue.worker_leases import ServedModel, WorkerLease, WorkerState
 from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, licence_called
 from ai_engine.settings import MattingModel
 from ai_engine.web.auth import bearer, known_caller
@@ -80,7 +84,27 @@ async def get_metrics(request: Request, service: Connected) -> Response:
 @router.get("/licences", responses=problems(NotReady))
 def licences(service: AnyService) -> Licences:
     """The licences of the code, and of the models in use, which hold for the meshes too."""
-    return licences_in_use(live_worker(service), service.settings.matting_model)
+    served = service.engine.served_models() if service.is_connected else ()
+    return licences_in_use(live_worker(service), served, service.settings.matting_model)
+
+
+@router.head("/models", include_in_schema=False)
+@router.get("/models", responses=problems(NotReady))
+def models(service: Connected) -> ServedModels:
+    """The shape models that are served, with their cards: the field `model` of a request takes their names."""
+    served = service.engine.served_models()
+    names = list(dict.fromkeys(one.name for one in served))
+    own = [place.name for place in service.settings.served_models]
+    default = next((name for name in own if name in names), names[0] if names else None)
+    return ServedModels(default=default, models=[_served_model(name, served) for name in names])
+
+
+def _served_model(name: str, served: Sequence[ServedModel]) -> ServedModelView:
+    own = [one for one in served if one.name == name]
+    workers = [ModelWorker(device=one.device, state=one.state) for one in own if one.is_alive]
+    return ServedModelView(
+        name=name, card=next((one.facts for one in own if one.facts), None), workers=workers
+    )
 
 
 @router.head("/matting-models", include_in_schema=False)
@@ -119,7 +143,9 @@ PROJECT = Licence("Apache License 2.0", APACHE.url, (), must_accept=False)
 """Of the code, and of the models that were trained with it and come with it."""
 
 
-def licences_in_use(worker: WorkerLease | None, matting_model: MattingModel) -> Licences:
+def licences_in_use(
+    worker: WorkerLease | None, served: Sequence[ServedModel], matting_model: MattingModel
+) -> Licences:
     """What may be done with the code, and with the meshes that the models in use make.
 
     `shape_model` is None while no worker has said which one it has, `matting_model` where there is none.
@@ -129,7 +155,18 @@ def licences_in_use(worker: WorkerLease | None, matting_model: MattingModel) -> 
         None if matting_model == "none" else _licence_facts(matting_model, _matting_licence(matting_model))
     )
     shape = _shape_model(worker) if worker and is_known else None
-    return Licences(code=_licence_facts("AI Engine", PROJECT), shape_model=shape, matting_model=matting)
+    cards = {one.facts.model_id: one.facts for one in served if one.facts}
+    return Licences(
+        code=_licence_facts("AI Engine", PROJECT),
+        shape_model=shape,
+        shape_models=[_card_licence(card) for card in cards.values()],
+        matting_model=matting,
+    )
+
+
+def _card_licence(card: ModelFacts) -> LicenceFacts:
+    known = _licence_facts(card.model_id, licence_called(card.licences[0].name))
+    return known.model_copy(update={"licence": card.licences[0].name, "url": card.licences[0].url})
 
 
 def _shape_model(worker: WorkerLease) -> LicenceFacts:

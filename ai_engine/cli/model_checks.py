@@ -6,7 +6,7 @@ The job has no store and no queue; it shows what only real weights can show.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +24,33 @@ if TYPE_CHECKING:  # PyTorch is imported when a model is loaded, not before
 
 QUICK_WEIGHTS_BYTES = 100_000_000
 """Of the shape model, for a trial job on a CPU."""
+MODEL_REMEDY = "set DEVICE, MODEL_PATH or MODELS, MODEL_VARIANT; see docs/licences.md"
 TRIAL_STEPS, TRIAL_CELLS, PICTURE_PX = 10, 64, 128
 
 
 def shape_model(settings: Settings) -> Iterator[Finding]:
-    """Fits, loads, and makes a sound field of a plain picture."""
+    """Of each model: there, allowed, fits, loads, and makes a sound field of a plain picture."""
+    from ai_engine.pipeline.workshop import plan_models
+
+    try:
+        planned = plan_models(settings)
+    except StartupError as error:
+        yield Finding(f"shape models: {error}", MODEL_REMEDY)
+        return
+    if len(planned) > 1:
+        yield Finding(_together(planned))
+    for own in planned.values():
+        yield from _one_model(own)
+
+
+def _together(planned: Mapping[str, Settings]) -> str:
+    """Whether the models of one worker lie in its device's memory together."""
+    turns = [name for name, own in planned.items() if own.memory in ("low", "minimal")]
+    how = f"they take turns on the device: {', '.join(turns)}" if turns else "all stay in memory"
+    return f"shape models: {', '.join(planned)}; {how}"
+
+
+def _one_model(settings: Settings) -> Iterator[Finding]:
     if settings.is_stand_in:
         yield Finding("shape model: the stand-in, a sphere for every picture")
         return
@@ -43,7 +65,7 @@ def shape_model(settings: Settings) -> Iterator[Finding]:
         begun_at = time.monotonic()
         model = ShapeModel.load(settings.model_copy(update={"device": settings.devices[0]}))
     except StartupError as error:
-        yield Finding(f"shape model: {error}", "set DEVICE, MODEL_PATH, MODEL_VARIANT; see docs/licences.md")
+        yield Finding(f"shape model: {error}", MODEL_REMEDY)
         return
     seconds = time.monotonic() - begun_at
     yield Finding(f"shape model: {model.model_id} from {settings.model_path}, loaded in {seconds:.1f} s")

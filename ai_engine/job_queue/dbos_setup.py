@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from zlib import crc32
 import sqlalchemy as sa
 from dbos import DBOS, EnqueueOptions
 
-from ai_engine.errors import StartupError
+from ai_engine.errors import InvalidField, NotReady, StartupError
 from ai_engine.job import Job
 from ai_engine.job_queue.database import Database, provide_unixepoch
 from ai_engine.job_queue.entries import DELIVER, PREVIEW, EntryId
-from ai_engine.settings import Settings
+from ai_engine.settings import DEFAULT_MODEL, Settings
 from ai_engine.webhooks.task import DeliveryTask
 
 APPLICATION = "ai-engine"
@@ -35,7 +35,10 @@ WEBHOOK_QUEUE = "webhook"
 DELIVERY_QUEUES = (DELIVERY_QUEUE, SLOW_DELIVERY_QUEUE, WEBHOOK_QUEUE)
 EARLIER_JOB_QUEUE = "pipeline"
 """Where earlier versions queued jobs, without partitions; it is emptied, nothing new is put into it."""
-JOB_QUEUES = (PIPELINE_QUEUE, EARLIER_JOB_QUEUE)
+UNNAMED_JOB_QUEUES = (PIPELINE_QUEUE, EARLIER_JOB_QUEUE)
+"""Of jobs that name no model: each worker takes them."""
+JOB_QUEUES = (*UNNAMED_JOB_QUEUES, f"{PIPELINE_QUEUE}.%")
+"""Of jobs of all models, known here or not, as patterns of names: a % stands for any text."""
 CUT_OUT_QUEUE = "cut-outs"
 PREVIEW_QUEUE = "previews"
 ON_DEMAND_QUEUES = (CUT_OUT_QUEUE, PREVIEW_QUEUE)
@@ -52,6 +55,46 @@ MAX_PREVIEWS_IN_FLIGHT, MAX_PREVIEWS_PER_OWNER = 2, 1
 _SLOW_PER_PARTITION = 1
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
+
+
+def pipeline_queue(model: str | None) -> str:
+    """The queue of the jobs that name this model."""
+    return PIPELINE_QUEUE if model is None else f"{PIPELINE_QUEUE}.{model}"
+
+
+def model_of(queue: str) -> str | None:
+    """The model that the jobs of this queue name; None where they name none."""
+    return queue.partition(".")[2] or None
+
+
+def is_job_queue(queue: str) -> bool:
+    """True for the queues of jobs, of whatever model."""
+    return queue.partition(".")[0] in UNNAMED_JOB_QUEUES
+
+
+def served_queues(settings: Settings) -> tuple[str, ...]:
+    """The queues whose jobs a worker takes: those of its models, and of jobs that name none."""
+    return (*UNNAMED_JOB_QUEUES, *(pipeline_queue(place.name) for place in settings.served_models))
+
+
+def choose_model(wished: str | None, served: Sequence[str], settings: Settings) -> str | None:
+    """The model of a job that wishes one: that, or the first of the settings that is served, or of the workers.
+
+    None where all workers have MODEL_PATH's alone.
+
+    Raises:
+        InvalidField: nobody serves the one that is wished.
+        NotReady: one is wished, and no worker has said yet which ones it serves.
+    """
+    own = [place.name for place in settings.served_models]
+    names = list(dict.fromkeys(served)) or (own if settings.models else [])
+    if wished is not None and not names:
+        raise NotReady("No worker has said yet which models it serves.", retry_after_s=5)
+    if wished is not None and wished not in names:
+        raise InvalidField("model", f"served are: {', '.join(names)}", code="model_unknown")
+    if wished is None and set(names) - {DEFAULT_MODEL}:
+        return next((name for name in own if name in names), names[0])
+    return wished
 
 
 def open_database(settings: Settings) -> Database:
@@ -89,7 +132,7 @@ def register_queues(register: Callable[..., object], settings: Settings) -> None
     owners = settings.owners_in_flight
     per_host = min(settings.deliveries_per_host, settings.deliveries_per_owner, in_flight)
     sizes: dict[str, tuple[int, int | None]] = {
-        PIPELINE_QUEUE: (owners * settings.jobs_in_flight, settings.jobs_in_flight),
+        **dict.fromkeys(served_queues(settings), (owners * settings.jobs_in_flight, settings.jobs_in_flight)),
         EARLIER_JOB_QUEUE: (settings.jobs_in_flight, None),
         CUT_OUT_QUEUE: (owners * MAX_CUT_OUTS_IN_FLIGHT, MAX_CUT_OUTS_IN_FLIGHT),
         PREVIEW_QUEUE: (MAX_PREVIEWS_IN_FLIGHT, MAX_PREVIEWS_PER_OWNER),
@@ -142,7 +185,7 @@ def delivery_options(entry: EntryId, delay_s: float, place: DeliveryPlace) -> En
 
 def generate_options(job: Job) -> EnqueueOptions:
     """How a job is queued. A second job of the same id is refused."""
-    options = _options(GENERATE, PIPELINE_QUEUE, job.job_id, job.owner)
+    options = _options(GENERATE, pipeline_queue(job.model), job.job_id, job.owner)
     options["workflow_id_reuse_policy"] = "reject"
     options["priority"] = job.priority + _FIRST_PRIORITY
     options["queue_partition_key"] = partition_of(job.owner)

@@ -24,7 +24,7 @@ from ai_engine.job import Artifact, CutOut, PictureSource
 from ai_engine.job_queue.dbos_setup import (
     CUT_OUT,
     CUT_OUT_QUEUE,
-    PIPELINE_QUEUE,
+    JOB_QUEUES,
     PREVIEW_QUEUE,
     cut_out_options,
     partition_of,
@@ -115,7 +115,7 @@ class CutOuts:
         waiting = self.rows.waiting_by_partition(CUT_OUT_QUEUE)[partition_of(owner)]
         if waiting >= MAX_WAITING_PER_OWNER:
             raise TooManyJobs(f"{waiting} of your cut-outs wait.", retry_after_s=RETRY_AFTER_S)
-        if sum(self.rows.num_open_of(owner, name) for name in (PIPELINE_QUEUE, CUT_OUT_QUEUE)) >= most:
+        if self.rows.num_open_of(owner, (*JOB_QUEUES, CUT_OUT_QUEUE)) >= most:
             raise TooManyJobs(f"{most} of your jobs and cut-outs are open.", retry_after_s=RETRY_AFTER_S)
 
     def submit(self, task: CutOutTask) -> None:

@@ -23,10 +23,10 @@ from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     GENERATE,
-    PIPELINE_QUEUE,
+    JOB_QUEUES,
     PROGRESS,
     generate_options,
-    partition_of,
+    pipeline_queue,
     register_queues,
 )
 from ai_engine.job_queue.deliveries import Deliveries, DeliveryPage
@@ -34,7 +34,7 @@ from ai_engine.job_queue.delivery_index import DeliveryFilter, DeliveryIndex
 from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.job_queue.job_index import JobFilter, JobIndex, place_of
 from ai_engine.job_queue.on_demand import CutOuts, Previews
-from ai_engine.job_queue.queue_estimate import QueueEstimate
+from ai_engine.job_queue.queue_estimate import QueueEstimates
 from ai_engine.job_queue.records import (
     JobPage,
     JobRecord,
@@ -42,10 +42,11 @@ from ai_engine.job_queue.records import (
     QueuePlace,
     Submitted,
     job_of,
+    last_progress,
     result_of_stages,
     summary_of,
 )
-from ai_engine.job_queue.worker_leases import Leases, WorkerLease
+from ai_engine.job_queue.worker_leases import Leases, ServedModel, WorkerLease
 from ai_engine.job_queue.workflow_table import WorkflowTable
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage, overall_progress
@@ -65,7 +66,7 @@ class JobQueue:
         self._leases = Leases(database)
         self._index = JobIndex(database)
         self._rows = WorkflowTable(database)
-        self._estimate = QueueEstimate(client, self._rows, self._leases)
+        self._estimates = QueueEstimates(client, self._rows, self._leases)
         self._deliveries = Deliveries(client, settings, DeliveryIndex(database))
         self.cut_outs = CutOuts(client, self._rows, settings)
         self.previews = Previews(client, self._rows)
@@ -80,13 +81,13 @@ class JobQueue:
         Raises:
             KeyReused: a job of this id exists, and its request was another one.
         """
-        position = self._estimate.add(partition_of(job.owner))
+        place = self._estimates.add(job)
         try:
             with self._index.entering(job) as connection:
                 self._client.enqueue_in_transaction(connection, generate_options(job), job.to_dict())
         except error.DBOSWorkflowIDInUseError:
             return self.known(job)
-        return Submitted(is_new=True, queue_position=position, eta_s=self._estimate.eta_s(position))
+        return Submitted(is_new=True, queue_position=place.position, eta_s=place.eta_s)
 
     def get(self, job_id: str) -> JobRecord:
         """What is known of the job now.
@@ -119,8 +120,7 @@ class JobQueue:
 
     def place(self, job_id: str) -> QueuePlace | None:
         """Where the job stands in the queue; None when it does not wait, or is none."""
-        position = self._rows.place(job_id, PIPELINE_QUEUE)
-        return QueuePlace(position, self._estimate.eta_s(position)) if position else None
+        return self._estimates.place(job_id)
 
     def has(self, job_id: str) -> bool:
         """True when there is a job of this id."""
@@ -211,8 +211,13 @@ class JobQueue:
         return self._leases.matting_models()
 
     def takes_views(self) -> bool | None:
-        """True where every worker's model takes several views; None when none has said yet."""
-        return self._leases.takes_views()
+        """True where a model that is served takes several views; None when no worker has said yet."""
+        cards = [one.facts for one in self.served_models() if one.facts]
+        return any(len(card.views) > 1 for card in cards) if cards else None
+
+    def served_models(self) -> Sequence[ServedModel]:
+        """The shape models of the workers that live, one entry for each worker; while none lives, of the last ones."""
+        return self._leases.served_models()
 
     def check_room(self, owner: str | None = None) -> None:
         """Raises QueueFull or TooManyJobs if a new job of `owner` would exceed a limit.
@@ -226,16 +231,19 @@ class JobQueue:
         if self.is_full():
             most = self._settings.max_queued_jobs
             raise QueueFull(
-                f"{most} jobs are waiting, no more are taken.", retry_after_s=self._estimate.retry_after_s()
+                f"{most} jobs are waiting, no more are taken.",
+                retry_after_s=self._estimates.total.retry_after_s(),
             )
 
         most = self._settings.max_open_jobs_per_key
-        if owner is not None and most and self._rows.num_open_of(owner, PIPELINE_QUEUE) >= most:
-            raise TooManyJobs(f"{most} of your jobs are open.", retry_after_s=self._estimate.retry_after_s())
+        if owner is not None and most and self._rows.num_open_of(owner, JOB_QUEUES) >= most:
+            raise TooManyJobs(
+                f"{most} of your jobs are open.", retry_after_s=self._estimates.total.retry_after_s()
+            )
 
     def is_full(self) -> bool:
         """True when no further job would be taken."""
-        return self._estimate.num_queued() >= self._settings.max_queued_jobs
+        return self._estimates.total.num_queued() >= self._settings.max_queued_jobs
 
     def _row(self, job_id: str) -> WorkflowStatus:
         rows = self._client.list_workflows(workflow_ids=[job_id], name=GENERATE)
@@ -252,8 +260,10 @@ class JobQueue:
         row = self._row(job.job_id)
         if job_of(row).request_sha256 != job.request_sha256:
             raise KeyReused("This idempotency key came before with another request.")
-        position = self._rows.place(job.job_id, PIPELINE_QUEUE)
-        return Submitted(is_new=False, queue_position=position, eta_s=self._estimate.eta_s(position))
+        place = self.place(job.job_id) or QueuePlace(
+            0, self._estimates.of(pipeline_queue(job.model)).eta_s(0)
+        )
+        return Submitted(is_new=False, queue_position=place.position, eta_s=place.eta_s)
 
     def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[str, float]:
         if result is not None and result.failure is None:
@@ -261,21 +271,12 @@ class JobQueue:
         last = (
             None
             if EngineStatus(row.status) == EngineStatus.ENQUEUED
-            else self._last_progress(row.workflow_id)
+            else last_progress(self._client, row.workflow_id)
         )
         if last is None:
             return Stage.QUEUE, 0.0
         progress = overall_progress(Stage(last["stage"]), last["done"], last["total"])
         return (last["stage"] if result is None or result.failure is None else result.failure.stage), progress
-
-    def _last_progress(self, job_id: str) -> dict[str, Any] | None:
-        last = None
-        try:
-            for value in self._client.read_stream(job_id, PROGRESS, timeout_seconds=0):
-                last = value
-        except error.DBOSStreamTimeoutError:
-            pass  # No further event is there yet.
-        return last
 
 
 def open_queue(settings: Settings, database: Database) -> JobQueue:

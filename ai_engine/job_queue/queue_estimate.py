@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 from dbos import DBOSClient, WorkflowStatus
 
-from ai_engine.job_queue.dbos_setup import GENERATE, PIPELINE_QUEUE
+from ai_engine.job import Job
+from ai_engine.job_queue.dbos_setup import GENERATE, JOB_QUEUES, PIPELINE_QUEUE, partition_of, pipeline_queue
+from ai_engine.job_queue.records import QueuePlace
 from ai_engine.job_queue.worker_leases import Leases, WorkerState
 from ai_engine.job_queue.workflow_table import WorkflowTable, fair_place
 from ai_engine.stage import Stage
@@ -24,10 +26,13 @@ DEFAULT_RETRY_AFTER_S = 10
 
 
 class QueueEstimate:
-    """The length of the queue of jobs and the time that it takes."""
+    """The length of a model's queue of jobs and the time that it takes; of all queues where no model is named."""
 
-    def __init__(self, client: DBOSClient, rows: WorkflowTable, leases: Leases) -> None:
+    def __init__(
+        self, client: DBOSClient, rows: WorkflowTable, leases: Leases, queue: str | None = None
+    ) -> None:
         self._client = client
+        self._queue = queue
         self._rows = rows
         self._leases = leases
         self._lock = threading.Lock()
@@ -64,21 +69,57 @@ class QueueEstimate:
 
     def _count(self) -> Counter[str]:
         if time.monotonic() - self._queue_counted_at > QUEUE_COUNT_AGE_S:
-            self._queued = self._rows.waiting_by_partition(PIPELINE_QUEUE)
+            self._queued = self._rows.waiting_by_partition(*((self._queue,) if self._queue else JOB_QUEUES))
             self._queue_counted_at = time.monotonic()
         return self._queued
 
     def _usual(self) -> tuple[float, float] | None:
         """Seconds from one job's turn on a device to the next, and what the latest jobs took besides."""
         if time.monotonic() - self._usual_seen_at > ETA_AGE_S:
-            ids = self._rows.latest_successes(GENERATE, ETA_JOBS)
+            ids = self._rows.latest_successes(GENERATE, ETA_JOBS, self._queue)
             rows = self._client.list_workflows(workflow_ids=list(ids), load_input=False) if ids else []
             self._usual_s = usual_seconds(rows, max(1, self._num_ready_workers()))
             self._usual_seen_at = time.monotonic()
         return self._usual_s
 
     def _num_ready_workers(self) -> int:
-        return sum(one.is_alive and one.state == WorkerState.READY for one in self._leases.workers())
+        ready = {
+            one.executor_id
+            for one in self._leases.workers()
+            if one.is_alive and one.state == WorkerState.READY
+        }
+        if self._queue not in (None, PIPELINE_QUEUE):
+            served = self._leases.served_models()
+            ready &= {one.executor_id for one in served if pipeline_queue(one.name) == self._queue}
+        return len(ready)
+
+
+class QueueEstimates:
+    """The estimates of all queues of jobs: `total` of them together, and one of each."""
+
+    def __init__(self, client: DBOSClient, rows: WorkflowTable, leases: Leases) -> None:
+        self._client, self._rows, self._leases = client, rows, leases
+        self._by_queue: dict[str, QueueEstimate] = {}
+        self.total = QueueEstimate(client, rows, leases)
+
+    def of(self, queue: str) -> QueueEstimate:
+        """The estimate of one queue."""
+        if queue not in self._by_queue:
+            self._by_queue[queue] = QueueEstimate(self._client, self._rows, self._leases, queue)
+        return self._by_queue[queue]
+
+    def add(self, job: Job) -> QueuePlace:
+        """Counts one more job in; its place in its queue."""
+        estimate = self.of(pipeline_queue(job.model))
+        self.total.add(partition_of(job.owner))
+        position = estimate.add(partition_of(job.owner))
+        return QueuePlace(position, estimate.eta_s(position))
+
+    def place(self, job_id: str) -> QueuePlace | None:
+        """Where the job stands in its queue; None when it does not wait, or is none."""
+        queue = self._rows.queue_of(job_id)
+        position = self._rows.place(job_id, queue) if queue else 0
+        return QueuePlace(position, self.of(queue).eta_s(position)) if queue and position else None
 
 
 def usual_seconds(rows: Sequence[WorkflowStatus], num_workers: int) -> tuple[float, float] | None:

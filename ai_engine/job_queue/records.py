@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dbos import WorkflowStatus
+from dbos import DBOSClient, WorkflowStatus, error
 
 from ai_engine.errors import InternalError, JobCancelled, WorkerLost
 from ai_engine.job import Job, JobStatus
+from ai_engine.job_queue.dbos_setup import PROGRESS
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
 from ai_engine.webhooks.task import DeliveryOutcome
@@ -178,3 +179,14 @@ def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
         return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
     sent = DeliveryOutcome.from_dict(row.output)
     return DeliveryAttempt(number, sent.state, sent.status, sent.detail, sent.at_s, sent.form, sent.upload)
+
+
+def last_progress(client: DBOSClient, job_id: str) -> dict[str, Any] | None:
+    """The latest progress event of a job; None before its first."""
+    last = None
+    try:
+        for value in client.read_stream(job_id, PROGRESS, timeout_seconds=0):
+            last = value
+    except error.DBOSStreamTimeoutError:
+        pass  # No further event is there yet.
+    return last

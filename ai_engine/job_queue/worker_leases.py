@@ -7,15 +7,18 @@ leave. Knows nothing of jobs.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import socket
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
+from ai_engine.facts import ModelFacts
 from ai_engine.job_queue.database import Database
 
 _METADATA = sa.MetaData()
@@ -46,14 +49,16 @@ _MATTING = sa.Table(
     sa.Column("announced_s", sa.Float, nullable=False),
 )
 """The matting models that each worker announced, by name, a blank between two."""
-_VIEWS = sa.Table(
-    "ai_engine_views",
+_SERVED = sa.Table(
+    "ai_engine_served_model",
     _METADATA,
     sa.Column("executor_id", sa.Text, primary_key=True),
-    sa.Column("takes_views", sa.Boolean, nullable=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("facts", sa.Text),
     sa.Column("announced_s", sa.Float, nullable=False),
 )
-"""Whether the model of each worker takes several views of an object."""
+"""The shape models that each worker serves, in its order; `facts`, the card, as JSON once it is loaded."""
 SHOWN_S = 600.0
 """How long a worker stays in the registry after its last heartbeat."""
 FORGOTTEN_S = 24 * 3600.0
@@ -90,6 +95,22 @@ class WorkerLease:
     """The share of its weights that is there, 0 to 1, while it loads them."""
 
 
+@dataclass(frozen=True)
+class ServedModel:
+    """A shape model of one worker."""
+
+    executor_id: str
+    name: str
+    """As requests name it."""
+    facts: ModelFacts | None
+    """Its card; None while the worker loads it."""
+    device: str
+    """Of the worker."""
+    state: WorkerState
+    """Of the worker."""
+    is_alive: bool
+
+
 def new_executor_id(slot: str) -> str:
     """The id of one incarnation of the worker in `slot`: never used twice."""
     return f"{slot}#{secrets.token_hex(6)}"
@@ -99,6 +120,12 @@ def slot_name(device: str, data_dir: Path) -> str:
     """One machine, one device and one folder of files: where at most one worker may be."""
     folder = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:6]
     return f"{socket.gethostname()}:{device}@{folder}"
+
+
+def _served(row: sa.Row[Any]) -> ServedModel:
+    facts = None if row.facts is None else ModelFacts.from_dict(json.loads(row.facts))
+    device = row.slot.partition(":")[2].rpartition("@")[0]
+    return ServedModel(row.executor_id, row.name, facts, device, WorkerState(row.state), row.is_alive)
 
 
 class Leases:
@@ -166,6 +193,34 @@ class Leases:
             connection.execute(sa.delete(_MATTING).where(is_old, is_dead))
             connection.execute(row)
 
+    def announce_models(self, executor_id: str, models: Mapping[str, ModelFacts | None]) -> None:
+        """Notes which shape models this worker serves, its default first, with their cards where they are known."""
+        is_old = _SERVED.c.announced_s < self._now_s - FORGOTTEN_S
+        is_dead = _SERVED.c.executor_id.not_in(sa.select(_LEASE.c.executor_id).where(_LEASE.c.is_alive))
+        with self._database.write() as connection:
+            connection.execute(sa.delete(_SERVED).where(sa.and_(is_old, is_dead)))
+            connection.execute(sa.delete(_SERVED).where(_SERVED.c.executor_id == executor_id))
+            for position, (name, facts) in enumerate(models.items()):
+                row = {"executor_id": executor_id, "name": name, "position": position}
+                card = None if facts is None else json.dumps(asdict(facts))
+                connection.execute(sa.insert(_SERVED).values(**row, facts=card, announced_s=self._now_s))
+
+    def served_models(self) -> Sequence[ServedModel]:
+        """The shape models of all living workers, one entry for each worker; while none lives, of the last ones.
+
+        The oldest worker's come first, in its order.
+        """
+        is_known = sa.or_(_LEASE.c.is_alive, _LEASE.c.beat_s > self._now_s - SHOWN_S)
+        query = (
+            sa.select(_SERVED, _LEASE.c.slot, _LEASE.c.state, _LEASE.c.is_alive)
+            .join(_LEASE, _LEASE.c.executor_id == _SERVED.c.executor_id)
+            .where(is_known, _LEASE.c.state != WorkerState.FAILED)
+            .order_by(_SERVED.c.announced_s, _SERVED.c.executor_id, _SERVED.c.position)
+        )
+        with self._database.read() as connection:
+            found = [_served(row) for row in connection.execute(query)]
+        return [one for one in found if one.is_alive] or found
+
     def matting_models(self) -> Collection[str] | None:
         """The matting models that every living worker has; while none lives, those of the last one.
 
@@ -183,34 +238,6 @@ class Leases:
             return None
         common = rows[0][0]
         return [name for name in common if all(name in models for models, lives in rows if lives)]
-
-    def announce_views(self, executor_id: str, *, takes_views: bool) -> None:
-        """Notes whether this worker's model takes several views."""
-        is_old = _VIEWS.c.announced_s < self._now_s - FORGOTTEN_S
-        is_dead = _VIEWS.c.executor_id.not_in(sa.select(_LEASE.c.executor_id).where(_LEASE.c.is_alive))
-        row = sa.insert(_VIEWS).values(
-            executor_id=executor_id, takes_views=takes_views, announced_s=self._now_s
-        )
-        with self._database.write() as connection:
-            connection.execute(sa.delete(_VIEWS).where(is_old, is_dead))
-            connection.execute(row)
-
-    def takes_views(self) -> bool | None:
-        """True if every living worker's model takes several views; while none lives, as the last one's.
-
-        None when no worker has ever said.
-        """
-        is_alive = sa.func.coalesce(_LEASE.c.is_alive, sa.false())
-        query = (
-            sa.select(_VIEWS.c.takes_views, is_alive)
-            .outerjoin(_LEASE, _LEASE.c.executor_id == _VIEWS.c.executor_id)
-            .order_by(is_alive.desc(), _VIEWS.c.announced_s.desc())
-        )
-        with self._database.read() as connection:
-            rows = [(bool(row[0]), bool(row[1])) for row in connection.execute(query)]
-        if not rows:
-            return None
-        return rows[0][0] and all(takes for takes, lives in rows if lives)
 
     def give_up(self, executor_id: str) -> None:
         """Ends this worker's lease, so that its jobs are taken over at once."""

@@ -79,6 +79,13 @@ class EndedRow:
     """Since 1970."""
 
 
+def _is_one_of(queue_name: sa.ColumnElement[str], queues: Collection[str]) -> sa.ColumnElement[bool]:
+    """True for a queue of one of these names, where a % stands for any text."""
+    exact = [name for name in queues if "%" not in name]
+    patterns = [queue_name.like(name) for name in queues if "%" in name]
+    return sa.or_(queue_name.in_(exact), *patterns)
+
+
 def workflow_status(database: Database) -> sa.TableClause:
     """DBOS's own table with the columns that are read here."""
     return sa.table("workflow_status", *map(sa.column, _COLUMNS), schema=database.dbos_schema)
@@ -92,10 +99,16 @@ class WorkflowTable:
         self._table = workflow_status(database)
         database.make_tables(_METADATA)
 
-    def num_waiting(self, queue: str) -> int:
-        """How many wait in the queue."""
+    def queue_of(self, workflow_id: str) -> str | None:
+        """The queue that a workflow was put into; None where there is no such workflow, or it was in none."""
+        query = sa.select(self._table.c.queue_name).where(self._table.c.workflow_uuid == workflow_id)
         with self._database.read() as connection:
-            return int(connection.execute(self._count(queue)).scalar_one())
+            return connection.execute(query).scalar()
+
+    def num_waiting(self, *queues: str) -> int:
+        """How many wait in the queues."""
+        with self._database.read() as connection:
+            return int(connection.execute(self._count(*queues)).scalar_one())
 
     def place(self, workflow_id: str, queue: str) -> int:
         """The number of workflows that come first in the queue, this one included; 0 when it does not wait."""
@@ -116,19 +129,21 @@ class WorkflowTable:
         del others[found[0]]
         return fair_place(among_own, others.values())
 
-    def waiting_by_partition(self, queue: str) -> Counter[str]:
-        """How many wait in each partition of the queue."""
+    def waiting_by_partition(self, *queues: str) -> Counter[str]:
+        """How many wait in each partition of the queues."""
         partition = sa.func.coalesce(self._table.c.queue_partition_key, "")
-        query = sa.select(partition, sa.func.count()).where(*self._waiting(queue)).group_by(partition)
+        query = sa.select(partition, sa.func.count()).where(*self._waiting(*queues)).group_by(partition)
         with self._database.read() as connection:
             return Counter({row[0]: row[1] for row in connection.execute(query)})
 
-    def latest_successes(self, name: str, most: int) -> Sequence[str]:
-        """The ids of the workflows of this name that came to their end last, the latest first."""
+    def latest_successes(self, name: str, most: int, queue: str | None = None) -> Sequence[str]:
+        """The ids of the workflows of this name, and queue, that came to their end last, the latest first."""
         row = self._table.c
         query = sa.select(row.workflow_uuid).where(
             row.completed_at.is_not(None), row.name == name, row.status == EngineStatus.SUCCESS.value
         )
+        if queue is not None:
+            query = query.where(row.queue_name == queue)
         with self._database.read() as connection:
             ordered = query.order_by(row.completed_at.desc()).limit(most)
             return list(connection.execute(ordered).scalars())
@@ -165,7 +180,7 @@ class WorkflowTable:
         """The workers that have something of these queues, by their executor ids."""
         row = self._table.c
         query = sa.select(row.executor_id).where(
-            row.queue_name.in_(queues), _RUNS, row.executor_id.is_not(None)
+            _is_one_of(row.queue_name, queues), _RUNS, row.executor_id.is_not(None)
         )
         with self._database.read() as connection:
             return list(connection.execute(query.distinct()).scalars())
@@ -204,7 +219,7 @@ class WorkflowTable:
         owner = sa.func.coalesce(row.authenticated_user, "")
         query = (
             sa.select(row.queue_name, row.status, owner, sa.func.count())
-            .where(_IS_OPEN, row.queue_name.in_(queues))
+            .where(_IS_OPEN, _is_one_of(row.queue_name, queues))
             .group_by(row.queue_name, row.status, owner)
         )
         with self._database.read() as connection:
@@ -220,19 +235,19 @@ class WorkflowTable:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def num_open_of(self, owner: str, queue: str) -> int:
-        """How many of this owner's entries wait or run in `queue`."""
+    def num_open_of(self, owner: str, queues: Collection[str]) -> int:
+        """How many of this owner's entries wait or run in `queues`."""
         row = self._table.c
         query = (
             sa.select(sa.func.count())
             .select_from(self._table)
-            .where(_IS_OPEN, row.queue_name == queue, row.authenticated_user == owner)
+            .where(_IS_OPEN, _is_one_of(row.queue_name, queues), row.authenticated_user == owner)
         )
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def _count(self, queue: str) -> sa.Select[int]:
-        return sa.select(sa.func.count()).select_from(self._table).where(*self._waiting(queue))
+    def _count(self, *queues: str) -> sa.Select[int]:
+        return sa.select(sa.func.count()).select_from(self._table).where(*self._waiting(*queues))
 
-    def _waiting(self, queue: str) -> list[sa.ColumnElement[bool] | sa.TextClause]:
-        return [self._table.c.queue_name == queue, _WAITS]
+    def _waiting(self, *queues: str) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+        return [_is_one_of(self._table.c.queue_name, queues), _WAITS]

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from ai_engine.errors import GpuOutOfMemory
 from ai_engine.job import JobStatus
 from ai_engine.monitoring.counters import Counters, Figure, WorkerFigures
+from ai_engine.stage import Stage
 from ai_engine.stage_result import JobResult
 
 JOBS = "jobs"
+MODEL_JOBS = "model_jobs"
+MODEL_SECONDS = "model_seconds"
 STAGE_SECONDS_SUM = "stage_seconds_sum"
 STAGE_SECONDS_BUCKET = "stage_seconds_bucket"
 OUT_OF_MEMORY = "out_of_memory"
@@ -23,6 +26,8 @@ TAKEOVERS = "takeovers"
 BUCKETS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 """Upper bounds of the buckets that stages' seconds fall into; what takes longer falls into the last, without one."""
 NO_BOUND = "+Inf"
+
+ON_DEVICE = (Stage.DENOISE, Stage.DECODE)
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +80,10 @@ def of_job(status: JobStatus, result: JobResult) -> Mapping[Figure, float]:
     for stage, seconds in result.timings_s.items():
         amounts[Figure.of(STAGE_SECONDS_SUM, stage=stage)] = seconds
         amounts[Figure.of(STAGE_SECONDS_BUCKET, stage=stage, le=_bucket(seconds))] = 1
+    if "id" in result.model:
+        model, device_s = result.model["id"], (result.timings_s.get(one, 0.0) for one in ON_DEVICE)
+        amounts[Figure.of(MODEL_JOBS, model=model, outcome=status.value)] = 1
+        amounts[Figure.of(MODEL_SECONDS, model=model)] = sum(device_s)
     times_short = len(result.options.get("degraded") or ()) + (code == GpuOutOfMemory.code)
     return amounts | ({Figure.of(OUT_OF_MEMORY): times_short} if times_short else {})
 

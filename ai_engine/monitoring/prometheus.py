@@ -23,7 +23,13 @@ from prometheus_client.registry import Collector
 from ai_engine import __version__
 from ai_engine.delivery_tables.slow_hosts import SlowHosts
 from ai_engine.job_queue.database import Database
-from ai_engine.job_queue.dbos_setup import DELIVERY_QUEUES, PIPELINE_QUEUE, SLOW_DELIVERY_QUEUE
+from ai_engine.job_queue.dbos_setup import (
+    DELIVERY_QUEUES,
+    JOB_QUEUES,
+    SLOW_DELIVERY_QUEUE,
+    is_job_queue,
+    model_of,
+)
 from ai_engine.job_queue.worker_leases import Leases, WorkerLease, WorkerState
 from ai_engine.job_queue.workflow_table import RUNNING, WAITING, OwnerDepth, QueueDepth, WorkflowTable
 from ai_engine.monitoring import job_metrics as job_metrics
@@ -57,9 +63,10 @@ class Metrics(Collector):
         numbers = self._figures.all()
         yield InfoMetricFamily("ai_engine_build", "The service's version.", {"version": __version__})
         yield from _queues(self._rows.depths(), self._rows.num_delayed(DELIVERY_QUEUES))
-        yield _open_jobs(self._rows.by_owner((PIPELINE_QUEUE,)))
+        yield from _open_jobs(self._rows.by_owner(JOB_QUEUES))
         yield from _deliveries(self._rows.by_owner(DELIVERY_QUEUES), self._slow_hosts.count())
         yield from _jobs(numbers)
+        yield from _models(numbers)
         yield _stages(numbers)
         yield from _workers(self._leases.workers(), self._figures.workers())
 
@@ -71,9 +78,15 @@ def _queues(depths: Sequence[QueueDepth], num_delayed: int) -> Iterator[Metric]:
         depth = found.get((queue, state))
         return depth.num_entries if depth else 0
 
-    yield _gauge("jobs_queued", "Jobs that wait for a worker.", num(PIPELINE_QUEUE, WAITING))
-    yield _gauge("jobs_running", "Jobs that a worker has.", num(PIPELINE_QUEUE, RUNNING))
-    oldest = found.get((PIPELINE_QUEUE, WAITING))
+    def num_jobs(state: str) -> int:
+        return sum(
+            depth.num_entries for depth in depths if is_job_queue(depth.queue) and depth.state == state
+        )
+
+    yield _gauge("jobs_queued", "Jobs that wait for a worker.", num_jobs(WAITING))
+    yield _gauge("jobs_running", "Jobs that a worker has.", num_jobs(RUNNING))
+    waiting_jobs = (depth for depth in depths if is_job_queue(depth.queue) and depth.state == WAITING)
+    oldest = min(waiting_jobs, key=lambda depth: depth.oldest_at_s, default=None)
     age_s = max(0.0, time.time() - oldest.oldest_at_s) if oldest else 0.0
     yield _gauge(
         "oldest_queued_job_age_seconds", "How long the oldest of the waiting jobs has waited.", age_s
@@ -82,14 +95,22 @@ def _queues(depths: Sequence[QueueDepth], num_delayed: int) -> Iterator[Metric]:
     yield _gauge("deliveries_waiting", "Attempts at a delivery that are due now or later.", waiting)
 
 
-def _open_jobs(depths: Sequence[OwnerDepth]) -> Metric:
-    """Whose jobs wait, and whose are worked on."""
-    family = GaugeMetricFamily(
-        "ai_engine_jobs_open", "Jobs by API key: queued, or running.", labels=("owner", "state")
-    )
-    for depth in sorted(depths, key=lambda one: (one.owner, one.state)):
-        family.add_metric([depth.owner, "running" if depth.state == RUNNING else "queued"], depth.num_entries)
-    return family
+def _open_jobs(depths: Sequence[OwnerDepth]) -> Iterator[Metric]:
+    """Whose jobs wait, and whose are worked on; and likewise of each shape model."""
+    by_owner: Counter[tuple[str, str]] = Counter()
+    by_model: Counter[tuple[str, str]] = Counter()
+    for depth in depths:
+        state = "running" if depth.state == RUNNING else "queued"
+        by_owner[depth.owner, state] += depth.num_entries
+        by_model[model_of(depth.queue) or "", state] += depth.num_entries
+    for name, about, label, numbers in (
+        ("ai_engine_jobs_open", "Jobs by API key: queued, or running.", "owner", by_owner),
+        ("ai_engine_model_jobs_open", "Jobs by the shape model that they name: likewise.", "model", by_model),
+    ):
+        family = GaugeMetricFamily(name, about, labels=(label, "state"))
+        for values, number in sorted(numbers.items()):
+            family.add_metric(values, number)
+        yield family
 
 
 def _deliveries(depths: Sequence[OwnerDepth], slow_hosts: Mapping[str, int]) -> Iterator[Metric]:
@@ -114,6 +135,23 @@ def _deliveries(depths: Sequence[OwnerDepth], slow_hosts: Mapping[str, int]) -> 
     for owner, number in sorted(slow_hosts.items()):
         hosts.add_metric([owner], number)
     yield hosts
+
+
+def _models(numbers: Numbers) -> Iterator[Metric]:
+    yield _counter(
+        numbers,
+        job_metrics.MODEL_JOBS,
+        "model_jobs_ended",
+        "Jobs by the id of the shape model that they had, and how they ended.",
+        ("model", "outcome"),
+    )
+    yield _counter(
+        numbers,
+        job_metrics.MODEL_SECONDS,
+        "model_device_seconds",
+        "Seconds that the jobs of a shape model had a device.",
+        ("model",),
+    )
 
 
 def _jobs(numbers: Numbers) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from ai_engine.errors import StartupError
+from ai_engine.facts import VIEWS, ModelFacts, PartLicence
 from ai_engine.pipeline.device import dtype_of
 from ai_engine.settings import Settings
 from hy3dgen import errors as shape_errors
@@ -44,6 +45,28 @@ def check_checkpoint(settings: Settings) -> Card:
     if refusal is not None:
         raise StartupError(refusal)
     return card
+
+
+def card_facts(model: LoadedModel, *, takes_views: bool) -> ModelFacts:
+    """The card of a loaded model, as callers read it."""
+    card, family = model.card, model.family
+    return ModelFacts(
+        card.model_id,
+        card.title,
+        tuple(PartLicence(one.part, one.name, one.url, one.seen_on) for one in card.licences),
+        card.territory_excluded,
+        card.outputs_restricted,
+        card.attribution,
+        card.source,
+        card.revision,
+        card.memory_bytes,
+        card.verified_on,
+        model.defaults.num_steps,
+        model.defaults.guidance_scale,
+        family.frame.half_extent,
+        samplers=("euler",) if family.is_distilled else ("euler", "adams"),
+        views=VIEWS if takes_views else ("front",),
+    )
 
 
 def territory_refusal(card: Card, territory: str | None) -> str | None:

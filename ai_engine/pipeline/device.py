@@ -5,7 +5,7 @@ Loads nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +26,9 @@ from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
 from hy3dgen import models
 from hy3dgen.runtime.out_of_memory import is_shortage
-from hy3dgen.weights.offload import Residence, Weights, choose_residence
+from hy3dgen.weights.offload import ACTIVATION_BYTES, Residence, Weights, choose_residence
+
+Memory = Literal["auto", "full", "low", "minimal"]
 
 DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
 """How errors of the GPU begin that have no class of their own: from cuBLAS, cuDNN, the driver, compiled kernels."""
@@ -68,6 +70,34 @@ class Room:
     def is_enough(self) -> bool:
         """False when a job will hardly fit."""
         return self.free is None or self.needed <= self.free
+
+
+def shared_memory(checkpoints: Sequence[Settings]) -> list[Memory]:
+    """MEMORY of each checkpoint of one worker, before any is loaded; theirs unless it is auto, on a GPU.
+
+    Raises:
+        StartupError: no such device, or a checkpoint can't be used.
+    """
+    wished = [one.memory for one in checkpoints]
+    if len(checkpoints) < 2 or wished[0] != "auto":
+        return wished
+    device = choose_device(checkpoints[0].devices[0], require_gpu=checkpoints[0].require_gpu)
+    if device.type != "cuda":
+        return wished
+    weights = [Room.on(device, one).weights for one in checkpoints]
+    free = torch.cuda.mem_get_info(device)[0]
+    return [share_memory(one, weights, free) for one in weights]
+
+
+def share_memory(own: Weights, weights: Sequence[Weights], free: int) -> Residence:
+    """What of `own` lies in `free` bytes of a device's memory that all of `weights` share.
+
+    All of them where they fit together. Else they take turns: each is `low`, where the largest network of each may
+    stay there after its job, or `minimal`.
+    """
+    if sum(one.total for one in weights) + ACTIVATION_BYTES <= free:
+        return "full"
+    return "low" if sum(one.largest for one in weights) + ACTIVATION_BYTES <= free else "minimal"
 
 
 def dtype_of(settings: Settings, device: torch.device) -> torch.dtype:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.errors import DeviceFault
+from ai_engine.facts import VIEWS, ModelFacts, PartLicence
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.pipeline.resources import Cutouts, Shape
@@ -43,6 +44,18 @@ class StandInModel:
     takes_views: bool = True
     peak_memory_bytes: int | None = None
     default_steps: int = 5
+
+    @property
+    def facts(self) -> ModelFacts:
+        """The card of the sphere."""
+        licence = PartLicence("weights", self.licence, "", "")
+        return ModelFacts(
+            self.model_id,
+            "A sphere, to try the service",
+            (licence,),
+            num_inference_steps=self.default_steps,
+            views=VIEWS,
+        )
 
     def complete(self, options: JobOptions) -> JobOptions:
         """`options` with this model's number of steps; a sphere has no other wishes."""

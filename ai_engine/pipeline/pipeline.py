@@ -30,7 +30,7 @@ from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, through_stl
 from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.preview import PREVIEW_FILE, keep_drawable, load_mesh, save_mesh
-from ai_engine.pipeline.resources import Cutouts, Resources, Run, Shape
+from ai_engine.pipeline.resources import Cutouts, Model, Resources, Run, Shape
 from ai_engine.printing.prepare import PrintReport, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
@@ -48,10 +48,9 @@ def run_job(job: Job, resources: Resources, run: Run) -> JobResult:
         event(
             logger, "job failed", job_id=job.job_id, code=error.code, stage=error.stage, detail=error.detail
         )
-        model = {"id": resources.model.model_id, "licence": resources.model.licence}
         return JobResult(
             options=asdict(job.options),
-            model=model,
+            model=line.named,
             cutout=line.cutout,
             cutouts=line.cutouts,
             failure=JobFailure.of(error),
@@ -78,8 +77,8 @@ class JobLine:
             JobError: a stage could not do its work, or the model can't do it as asked.
         """
         options = self.options  # first: what does not fit the model costs no download
-        if self.job.views and not self.resources.model.takes_views:
-            raise ViewsUnfit(f"{self.resources.model.model_id} takes one view only.")
+        if self.job.views and not self.model.takes_views:
+            raise ViewsUnfit(f"{self.model.model_id} takes one view only.")
         picture = self.run.step("download", self.stages.download)
         cutout = self.run.step("cutout", lambda: self.stages.cut_out(picture))
         self.cutout, self.cutouts = cutout.cutout, dict(cutout.cutouts)
@@ -91,7 +90,7 @@ class JobLine:
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
             options=asdict(options) | asdict(self.job.print_options) | {"degraded": list(mesh.degraded)},
-            model={"id": self.resources.model.model_id, "licence": self.resources.model.licence},
+            model=self.named,
             artifact=file.artifact,
             preview=file.preview,
             drawable=file.drawable,
@@ -102,13 +101,28 @@ class JobLine:
         )
 
     @property
+    def model(self) -> Model:
+        """The shape model that the job asks for.
+
+        Raises:
+            InternalError: this worker has no such model.
+        """
+        return self.resources.model_named(self.job.model)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The model's id and licence; nothing where this worker does not have it."""
+        model = self.resources.models.get(self.job.model or "", self.resources.model)
+        return {"id": model.model_id, "licence": model.licence}
+
+    @property
     def options(self) -> JobOptions:
         """The options as used: the model's own values where the caller named none.
 
         Raises:
             SamplerUnfit: they name a sampler that does not fit the model.
         """
-        return self.resources.model.complete(self.job.options)
+        return self.model.complete(self.job.options)
 
     @contextmanager
     def _device(self) -> Iterator[None]:
@@ -143,7 +157,7 @@ class JobLine:
                     denoised_s = clock.seconds
                 self.run.progress(stage, done, total)
 
-            shape = self.resources.model.generate(cutouts, self.options, progress)
+            shape = self.model.generate(cutouts, self.options, progress)
             decoded_s = clock.seconds - denoised_s
         return shape, {Stage.DENOISE.value: denoised_s, Stage.DECODE.value: decoded_s}
 

@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.facts import DecodeFacts
+from ai_engine.errors import InternalError
+from ai_engine.facts import DecodeFacts, ModelFacts
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
@@ -49,6 +50,10 @@ class Model(Protocol):
     @property
     def licence(self) -> str:
         """Of the weights, and so of the meshes."""
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Its card."""
 
     @property
     def has_gpu(self) -> bool:
@@ -101,9 +106,24 @@ class Resources:
     http: GuardedClient
     removers: Removers
     model: Model
+    """What jobs get that name none."""
     download_limits: DownloadLimits
     max_image_pixels: int
     download_attempts: int = 3
     lanes: Lanes = field(default_factory=Lanes)
     device_clock: BusyClock = field(default_factory=BusyClock)
     """Runs while a job has the device."""
+    models: Mapping[str, Model] = field(default_factory=dict)
+    """All shape models of this worker, by their names in requests; `model` is the first of them."""
+
+    def model_named(self, name: str | None) -> Model:
+        """The shape model of that name; the worker's first for None.
+
+        Raises:
+            InternalError: this worker has no such model, though it took a job of it.
+        """
+        if name is None:
+            return self.model
+        if name not in self.models:
+            raise InternalError(f"The worker has no shape model {name}.", stage=Stage.DENOISE)
+        return self.models[name]

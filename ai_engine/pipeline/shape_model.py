@@ -16,10 +16,11 @@ import torch
 from ai_engine.errors import (
     StartupError,
 )
-from ai_engine.facts import DecodeFacts
+from ai_engine.facts import DecodeFacts, ModelFacts
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.pipeline.checkpoint import (
+    card_facts,
     check_checkpoint,
     open_where_it_fits,
     residences_from,
@@ -158,6 +159,11 @@ class ShapeModel:
     def licence(self) -> str:
         """The licence of the weights, which may bind the meshes too; `unknown` where the weights are not known."""
         return self.card.licence_notice
+
+    @property
+    def facts(self) -> ModelFacts:
+        """The card, as callers read it."""
+        return card_facts(self.model, takes_views=self.takes_views)
 
     @property
     def has_gpu(self) -> bool:

@@ -35,6 +35,7 @@ def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Res
         )
     except MattingModelUnusable as error:
         raise StartupError(str(error)) from error
+    models = _load_models(settings, on_loaded)
     return Resources(
         store=open_store(settings, is_worker=True),
         http=GuardedClient(
@@ -43,12 +44,45 @@ def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Res
             min_bytes_per_s=settings.download_min_bytes_per_s,
         ),
         removers=removers,
-        model=_load_model(settings, on_loaded),
+        model=next(iter(models.values())),
+        models=models,
         download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
         max_image_pixels=settings.image_max_pixels,
         download_attempts=settings.download_attempts,
         lanes=Lanes(download=Lane(settings.downloads_in_flight, settings.downloads_per_owner)),
     )
+
+
+def _load_models(settings: Settings, on_loaded: Callable[[float], None]) -> dict[str, Model]:
+    """The shape models by their names, the default first."""
+    planned, models = plan_models(settings), {}
+    for done, (name, own) in enumerate(planned.items()):
+
+        def on_share(share: float, done: int = done) -> None:
+            on_loaded((done + share) / len(planned))
+
+        models[name] = _load_model(own, on_share)
+    return models
+
+
+def plan_models(settings: Settings) -> dict[str, Settings]:
+    """The settings that each shape model is loaded with, by name: where several do not fit the device together,
+    MEMORY=auto lets them take turns there.
+
+    Raises:
+        StartupError: no such device, or a checkpoint can't be used.
+    """
+    planned = {place.name: settings.of_model(place) for place in settings.served_models}
+    checkpoints = {name: one for name, one in planned.items() if not one.is_stand_in}
+    if len(checkpoints) < 2:
+        return planned
+    from ai_engine.pipeline.checkpoint import check_checkpoint
+    from ai_engine.pipeline.device import shared_memory
+
+    for one in checkpoints.values():
+        check_checkpoint(one)
+    shares = zip(checkpoints.items(), shared_memory(list(checkpoints.values())), strict=True)
+    return planned | {name: one.model_copy(update={"memory": memory}) for (name, one), memory in shares}
 
 
 def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model:

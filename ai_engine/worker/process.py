@@ -25,10 +25,10 @@ from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
     APPLICATION_VERSION,
     DELIVERY_QUEUES,
-    JOB_QUEUES,
     ON_DEMAND_QUEUES,
     open_database,
     register_queues,
+    served_queues,
 )
 from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
 from ai_engine.job_queue.workflow_table import WorkflowTable
@@ -87,6 +87,7 @@ class _Worker:
         slot = slot_name(settings.device, settings.data_dir)
         leases, executor_id = Leases(database), new_executor_id(slot)
         leases.take(executor_id, slot)
+        leases.announce_models(executor_id, {place.name: None for place in settings.served_models})
         recorder, running_jobs = open_recorder(settings, database), RunningJobs()
         heartbeat = Heartbeat(leases, executor_id, settings.lease_s, recorder.job_metrics)
         heartbeat.start()
@@ -149,7 +150,9 @@ class _Worker:
     def _announce(self, resources: Resources) -> None:
         model = resources.model
         self.leases.announce_matting(self.executor_id, resources.removers.installed)
-        self.leases.announce_views(self.executor_id, takes_views=model.takes_views)
+        self.leases.announce_models(
+            self.executor_id, {name: one.facts for name, one in resources.models.items()}
+        )
         self.leases.describe(
             self.executor_id,
             WorkerState.READY,
@@ -191,7 +194,7 @@ def _open_engine(settings: Settings, executor_id: str) -> DBOS:
 
 def _launch(settings: Settings, workflows: JobWorkflows) -> None:
     """Starts to take jobs."""
-    DBOS.listen_queues([*JOB_QUEUES, *ON_DEMAND_QUEUES, *DELIVERY_QUEUES])
+    DBOS.listen_queues([*served_queues(settings), *ON_DEMAND_QUEUES, *DELIVERY_QUEUES])
     register_workflows(workflows)
     DBOS.launch()
     register_queues(DBOS.register_queue, settings)

@@ -77,6 +77,15 @@ export class Client {
     return (await answer.json()) as CutOut;
   }
 
+  /** The shape models that are served; none while the service starts. */
+  async models(): Promise<components["schemas"]["ServedModels"]> {
+    try {
+      return await this.json("GET", "/models");
+    } catch {
+      return { default: null, models: [] };
+    }
+  }
+
   mattingModels(): Promise<components["schemas"]["MattingModels"]> {
     return this.json("GET", "/matting-models");
   }

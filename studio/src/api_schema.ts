@@ -427,6 +427,11 @@ export interface components {
             matting_model: components["schemas"]["LicenceFacts"] | null;
             /** @description None while no worker has said which one it has. */
             shape_model: components["schemas"]["LicenceFacts"] | null;
+            /**
+             * Shape Models
+             * @description Of every model that is served.
+             */
+            shape_models: components["schemas"]["LicenceFacts"][];
         };
         /**
          * MattingModels
@@ -443,6 +448,107 @@ export interface components {
              * @description Of every worker; empty while none has said.
              */
             installed: string[];
+        };
+        /**
+         * ModelFacts
+         * @description A shape model's card: what it is, what one may do with it, how it is asked unless a request says otherwise.
+         */
+        ModelFacts: {
+            /**
+             * Attribution
+             * @description What has to be said of its makers.
+             * @default
+             */
+            attribution: string;
+            /**
+             * Bounds
+             * @description Half the side of the cube that is searched, unless a request says otherwise.
+             */
+            bounds?: number | null;
+            /**
+             * Guidance Scale
+             * @description Unless a request says otherwise; None where the model has none.
+             */
+            guidance_scale?: number | null;
+            /**
+             * Licences
+             * @description Of its parts, the weights first.
+             */
+            licences: components["schemas"]["PartLicence"][];
+            /**
+             * Memory Bytes
+             * @description What a job takes of a GPU, about, in half precision; None where it needs none.
+             */
+            memory_bytes?: number | null;
+            /**
+             * Model Id
+             * @description As events and jobs name it.
+             */
+            model_id: string;
+            /**
+             * Num Inference Steps
+             * @description Unless a request says otherwise.
+             * @default 50
+             */
+            num_inference_steps: number;
+            /**
+             * Outputs Restricted
+             * @description True when that licence binds the meshes too.
+             * @default false
+             */
+            outputs_restricted: boolean;
+            /**
+             * Revision
+             * @description The commit they are pinned at; None where none is known.
+             */
+            revision?: string | null;
+            /**
+             * Samplers
+             * @description Those that the model may be asked with.
+             * @default [
+             *       "euler",
+             *       "adams"
+             *     ]
+             */
+            samplers: ("euler" | "adams")[];
+            /**
+             * Source
+             * @description Where the weights come from; empty where that is not known.
+             * @default
+             */
+            source: string;
+            /**
+             * Territory Excluded
+             * @description Codes of the countries where the licence of the weights grants nothing.
+             * @default []
+             */
+            territory_excluded: string[];
+            /** Title */
+            title: string;
+            /**
+             * Verified On
+             * @description What the numbers of this implementation were compared on.
+             * @default fixtures
+             * @enum {string}
+             */
+            verified_on: "fixtures" | "weights";
+            /**
+             * Views
+             * @description The sides of an object that it takes pictures of.
+             * @default [
+             *       "front"
+             *     ]
+             */
+            views: ("front" | "left" | "back" | "right")[];
+        };
+        /**
+         * ModelWorker
+         * @description A worker that serves a model.
+         */
+        ModelWorker: {
+            /** Device */
+            device: string;
+            state: components["schemas"]["WorkerState"];
         };
         /**
          * OptionsFacts
@@ -549,6 +655,32 @@ export interface components {
             thumbnail: boolean | null;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * PartLicence
+         * @description The licence of one part of a model.
+         */
+        PartLicence: {
+            /**
+             * Name
+             * @description Its SPDX identifier, or its name.
+             */
+            name: string;
+            /**
+             * Part
+             * @description weights, picture encoder, ...
+             */
+            part: string;
+            /**
+             * Seen On
+             * @description When that was looked up, as 2026-11-28.
+             */
+            seen_on: string;
+            /**
+             * Url
+             * @description Where its text is.
+             */
+            url: string;
         };
         /**
          * PictureFacts
@@ -721,6 +853,34 @@ export interface components {
             status: "ready" | "starting" | "loading" | "warming up" | "busy" | "draining" | "failed";
         };
         /**
+         * ServedModelView
+         * @description A shape model that jobs may name.
+         */
+        ServedModelView: {
+            /** @description None while it is loaded. */
+            card: components["schemas"]["ModelFacts"] | null;
+            /** Name */
+            name: string;
+            /**
+             * Workers
+             * @description Those that live; empty while none does.
+             */
+            workers: components["schemas"]["ModelWorker"][];
+        };
+        /**
+         * ServedModels
+         * @description The shape models that jobs may name.
+         */
+        ServedModels: {
+            /**
+             * Default
+             * @description Used where a request names none. None: no worker has said yet.
+             */
+            default: string | null;
+            /** Models */
+            models: components["schemas"]["ServedModelView"][];
+        };
+        /**
          * UploadFacts
          * @description What became of the upload to `upload_url`.
          */
@@ -743,6 +903,12 @@ export interface components {
              */
             status: number | null;
         };
+        /**
+         * WorkerState
+         * @description How far a worker is.
+         * @enum {string}
+         */
+        WorkerState: "loading" | "ready" | "failed" | "draining";
     };
     responses: never;
     parameters: never;

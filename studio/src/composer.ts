@@ -5,7 +5,7 @@ import { commandsFor } from "./commands";
 import { CutoutPreview } from "./cutout_preview";
 import { byId, copyText, el, setText } from "./dom";
 import { showExamples } from "./examples";
-import { fieldsOf } from "./fields";
+import { fieldsOf, withModels } from "./fields";
 import type { Accepted } from "./job";
 import { Options } from "./options";
 import { assetIdOf, type Picture, PictureInput } from "./picture";
@@ -59,7 +59,7 @@ export class Composer {
   async load(): Promise<void> {
     if (this.options.element.childElementCount > 0) return;
     try {
-      this.options.show(fieldsOf(await this.client.openapi()));
+      this.options.show(withModels(fieldsOf(await this.client.openapi()), await this.client.models()));
     } catch (error) {
       this.tell((error as Error).message);
     }

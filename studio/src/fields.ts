@@ -1,6 +1,10 @@
 // The fields of a request, read from the service's own OpenAPI document: names, limits, defaults and words have one
 // source, and a field that the service learns appears here by itself.
 
+import type { components } from "./api_schema";
+
+type ServedModels = components["schemas"]["ServedModels"];
+
 export interface Field {
   name: string;
   kind: "choice" | "boolean" | "integer" | "number" | "text";
@@ -32,6 +36,14 @@ export function fieldsOf(document: unknown): Field[] {
   const body = (document as Document).paths["/generate-3d"]?.post?.requestBody?.content["application/json"];
   const schema = resolved(document, body?.schema ?? {});
   return Object.entries(schema.properties ?? {}).map(([name, one]) => fieldOf(document, name, one));
+}
+
+/** The fields with the shape models that are served to choose from; without the field where there is no choice. */
+export function withModels(fields: Field[], served: ServedModels): Field[] {
+  const choices = served.models.map((one) => one.name);
+  if (choices.length < 2) return fields.filter((field) => field.name !== "model");
+  const choose = { kind: "choice" as const, choices, default: served.default };
+  return fields.map((field) => (field.name === "model" ? { ...field, ...choose } : field));
 }
 
 function fieldOf(document: unknown, name: string, schema: Schema): Field {

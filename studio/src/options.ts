@@ -7,7 +7,7 @@ import { Hint } from "./hint";
 const GROUPS: { title: string; isOpen?: boolean; names: string[] }[] = [
   { title: "", names: ["quality", "format", "height_mm", "seed", "speed", "num_inference_steps", "remove_background"] },
   { title: "Print", names: ["flat_base", "require_printable", "target_faces", "max_bytes"] },
-  { title: "Model", names: ["sampler", "guidance_scale", "octree_resolution", "decode_mode", "mc_level", "num_chunks", "bounds"] },
+  { title: "Model", names: ["model", "sampler", "guidance_scale", "octree_resolution", "decode_mode", "mc_level", "num_chunks", "bounds"] },
   { title: "Names and delivery", names: ["session_id", "asset_id", "webhook_url", "webhook_format", "upload_url", "priority", "timeout_s"] },
 ];
 /** The picture has a control of its own. */

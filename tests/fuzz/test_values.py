@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from support.sample_job import job as sample_job
 from support.sample_job import print_facts
 
-from ai_engine.api.admission import sane_traceparent
+from ai_engine.api.request_body import sane_traceparent
 from ai_engine.facts import MeshFacts
 from ai_engine.job import Artifact, Job
 from ai_engine.logs import without_secrets

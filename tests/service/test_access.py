@@ -108,7 +108,14 @@ def test_every_route_that_is_described_needs_a_key_but_those_that_are_open(guard
     }
     assert set(OPEN) <= set(answers)
     unlocked = {path for path, status in answers.items() if status != 401}
-    assert unlocked <= {*OPEN, "/", "/licences", "/matting-models", "/files/{job_id}/{file_name}"}, answers
+    assert unlocked <= {
+        *OPEN,
+        "/",
+        "/licences",
+        "/matting-models",
+        "/models",
+        "/files/{job_id}/{file_name}",
+    }, answers
 
 
 def test_a_key_in_the_query_lets_nobody_in(guarded: House) -> None:

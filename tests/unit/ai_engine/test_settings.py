@@ -166,3 +166,23 @@ def test_every_secret_is_known_to_the_log_and_shows_in_no_dump() -> None:
     }
     for dump in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
         assert not [text for text in settings.secret_texts if text in dump]
+
+
+def test_several_models_are_named_in_their_order_with_their_variants() -> None:
+    first, second, third = Settings(
+        models="fine=models/a.ckpt, turbo=b#v2-0-turbo,ball=stand-in"
+    ).served_models
+    assert (first.name, first.path, first.variant) == ("fine", Path("models/a.ckpt"), None)
+    assert (second.name, second.path, second.is_distilled) == ("turbo", Path("b"), True)
+    assert Settings().of_model(third).is_stand_in
+
+
+def test_without_models_the_one_of_model_path_is_served_as_default() -> None:
+    (only,) = Settings(model_path=Path("a.ckpt"), model_variant="v2-mini").served_models
+    assert (only.name, only.path, only.variant) == ("default", Path("a.ckpt"), "v2-mini")
+
+
+@pytest.mark.parametrize("models", ["a", "a=", "A=b", "a=b,a=c", "a b=c", "../a=b"])
+def test_models_that_cannot_be_told_apart_or_read_are_refused(models: str) -> None:
+    with pytest.raises(ValueError, match=r"name=path|same name"):
+        Settings(models=models)

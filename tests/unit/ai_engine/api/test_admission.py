@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from ai_engine.api.admission import Admission, sane_traceparent
-from ai_engine.api.request_body import Picture, RequestHeaders, Submission
+from ai_engine.api.admission import Admission
+from ai_engine.api.request_body import Picture, RequestHeaders, Submission, sane_traceparent
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import FileExpired, InvalidField, NotReady
-from ai_engine.facts import ViewName
+from ai_engine.facts import ModelFacts, Sampler, ViewName
+from ai_engine.job_queue.worker_leases import ServedModel, WorkerState
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
@@ -241,3 +243,50 @@ def test_views_are_refused_where_the_model_takes_one_or_nothing_is_known(tmp_pat
         assert (caught.value.field, caught.value.field_code) == (field, "views_unfit")
     with pytest.raises(NotReady):
         seeing(tmp_path, takes_views=None).admit(by_url)
+
+
+def served(
+    *names: str, samplers: tuple[Sampler, ...] = ("euler", "adams")
+) -> Callable[[], list[ServedModel]]:
+    """Workers that serve these models, one each."""
+    card = ModelFacts("made-up", "Made up", (), samplers=samplers)
+    return lambda: [
+        ServedModel(f"worker {name}", name, card, "cpu", WorkerState.READY, is_alive=True) for name in names
+    ]
+
+
+def test_a_model_must_be_one_that_a_worker_serves(tmp_path: Path) -> None:
+    door = replace(admission(tmp_path), served_models=served("fine", "fast"))
+
+    assert door.admit(submission(BYTES, model="fast")).model == "fast"
+    with pytest.raises(InvalidField, match="served are: fine, fast") as caught:
+        door.admit(submission(BYTES, model="huge"))
+    assert (caught.value.field, caught.value.field_code) == ("model", "model_unknown")
+    with pytest.raises(NotReady):
+        admission(tmp_path).admit(submission(BYTES, model="fast"))
+
+
+@pytest.mark.parametrize(
+    ("models", "names", "chosen"),
+    [
+        (None, (), None),
+        (None, ("default",), None),
+        (None, ("default", "fine"), "default"),
+        (None, ("fine", "fast"), "fine"),
+        ("fast=stand-in,fine=stand-in", ("fine", "fast"), "fast"),
+        ("fast=stand-in,fine=stand-in", ("fine",), "fine"),
+        ("fast=stand-in", (), "fast"),
+    ],
+)
+def test_a_job_without_a_model_goes_to_the_first_that_is_served(
+    tmp_path: Path, models: str | None, names: tuple[str, ...], chosen: str | None
+) -> None:
+    door = replace(admission(tmp_path, models=models), served_models=served(*names))
+    assert door.admit(submission(BYTES)).model == chosen
+
+
+def test_a_sampler_must_fit_the_model_that_is_named(tmp_path: Path) -> None:
+    door = replace(admission(tmp_path), served_models=served("turbo", samplers=("euler",)))
+    assert door.admit(submission(BYTES, model="turbo", sampler="euler")).model == "turbo"
+    with pytest.raises(InvalidField, match="distilled"):
+        door.admit(submission(BYTES, model="turbo", sampler="adams"))

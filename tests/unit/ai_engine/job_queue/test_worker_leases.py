@@ -7,6 +7,7 @@ from threading import Barrier, Thread
 
 import pytest
 
+from ai_engine.facts import ModelFacts, PartLicence
 from ai_engine.job_queue import worker_leases as lease
 from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_id, slot_name
@@ -146,21 +147,6 @@ def test_a_request_may_choose_what_every_living_worker_has(leases: Leases) -> No
     assert leases.matting_models() == ["tiny", "isnet-general-use"], "the last to announce, while none lives"
 
 
-def test_views_are_taken_where_every_living_workers_model_takes_them(leases: Leases) -> None:
-    assert leases.takes_views() is None
-
-    for name, takes_views in (("one", True), ("two", False)):
-        leases.take(name, SLOT)
-        leases.announce_views(name, takes_views=takes_views)
-    assert leases.takes_views() is False
-
-    leases.give_up("two")
-    assert leases.takes_views() is True
-
-    leases.give_up("one")
-    assert leases.takes_views() is False, "the last to announce, while none lives"
-
-
 def test_many_processes_may_open_a_new_database_at_once(each_database_url: str) -> None:
     start, opened = Barrier(6), []
 
@@ -179,3 +165,56 @@ def test_many_processes_may_open_a_new_database_at_once(each_database_url: str) 
     assert len(opened) == 6
     for database in opened:
         database.close()
+
+
+CARD = ModelFacts(
+    "made-up-1", "Made up", (PartLicence("weights", "MIT", "https://example.com", "2026-11-28"),)
+)
+
+
+def test_the_models_of_living_workers_are_listed_with_their_cards_in_their_order(leases: Leases) -> None:
+    leases.take("one", "machine:cuda:0@folder")
+    leases.take("two", "machine:cuda:1@folder")
+    leases.announce_models("one", {"fine": CARD, "fast": None})
+    leases.announce_models("two", {"fast": CARD})
+
+    served = leases.served_models()
+
+    assert {(one.executor_id, one.name, one.device) for one in served} == {
+        ("one", "fine", "cuda:0"),
+        ("one", "fast", "cuda:0"),
+        ("two", "fast", "cuda:1"),
+    }
+    assert [one.name for one in served if one.executor_id == "one"] == ["fine", "fast"]
+    assert {one.facts for one in served} == {CARD, None}
+
+
+def test_a_later_announcement_of_a_worker_takes_the_place_of_its_first(leases: Leases) -> None:
+    leases.take("one", SLOT)
+    leases.announce_models("one", {"fine": None, "fast": None})
+
+    leases.announce_models("one", {"fine": CARD})
+
+    (only,) = leases.served_models()
+    assert (only.name, only.facts, only.state) == ("fine", CARD, WorkerState.LOADING)
+
+
+def test_a_dead_worker_s_models_count_while_no_other_lives(leases: Leases) -> None:
+    leases.take("dead", SLOT)
+    leases.announce_models("dead", {"fine": CARD})
+    leases.give_up("dead")
+    assert [one.name for one in leases.served_models()] == ["fine"]
+
+    leases.take("living", SLOT)
+    leases.announce_models("living", {"fast": CARD})
+
+    assert [one.name for one in leases.served_models()] == ["fast"]
+
+
+def test_a_worker_that_could_not_start_serves_nothing(leases: Leases) -> None:
+    leases.take("one", SLOT)
+    leases.announce_models("one", {"fine": None})
+
+    leases.describe("one", WorkerState.FAILED)
+
+    assert list(leases.served_models()) == []

@@ -102,5 +102,5 @@ def test_the_place_counts_that_owners_take_turns(engine: JobQueue, rows: Workflo
         engine.submit(one)
 
     assert [rows.place(one.job_id, PIPELINE_QUEUE) for one in own] == [2, 4]
-    assert engine._estimate.add("press") == 3 + 3
-    assert engine._estimate.add("a third") == 3
+    assert engine._estimates.total.add("press") == 3 + 3
+    assert engine._estimates.total.add("a third") == 3

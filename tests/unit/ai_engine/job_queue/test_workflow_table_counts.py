@@ -45,8 +45,8 @@ def test_open_entries_are_counted_by_queue_and_state_with_their_oldest(rows: Wor
 
 
 def test_an_owner_has_the_open_entries_that_are_theirs(rows: WorkflowTable) -> None:
-    assert rows.num_open_of("shop", "pipeline") == 10
-    assert rows.num_open_of("press", "pipeline") == 0
+    assert rows.num_open_of("shop", ["pipeline"]) == 10
+    assert rows.num_open_of("press", ["pipeline"]) == 0
     assert sorted(rows.by_owner(["pipeline"]), key=repr) == [
         OwnerDepth("pipeline", "ENQUEUED", "", 5),
         OwnerDepth("pipeline", "ENQUEUED", "shop", 5),
@@ -65,7 +65,7 @@ def test_counting_goes_by_the_index_of_open_entries_and_never_through_the_whole_
 
     event.listen(rows._database._engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
     rows.depths()
-    rows.num_open_of("shop", "pipeline")
+    rows.num_open_of("shop", ["pipeline"])
     rows.num_delayed(["webhook"])
     rows.by_owner(["pipeline"])
 

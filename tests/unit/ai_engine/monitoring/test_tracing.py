@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from support.sample_job import job as sample_job
 
-from ai_engine.api.admission import sane_traceparent
+from ai_engine.api.request_body import sane_traceparent
 from ai_engine.errors import NoForeground
 from ai_engine.job import Job, JobStatus
 from ai_engine.monitoring.otel import OtelTracer

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from ai_engine.errors import StartupError
-from ai_engine.pipeline.device import Room, choose_device, dtype_of, prepare_card
+from ai_engine.pipeline.device import (
+    Room,
+    choose_device,
+    dtype_of,
+    prepare_card,
+    share_memory,
+    shared_memory,
+)
 from ai_engine.settings import Settings
 from hy3dgen.weights.offload import Weights
 
@@ -70,3 +77,14 @@ def test_bfloat16_is_refused_where_it_is_emulated(monkeypatch: pytest.MonkeyPatc
 def test_a_start_without_a_gpu_says_what_this_pytorch_was_built_for() -> None:
     with pytest.raises(StartupError, match=r"driver .* PyTorch 2\.\S+ is built for "):
         choose_device("cuda", require_gpu=False)
+
+
+@pytest.mark.parametrize(("free", "how"), [(12, "full"), (10, "low"), (6, "low"), (5, "low"), (4, "minimal")])
+def test_models_of_one_worker_stay_on_the_device_together_or_take_turns(free: int, how: str) -> None:
+    assert share_memory(WEIGHTS, [WEIGHTS, WEIGHTS], free * 10**9) == how
+
+
+def test_a_chosen_memory_holds_for_every_model_and_one_alone_chooses_for_itself(tmp_path: Path) -> None:
+    own, chosen = Settings(data_dir=tmp_path), Settings(data_dir=tmp_path, memory="low")
+    assert shared_memory([own]) == ["auto"]
+    assert shared_memory([chosen, chosen]) == ["low", "low"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.errors import StartupError
+from ai_engine.errors import InternalError, StartupError
 from ai_engine.pipeline.fake_model import StandInModel
 from ai_engine.pipeline.workshop import open_workshop
 from ai_engine.settings import Settings
@@ -39,3 +39,30 @@ def test_a_folder_that_can_not_be_written_keeps_it_from_starting(tmp_path: Path)
 
     with pytest.raises(StartupError, match="DATA_DIR"):
         open_workshop(settings(tmp_path / "file"), ignored)
+
+
+def test_several_models_are_loaded_under_their_names_and_the_first_is_the_default(tmp_path: Path) -> None:
+    own = Settings(
+        data_dir=tmp_path,
+        device="cpu",
+        matting_model="none",
+        models="ball=stand-in,tiny=models/tiny/tiny.safetensors",
+    )
+    shares: list[float] = []
+    resources = open_workshop(own, shares.append)
+
+    assert list(resources.models) == ["ball", "tiny"]
+    assert resources.model is resources.models["ball"] is resources.model_named(None)
+    assert resources.model_named("tiny").facts.model_id.startswith("ai-engine-tiny")
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    with pytest.raises(InternalError, match="no shape model huge"):
+        resources.model_named("huge")
+
+
+def test_the_card_of_a_loaded_model_says_how_it_is_asked(tmp_path: Path) -> None:
+    own = Settings(data_dir=tmp_path, device="cpu", matting_model="none")
+    facts = open_workshop(own, lambda share: None).model.facts
+    assert (facts.guidance_scale, facts.bounds, facts.views) == (2.0, 1.01, ("front",))
+    assert facts.licences[0].name == "Apache-2.0"
+    assert not facts.territory_excluded
