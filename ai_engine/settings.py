@@ -530,6 +530,11 @@ class Settings(BaseSettings):
         return f"postgresql://{place}{url.path}"
 
     @property
+    def data_places(self) -> tuple[Path, ...]:
+        """What must stay where it is while a process runs: the folder of jobs' files, and the SQLite file."""
+        return (self.data_dir,) if self.sqlite_path is None else (self.data_dir, Path(self.sqlite_path))
+
+    @property
     def jobs_database_url(self) -> str:
         """The database of the jobs as a URL, default applied."""
         if self.sqlite_path is not None:

@@ -9,22 +9,23 @@ import hashlib
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission, sane_traceparent
-from ai_engine.api.request_schema import CutOutRequest, JobRequest
+from ai_engine.api.request_schema import CutOutRequest, JobRequest, job_of
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit, ViewsUnfit
 from ai_engine.facts import VIEWS
 from ai_engine.job import Artifact, CutOut, Job, PictureSource, View
 from ai_engine.job_queue.dbos_setup import choose_model
 from ai_engine.job_queue.worker_leases import ServedModel
-from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
+from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
+from ai_engine.web.url_fields import UrlField, check_urls
 from ai_engine.webhooks.task import NewTarget
 from ai_engine.webhooks.upload import UploadHeaders
 
@@ -73,13 +74,24 @@ class Admission:
             InvalidField: an address, a model or a sampler may not be used, or the idempotency key is malformed.
             NotReady: a model is named, and no worker has said yet which ones it has.
         """
-        request, headers = submission.request, submission.headers
-        job_id = _job_id(headers)
-        self._check_addresses(request)
-        self._check_pictures(request)
+        request = submission.request
+        job = self.draft(submission)
+        check_urls([*self._receivers(request), *self._pictures(request)])
+        self._check_links(request)
+        self._check_matting_model(request.matting_model)
         model = self._model(request)
         if request.image_urls is not None or submission.views:
             self._check_views("image_urls" if request.image_urls else next(iter(submission.views)))
+        return replace(job, model=model)
+
+    def draft(self, submission: Submission[JobRequest]) -> Job:
+        """The job that would be admitted, unchecked: its id and its digest say whether it is known already.
+
+        Raises:
+            InvalidField: the idempotency key is malformed.
+        """
+        request, headers = submission.request, submission.headers
+        job_id = _job_id(headers)
         picture_sha256 = submission.picture.sha256 if submission.picture else ""
         mask_sha256 = f" {submission.mask.sha256}" if submission.mask else ""
         views = "".join(
@@ -93,7 +105,6 @@ class Admission:
             request_sha256=digest,
             owner=headers.owner,
             traceparent=sane_traceparent(headers.traceparent),
-            model=model,
         )
 
     def admit_cut_out(self, submission: Submission[CutOutRequest]) -> PictureSource:
@@ -105,7 +116,8 @@ class Admission:
             StoreUnavailable: the picture can't be kept now.
         """
         request, entry_id = submission.request, uuid.uuid4().hex
-        self._check_pictures(request)
+        check_urls(self._pictures(request))
+        self._check_matting_model(request.matting_model)
         return PictureSource(
             entry_id,
             request.image_url,
@@ -186,32 +198,30 @@ class Admission:
         Raises:
             InvalidField: an address may not be used, or there are headers of an upload without its URL.
         """
-        self._check_receivers(redelivery)
+        check_urls(self._receivers(redelivery))
         headers = redelivery.upload_headers or {}
         return NewTarget(redelivery.webhook_url, redelivery.upload_url, headers)
 
-    def _check_receivers(self, request: JobRequest | Redelivery) -> None:
+    def _receivers(self, request: JobRequest | Redelivery) -> Iterator[UrlField]:
         if request.webhook_url is not None:
-            _check(self.webhooks, "webhook_url", request.webhook_url, "webhook_url_forbidden")
+            yield UrlField(self.webhooks, "webhook_url", request.webhook_url, "webhook_url_forbidden")
         if request.upload_url is not None:
-            _check(self.webhooks, "upload_url", request.upload_url, "upload_url_forbidden")
+            yield UrlField(self.webhooks, "upload_url", request.upload_url, "upload_url_forbidden")
         elif request.upload_headers:
             raise InvalidField("upload_headers", "there is no upload_url to send them to", code="no_upload")
 
-    def _check_addresses(self, request: JobRequest) -> None:
-        self._check_receivers(request)
+    def _check_links(self, request: JobRequest) -> None:
         if request.webhook_format == "link" and self.settings.public_url is None:
             raise InvalidField("webhook_format", "this service has no PUBLIC_URL to link to", code="no_links")
 
-    def _check_pictures(self, request: JobRequest | CutOutRequest) -> None:
+    def _pictures(self, request: JobRequest | CutOutRequest) -> Iterator[UrlField]:
         if request.image_url is not None:
-            _check(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
+            yield UrlField(self.downloads, "image_url", request.image_url, ImageUrlForbidden.code)
         if request.mask_url is not None:
-            _check(self.downloads, "mask_url", request.mask_url, "mask_url_forbidden")
+            yield UrlField(self.downloads, "mask_url", request.mask_url, "mask_url_forbidden")
         if isinstance(request, JobRequest) and request.image_urls is not None:
             for view, url in request.image_urls.given.items():
-                _check(self.downloads, f"image_urls.{view}", url, ImageUrlForbidden.code)
-        self._check_matting_model(request.matting_model)
+                yield UrlField(self.downloads, f"image_urls.{view}", url, ImageUrlForbidden.code)
 
     def _model(self, request: JobRequest) -> str | None:
         """The shape model that the job goes to, as `choose_model`; it takes the request's sampler."""
@@ -246,35 +256,6 @@ class Admission:
             raise InvalidField("matting_model", f"installed are: {known}", code="matting_model_unknown")
 
 
-def job_of(request: JobRequest, *, job_id: str, accepted_at_s: float, settings: Settings) -> Job:
-    """The job that a checked request asks for, with the service's own values where it names none."""
-    return Job(
-        job_id=job_id,
-        session_id=request.session_id,
-        asset_id=request.asset_id,
-        image_url=request.image_url,
-        image=None,
-        webhook_url=request.webhook_url,
-        upload_url=request.upload_url,
-        upload_headers=request.upload_headers or {},
-        webhook_format=request.webhook_format or settings.webhook_format,
-        options=request.options(settings.speed),
-        print_options=request.print_options(),
-        remove_background=request.remove_background,
-        mask_url=request.mask_url,
-        views={view: View(url) for view, url in request.image_urls.given.items()}
-        if request.image_urls
-        else {},
-        matting_model=request.matting_model,
-        format=request.format,
-        priority=request.priority,
-        model=request.model,
-        timeout_s=request.timeout_s or settings.job_timeout_s,
-        accepted_at_s=accepted_at_s,
-        request_sha256="",
-    )
-
-
 def _job_id(headers: RequestHeaders) -> str:
     key = headers.idempotency_key
     if key is None:
@@ -286,13 +267,6 @@ def _job_id(headers: RequestHeaders) -> str:
     # Each owner has keys of their own: no caller learns, or takes, what another one uses.
     owner = "" if headers.owner is None else f" of {headers.owner}"
     return _sha256(f"idempotency key{owner} {key}")[:32]
-
-
-def _check(policy: AddressPolicy, name: str, url: str, code: str) -> None:
-    try:
-        policy.check_url(url)
-    except AddressForbidden as error:
-        raise InvalidField(name, str(error), code=code) from error
 
 
 def _sha256(text: str) -> str:

@@ -40,6 +40,7 @@ from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.job_queue.worker_leases import WorkerLease, WorkerState
 from ai_engine.monitoring.prometheus import Metrics
 from ai_engine.settings import Settings
+from ai_engine.storage.data_folder import DataFolder
 from ai_engine.storage.free_space import has_room
 from ai_engine.storage.store import ArtifactStore, is_job_id
 from ai_engine.web.auth import Caller, KnownCaller, known_caller
@@ -47,6 +48,9 @@ from ai_engine.web.limits import OpenPlaces
 from ai_engine.webhooks.signed_links import Links
 
 DISK_FULL_RETRY_S = 60
+DATA_FOLDER_GONE = (
+    "The folder with the service's jobs was removed while it ran; its operator has to start it again."
+)
 DRAINING_RETRY_S = 30
 LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
@@ -60,6 +64,8 @@ class Connection:
     engine: JobQueue
     links: Links
     metrics: Metrics
+    data_folder: DataFolder
+    """As it was when the database was opened."""
 
     @classmethod
     def open(cls, settings: Settings) -> Connection:
@@ -71,7 +77,8 @@ class Connection:
         database = open_database(settings)
         try:
             links, metrics = open_links(settings, database), Metrics(database)
-            return cls(database, open_queue(settings, database), links, metrics)
+            queue, folder = open_queue(settings, database), DataFolder(settings.data_places)
+            return cls(database, queue, links, metrics, folder)
         except Exception:
             database.close()
             raise
@@ -250,12 +257,14 @@ def check_open(service: Service) -> None:
 
     Raises:
         DiskFull: there is no room for its files.
-        NotReady: the service is draining.
+        NotReady: the service is draining, or its folder was removed.
     """
     if service.is_draining:
         raise NotReady(
             "The service is about to stop; the jobs it has are kept.", retry_after_s=DRAINING_RETRY_S
         )
+    if service.connected().data_folder.is_gone():
+        raise NotReady(DATA_FOLDER_GONE, retry_after_s=DRAINING_RETRY_S)
     if not service.has_disk():
         raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)
 

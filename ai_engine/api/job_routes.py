@@ -102,15 +102,14 @@ def _submit(service: Service, submission: Submission[JobRequest]) -> tuple[Job, 
 
 def _enqueue(service: Service, submission: Submission[JobRequest]) -> tuple[Job, Submitted]:
     headers = submission.headers
-    if headers.idempotency_key is None:
-        check_room(service, headers.owner)
-    job = service.admission.admit(submission)
     if headers.idempotency_key is not None:
         # A repeated request has its place already, and its picture is not kept again.
-        if service.engine.has(job.job_id):
-            return job, service.engine.known(job)
-        check_room(service, headers.owner)
-    job = service.admission.keep_pictures(job, submission)
+        draft = service.admission.draft(submission)
+        if service.engine.has(draft.job_id):
+            return draft, service.engine.known(draft)
+    # Before any name is looked up: a request that is refused for want of room asks no server anything.
+    check_room(service, headers.owner)
+    job = service.admission.keep_pictures(service.admission.admit(submission), submission)
     if submission.request.cut_out_id is not None:
         cut_out = find_cut_out(service, headers.owner, submission.request.cut_out_id)
         job = service.admission.accept(job, cut_out)

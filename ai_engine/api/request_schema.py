@@ -17,7 +17,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ai_engine.facts import VIEWS, DecodeMode, MeshFormat, Sampler, Speed, ViewName
-from ai_engine.job import CallerId, JobOptions, PrintOptions, RemoveBackground, WebhookFormat
+from ai_engine.job import CallerId, Job, JobOptions, PrintOptions, RemoveBackground, View, WebhookFormat
+from ai_engine.settings import Settings
 from ai_engine.webhooks.upload import UploadHeaders
 
 MAX_SEED = 2**63 - 1
@@ -348,3 +349,32 @@ class JobRequest(PictureRequest):
             require_printable=self.require_printable,
             thumbnail=self.format == "3mf" if self.thumbnail is None else self.thumbnail,
         )
+
+
+def job_of(request: JobRequest, *, job_id: str, accepted_at_s: float, settings: Settings) -> Job:
+    """The job that a checked request asks for, with the service's own values where it names none."""
+    return Job(
+        job_id=job_id,
+        session_id=request.session_id,
+        asset_id=request.asset_id,
+        image_url=request.image_url,
+        image=None,
+        webhook_url=request.webhook_url,
+        upload_url=request.upload_url,
+        upload_headers=request.upload_headers or {},
+        webhook_format=request.webhook_format or settings.webhook_format,
+        options=request.options(settings.speed),
+        print_options=request.print_options(),
+        remove_background=request.remove_background,
+        mask_url=request.mask_url,
+        views={view: View(url) for view, url in request.image_urls.given.items()}
+        if request.image_urls
+        else {},
+        matting_model=request.matting_model,
+        format=request.format,
+        priority=request.priority,
+        model=request.model,
+        timeout_s=request.timeout_s or settings.job_timeout_s,
+        accepted_at_s=accepted_at_s,
+        request_sha256="",
+    )

@@ -122,6 +122,8 @@ def _readiness(service: Service) -> Readiness:
         return Readiness(status="starting")
     if service.is_draining:
         return Readiness(status="draining")
+    if service.connected().data_folder.is_gone():
+        return Readiness(status="failed")
     worker = live_worker(service)
     if worker is None:
         lately = service.engine.workers()

@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ai_engine.api.admission import job_of
-from ai_engine.api.request_schema import JobRequest
+from ai_engine.api.request_schema import JobRequest, job_of
 from ai_engine.engine.generated import Generated, GenerationFailed, Pictures, StageProgress
 from ai_engine.errors import GenerationTimeout
 from ai_engine.facts import MeshFormat

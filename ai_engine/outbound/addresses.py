@@ -6,10 +6,8 @@ could read differently is refused rather than guessed at.
 
 from __future__ import annotations
 
-import queue
 import re
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from ipaddress import ip_address
 import httpx2
 
 from ai_engine.outbound.address_ranges import Address, is_metadata, is_public
+from ai_engine.outbound.lookups import Lookup, LookupPlaces
 
 Resolver = Callable[[str, int], Sequence[str]]
 """Host name and port to the addresses of that name as text; raises OSError when there are none."""
@@ -89,6 +88,7 @@ class AddressPolicy:
     rewrite_loopback_to: str | None = None
     """In a container: the host that `localhost` and `127.0.0.1` in a caller's URL mean."""
     resolve: Resolver = field(default=system_resolver, repr=False)
+    lookups: LookupPlaces = field(default_factory=LookupPlaces, repr=False, compare=False)
 
     def check_url(self, url: str) -> Target:
         """The parsed URL, if it may be used as far as can be known now; may wait 2 s for the name service.
@@ -98,10 +98,28 @@ class AddressPolicy:
         Raises:
             AddressForbidden: the URL can't be used here.
         """
+        return self.begin_check(url)()
+
+    def begin_check(self, url: str) -> Callable[[], Target]:
+        """Parses the URL and begins to look its name up; the call of what is returned ends `check_url`.
+
+        Several URLs are so checked in the time of one. Where as many names as may be are being looked up already,
+        this one passes without: the connection checks again.
+
+        Raises:
+            AddressForbidden: the URL can be seen to be of no use here.
+        """
         target = self.parse(url)
-        with suppress(OSError):
-            self.addresses(target.host, target.port, timeout_s=DOOR_LOOKUP_S)
-        return target
+        is_name = _literal_address(target.host) is None
+        lookup = self._lookup(target.host, target.port, DOOR_LOOKUP_S, wait_s=0.0) if is_name else None
+
+        def finish() -> Target:
+            if lookup is not None:
+                with suppress(OSError):
+                    self._check_all(lookup.answer(), target.host, target.port)
+            return target
+
+        return finish
 
     def parse(self, url: str) -> Target:
         """The parsed and rewritten URL, checked without asking the name service.
@@ -124,8 +142,17 @@ class AddressPolicy:
             AddressForbidden: at least one of them may not be used.
             OSError: the name has no address, or the answer took longer than `timeout_s`.
         """
-        literal = _literal_address(host)
-        texts = [host] if literal is not None else _look_up(self.resolve, host, port, timeout_s)
+        if _literal_address(host) is not None:
+            return self._check_all([host], host, port)
+        lookup = self._lookup(host, port, timeout_s, wait_s=timeout_s)
+        if lookup is None:
+            raise TimeoutError("too many names are being looked up")
+        return self._check_all(lookup.answer(), host, port)
+
+    def _lookup(self, host: str, port: int, timeout_s: float, *, wait_s: float) -> Lookup | None:
+        return self.lookups.begin(lambda: self.resolve(host, port), timeout_s=timeout_s, wait_s=wait_s)
+
+    def _check_all(self, texts: Sequence[str], host: str, port: int) -> list[str]:
         for text in texts:
             self._check_address(_address(text), host, port)
         return list(texts)
@@ -240,25 +267,3 @@ def _exception(entry: str) -> tuple[str, int]:
     if not has_port or not (_HOST_NAME.fullmatch(name) or _literal_address(name)):
         raise ValueError(f"expected host:port, got {entry!r}")
     return name, int(port)
-
-
-def _look_up(resolve: Resolver, host: str, port: int, timeout_s: float) -> Sequence[str]:
-    """The resolver's answer. The system's resolver has no deadline of its own, so it runs on a thread."""
-    answers: queue.SimpleQueue[Sequence[str] | OSError] = queue.SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers.put(resolve(host, port))
-        except (OSError, UnicodeError) as error:
-            answers.put(error if isinstance(error, OSError) else OSError(str(error)))
-
-    threading.Thread(target=look_up, name="name lookup", daemon=True).start()
-    try:
-        answer = answers.get(timeout=max(timeout_s, 0.001))
-    except queue.Empty:
-        raise TimeoutError(f"no answer from the name service within {timeout_s:.1f} s") from None
-    if isinstance(answer, OSError):
-        raise answer
-    if not answer:
-        raise OSError("the name has no address")
-    return answer

@@ -14,8 +14,11 @@ from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.monitoring.counters import WorkerFigures
 from ai_engine.monitoring.job_metrics import JobMetrics
 from ai_engine.pipeline.resources import Resources
+from ai_engine.storage.data_folder import DataFolder
 
 BEATS_PER_LEASE = 5
+DATA_FOLDER_GONE_STATUS = 74
+"""Exit status of a worker whose folder was removed: what it would write is lost."""
 LOST_LEASE_STATUS = 70
 """Exit status of a worker that was declared dead while it lived."""
 
@@ -25,8 +28,11 @@ logger = logging.getLogger(__name__)
 class Heartbeat(threading.Thread):
     """Renews the lease of one worker, from its start to its end."""
 
-    def __init__(self, leases: Leases, executor_id: str, lease_s: float, metrics: JobMetrics) -> None:
+    def __init__(
+        self, leases: Leases, executor_id: str, lease_s: float, metrics: JobMetrics, data_folder: DataFolder
+    ) -> None:
         super().__init__(name="heartbeat", daemon=True)
+        self._data_folder = data_folder
         self._leases, self._executor_id, self._lease_s = leases, executor_id, lease_s
         self._metrics = metrics
         self._renewed_at = time.monotonic()
@@ -39,6 +45,9 @@ class Heartbeat(threading.Thread):
     def run(self) -> None:
         """Beats until `stop`."""
         while not self._is_over.wait(self._lease_s / BEATS_PER_LEASE):
+            if self._data_folder.is_gone():
+                logger.critical("DATA_DIR was removed or replaced while this worker ran; leaving")
+                os._exit(DATA_FOLDER_GONE_STATUS)
             try:
                 self._beat()
             except Exception:

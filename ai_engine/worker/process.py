@@ -37,6 +37,7 @@ from ai_engine.monitoring.recorder import Recorder, open_recorder
 from ai_engine.pipeline.resources import Model, Resources
 from ai_engine.pipeline.workshop import open_workshop
 from ai_engine.settings import Settings
+from ai_engine.storage.data_folder import DataFolder
 from ai_engine.worker.failover import Failover
 from ai_engine.worker.handover import Handover
 from ai_engine.worker.heartbeat import Heartbeat
@@ -89,7 +90,8 @@ class _Worker:
         leases.take(executor_id, slot)
         leases.announce_models(executor_id, {place.name: None for place in settings.served_models})
         recorder, running_jobs = open_recorder(settings, database), RunningJobs()
-        heartbeat = Heartbeat(leases, executor_id, settings.lease_s, recorder.job_metrics)
+        folder = DataFolder(settings.data_places)
+        heartbeat = Heartbeat(leases, executor_id, settings.lease_s, recorder.job_metrics, folder)
         heartbeat.start()
         return cls(settings, database, slot, executor_id, leases, recorder, running_jobs, heartbeat)
 

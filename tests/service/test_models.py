@@ -100,10 +100,11 @@ def test_a_killed_worker_s_job_waits_for_one_that_serves_its_model(
     houses: dict[str, House], outside: Outside
 ) -> None:
     small, large = houses["small"], houses["large"]
+    asked_before = outside.asked.count("/held-large.png")
     outside.may_answer.clear()
     held = small.submit(image_url=outside.url("/held-large.png"), model="large")
     waiting = small.submit(image_url=outside.url("/a.png"), model="large")
-    wait_for(lambda: outside.asked.count("/held-large.png"), "the job has begun")
+    wait_for(lambda: outside.asked.count("/held-large.png") > asked_before, "the job has begun")
 
     large.kill(worker_of("large"))
     outside.may_answer.set()

@@ -10,6 +10,7 @@ from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.monitoring.counters import Counters
 from ai_engine.monitoring.job_metrics import JobMetrics
+from ai_engine.storage.data_folder import DataFolder
 from ai_engine.worker.heartbeat import LOST_LEASE_STATUS, Heartbeat
 
 
@@ -22,7 +23,7 @@ def database(each_database_url: str) -> Iterator[Database]:
 def heartbeat_of(executor_id: str, database: Database, lease_s: float = 60.0) -> Heartbeat:
     leases = Leases(database)
     leases.take(executor_id, "machine:cpu")
-    return Heartbeat(leases, executor_id, lease_s, JobMetrics(Counters(database)))
+    return Heartbeat(leases, executor_id, lease_s, JobMetrics(Counters(database)), DataFolder([]))
 
 
 def test_a_beat_says_how_much_of_the_weights_is_read(database: Database) -> None:
