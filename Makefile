@@ -13,8 +13,9 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 IMAGE ?=
 KILLS ?= 200
-# Twice the cores, as half of the tests wait for a service; at most six, each holds PyTorch and a Postgres.
-JOBS ?= $(shell $(PYTHON) -c "import os; print(min(6, 2 * (os.cpu_count() or 1)))")
+# One more than cores, as half of the tests wait for a service (with twice as many, services waited for each other);
+# at most six, each holds PyTorch and a Postgres.
+JOBS ?= $(shell $(PYTHON) -c "import os; print(min(6, 1 + (os.cpu_count() or 1)))")
 SEED ?=
 # PyTorch's build: cpu or cuda. Without an NVIDIA driver the CPU's, some 200 MB in place of 2.7 GB.
 TORCH ?= $(if $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
