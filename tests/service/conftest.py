@@ -62,7 +62,6 @@ def served(folder: Path, **settings: str) -> Iterator[House]:
             "DOWNLOAD_TIMEOUT_S": "3",
             "IMAGE_MAX_BYTES": "1000000",
             "STAND_IN_STEP_S": "0.05",
-            "QUEUE_POLL_S": "0.2",  # with 0.05 an idle service takes a tenth of a core, and several stand by
         }
         | settings,
         port,
