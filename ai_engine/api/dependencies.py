@@ -1,7 +1,4 @@
-"""What the routes of the API have in common: what they work with, whose job is meant, how each may refuse.
-
-Knows no route.
-"""
+"""What the routes of the API have in common: what they work with, whose job is meant, how each may refuse."""
 
 from __future__ import annotations
 
@@ -47,10 +44,7 @@ from ai_engine.web.auth import Caller, KnownCaller, known_caller
 from ai_engine.web.limits import OpenPlaces
 from ai_engine.webhooks.signed_links import Links
 
-DISK_FULL_RETRY_S = 60
-DATA_FOLDER_GONE = (
-    "The folder with the service's jobs was removed while it ran; its operator has to start it again."
-)
+DATA_FOLDER_GONE = "The folder of the service's jobs was removed while it ran; it has to be started again."
 DRAINING_RETRY_S = 30
 LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
@@ -65,7 +59,6 @@ class Connection:
     links: Links
     metrics: Metrics
     data_folder: DataFolder
-    """As it was when the database was opened."""
 
     @classmethod
     def open(cls, settings: Settings) -> Connection:
@@ -260,13 +253,11 @@ def check_open(service: Service) -> None:
         NotReady: the service is draining, or its folder was removed.
     """
     if service.is_draining:
-        raise NotReady(
-            "The service is about to stop; the jobs it has are kept.", retry_after_s=DRAINING_RETRY_S
-        )
+        raise NotReady("The service is about to stop; its jobs are kept.", retry_after_s=DRAINING_RETRY_S)
     if service.connected().data_folder.is_gone():
         raise NotReady(DATA_FOLDER_GONE, retry_after_s=DRAINING_RETRY_S)
     if not service.has_disk():
-        raise DiskFull("There is no room for the files of new jobs.", retry_after_s=DISK_FULL_RETRY_S)
+        raise DiskFull("There is no room for the files of new jobs.", retry_after_s=60)
 
 
 def check_room(service: Service, owner: str | None) -> None:
