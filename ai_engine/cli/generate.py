@@ -28,6 +28,7 @@ from ai_engine.cli.outputs import (
     EXIT_USAGE,
     Outputs,
     UsageError,
+    add_output_flags,
     stem_of,
 )
 from ai_engine.cli.progress_bars import StageBars
@@ -70,15 +71,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     )
     for view in VIEWS:
         parser.add_argument(f"--{view}", metavar="FILE", help=f"{view} view of one object, a file or URL")
-    parser.add_argument(
-        "-o", "--out", metavar="PATH", help="file, folder, or - for standard output; here unless given"
-    )
-    parser.add_argument(
-        "--format",
-        action="append",
-        choices=("stl", "3mf", "glb", "obj", "ply"),
-        help="may be given several times",
-    )
+    add_output_flags(parser)
     parser.add_argument("--mask", metavar="FILE", help="your own mask of the one picture: a file or URL")
     parser.add_argument(
         "--skip-existing", action="store_true", help="leave out pictures whose meshes are there"

@@ -19,6 +19,7 @@ from ai_engine.cli.outputs import (
     EXIT_USAGE,
     Outputs,
     UsageError,
+    add_output_flags,
     stem_of,
 )
 from ai_engine.engine.engine import print_options
@@ -45,15 +46,7 @@ def add_finish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "mesh", metavar="MESH", help="STL, 3MF, GLB, OBJ or PLY file, or - for standard input"
     )
-    parser.add_argument(
-        "-o", "--out", metavar="PATH", required=True, help="file, folder, or - for standard output"
-    )
-    parser.add_argument(
-        "--format",
-        action="append",
-        choices=("stl", "3mf", "glb", "obj", "ply"),
-        help="may be given several times",
-    )
+    add_output_flags(parser, is_required=True)
     add_field_flags(parser, FINISH_FIELDS)
 
 
@@ -76,7 +69,7 @@ def run_finish(options: argparse.Namespace) -> int:
         if formats is None and (options.out == "-" or Path(options.out).is_dir()):
             formats = [sniffed_format(data)]
         outputs = Outputs.of(options.out, formats, is_single=True)
-        finished = finish_file(data, wishes, title=stem_of(options.mesh))
+        finished = finish_file(data, wishes, title=stem_of(options.mesh), formats=outputs.formats)
         outputs.write(stem_of(options.mesh), finished.bytes_as)
     except (UsageError, ValidationError) as error:
         return _fail("finish", str(error), EXIT_USAGE)

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import get_args
 
 from ai_engine.engine.generated import write_whole
 from ai_engine.facts import MeshFormat
 from ai_engine.mesh_files.read import format_of
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_PRINTABLE = 0, 1, 2, 3
+
+
+def add_output_flags(parser: argparse.ArgumentParser, *, is_required: bool = False) -> None:
+    """The flags that `Outputs.of` reads."""
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="PATH",
+        required=is_required,
+        help="file, folder, or - for standard output" + ("" if is_required else "; here unless given"),
+    )
+    parser.add_argument(
+        "--format", action="append", choices=get_args(MeshFormat), help="may be given several times"
+    )
 
 
 def stem_of(name: str) -> str:

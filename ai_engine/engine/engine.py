@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, JobRequest
 from ai_engine.engine.generated import Generated, Pictures, StageProgress
-from ai_engine.facts import PrintFacts, ViewName
+from ai_engine.facts import MeshFormat, PrintFacts, ViewName
 from ai_engine.images.data_url import decode_data_url
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import PrintOptions
@@ -103,8 +103,11 @@ class Engine:
         request, pictures = _request(one, mask, views, {"asset_id": title} | fields)
         return self._engine.generate(request, pictures, progress)
 
-    def finish(self, mesh: Picture, *, name: str | None = None, **fields: Any) -> Finished:
-        """A mesh file finished once more in this process, by the print fields: no model, no device.
+    def finish(
+        self, mesh: Picture, *, name: str | None = None, format: MeshFormat = "stl", **fields: Any
+    ) -> Finished:
+        """A mesh file finished once more in this process, by the print fields: no model, no device. `format` is the
+        one that `max_bytes` is meant for.
 
         Raises:
             pydantic.ValidationError: a field is unknown or out of bounds.
@@ -114,7 +117,7 @@ class Engine:
         """
         from ai_engine.engine.finishing import finish_file
 
-        return finish_file(_read(mesh), print_options(fields), title=name or _name_of(mesh))
+        return finish_file(_read(mesh), print_options(fields), title=name or _name_of(mesh), formats=[format])
 
     def check(self, mesh: Picture) -> PrintFacts:
         """What a slicer will find in a mesh file, as it is.
@@ -146,12 +149,8 @@ def print_options(fields: dict[str, Any]) -> PrintOptions:
     Raises:
         pydantic.ValidationError: a field is no print field, or out of bounds.
     """
-    others = {name: None for name in fields if name not in PRINT_FIELDS}
-    known = {name: value for name, value in fields.items() if name in PRINT_FIELDS}
-    unknown = {f"no print field: {name}": True for name in others}
-    return JobRequest.model_validate(
-        {"session_id": SESSION, "asset_id": "mesh"} | known | unknown
-    ).print_options()
+    named = {name if name in PRINT_FIELDS else f"no print field: {name}": fields[name] for name in fields}
+    return JobRequest.model_validate({"session_id": SESSION, "asset_id": "mesh"} | named).print_options()
 
 
 def _request(
@@ -195,6 +194,3 @@ def asset_id_of(source: Picture) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:64] or "picture"
-
-
-__all__: Sequence[str] = ("Engine", "Generated", "asset_id_of", "print_options")

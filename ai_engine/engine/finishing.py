@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ai_engine.errors import ResultTooLarge
 from ai_engine.facts import MeshFacts, MeshFormat
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
 from ai_engine.mesh_files.read import ReadMesh, read_mesh
 from ai_engine.printing.orientation import y_up, z_up
-from ai_engine.printing.prepare import PrintReport, finish
+from ai_engine.printing.prepare import PrintReport, face_limited, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.printing.report import report
 
@@ -26,14 +28,23 @@ class Finished:
     mesh: Mesh
     notes: FileNotes
     report: PrintReport
+    max_bytes: int | None = None
 
     def bytes_as(self, file_format: MeshFormat) -> bytes:
-        """The mesh file in any format."""
-        thumbnail = preview_png(self.mesh, is_z_up=self.notes.is_mm) if file_format == "3mf" else None
+        """The mesh file in any format.
+
+        Raises:
+            ResultTooLarge: it has more than `max_bytes`.
+        """
+        has_picture = file_format == "3mf" and self.max_bytes is None
+        thumbnail = preview_png(self.mesh, is_z_up=self.notes.is_mm) if has_picture else None
         with tempfile.TemporaryDirectory(prefix="mesh-") as folder:
             path = Path(folder) / f"mesh.{file_format}"
             write_mesh(self.mesh, path, file_format, notes=self.notes, thumbnail=thumbnail)
-            return path.read_bytes()
+            data = path.read_bytes()
+        if self.max_bytes is not None and len(data) > self.max_bytes:
+            raise ResultTooLarge(f"The file has {len(data)} bytes, {self.max_bytes} were allowed.")
+        return data
 
     def facts(self, file_format: MeshFormat) -> MeshFacts:
         """What is known of the mesh, as a job's event has it."""
@@ -46,8 +57,10 @@ class Finished:
         )
 
 
-def finish_file(data: bytes, options: PrintOptions, *, title: str) -> Finished:
-    """The mesh in `data` finished as a job's would be.
+def finish_file(
+    data: bytes, options: PrintOptions, *, title: str, formats: Sequence[MeshFormat] = ("stl",)
+) -> Finished:
+    """The mesh in `data` finished as a job's would be, to be written in `formats`.
 
     A mesh with Y up and no unit stays so unless `height_mm` is given, as in a job. Any other is in millimetres, Z up,
     and as tall as it was.
@@ -57,14 +70,14 @@ def finish_file(data: bytes, options: PrintOptions, *, title: str) -> Finished:
         EmptyMesh: it encloses nothing.
         NotPrintable: the report is bad, and `require_printable` was asked.
     """
-    found = read_mesh(data)
+    found, options = read_mesh(data), face_limited(options, formats)
     if options.height_mm is None and not _is_model_space(found):
         options = replace(options, height_mm=_height_mm(found))
     notes = FileNotes(title, is_mm=options.is_mm)
     with tempfile.TemporaryDirectory(prefix="mesh-") as folder:
         path = Path(folder) / "mesh.stl"
         mesh, facts = finish(_upright(found), options, see=lambda mesh: through_stl(mesh, path, notes))
-    return Finished(mesh, notes, facts)
+    return Finished(mesh, notes, facts, options.max_bytes)
 
 
 def check_file(data: bytes) -> PrintReport:

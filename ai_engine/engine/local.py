@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ai_engine.api.request_schema import JobRequest, job_of
 from ai_engine.engine.generated import Generated, GenerationFailed, Pictures, StageProgress
-from ai_engine.errors import GenerationTimeout
+from ai_engine.errors import GenerationTimeout, JobError
 from ai_engine.facts import MeshFormat
 from ai_engine.job import Artifact, Job, View
 from ai_engine.pipeline.lanes import Claim
@@ -21,7 +21,7 @@ from ai_engine.pipeline.resources import Resources
 from ai_engine.pipeline.workshop import open_workshop
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
-from ai_engine.stage_result import JobResult, StageResult
+from ai_engine.stage_result import JobFailure, JobResult, StageResult
 
 
 @dataclass
@@ -111,7 +111,10 @@ class LocalEngine:
         """The last stage once more, for a file in another format."""
         wishes = request.model_copy(update={"format": file_format}).print_options()
         line = JobLine(replace(job, format=file_format, print_options=wishes), self.open(), run)
-        made = line.finish(run.results["download"], run.results["cutout"], run.results["shape"])
+        try:
+            made = line.finish(run.results["download"], run.results["cutout"], run.results["shape"])
+        except JobError as error:
+            raise GenerationFailed(JobFailure.of(error)) from error
         return self._bytes(made.artifact)
 
     def _bytes(self, artifact: Artifact) -> bytes:

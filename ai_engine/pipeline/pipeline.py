@@ -22,16 +22,16 @@ import numpy as np
 from ai_engine.errors import JobError, ResultTooLarge, ViewsUnfit
 from ai_engine.facts import CutOutFacts, MeshFacts, ViewName
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
-from ai_engine.job import Artifact, Job, JobOptions, PrintOptions
+from ai_engine.job import Artifact, Job, JobOptions
 from ai_engine.logs import event
 from ai_engine.mesh.ghost_plane import Outline, outline_of
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, through_stl, write_mesh
+from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
 from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.preview import PREVIEW_FILE, keep_drawable, load_mesh, save_mesh
 from ai_engine.pipeline.resources import Cutouts, Model, Resources, Run, Shape
-from ai_engine.printing.prepare import PrintReport, finish
+from ai_engine.printing.prepare import PrintReport, face_limited, finish
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
@@ -173,7 +173,7 @@ class JobLine:
             stl = Path(folder) / "mesh.stl"
             finished, report = finish(
                 load_mesh(source),
-                _face_limited(self.job),
+                face_limited(self.job.print_options, [self.job.format]),
                 see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
                 half_extent=self.options.bounds,
                 outline=lambda: _outline(next(iter(self.stages.files(picture, cutout).values()))),
@@ -217,15 +217,6 @@ def _read_cutouts(files: Mapping[ViewName | None, Path]) -> Cutouts:
     """The pixels of one picture, or of several views by name."""
     pixels = {view: Cutout.from_png(file.read_bytes()).rgba for view, file in files.items()}
     return pixels[None] if None in pixels else {str(view): rgba for view, rgba in pixels.items()}
-
-
-def _face_limited(job: Job) -> PrintOptions:
-    """The job's wishes, with a limit to the file's bytes turned into a limit to its faces."""
-    wished = job.print_options
-    limits = [] if wished.target_faces is None else [wished.target_faces]
-    if wished.max_bytes is not None:
-        limits.append(most_faces_in(wished.max_bytes, job.format))
-    return replace(wished, target_faces=min(limits)) if limits else wished
 
 
 def _notes(job: Job) -> FileNotes:

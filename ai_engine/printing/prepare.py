@@ -7,10 +7,11 @@ With nothing asked, a mesh in good order goes through untouched: model units, Y 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ai_engine.errors import EmptyMesh, NotPrintable
+from ai_engine.facts import MeshFormat
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.clean import Repairs, clean
 from ai_engine.mesh.ghost_plane import GhostPlane, Outline, find_ghost_plane
@@ -18,6 +19,7 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.proximity import hausdorff
 from ai_engine.mesh.simplify import simplify
 from ai_engine.mesh.topology import edge_facts, weld
+from ai_engine.mesh_files.mesh_file import most_faces_in
 from ai_engine.printing.orientation import cut_flat_base, scale_to, stood, y_up, z_up
 from ai_engine.printing.pymeshlab_repair import repair
 from ai_engine.printing.report import PrintReport, report
@@ -47,6 +49,14 @@ class _Work:
 
     def and_said(self, remark: str) -> _Work:
         return replace(self, remarks=(*self.remarks, remark))
+
+
+def face_limited(options: PrintOptions, formats: Iterable[MeshFormat]) -> PrintOptions:
+    """The options with their limit to the file's bytes as a limit to its faces, so that a file of each format fits."""
+    limits = [] if options.target_faces is None else [options.target_faces]
+    if options.max_bytes is not None:
+        limits += [most_faces_in(options.max_bytes, one) for one in formats]
+    return replace(options, target_faces=min(limits)) if limits else options
 
 
 def finish(

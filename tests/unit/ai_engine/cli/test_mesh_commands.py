@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import broken_meshes
-from support.solid_shapes import cube
+from support.solid_shapes import cube, sphere
 
 import main
 from ai_engine.mesh.mesh import Mesh
@@ -81,3 +81,25 @@ def test_nothing_is_written_where_the_mesh_can_not_be_finished(tmp_path: Path) -
     (tmp_path / "a.stl").write_bytes(b"no mesh")
     assert run("finish", tmp_path / "a.stl", "-o", tmp_path / "b.stl") == 1
     assert not (tmp_path / "b.stl").exists()
+
+
+def test_a_limit_to_the_files_bytes_is_kept_in_each_format(tmp_path: Path) -> None:
+    source = write(sphere(60), tmp_path / "ball.stl")
+    assert (
+        run(
+            "finish",
+            source,
+            "-o",
+            tmp_path / "out",
+            "--format",
+            "stl",
+            "--format",
+            "glb",
+            "--max-bytes",
+            30_000,
+        )
+        == 0
+    )
+    sizes = [path.stat().st_size for path in (tmp_path / "out").iterdir()]
+    assert len(sizes) == 2
+    assert max(sizes) <= 30_000
