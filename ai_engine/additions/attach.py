@@ -5,9 +5,8 @@ from __future__ import annotations
 import manifold3d
 import numpy as np
 
-from ai_engine.additions.base import Based
 from ai_engine.additions.drains import widest_point
-from ai_engine.additions.solid import AdditionUnfit, mesh_of, num_bodies, solid_of
+from ai_engine.additions.solid import Added, AdditionUnfit, mesh_of, num_bodies, solid_of
 from ai_engine.facts import AdditionFacts, Attach
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import signed_volumes
@@ -23,7 +22,7 @@ MAX_CUT_SHARE = 0.3
 STEPS = 16
 
 
-def attach(mesh: Mesh, options: Attach) -> Based:
+def attach(mesh: Mesh, options: Attach) -> Added:
     """The mesh, in millimetres with Z up, with a ring or a pocket.
 
     Raises:
@@ -32,7 +31,7 @@ def attach(mesh: Mesh, options: Attach) -> Based:
     return _with_ring(mesh, options) if options.kind == "keyring" else _with_pocket(mesh, options)
 
 
-def _with_ring(mesh: Mesh, options: Attach) -> Based:
+def _with_ring(mesh: Mesh, options: Attach) -> Added:
     """A ring that stands upright, its hole seen from the front, sunk until it holds the object firmly."""
     solid = solid_of(mesh)
     bodies = num_bodies(solid)
@@ -49,7 +48,7 @@ def _with_ring(mesh: Mesh, options: Attach) -> Based:
             continue
         whole = (solid + ring) - _disc(radius, options.depth_mm + 0.02, centre)
         if num_bodies(whole) <= bodies:
-            return Based(mesh_of(whole), AdditionFacts("keyring", round(whole.volume() - solid.volume(), 1)))
+            return Added(mesh_of(whole), AdditionFacts("keyring", round(whole.volume() - solid.volume(), 1)))
     raise AdditionUnfit("The ring finds no hold at the top of the object: it is too thin there.")
 
 
@@ -75,7 +74,7 @@ def _nearest(section: manifold3d.CrossSection, x: float, y: float) -> tuple[floa
     return min(found, key=lambda point: float(np.hypot(point[0] - x, point[1] - y)), default=(x, y))
 
 
-def _with_pocket(mesh: Mesh, options: Attach) -> Based:
+def _with_pocket(mesh: Mesh, options: Attach) -> Added:
     """The back cut off as little as gives the pocket a flat place with `MIN_WALL_MM` of wall all round."""
     solid = solid_of(mesh)
     _, front, _, _, back, _ = solid.bounding_box()
@@ -94,7 +93,7 @@ def _with_pocket(mesh: Mesh, options: Attach) -> Based:
         pocket = _disc(radius, options.depth_mm, centre, behind=True)
         lid = _disc(radius, 0.5, (centre[0], cut + 0.5, centre[2]), behind=True)
         whole = flat - pocket - lid
-        return Based(mesh_of(whole), AdditionFacts("magnet", round(whole.volume() - solid.volume(), 1)))
+        return Added(mesh_of(whole), AdditionFacts("magnet", round(whole.volume() - solid.volume(), 1)))
     raise AdditionUnfit(
         f"No back holds a magnet of {options.diameter_mm:g} x {options.depth_mm:g} mm with "
         f"{MIN_WALL_MM} mm of wall left round it."

@@ -13,7 +13,7 @@ import manifold3d
 import numpy as np
 
 from ai_engine.additions.lettering import contour_points, fitted
-from ai_engine.additions.solid import AdditionUnfit, mesh_of, num_bodies, solid_of
+from ai_engine.additions.solid import Added, AdditionUnfit, mesh_of, num_bodies, solid_of
 from ai_engine.facts import AdditionFacts, Base
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, row_lengths
@@ -29,15 +29,6 @@ TEXT_WIDTH_SHARE, TEXT_HEIGHT_SHARE = 0.85, 0.62
 """Of the flat or forward half of a side, and of its height."""
 FORWARD = 0.5
 """Text goes as far round a base as its normal is within 60 degrees of the front."""
-
-
-@dataclass(frozen=True, eq=False)
-class Based:
-    """The mesh on its pedestal, and what is to be said of it."""
-
-    mesh: Mesh
-    facts: AdditionFacts
-    remarks: tuple[str, ...] = ()
 
 
 def contact_depth(mesh: Mesh) -> float:
@@ -58,7 +49,7 @@ def _depth(solid: manifold3d.Manifold) -> float:
     return next((float(d) for d in depths if solid.slice(bottom + float(d)).area() >= wanted), float(deepest))
 
 
-def add_base(mesh: Mesh, options: Base, *, depth: float | None = None) -> Based:
+def add_base(mesh: Mesh, options: Base, *, depth: float | None = None) -> Added:
     """The mesh on a base of its own, standing on z = 0; `depth`: how far it is sunk, `contact_depth` unless given.
 
     Raises:
@@ -73,7 +64,7 @@ def add_base(mesh: Mesh, options: Base, *, depth: float | None = None) -> Based:
     return _joined(solid, pedestal, ((x0 + x1) / 2, (y0 + y1) / 2), options.height_mm, depth)
 
 
-def add_pedestal(mesh: Mesh, pedestal: Mesh, *, depth: float | None = None) -> Based:
+def add_pedestal(mesh: Mesh, pedestal: Mesh, *, depth: float | None = None) -> Added:
     """The mesh on the caller's pedestal, the middle of its ground plan over the middle of the pedestal's top.
 
     Raises:
@@ -94,7 +85,7 @@ def _joined(
     middle: tuple[float, float],
     top: float,
     depth: float | None,
-) -> Based:
+) -> Added:
     """Object and pedestal as one, centred over the origin, the object sunk into the pedestal's top."""
     depth = _depth(solid) if depth is None else depth
     _, _, bottom, _, _, _ = solid.bounding_box()
@@ -106,7 +97,7 @@ def _joined(
     if num_bodies(whole) > 1:
         remarks = ("A part of the object does not reach the base and is not joined to it.",)
     facts = AdditionFacts("base", round(whole.volume() - solid.volume(), 1))
-    return Based(mesh_of(whole), facts, remarks)
+    return Added(mesh_of(whole), facts, remarks)
 
 
 def outline_of(footprint: manifold3d.CrossSection, options: Base) -> manifold3d.CrossSection:

@@ -6,8 +6,6 @@ is all inside or all outside, so that one point of each part has to be looked at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import manifold3d
 import numpy as np
 from scipy import ndimage
@@ -15,7 +13,7 @@ from skimage.measure import marching_cubes
 
 from ai_engine.additions.distance_field import DistanceField, distance_field
 from ai_engine.additions.drains import Drain, drilled
-from ai_engine.additions.solid import AdditionUnfit, mesh_of, solid_of
+from ai_engine.additions.solid import Added, AdditionUnfit, mesh_of, solid_of
 from ai_engine.facts import AdditionFacts, Hollow
 from ai_engine.mesh.clean import clean
 from ai_engine.mesh.mesh import Mesh
@@ -27,16 +25,7 @@ CRUMB_SHARE = 0.01
 """Cavities of less volume than this share of the largest are not worth a hole."""
 
 
-@dataclass(frozen=True, eq=False)
-class Hollowed:
-    """The mesh with its hollows, what is known of them, and what is to be said of them."""
-
-    mesh: Mesh
-    facts: AdditionFacts
-    remarks: tuple[str, ...] = ()
-
-
-def hollow(mesh: Mesh, options: Hollow, *, floor_z: float | None = None) -> Hollowed:
+def hollow(mesh: Mesh, options: Hollow, *, floor_z: float | None = None) -> Added:
     """The mesh, in millimetres with Z up, with walls of `wall_mm`.
 
     `floor_z` is the top of what it will stand in: given, holes lie above it, at the back; else at the bottom.
@@ -63,7 +52,7 @@ def hollow(mesh: Mesh, options: Hollow, *, floor_z: float | None = None) -> Holl
     if options.drain == "none":
         remarks.append("The hollow is closed: resin that is trapped in it can't run out.")
     facts = AdditionFacts("hollow", round(result.volume() - solid.volume(), 1), count=count, drains=drains)
-    return Hollowed(mesh_of(result), facts, tuple(remarks))
+    return Added(mesh_of(result), facts, tuple(remarks))
 
 
 def _cavities(mesh: Mesh, solid: manifold3d.Manifold, wall: float) -> list[manifold3d.Manifold]:

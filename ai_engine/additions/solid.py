@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import manifold3d
 import numpy as np
 
+from ai_engine.facts import AdditionFacts
 from ai_engine.mesh.mesh import Mesh
 
 
 class AdditionUnfit(ValueError):
     """What was to be added does not fit the mesh; the message is a sentence for the caller."""
+
+
+@dataclass(frozen=True, eq=False)
+class Added:
+    """The mesh with what was added to it or taken from it, the facts of that, and what is to be said of it."""
+
+    mesh: Mesh
+    facts: AdditionFacts
+    remarks: tuple[str, ...] = ()
 
 
 def solid_of(mesh: Mesh) -> manifold3d.Manifold:

@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 from ai_engine import __version__
 from ai_engine.assistants.tools import fields_model, given
 from ai_engine.engine.engine import ENGINE_FIELDS
+from ai_engine.engine.remote import problem_line
 from ai_engine.job import JobStatus
 from ai_engine.web.auth import bearer, known_caller
 
@@ -165,8 +166,7 @@ async def _asked(api: httpx2.AsyncClient, method: str, path: str, **content: Any
     answer = await api.request(method, path, **content)
     said: dict[str, Any] = json.loads(answer.content)
     if not answer.is_success:
-        errors = "; ".join(f"{one['field']}: {one['detail']}" for one in said.get("errors") or ())
-        raise ToolError(f"{errors or said['detail']} ({said['code']})")
+        raise ToolError(problem_line(said))
     return said
 
 

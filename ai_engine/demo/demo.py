@@ -12,7 +12,6 @@ import json
 import queue
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from ai_engine.demo.peer import DemoPeer, ReceivedWebhook, demo_peer
 from ai_engine.demo.picture_strip import picture_strip
 from ai_engine.demo.service import DemoFailed, DemoService, running_service, wait_until_ready
 from ai_engine.engine.engine import asset_id_of
+from ai_engine.engine.remote import read_events
 from ai_engine.images.cutout import Cutout
 from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
@@ -97,7 +97,7 @@ def _follow(service: DemoService, job_id: str) -> dict[str, Any]:
     bars, deadline = StageBars(sys.stdout), time.monotonic() + JOB_WITHIN_S
     job: dict[str, Any] | None = None
     with service.client.stream("GET", f"/jobs/{job_id}/events") as response:
-        for name, data in _read_events(response.iter_lines()):
+        for _, name, data in read_events(response.iter_lines()):
             if name == "done":
                 job = data
                 break
@@ -110,17 +110,6 @@ def _follow(service: DemoService, job_id: str) -> dict[str, Any]:
     if job["status"] != "succeeded":
         raise DemoFailed(f"the job {job['status']}: {job['error']['detail']} ({job['error']['code']})")
     return job
-
-
-def _read_events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and data of each server-sent event."""
-    name = ""
-    for line in lines:
-        field, _, value = line.partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, json.loads(value)
 
 
 def _await_delivery(peer: DemoPeer) -> ReceivedWebhook:

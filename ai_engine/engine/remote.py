@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -92,7 +92,7 @@ class RemoteEngine:
                 if not answer.is_success:
                     answer.read()
                     raise ServerRefused(_problem(answer))
-                for event_id, name, data in _events(answer.iter_lines()):
+                for event_id, name, data in read_events(answer.iter_lines()):
                     last_event_id = event_id or last_event_id
                     if name == "done":
                         return data
@@ -163,7 +163,7 @@ def _insistently(work: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def read_events(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Id, name and data of each server-sent event."""
     event_id = name = ""
     for line in lines:
@@ -185,11 +185,15 @@ def _seconds(value: str | None) -> float | None:
     return float(value) if value is not None and value.isdigit() else None
 
 
+def problem_line(problem: Mapping[str, Any]) -> str:
+    """What the API says is wrong with a request, and the code of it."""
+    errors = "; ".join(f"{one['field']}: {one['detail']}" for one in problem.get("errors") or ())
+    return f"{errors or problem['detail']} ({problem['code']})"
+
+
 def _problem(answer: httpx2.Response) -> str:
     """What the service says is wrong, in one line."""
     try:
-        problem = answer.json()
-        errors = "; ".join(f"{one['field']}: {one['detail']}" for one in problem.get("errors") or ())
-        return f"{errors or problem['detail']} ({problem['code']})"
+        return problem_line(answer.json())
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"The service answered {answer.status_code}."

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
-from PIL import Image, ImageDraw
+from support.pictures import draw_disc
 
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.mesh_files.read import read_mesh
@@ -20,10 +20,7 @@ ROOT = Path(__file__).parents[4]
 
 @pytest.fixture
 def disc(tmp_path: Path) -> Path:
-    picture = Image.new("RGBA", (96, 96))
-    ImageDraw.Draw(picture).ellipse((16, 16, 80, 80), fill="firebrick")
-    picture.save(tmp_path / "disc.png")
-    return tmp_path / "disc.png"
+    return draw_disc(tmp_path / "disc.png")
 
 
 def talk(conversation: Callable[[Client], Awaitable[None]]) -> None:

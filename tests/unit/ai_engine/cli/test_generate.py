@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
+from support.pictures import draw_disc
 
 import main
 from ai_engine.api.request_schema import JobRequest
@@ -28,14 +29,6 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def draw(path: Path) -> Path:
-    picture = Image.new("RGBA", (96, 96))
-    ImageDraw.Draw(picture).ellipse((16, 16, 80, 80), fill="firebrick")
-    path.parent.mkdir(exist_ok=True)
-    picture.save(path)
-    return path
-
-
 def run(*arguments: str | Path | int) -> int:
     return main.main([str(one) for one in arguments])
 
@@ -47,7 +40,7 @@ def names(folder: Path) -> list[str]:
 def test_a_picture_becomes_a_file_here_and_its_path_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("generate", draw(tmp_path / "in" / "chair.png"), "--seed", 7) == 0
+    assert run("generate", draw_disc(tmp_path / "in" / "chair.png"), "--seed", 7) == 0
 
     said = capsys.readouterr()
     assert said.out == "chair.stl\n"
@@ -58,7 +51,7 @@ def test_a_picture_becomes_a_file_here_and_its_path_is_said(
 
 
 def test_the_suffix_of_the_output_says_the_format(tmp_path: Path) -> None:
-    assert run("generate", draw(tmp_path / "a.png"), "-o", tmp_path / "b.3mf", "--height-mm", 80) == 0
+    assert run("generate", draw_disc(tmp_path / "a.png"), "-o", tmp_path / "b.3mf", "--height-mm", 80) == 0
     assert read_mesh((tmp_path / "b.3mf").read_bytes()).format == "3mf"
 
 
@@ -66,7 +59,7 @@ def test_a_folder_goes_on_past_a_bad_picture_and_says_which(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.png", "c.png"):
-        draw(tmp_path / "in" / name)
+        draw_disc(tmp_path / "in" / name)
     (tmp_path / "in" / "b.png").write_bytes(b"no picture")
     (tmp_path / "in" / "notes.txt").touch()
 
@@ -81,7 +74,7 @@ def test_a_folder_goes_on_past_a_bad_picture_and_says_which(
 
 def test_what_is_there_already_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.png", "b.png"):
-        draw(tmp_path / "in" / name)
+        draw_disc(tmp_path / "in" / name)
     (tmp_path / "a.stl").write_bytes(b"mine")
 
     assert run("generate", tmp_path / "in", "--skip-existing") == 0
@@ -91,8 +84,8 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_pictures_with_the_same_stem_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    draw(tmp_path / "in" / "a.png")
-    Image.open(draw(tmp_path / "in" / "a.webp")).close()
+    draw_disc(tmp_path / "in" / "a.png")
+    Image.open(draw_disc(tmp_path / "in" / "a.webp")).close()
 
     assert run("generate", tmp_path / "in", "-o", f"{tmp_path}/out/") == 0
     assert names(tmp_path / "out") == ["a.png.stl", "a.webp.stl"]
@@ -101,7 +94,7 @@ def test_pictures_with_the_same_stem_do_not_overwrite_each_other(tmp_path: Path)
 def test_json_has_a_line_for_each_picture_failed_ones_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw(tmp_path / "in" / "a.png")
+    draw_disc(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "b.png").write_bytes(b"no picture")
 
     assert run("generate", tmp_path / "in", "--json", "--seed", 5) == 1
@@ -124,7 +117,7 @@ def test_json_has_a_line_for_each_picture_failed_ones_too(
 def test_a_command_line_that_makes_no_sense_is_usage(
     tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("generate", draw(tmp_path / "a.png"), *arguments) == 2
+    assert run("generate", draw_disc(tmp_path / "a.png"), *arguments) == 2
     assert capsys.readouterr().err.startswith("ai-engine generate: ")
     assert names(tmp_path) == ["a.png"]
 
@@ -136,7 +129,7 @@ def test_a_picture_that_is_not_there_is_a_failure_that_names_it(capsys: pytest.C
 
 def test_not_printable_has_an_exit_status_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "find_ghost_plane", lambda *_, **__: "wall")
-    assert run("generate", draw(tmp_path / "a.png"), "--require-printable") == 3
+    assert run("generate", draw_disc(tmp_path / "a.png"), "--require-printable") == 3
     assert names(tmp_path) == ["a.png"]
 
 
@@ -149,7 +142,7 @@ def test_every_field_of_a_request_is_a_flag_or_named_as_none() -> None:
 def test_views_of_one_object_are_no_pictures_besides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = draw(tmp_path / "f.png")
+    picture = draw_disc(tmp_path / "f.png")
     assert run("generate", picture, "--front", picture) == 2
     assert run("generate") == 2
     assert names(tmp_path) == ["f.png"]
@@ -162,7 +155,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def test_standard_input_to_standard_output(tmp_path: Path) -> None:
-    picture = draw(tmp_path / "a.png").read_bytes()
+    picture = draw_disc(tmp_path / "a.png").read_bytes()
     done = subprocess.run(
         command("-", "-o", "-", "--format", "glb"), input=picture, capture_output=True, check=True
     )
@@ -170,13 +163,13 @@ def test_standard_input_to_standard_output(tmp_path: Path) -> None:
 
 
 def test_watching_takes_a_new_picture_and_ends_at_sigterm(tmp_path: Path) -> None:
-    draw(tmp_path / "in" / "a.png")
+    draw_disc(tmp_path / "in" / "a.png")
     with subprocess.Popen(
         command("in", "-o", "out", "--watch"), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == f"{Path('out') / 'a.stl'}\n"
-        new = draw(tmp_path / "new.png")
+        new = draw_disc(tmp_path / "new.png")
         os.utime(new, (time.time() - 60, time.time() - 60))
         new.rename(tmp_path / "in" / "b.png")
         assert process.stdout.readline() == f"{Path('out') / 'b.stl'}\n"

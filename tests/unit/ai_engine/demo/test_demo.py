@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ai_engine.demo.demo import SAMPLE_PICTURE, _read_events, _read_printable, run_demo
+from ai_engine.demo.demo import SAMPLE_PICTURE, _read_printable, run_demo
 from ai_engine.demo.service import DemoFailed
 from ai_engine.mesh_files.stl import read_stl, write_stl
 from ai_engine.pipeline.fake_model import sphere
@@ -53,18 +53,3 @@ def test_an_open_mesh_is_not_accepted(tmp_path: Path) -> None:
     write_stl(type(whole)(whole.vertices, whole.faces[1:]), tmp_path / "open.stl")
     with pytest.raises(DemoFailed, match="not closed"):
         _read_printable((tmp_path / "open.stl").read_bytes())
-
-
-def test_server_sent_events_are_read_and_comments_passed_over() -> None:
-    lines = [
-        ": still here",
-        "",
-        "id: 0",
-        "event: progress",
-        'data: {"done": 1}',
-        "",
-        "event: done",
-        "data: {}",
-        "",
-    ]
-    assert list(_read_events(iter(lines))) == [("progress", {"done": 1}), ("done", {})]

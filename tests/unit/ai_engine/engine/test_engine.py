@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 from pydantic import ValidationError
+from support.pictures import draw_disc
 
 from ai_engine import Engine
 from ai_engine.engine.engine import asset_id_of, print_options
@@ -29,10 +30,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 @pytest.fixture
 def disc(tmp_path: Path) -> Path:
     """A picture of a red disc on transparent ground."""
-    picture = Image.new("RGBA", (96, 96))
-    ImageDraw.Draw(picture).ellipse((16, 16, 80, 80), fill="firebrick")
-    picture.save(tmp_path / "disc.png")
-    return tmp_path / "disc.png"
+    return draw_disc(tmp_path / "disc.png")
 
 
 def test_a_picture_becomes_a_mesh_with_a_report(engine: Engine, disc: Path) -> None:

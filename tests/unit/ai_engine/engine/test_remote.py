@@ -12,7 +12,7 @@ import pytest
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.engine import remote
 from ai_engine.engine.generated import GenerationFailed, Pictures, ServerRefused
-from ai_engine.engine.remote import RemoteEngine
+from ai_engine.engine.remote import RemoteEngine, read_events
 
 REQUEST = JobRequest(session_id="engine", asset_id="disc", image_url="https://example.com/disc.png", seed=3)
 FAILED = {
@@ -144,3 +144,18 @@ def test_a_mesh_with_another_sha256_is_not_given_to_the_caller() -> None:
 
     with service(answers) as (engine, _), pytest.raises(ServerRefused, match="sha256"):
         engine._downloaded("j", "0" * 64)
+
+
+def test_server_sent_events_are_read_and_comments_passed_over() -> None:
+    lines = [
+        ": still here",
+        "",
+        "id: 0",
+        "event: progress",
+        'data: {"done": 1}',
+        "",
+        "event: done",
+        "data: {}",
+        "",
+    ]
+    assert list(read_events(iter(lines))) == [("0", "progress", {"done": 1}), ("", "done", {})]
