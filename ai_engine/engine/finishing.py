@@ -76,7 +76,9 @@ def finish_file(
     notes = FileNotes(title, is_mm=options.is_mm)
     with tempfile.TemporaryDirectory(prefix="mesh-") as folder:
         path = Path(folder) / "mesh.stl"
-        mesh, facts = finish(_upright(found), options, see=lambda mesh: through_stl(mesh, path, notes))
+        mesh, facts = finish(
+            _upright(found), options, see=lambda mesh: through_stl(mesh, path, notes), is_from_picture=False
+        )
     return Finished(mesh, notes, facts, options.max_bytes)
 
 

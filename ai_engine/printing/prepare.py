@@ -66,11 +66,12 @@ def finish(
     see: Callable[[Mesh], Mesh] = weld,
     half_extent: float | None = None,
     outline: Callable[[], Outline] | None = None,
+    is_from_picture: bool = True,
 ) -> tuple[Mesh, PrintReport]:
     """The mesh as it will be delivered, and the report on it, made from `see(mesh)`: the mesh as a slicer reads it.
 
     `half_extent` of the searched box and the `outline` of the object in its picture distinguish
-    a ghost plane from a plate that belongs to the object.
+    a ghost plane from a plate that belongs to the object. A mesh that is not from a picture has none.
 
     Raises:
         EmptyMesh: nothing is left that encloses anything.
@@ -78,7 +79,9 @@ def finish(
     """
     options = options or PrintOptions()
     work = _clean(mesh)
-    work = replace(work, ghost_plane=find_ghost_plane(work.mesh, outline=outline, half_extent=half_extent))
+    if is_from_picture:
+        found_plane = find_ghost_plane(work.mesh, outline=outline, half_extent=half_extent)
+        work = replace(work, ghost_plane=found_plane)
     if options.target_faces is not None:
         work = _simplify(work, options.target_faces)
     if options.flat_base:

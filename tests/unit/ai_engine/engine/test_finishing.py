@@ -66,3 +66,15 @@ def test_the_picture_of_a_3mf_and_its_facts_are_there(tmp_path: Path) -> None:
     assert b"Metadata/thumbnail.png" in finished.bytes_as("3mf")
     facts = finished.facts("3mf")
     assert (facts.format, facts.units, facts.bbox) == ("3mf", "mm", (40.0, 40.0, 40.0))
+
+
+def test_a_mesh_without_a_picture_has_no_part_that_a_picture_does_not_show(tmp_path: Path) -> None:
+    ball, plate = trimesh.creation.icosphere(3, radius=10), trimesh.creation.box((60, 60, 0.9))
+    plate.apply_translation((0, 0, -14))
+    both = trimesh.util.concatenate([ball, plate])
+
+    facts = finish_file(both.export(file_type="stl"), PrintOptions(), title="").report.facts()
+
+    assert facts.ghost_plane is None
+    assert facts.bodies == 2
+    assert facts.printable
