@@ -34,6 +34,7 @@ from ai_engine.cli.outputs import (
 from ai_engine.cli.progress_bars import StageBars
 from ai_engine.engine.engine import Engine
 from ai_engine.engine.generated import Generated, GenerationFailed, ServerRefused
+from ai_engine.errors import JobError, StartupError
 from ai_engine.facts import VIEWS, ViewName
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
@@ -140,9 +141,9 @@ class _Command:
         for source in self._sources():
             try:
                 self._make(source)
-            except (GenerationFailed, ServerRefused, OSError, ValueError) as error:
-                if isinstance(error, ValidationError):
-                    raise  # The flags are wrong: so it would be with every picture.
+            except (ValidationError, StartupError):
+                raise  # So it would be with every picture.
+            except Exception as error:  # of any kind, our own faults too: the other pictures go on
                 self._fail(source, error)
         if not self.codes:
             return EXIT_OK
@@ -181,7 +182,7 @@ class _Command:
 
     def _fail(self, source: Source, error: Exception) -> None:
         self.bars.close()
-        code = error.failure.code if isinstance(error, GenerationFailed) else "failed"
+        code = _code(error)
         self.codes.append(code)
         print(f"{source.name}: {_sentence(error)}", file=sys.stderr)
         if self.options.json:
@@ -247,6 +248,15 @@ def _print_paths(paths: Sequence[Path], stream: TextIO) -> None:
         print(path, file=stream, flush=True)
 
 
+def _code(error: Exception) -> str:
+    """Of a job's failure its own; `internal` where the fault is ours."""
+    if isinstance(error, GenerationFailed):
+        return error.failure.code
+    if isinstance(error, JobError):
+        return error.code
+    return "failed" if isinstance(error, ServerRefused | OSError | ValueError) else "internal"
+
+
 def _sentence(error: Exception) -> str:
     """What went wrong, in one line for the person at the terminal."""
     if isinstance(error, ValidationError):
@@ -256,4 +266,4 @@ def _sentence(error: Exception) -> str:
         )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+    return f"{type(error).__name__}: {error}" if _code(error) == "internal" else str(error)

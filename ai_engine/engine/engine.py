@@ -93,6 +93,7 @@ class Engine:
         Raises:
             pydantic.ValidationError: a field is unknown or out of bounds.
             OSError: the picture can't be read.
+            UnreadableImage, ImageTooLarge: a data URL holds no picture, or too large a one.
             GenerationFailed: the job ended without a mesh; its `failure` has a code.
             ServerRefused: the service does not take the request, or can't be reached.
             StartupError: a model or a device of this process can't be used.

@@ -127,6 +127,31 @@ def test_a_picture_that_is_not_there_is_a_failure_that_names_it(capsys: pytest.C
     assert "absent.png: No such file" in capsys.readouterr().err
 
 
+def test_a_fault_of_our_own_is_said_and_the_other_pictures_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png"):
+        draw_disc(tmp_path / "in" / name)
+    broken = iter([RuntimeError("a bug"), None])
+
+    def find(*_: object, **__: object) -> None:
+        if (error := next(broken)) is not None:
+            raise error
+
+    monkeypatch.setattr(prepare, "find_ghost_plane", find)
+
+    assert run("generate", tmp_path / "in", "--json") == 1
+
+    bad, good = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert bad["error"] == {"code": "internal", "detail": "RuntimeError: a bug"}
+    assert good["files"] == ["b.stl"]
+
+
+def test_a_data_url_without_a_picture_is_a_failure_with_a_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("generate", "data:text/plain,hello", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "image_invalid"
+
+
 def test_not_printable_has_an_exit_status_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "find_ghost_plane", lambda *_, **__: "wall")
     assert run("generate", draw_disc(tmp_path / "a.png"), "--require-printable") == 3
