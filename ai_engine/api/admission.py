@@ -15,13 +15,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_engine.api.request_body import Picture, RequestHeaders, Submission, sane_traceparent
+from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import CutOutRequest, JobRequest, job_of
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit, ViewsUnfit
 from ai_engine.facts import VIEWS
 from ai_engine.job import Artifact, CutOut, Job, PictureSource, View
 from ai_engine.job_queue.dbos_setup import choose_model
 from ai_engine.job_queue.worker_leases import ServedModel
+from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore

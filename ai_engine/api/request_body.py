@@ -56,7 +56,6 @@ _EMBEDDED_PICTURE = re.compile(rb':\s*"data:[^"]*"', re.IGNORECASE)
 
 
 R = TypeVar("R", bound=PictureRequest)
-_TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,10 @@ class Reading(Generic[R]):
         """In one request: the picture and its mask, or each view."""
         return len(VIEWS) if len(self.parts) > len(URL_OF_PART) else len(URL_OF_PART)
 
+    def max_bytes(self, num_pictures: int) -> int:
+        """Of a body with so many pictures in it."""
+        return MAX_REQUEST_BYTES + int(num_pictures * self.limits.max_bytes * _BASE64_GROWTH)
+
 
 @asynccontextmanager
 async def read_submission(
@@ -125,7 +128,7 @@ async def read_submission(
     """
     media_type = _media_type(request)
     how = Reading(kind, headers, DownloadLimits(max_bytes=settings.image_max_bytes))
-    max_bytes = MAX_REQUEST_BYTES + int(how.max_pictures * settings.image_max_bytes * _BASE64_GROWTH)
+    max_bytes = how.max_bytes(how.max_pictures)
     if media_type == _JSON:
         body = b"".join([chunk async for chunk in capped(request, max_bytes)])
         yield await run_in_threadpool(_read_json, body, how)
@@ -152,7 +155,10 @@ def _media_type(request: Request) -> str:
 
 def _read_json(body: bytes, how: Reading[R]) -> Submission[R]:
     # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
-    embedded = islice(_EMBEDDED_PICTURE.finditer(body), how.max_pictures)
+    embedded = list(islice(_EMBEDDED_PICTURE.finditer(body), how.max_pictures))
+    max_bytes = how.max_bytes(max(len(URL_OF_PART), len(embedded)))
+    if len(body) > max_bytes:
+        raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
     if len(body) - sum(len(found[0]) for found in embedded) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a request has {MAX_REQUEST_BYTES} bytes at most.")
     try:
@@ -291,10 +297,3 @@ def _check_alone(name: str, others: Collection[str]) -> None:
             if MASK_PART in (name, other):
                 raise InvalidField(other, detail, code="two_outlines")
             raise InvalidField(other, detail, code="two_pictures")
-
-
-def sane_traceparent(value: str | None) -> str | None:
-    """A W3C trace context header of version 00 as it came; None when it is no such thing."""
-    found = _TRACEPARENT.fullmatch(value) if value else None
-    is_usable = found is not None and int(found["trace"], 16) != 0 and int(found["span"], 16) != 0
-    return value if is_usable else None

@@ -8,6 +8,7 @@ that spans of several workers and of a worker's successor meet in one tree, and 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +17,8 @@ from typing import Protocol
 
 from ai_engine.job import Job, JobStatus
 from ai_engine.stage_result import JobResult
+
+_TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -73,3 +76,10 @@ class NoTracer:
 
     def close(self) -> None:
         """Nothing."""
+
+
+def sane_traceparent(value: str | None) -> str | None:
+    """A W3C trace context header of version 00 as it came; None when it is no such thing."""
+    found = _TRACEPARENT.fullmatch(value) if value else None
+    is_usable = found is not None and int(found["trace"], 16) != 0 and int(found["span"], 16) != 0
+    return value if is_usable else None

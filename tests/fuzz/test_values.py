@@ -17,12 +17,12 @@ from hypothesis.extra.numpy import arrays
 from support.sample_job import job as sample_job
 from support.sample_job import print_facts
 
-from ai_engine.api.request_body import sane_traceparent
 from ai_engine.facts import MeshFacts
 from ai_engine.job import Artifact, Job
 from ai_engine.logs import without_secrets
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
+from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.web.api_keys import parse_keys

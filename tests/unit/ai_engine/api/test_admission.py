@@ -10,11 +10,12 @@ from typing import Any, Literal
 import pytest
 
 from ai_engine.api.admission import Admission
-from ai_engine.api.request_body import Picture, RequestHeaders, Submission, sane_traceparent
+from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import FileExpired, InvalidField, NotReady
 from ai_engine.facts import ModelFacts, Sampler, ViewName
 from ai_engine.job_queue.worker_leases import ServedModel, WorkerState
+from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore

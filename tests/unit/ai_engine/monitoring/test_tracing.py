@@ -11,11 +11,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from support.sample_job import job as sample_job
 
-from ai_engine.api.request_body import sane_traceparent
 from ai_engine.errors import NoForeground
 from ai_engine.job import Job, JobStatus
 from ai_engine.monitoring.otel import OtelTracer
-from ai_engine.monitoring.tracing import NoTracer, Trace
+from ai_engine.monitoring.tracing import NoTracer, Trace, sane_traceparent
 from ai_engine.stage_result import JobFailure, JobResult
 
 CALLERS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
