@@ -36,7 +36,7 @@ from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, pi
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
 from ai_engine.web.auth import refuse_other_origins
-from ai_engine.web.bodies import MAX_REQUEST_BYTES, capped
+from ai_engine.web.bodies import MAX_REQUEST_BYTES, capped, check_size
 
 PICTURE_PART = "image"
 MASK_PART = "mask"
@@ -109,7 +109,8 @@ class Reading(Generic[R]):
         return len(VIEWS) if len(self.parts) > len(URL_OF_PART) else len(URL_OF_PART)
 
     def max_bytes(self, num_pictures: int) -> int:
-        """Of a body with so many pictures in it."""
+        """Of a body with so many pictures in it, or with fewer than a picture and its mask."""
+        num_pictures = max(len(URL_OF_PART), num_pictures)
         return MAX_REQUEST_BYTES + int(num_pictures * self.limits.max_bytes * _BASE64_GROWTH)
 
 
@@ -156,9 +157,7 @@ def _media_type(request: Request) -> str:
 def _read_json(body: bytes, how: Reading[R]) -> Submission[R]:
     # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
     embedded = list(islice(_EMBEDDED_PICTURE.finditer(body), how.max_pictures))
-    max_bytes = how.max_bytes(max(len(URL_OF_PART), len(embedded)))
-    if len(body) > max_bytes:
-        raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
+    check_size(len(body), how.max_bytes(len(embedded)))
     if len(body) - sum(len(found[0]) for found in embedded) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a request has {MAX_REQUEST_BYTES} bytes at most.")
     try:
@@ -260,6 +259,8 @@ def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:
     files = {name: part for name, part in parts if isinstance(part, UploadFile)}
     # A page's form sends what was left empty too.
     texts = {name: part for name, part in parts if isinstance(part, str) and part}
+    sizes = [*(part.size or 0 for part in files.values()), *map(len, texts.values())]
+    check_size(sum(sizes), how.max_bytes(len(files) + sum(map(_is_data_url, texts.values()))))
     _check_parts(files, texts, how.parts)
     has_picture = any(name in files for name in how.parts if name != MASK_PART)
     request = how.kind.model_validate(texts, context=None if has_picture else NEEDS_IMAGE_URL)

@@ -42,6 +42,11 @@ async def capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None
     num_bytes = 0
     async for chunk in request.stream():
         num_bytes += len(chunk)
-        if num_bytes > max_bytes:
-            raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
+        check_size(num_bytes, max_bytes)
         yield chunk
+
+
+def check_size(num_bytes: int, max_bytes: int) -> None:
+    """Raises BodyTooLarge where a body has more bytes than it may."""
+    if num_bytes > max_bytes:
+        raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
