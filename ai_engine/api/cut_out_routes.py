@@ -19,7 +19,6 @@ from ai_engine.api.dependencies import (
     OwnCutOut,
     Service,
     check_open,
-    keyed_router,
     live_worker,
 )
 from ai_engine.api.file_routes import file_answer
@@ -40,7 +39,7 @@ from ai_engine.job import CutOut, PictureSource
 from ai_engine.job_queue.on_demand import KEPT_S, CutOutOutcome, CutOutRecord, CutOutTask
 from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.stage_result import JobFailure
-from ai_engine.web.auth import KnownCaller
+from ai_engine.web.auth import KnownCaller, keyed_router
 from ai_engine.web.problems import problems
 
 LOOK_S = 0.1

@@ -18,7 +18,6 @@ from ai_engine.api.dependencies import (
     OwnSummary,
     Service,
     find_summary,
-    keyed_router,
 )
 from ai_engine.api.response_schemas import DeliveryView, JobView, delivery_view, view_of
 from ai_engine.errors import (
@@ -35,7 +34,7 @@ from ai_engine.job_queue.deliveries import DeliveryPage
 from ai_engine.job_queue.delivery_index import DeliveryFilter, DeliveryStatus
 from ai_engine.job_queue.records import JobSummary
 from ai_engine.logs import event
-from ai_engine.web.auth import Caller, KnownCaller
+from ai_engine.web.auth import Caller, KnownCaller, keyed_router
 from ai_engine.web.bodies import SmallBodyRoute
 from ai_engine.web.problems import problems
 from ai_engine.webhooks.task import SAME_TARGET, NewTarget

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
-from fastapi.routing import APIRoute
+from anyio import CapacityLimiter
+from fastapi import Depends, Request
 
 from ai_engine.api.admission import Admission
 from ai_engine.delivery_tables.link_key import open_links
@@ -40,12 +40,14 @@ from ai_engine.settings import Settings
 from ai_engine.storage.data_folder import DataFolder
 from ai_engine.storage.free_space import has_room
 from ai_engine.storage.store import ArtifactStore, is_job_id
-from ai_engine.web.auth import Caller, KnownCaller, known_caller
+from ai_engine.web.auth import Caller, KnownCaller
 from ai_engine.web.limits import OpenPlaces
 from ai_engine.webhooks.signed_links import Links
 
 DATA_FOLDER_GONE = "The folder of the service's jobs was removed while it ran; it has to be started again."
 DRAINING_RETRY_S = 30
+PROBE_THREADS = 4
+"""Of probes alone: requests that hold all other threads do not make the service look dead."""
 LEASES_UNTIL_SILENT = 2.0
 """A worker that was not declared dead counts as alive for this many leases after its last sign of life."""
 
@@ -94,6 +96,7 @@ class Service:
     """None until the job database is open; routes that need it are `Connected`."""
     is_draining: bool = False
     """True while the workers beside this API finish what they have, before all ends."""
+    probe_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PROBE_THREADS))
 
     @property
     def is_connected(self) -> bool:
@@ -134,13 +137,16 @@ class Service:
         return has_room(self.settings.data_dir, self.settings.min_free_disk_bytes)
 
 
-def any_service(request: Request) -> Service:
-    """What the routes work with, connected to the job engine or not."""
+async def any_service(request: Request) -> Service:
+    """What the routes work with, connected to the job engine or not.
+
+    Async, as FastAPI runs other dependencies on the threads that requests share.
+    """
     service: Service = request.app.state.service
     return service
 
 
-def connected_service(service: Annotated[Service, Depends(any_service)]) -> Service:
+async def connected_service(service: Annotated[Service, Depends(any_service)]) -> Service:
     """What the routes work with.
 
     Raises:
@@ -288,13 +294,3 @@ def find_cut_out(service: Service, owner: str | None, cut_out_id: str) -> CutOut
     if not service.store.has(record.outcome.cut_out.artifact):
         raise InvalidField("cut_out_id", "its file is no longer kept", code="cut_out_expired")
     return record.outcome.cut_out
-
-
-def keyed_router(route_class: type[APIRoute] = APIRoute) -> APIRouter:
-    """Routes that a key is needed for, where there are keys."""
-    return APIRouter(dependencies=[Depends(known_caller)], route_class=route_class)
-
-
-def open_router() -> APIRouter:
-    """Routes that need no key: none shows a job, unless a signed link is the permission."""
-    return APIRouter()

@@ -17,9 +17,7 @@ from ai_engine.api.dependencies import (
     Connected,
     OwnSummary,
     Service,
-    keyed_router,
     live_worker,
-    open_router,
 )
 from ai_engine.api.openapi import file_answers
 from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
@@ -29,6 +27,7 @@ from ai_engine.job_queue.on_demand import PreviewTask
 from ai_engine.job_queue.records import JobSummary
 from ai_engine.stage import Stage
 from ai_engine.storage.store import ArtifactStore
+from ai_engine.web.auth import keyed_router, open_router
 from ai_engine.web.problems import problem, problems
 
 PREVIEW_WAIT_S = 20.0

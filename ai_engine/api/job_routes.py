@@ -25,7 +25,6 @@ from ai_engine.api.dependencies import (
     Service,
     check_room,
     find_cut_out,
-    keyed_router,
 )
 from ai_engine.api.openapi import EXAMPLES, event_stream, submission_body
 from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
@@ -41,7 +40,7 @@ from ai_engine.job import CallerId, Job, JobStatus
 from ai_engine.job_queue.job_index import JobFilter
 from ai_engine.job_queue.records import Submitted
 from ai_engine.logs import event
-from ai_engine.web.auth import KnownCaller
+from ai_engine.web.auth import KnownCaller, keyed_router
 from ai_engine.web.middleware import at_end_of
 from ai_engine.web.problems import problems
 

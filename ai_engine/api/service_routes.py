@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, live_worker, open_router
+from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, live_worker
 from ai_engine.api.response_schemas import (
     Alive,
     Health,
@@ -26,7 +27,7 @@ from ai_engine.facts import ModelFacts
 from ai_engine.job_queue.worker_leases import ServedModel, WorkerLease, WorkerState
 from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, licence_called
 from ai_engine.settings import MattingModel
-from ai_engine.web.auth import bearer, known_caller
+from ai_engine.web.auth import bearer, known_caller, open_router
 from ai_engine.web.problems import problems
 
 _NOT_READY: dict[WorkerState, ReadyState] = {
@@ -40,9 +41,9 @@ router = open_router()
 
 @router.head("/health", include_in_schema=False)
 @router.get("/health", responses=problems(NotReady))
-def health(service: AnyService) -> Health:
+async def health(service: AnyService) -> Health:
     """As callers poll it: answers as soon as the port is open."""
-    worker = live_worker(service)
+    worker = await to_thread.run_sync(live_worker, service, limiter=service.probe_threads)
     is_known = worker is not None and worker.model_id is not None
     return Health(
         gpu=worker.has_gpu if worker and is_known else False, model=worker.model_id if worker else None
@@ -62,9 +63,9 @@ async def livez() -> Alive:
     response_model=Readiness,
     responses=problems() | {503: {"model": Readiness, "description": "Not ready, and why."}},
 )
-def readyz(service: AnyService) -> JSONResponse:
+async def readyz(service: AnyService) -> JSONResponse:
     """Ready, or 503 and why not: starting, loading (with `progress`), warming up, busy, draining, failed."""
-    readiness = _readiness(service)
+    readiness = await to_thread.run_sync(_readiness, service, limiter=service.probe_threads)
     return JSONResponse(readiness.model_dump(exclude_none=True), 200 if readiness.status == "ready" else 503)
 
 

@@ -17,8 +17,9 @@ _NOW_S: dict[str, sa.ColumnElement[float]] = {
     "postgresql": sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Float),
 }
 """Seconds since 1970 on the database's clock: the workers' own clocks may differ."""
-_POOL = {"pool_size": 4, "max_overflow": 36}
-"""Connections that are kept, and more for as long as they are needed: as many as threads that serve requests."""
+_POOL = {"pool_size": 4, "max_overflow": 40}
+"""Connections that are kept, and more for as long as they are needed: as many as threads that serve requests and
+probes."""
 
 
 def provide_unixepoch(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> None:

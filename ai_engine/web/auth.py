@@ -11,7 +11,8 @@ from ipaddress import IPv6Address, ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from ai_engine.errors import CrossOrigin, HostUnknown, KeyWrong, RateExceeded
@@ -137,6 +138,16 @@ async def known_caller(
 
 
 KnownCaller = Annotated[Caller, Depends(known_caller)]
+
+
+def keyed_router(route_class: type[APIRoute] = APIRoute) -> APIRouter:
+    """Routes that a key is needed for, where there are keys."""
+    return APIRouter(dependencies=[Depends(known_caller)], route_class=route_class)
+
+
+def open_router() -> APIRouter:
+    """Routes that need no key: none shows a job, unless a signed link is the permission."""
+    return APIRouter()
 
 
 def refuse_other_origins(request: Request, settings: Settings) -> None:

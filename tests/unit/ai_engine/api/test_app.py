@@ -10,10 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from fastapi.testclient import TestClient
 from service.house import cut_out_png
 
@@ -163,6 +166,40 @@ def test_the_description_of_the_api_names_every_route_and_field(opened: Open) ->
     )
     body = described["components"]["schemas"]["JobRequest"]
     assert all("description" in field for field in body["properties"].values())
+
+
+@contextmanager
+def all_shared_threads_taken(client: TestClient) -> Iterator[None]:
+    """Holds every thread that requests share, as slow names or a hanging store would."""
+    holders = [object() for _ in range(40)]
+
+    async def take() -> None:
+        limiter = current_default_thread_limiter()
+        assert limiter.total_tokens == len(holders)
+        for holder in holders:
+            await limiter.acquire_on_behalf_of(holder)
+
+    async def give_back() -> None:
+        for holder in holders:
+            current_default_thread_limiter().release_on_behalf_of(holder)
+
+    assert client.portal is not None
+    client.portal.call(take)
+    try:
+        yield
+    finally:
+        client.portal.call(give_back)
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/health", "/livez"])
+def test_probes_are_answered_while_all_shared_threads_are_taken(opened: Open, path: str) -> None:
+    client = opened()
+    with ThreadPoolExecutor(2) as callers, all_shared_threads_taken(client):
+        probe, other = callers.submit(client.get, path), callers.submit(client.get, "/jobs")
+
+        assert probe.result(60).status_code in (200, 503)
+        assert "status" in probe.result().json()
+        assert not other.done(), "another request waits for a thread"
 
 
 def test_before_the_database_is_open_health_answers_and_jobs_are_told_to_wait(tmp_path: Path) -> None:
