@@ -35,6 +35,7 @@ WEBHOOK_QUEUE = "webhook"
 DELIVERY_QUEUES = (DELIVERY_QUEUE, SLOW_DELIVERY_QUEUE, WEBHOOK_QUEUE)
 EARLIER_JOB_QUEUE = "pipeline"
 """Where earlier versions queued jobs, without partitions; it is emptied, nothing new is put into it."""
+EMPTIED_QUEUES = (WEBHOOK_QUEUE, EARLIER_JOB_QUEUE)
 UNNAMED_JOB_QUEUES = (PIPELINE_QUEUE, EARLIER_JOB_QUEUE)
 """Of jobs that name no model: each worker takes them."""
 JOB_QUEUES = (*UNNAMED_JOB_QUEUES, f"{PIPELINE_QUEUE}.%")
@@ -53,6 +54,10 @@ MAX_CUT_OUTS_IN_FLIGHT = 3
 MAX_PREVIEWS_IN_FLIGHT, MAX_PREVIEWS_PER_OWNER = 2, 1
 """Of one worker: a large mesh takes a processor for a second."""
 _SLOW_PER_PARTITION = 1
+_EMPTIED_POLL_S = 5.0
+"""Least seconds between two polls of a queue that only empties: each poll is a few statements of the database."""
+_SLOW_POLL_S = 1.0
+"""The same of slow hosts' deliveries: nobody waits for them as for the others."""
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
 
@@ -140,12 +145,13 @@ def register_queues(register: Callable[..., object], settings: Settings) -> None
         SLOW_DELIVERY_QUEUE: (slow, _SLOW_PER_PARTITION),
         WEBHOOK_QUEUE: (in_flight, None),
     }
+    least_poll_s = {**dict.fromkeys(EMPTIED_QUEUES, _EMPTIED_POLL_S), SLOW_DELIVERY_QUEUE: _SLOW_POLL_S}
     for name, (size, per_partition) in sizes.items():
         register(
             name,
             worker_concurrency=size,
             partition_worker_concurrency=per_partition,
-            polling_interval_sec=settings.queue_poll_s,
+            polling_interval_sec=max(settings.queue_poll_s, least_poll_s.get(name, 0.0)),
             on_conflict="always_update",
         )
 

@@ -190,7 +190,7 @@ class House:
             "MODEL_VARIANT": "stand-in",
             "MATTING_MODEL": "none",
             "LOG_FORMAT": "json",
-            "QUEUE_POLL_S": "0.2",  # a worker polls nine queues: at 0.05 an idle one takes a sixth of a core
+            "QUEUE_POLL_S": "0.2",  # of several idle workers each poll costs: at 0.05 a tenth of a core each
             "LEASE_S": "10",
             "DRAIN_S": "60",
             "OMP_NUM_THREADS": "1",

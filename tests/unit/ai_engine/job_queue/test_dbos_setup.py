@@ -10,6 +10,7 @@ from support.sample_job import job
 from ai_engine.job import Artifact
 from ai_engine.job_queue.dbos_setup import (
     DELIVERY_QUEUE,
+    EMPTIED_QUEUES,
     SLOW_DELIVERY_QUEUE,
     DeliveryPlace,
     delivery_options,
@@ -59,13 +60,33 @@ def test_a_slow_task_waits_in_a_queue_of_its_own() -> None:
     assert (options["queue_partition_key"], options["authenticated_user"]) == (places[0].partition, "shop")
 
 
-def test_limits_that_contradict_each_other_are_the_smallest_of_them() -> None:
-    registered: dict[str, dict[str, Any]] = {}
+def registered(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What each queue is made with."""
+    queues: dict[str, dict[str, Any]] = {}
 
     def register(name: str, **limits: Any) -> None:
-        registered[name] = limits
+        queues[name] = limits
 
-    register_queues(register, Settings(deliveries_in_flight=3, deliveries_per_owner=2, deliveries_per_host=9))
+    register_queues(register, settings)
+    return queues
 
-    limits = registered[DELIVERY_QUEUE]
+
+def test_limits_that_contradict_each_other_are_the_smallest_of_them() -> None:
+    limits = registered(Settings(deliveries_in_flight=3, deliveries_per_owner=2, deliveries_per_host=9))[
+        DELIVERY_QUEUE
+    ]
+
     assert (limits["worker_concurrency"], limits["partition_worker_concurrency"]) == (3, 2)
+
+
+def test_queues_that_only_empty_are_polled_rarely() -> None:
+    queues = registered(Settings(queue_poll_s=0.1))
+    seconds = {name: limits["polling_interval_sec"] for name, limits in queues.items()}
+
+    assert {name: seconds.pop(name) for name in (*EMPTIED_QUEUES, SLOW_DELIVERY_QUEUE)} == {
+        "webhook": 5.0,
+        "pipeline": 5.0,
+        "slow-delivery": 1.0,
+    }
+    assert set(seconds.values()) == {0.1}
+    assert {one["polling_interval_sec"] for one in registered(Settings(queue_poll_s=7)).values()} == {7.0}
