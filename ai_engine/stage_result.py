@@ -19,7 +19,7 @@ class StageResult:
 
     artifact: Artifact
     seconds: Mapping[str, float]
-    """By the name of the stage; the step `shape` has two, denoise and decode."""
+    """By the name of the stage; the step `denoise` has two, denoise and decode."""
     decode: DecodeFacts | None = None
     degraded: tuple[str, ...] = ()
     """What was lowered because the device's memory ran short."""

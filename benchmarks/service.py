@@ -199,7 +199,7 @@ def _device_s(job: dict[str, Any]) -> float:
 
 
 def _shape_ended_s(house: House, job_id: str) -> float:
-    (ended,) = [line for line in house.events("stage finished", job_id) if line["stage"] == "shape"]
+    (ended,) = [line for line in house.events("stage finished", job_id) if line["stage"] == "denoise"]
     return datetime.fromisoformat(ended["time"]).timestamp()
 
 

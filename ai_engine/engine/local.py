@@ -31,11 +31,11 @@ class _Run:
     report: StageProgress
     deadline_s: float
     """On the clock of `time.monotonic`."""
-    results: dict[str, StageResult] = field(default_factory=dict)
+    results: dict[Stage, StageResult] = field(default_factory=dict)
     claim: Claim = field(default_factory=Claim)
 
-    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
-        self.results[name] = result = work()
+    def step(self, stage: Stage, work: Callable[[], StageResult]) -> StageResult:
+        self.results[stage] = result = work()
         return result
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
@@ -112,7 +112,9 @@ class LocalEngine:
         wishes = request.model_copy(update={"format": file_format}).print_options()
         line = JobLine(replace(job, format=file_format, print_options=wishes), self.open(), run)
         try:
-            made = line.finish(run.results["download"], run.results["cutout"], run.results["shape"])
+            made = line.finish(
+                *(run.results[stage] for stage in (Stage.DOWNLOAD, Stage.CUTOUT, Stage.DENOISE))
+            )
         except JobError as error:
             raise GenerationFailed(JobFailure.of(error)) from error
         return self._bytes(made.artifact)

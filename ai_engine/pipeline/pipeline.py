@@ -79,11 +79,11 @@ class JobLine:
         options = self.options  # first: what does not fit the model costs no download
         if self.job.views and not self.model.takes_views:
             raise ViewsUnfit(f"{self.model.model_id} takes one view only.")
-        picture = self.run.step("download", self.stages.download)
-        cutout = self.run.step("cutout", lambda: self.stages.cut_out(picture))
+        picture = self.run.step(Stage.DOWNLOAD, self.stages.download)
+        cutout = self.run.step(Stage.CUTOUT, lambda: self.stages.cut_out(picture))
         self.cutout, self.cutouts = cutout.cutout, dict(cutout.cutouts)
-        mesh = self.run.step("shape", lambda: self.shape(picture, cutout))
-        file = self.run.step("finish", lambda: self.finish(picture, cutout, mesh))
+        mesh = self.run.step(Stage.DENOISE, lambda: self.shape(picture, cutout))
+        file = self.run.step(Stage.FINISH, lambda: self.finish(picture, cutout, mesh))
         seconds: dict[str, float] = {}
         for result in (picture, cutout, mesh, file):
             seconds |= result.seconds

@@ -85,8 +85,11 @@ class Run(Protocol):
     def claim(self) -> Claim:
         """Whose job it is, for its turns in the lanes."""
 
-    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
-        """What `work` gives back; from memory when it was finished in an earlier execution."""
+    def step(self, stage: Stage, work: Callable[[], StageResult]) -> StageResult:
+        """What `work` gives back; from memory when it was finished in an earlier execution.
+
+        `stage`: the first of those that it does.
+        """
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
         """Reports how far the stage is. Raises to stop the job there."""

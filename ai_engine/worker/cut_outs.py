@@ -37,7 +37,7 @@ class BriefRun:
         """Nothing: cut-outs have places of their own."""
         return nullcontext()
 
-    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
+    def step(self, stage: Stage, work: Callable[[], StageResult]) -> StageResult:
         """What `work` gives back."""
         return work()
 

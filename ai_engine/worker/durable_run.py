@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dbos import DBOS, WorkflowSerializationFormat, WorkflowStatus
+from dbos import DBOS, StepOptions, WorkflowSerializationFormat, WorkflowStatus
 from dbos import error as dbos_error
+from dbos._context import get_local_dbos_context
 from dbos._dbos import _get_dbos_instance
 
 from ai_engine.errors import (
@@ -28,7 +29,7 @@ from ai_engine.pipeline.lanes import Claim
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 from ai_engine.worker.handover import check_ending
-from ai_engine.worker.stage_attempts import CrashAttempts
+from ai_engine.worker.stage_attempts import EARLIER_STEPS, CrashAttempts
 from ai_engine.worker.watchdog import Watchdog
 
 PROGRESS_EVERY_S = 0.25
@@ -53,9 +54,10 @@ class DurableRun:
         self._published_at = float("-inf")
         self.claim = Claim(job.owner, job.priority)
 
-    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
+    def step(self, stage: Stage, work: Callable[[], StageResult]) -> StageResult:
         """What `work` gives back; from memory when it was finished in an earlier execution."""
-        fields: dict[str, Any] = DBOS.run_step({"name": name}, self._work, name, work)
+        options = StepOptions(name=_step_name(self._job.job_id, stage))
+        fields: dict[str, Any] = DBOS.run_step(options, self._work, stage, work)
         return StageResult.from_dict(fields)
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
@@ -106,31 +108,41 @@ class DurableRun:
         if time.time() > self._ends_at_s:
             raise GenerationTimeout(f"The job took longer than {self._job.timeout_s:g} s.", stage=self._stage)
 
-    def _work(self, name: str, work: Callable[[], StageResult]) -> dict[str, Any]:
+    def _work(self, stage: Stage, work: Callable[[], StageResult]) -> dict[str, Any]:
         job_id, began = self._job.job_id, time.monotonic()
         row = _row(job_id)
         check_ending(row)
-        self._tries = CrashAttempts(row, name, lambda: reported_stages(job_id))
+        self._tries = CrashAttempts(row, stage, lambda: reported_stages(job_id))
         self._tries.check(self._max_tries)
-        event(logger, "stage started", job_id=job_id, stage=name)
+        event(logger, "stage started", job_id=job_id, stage=stage)
         try:
             with (
                 self._watchdog.watching(job_id, self._ends_at_s),
-                self._tracer.span(name, Trace.of(self._job)),
+                self._tracer.span(stage, Trace.of(self._job)),
             ):
                 result = work()
         except JobError as error:
-            event(logger, "stage stopped", job_id=job_id, stage=name, code=error.code)
+            event(logger, "stage stopped", job_id=job_id, stage=stage, code=error.code)
             raise
         except DeviceFault as fault:
             self._watchdog.device_broke(job_id, str(fault))
             raise
         except Exception as error:
-            logger.exception("stage broke", extra={"event_fields": {"job_id": job_id, "stage": name}})
+            logger.exception("stage broke", extra={"event_fields": {"job_id": job_id, "stage": stage}})
             raise InternalError(f"Something went wrong on our side; the log names job {job_id}.") from error
         seconds, lowered = round(time.monotonic() - began, 3), list(result.degraded) or None
-        event(logger, "stage finished", job_id=job_id, stage=name, seconds=seconds, lowered=lowered)
+        event(logger, "stage finished", job_id=job_id, stage=stage, seconds=seconds, lowered=lowered)
         return result.to_dict()
+
+
+def _step_name(job_id: str, stage: Stage) -> str:
+    """The name of the step that begins with `stage`: that of the version before where the job has it finished so."""
+    earlier, context = EARLIER_STEPS.get(stage), get_local_dbos_context()
+    if earlier is None or context is None:
+        return stage
+    history = _get_dbos_instance()._sys_db
+    finished = history.get_checkpoint_name(workflow_id=job_id, function_id=context.function_id + 1)
+    return earlier if finished == earlier else stage
 
 
 def _row(job_id: str) -> WorkflowStatus:

@@ -15,8 +15,8 @@ from ai_engine.errors import WorkerLost
 from ai_engine.logs import event
 from ai_engine.stage import Stage
 
-_STAGES = {"shape": Stage.DENOISE}
-"""The stage that callers hear of where a step goes by another name."""
+EARLIER_STEPS = {Stage.DENOISE: "shape"}
+"""The names that the version before gave to steps. Jobs that it began are finished under them."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,21 +24,22 @@ logger = logging.getLogger(__name__)
 class CrashAttempts:
     """How often a stage of a job went to work; written down from the job's first recovery on."""
 
-    def __init__(self, row: WorkflowStatus, step: str, reported: Callable[[], Collection[str]]) -> None:
+    def __init__(self, row: WorkflowStatus, stage: Stage, reported: Callable[[], Collection[str]]) -> None:
         """`reported`: the stages that earlier executions went to work on; asked once, on the first recovery.
 
         The first attempt is not written down, as it is the only one of nearly all jobs: the progress that the job
         reported shows whether there was one, or whether the stage only waited for its turn.
         """
-        self._job_id, self._step = row.workflow_id, step
-        self._stage = _STAGES.get(step, step)
-        self._attribute = f"tries_of_{step}"
+        self._job_id, self._stage = row.workflow_id, stage
+        self._attribute = f"tries_of_{stage}"
         self._is_repeated = (row.recovery_attempts or 0) > 1
         self._is_counted = False
         self._before = self._attempts_before(row, reported) if self._is_repeated else 0
 
     def _attempts_before(self, row: WorkflowStatus, reported: Callable[[], Collection[str]]) -> int:
-        written: int | None = (row.attributes or {}).get(self._attribute)
+        counts = row.attributes or {}
+        earlier = f"tries_of_{EARLIER_STEPS.get(self._stage)}"
+        written: int | None = counts.get(self._attribute, counts.get(earlier))
         return int(self._stage in reported()) if written is None else written
 
     def check(self, most: int) -> None:
@@ -56,4 +57,4 @@ class CrashAttempts:
             self._is_counted = True
             number = self._before + 1
             DBOS.update_workflow_attributes(self._job_id, {self._attribute: number}, merge=True)
-            event(logger, "stage at work again", job_id=self._job_id, stage=self._step, number=number)
+            event(logger, "stage at work again", job_id=self._job_id, stage=self._stage, number=number)

@@ -259,7 +259,7 @@ class Chaos:
 
     def _starts(self, name: str) -> Iterator[tuple[float, str]]:
         for line in self.house.log(name):
-            if line["message"] == "stage started" and line["stage"] == "shape":
+            if line["message"] == "stage started" and line["stage"] == "denoise":
                 yield datetime.fromisoformat(line["time"]).timestamp(), line["job_id"]
 
 

@@ -43,7 +43,7 @@ def test_the_next_job_is_cut_out_before_the_device_is_free(model: str, tmp_path:
         ]
         for job_id in ids:
             house.wait_until(job_id, "succeeded")
-        ends = sorted((ended(house, job_id, "shape"), ended(house, job_id, "cutout")) for job_id in ids)
+        ends = sorted((ended(house, job_id, "denoise"), ended(house, job_id, "cutout")) for job_id in ids)
     finally:
         house.close()
     assert all(cut < device for (device, _), (_, cut) in pairwise(ends))

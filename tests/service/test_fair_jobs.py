@@ -120,7 +120,9 @@ def test_a_backlog_for_the_device_delays_another_key_by_one_job(
         lines = log_of(house, "stage started", "device taken")
         waits = lines.index(
             next(
-                line for line in lines if line.get("stage") == "shape" and line["job_id"] == answer["job_id"]
+                line
+                for line in lines
+                if line.get("stage") == "denoise" and line["job_id"] == answer["job_id"]
             )
         )
         taken = [line["job_id"] for line in lines[waits:] if line["message"] == "device taken"]

@@ -6,8 +6,10 @@ import time
 import uuid
 from typing import Any
 
+import sqlalchemy as sa
 from dbos import DBOSClient, EnqueueOptions
 
+from ai_engine.job_queue.database import Database
 from service.house import House, Outside, wait_for
 
 
@@ -83,3 +85,39 @@ def test_a_delivery_that_the_version_before_queued_is_made(each_house: House, ou
     (delivered,) = wait_for(lambda: outside.posts("/old-delivery"), "the webhook came")
     assert delivered.headers["x-delivery-attempt"] == "2"
     assert delivered.event["type"] == "generation.failed"
+
+
+def leave_after_the_mesh(house: House, job_id: str) -> None:
+    """The job's rows as the version before left them when its worker died in the last stage; it is queued again."""
+    database = Database(house.database_url)
+    steps = sa.table("operation_outputs", *map(sa.column, ("workflow_uuid", "function_id", "function_name")))
+    steps.schema = database.dbos_schema
+    workflows = sa.table("workflow_status", *map(sa.column, ("workflow_uuid", "status")))
+    workflows.schema = database.dbos_schema
+    of_job, name = steps.c.workflow_uuid == job_id, steps.c.function_name
+    with database.write() as connection:
+        step = connection.scalar(sa.select(steps.c.function_id).where(of_job, name == "denoise"))
+        connection.execute(
+            sa.update(steps).where(of_job, steps.c.function_id == step).values(function_name="shape")
+        )
+        connection.execute(sa.delete(steps).where(of_job, steps.c.function_id > step))
+        is_this = workflows.c.workflow_uuid == job_id
+        connection.execute(sa.update(workflows).where(is_this).values(status="PENDING"))
+    database.close()
+    client = DBOSClient(system_database_url=house.database_url, application_name="ai-engine")
+    client.resume_workflow(job_id, queue_name="jobs")
+    client.destroy()
+
+
+def test_a_mesh_that_the_version_before_made_is_not_made_again(each_house: House, outside: Outside) -> None:
+    def begun() -> list[str]:
+        return [line["stage"] for line in each_house.events("stage started", job_id, "serve")]
+
+    job_id = each_house.submit(image_url=outside.url("/mesh.png"), webhook_url=outside.url("/old-mesh"))
+    each_house.wait_until(job_id, "succeeded")
+
+    leave_after_the_mesh(each_house, job_id)
+
+    wait_for(lambda: begun().count("finish") == 2, "the last stage is done once more")
+    each_house.wait_until(job_id, "succeeded")
+    assert begun() == ["download", "cutout", "denoise", "finish", "finish"]

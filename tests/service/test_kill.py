@@ -26,7 +26,7 @@ from service.house import Answer, House, Outside, wait_for
 from service.test_deliveries import wait_for_last
 from service.test_failures import sends
 
-STAGES = ("download", "cutout", "shape", "finish")
+STAGES = ("download", "cutout", "denoise", "finish")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_worker_killed_in_every_stage_at_once_loses_no_job_and_repeats_no_fini
     wait_for(lambda: world.posts("/held/hook"), "the first job is being delivered")
     jobs = {
         "download": house.submit(image_url=world.url("/held.png"), webhook_url=world.url("/download")),
-        "shape": house.submit(
+        "denoise": house.submit(
             image_url=world.url("/a.png"), webhook_url=world.url("/shape"), num_inference_steps=100
         ),
     }
@@ -177,7 +177,7 @@ def drawn(house: House, job_id: str) -> Answer | None:
 @ON_SQLITE
 def test_a_stage_whose_input_file_is_gone_makes_it_again(house: House, world: Outside) -> None:
     job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=30)
-    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+    wait_for(lambda: starts(house, job_id)["denoise"], "the job is on the device")
     house.kill("worker")
     for file in (house.folder / "data" / "jobs" / job_id).iterdir():
         file.unlink()
@@ -185,7 +185,7 @@ def test_a_stage_whose_input_file_is_gone_makes_it_again(house: House, world: Ou
     house.start("worker")
 
     assert house.wait_until(job_id, "succeeded")["artifact"]["size"] > 84
-    assert starts(house, job_id) == {"download": 1, "cutout": 1, "shape": 2, "finish": 1}
+    assert starts(house, job_id) == {"download": 1, "cutout": 1, "denoise": 2, "finish": 1}
     assert len(house.events("file is gone, making it again", job_id)) == 2
 
 
@@ -201,7 +201,7 @@ def test_a_job_that_kills_its_worker_each_time_ends_as_worker_lost(house: House,
 
     assert job["error"]["code"] == "worker_lost"
     assert delivered.parts["code"] == b"worker_lost"
-    assert starts(house, job_id)["shape"] == 2
+    assert starts(house, job_id)["denoise"] == 2
     after = house.submit(image_url=world.url("/a.png"))
     house.wait_until(after, "succeeded")
 
@@ -211,9 +211,9 @@ def test_a_job_that_waits_beside_one_that_kills_its_worker_is_not_lost_with_it(
     house: House, world: Outside
 ) -> None:
     guilty = house.submit(image_url=world.url("/a.png"), num_inference_steps=100)
-    wait_for(lambda: starts(house, guilty)["shape"], "one has the device")
+    wait_for(lambda: starts(house, guilty)["denoise"], "one has the device")
     innocent = house.submit(image_url=world.url("/a.png"), num_inference_steps=1)
-    wait_for(lambda: starts(house, innocent)["shape"], "the other waits for it")
+    wait_for(lambda: starts(house, innocent)["denoise"], "the other waits for it")
 
     kill_the_worker_twice_over(house, guilty)
 
@@ -226,9 +226,9 @@ def test_a_job_that_waited_for_the_device_when_its_worker_was_killed_has_all_its
     house: House, world: Outside
 ) -> None:
     ahead = house.submit(image_url=world.url("/a.png"), num_inference_steps=100)
-    wait_for(lambda: starts(house, ahead)["shape"], "one has the device")
+    wait_for(lambda: starts(house, ahead)["denoise"], "one has the device")
     waiting = house.submit(image_url=world.url("/a.png"), num_inference_steps=60)
-    wait_for(lambda: starts(house, waiting)["shape"], "the other waits for it")
+    wait_for(lambda: starts(house, waiting)["denoise"], "the other waits for it")
     house.kill("worker")
     house.ask("DELETE", f"/jobs/{ahead}")
     house.start("worker")
@@ -254,7 +254,7 @@ def kill_the_worker_twice_over(house: House, job_id: str) -> None:
 @ON_SQLITE
 def test_what_a_worker_had_that_died_long_ago_is_taken_over_too(house: House, world: Outside) -> None:
     job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=30)
-    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+    wait_for(lambda: starts(house, job_id)["denoise"], "the job is on the device")
     house.kill("worker")
     with closing(Database(house.database_url)) as database:
         Leases(database).bury_stale("one that died over it", -1.0)
@@ -272,7 +272,7 @@ def test_a_worker_that_was_frozen_past_its_lease_leaves_and_its_job_is_done_once
     job_id = house.submit(
         image_url=world.url("/a.png"), webhook_url=world.url("/frozen"), num_inference_steps=60
     )
-    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+    wait_for(lambda: starts(house, job_id)["denoise"], "the job is on the device")
     frozen = house.running["worker"]
     freeze(house, frozen)
     house.start("worker-cuda:7")
@@ -315,20 +315,20 @@ def can_be_written(database_url: str) -> bool:
 
 def test_another_worker_takes_over_what_a_lost_one_had(house: House, world: Outside) -> None:
     job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=30)
-    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+    wait_for(lambda: starts(house, job_id)["denoise"], "the job is on the device")
     house.kill("worker")
 
     house.settings["DEVICE"] = "cpu"  # another slot: it is no successor that knows the first one to be dead
     house.start("worker")
 
     house.wait_until(job_id, "succeeded")
-    assert starts(house, job_id) == {"download": 1, "cutout": 1, "shape": 2, "finish": 1}
+    assert starts(house, job_id) == {"download": 1, "cutout": 1, "denoise": 2, "finish": 1}
 
 
 @ON_SQLITE
 def test_a_worker_told_to_stop_finishes_its_job_first(house: House, world: Outside) -> None:
     job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=20)
-    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+    wait_for(lambda: starts(house, job_id)["denoise"], "the job is on the device")
 
     assert house.stop("worker") == 0
 
@@ -341,14 +341,14 @@ def test_a_worker_told_to_stop_leaves_a_long_job_to_the_next_one(house: House, w
     house.kill("worker")
     house.start("worker")
     job_id = house.submit(image_url=world.url("/a.png"), num_inference_steps=50)
-    wait_for(lambda: starts(house, job_id)["shape"], "the job is on the device")
+    wait_for(lambda: starts(house, job_id)["denoise"], "the job is on the device")
 
     assert house.stop("worker") == 0
     assert house.job(job_id)["status"] in ("queued", "running")
     house.start("worker")
 
     house.wait_until(job_id, "succeeded")
-    assert starts(house, job_id) == {"download": 1, "cutout": 1, "shape": 2, "finish": 1}
+    assert starts(house, job_id) == {"download": 1, "cutout": 1, "denoise": 2, "finish": 1}
 
 
 @ON_SQLITE

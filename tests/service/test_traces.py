@@ -107,7 +107,7 @@ def test_a_job_is_one_trace_below_its_callers_span_up_to_the_webhook(
     job_id = submit(traced, outside, "/traced.png", "/traced")
 
     (delivered,) = wait_for(lambda: outside.posts("/traced" + HOOK), "the webhook came")
-    expected = {"job", "download", "cutout", "shape", "finish", "deliver"}
+    expected = {"job", "download", "cutout", "denoise", "finish", "deliver"}
     spans = wait_for(
         lambda: {s.name for s in collector.spans} == expected and {s.name: s for s in collector.spans},
         "all spans came",

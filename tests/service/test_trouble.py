@@ -53,9 +53,9 @@ def test_a_stage_that_hangs_after_its_time_ends_its_job_alone(house: House, outs
         seed=TROUBLE_SEED,
         timeout_s=4,  # time enough for another job to come behind it
     )
-    wait_for(lambda: starts(house, guilty)["shape"], "it hangs")
+    wait_for(lambda: starts(house, guilty)["denoise"], "it hangs")
     innocent = house.submit(image_url=outside.url("/a.png"), num_inference_steps=3)
-    wait_for(lambda: starts(house, innocent)["shape"], "another job waits behind it")
+    wait_for(lambda: starts(house, innocent)["denoise"], "another job waits behind it")
 
     assert house.exit_status("worker") == HUNG_STATUS
     house.start("worker")
@@ -64,7 +64,7 @@ def test_a_stage_that_hangs_after_its_time_ends_its_job_alone(house: House, outs
     (delivered,) = wait_for(lambda: outside.posts(f"/hung/{house.port}"), "the failure was delivered")
     assert error["code"] == "generation_timeout"
     assert delivered.parts["code"] == b"generation_timeout"
-    assert starts(house, guilty)["shape"] == 1, "never begun again"
+    assert starts(house, guilty)["denoise"] == 1, "never begun again"
     assert house.wait_until_over(innocent)["status"] == "succeeded"
     assert starts(house, innocent)["download"] == 1
 
@@ -74,7 +74,7 @@ def test_a_stage_that_hangs_after_its_time_ends_its_job_alone(house: House, outs
 def test_a_stage_that_hangs_after_a_cancel_stays_cancelled(house: House, outside: Outside) -> None:
     hook = f"/cancelled-while-hung/{house.port}"
     job_id = house.submit(image_url=outside.url("/a.png"), webhook_url=outside.url(hook), seed=TROUBLE_SEED)
-    wait_for(lambda: starts(house, job_id)["shape"], "it hangs")
+    wait_for(lambda: starts(house, job_id)["denoise"], "it hangs")
 
     house.ask("DELETE", f"/jobs/{job_id}")
 
@@ -83,17 +83,17 @@ def test_a_stage_that_hangs_after_a_cancel_stays_cancelled(house: House, outside
     (delivered,) = wait_for(lambda: outside.posts(hook), "the webhook was told")
     assert delivered.event["type"] == "generation.cancelled"
     assert house.job(job_id)["status"] == "cancelled"
-    assert starts(house, job_id)["shape"] == 1
+    assert starts(house, job_id)["denoise"] == 1
 
 
 @ON_SQLITE
 @hang
 def test_a_job_that_waits_for_the_device_can_be_cancelled_there(house: House, outside: Outside) -> None:
     hanging = house.submit(image_url=outside.url("/a.png"), seed=TROUBLE_SEED, timeout_s=600)
-    wait_for(lambda: starts(house, hanging)["shape"], "the device is taken")
+    wait_for(lambda: starts(house, hanging)["denoise"], "the device is taken")
     waiting = house.submit(image_url=outside.url("/a.png"))
     late = house.submit(image_url=outside.url("/a.png"), timeout_s=1)
-    wait_for(lambda: starts(house, waiting)["shape"], "another job waits for it")
+    wait_for(lambda: starts(house, waiting)["denoise"], "another job waits for it")
 
     house.ask("DELETE", f"/jobs/{waiting}")
 
@@ -113,7 +113,7 @@ def test_a_device_that_breaks_is_left_and_the_job_is_begun_again_once(house: Hou
     house.start("worker")
 
     assert house.wait_until_over(job_id)["status"] == "succeeded"
-    assert starts(house, job_id) == {"download": 1, "cutout": 1, "shape": 2, "finish": 1}
+    assert starts(house, job_id) == {"download": 1, "cutout": 1, "denoise": 2, "finish": 1}
 
 
 @fault
@@ -128,4 +128,4 @@ def test_a_job_that_breaks_the_device_twice_ends_as_worker_lost(house: House, ou
     (delivered,) = wait_for(lambda: outside.posts(hook), "the failure was delivered")
     assert (error["code"], error["stage"]) == ("worker_lost", "denoise")
     assert delivered.parts["code"] == b"worker_lost"
-    assert starts(house, job_id)["shape"] == 2
+    assert starts(house, job_id)["denoise"] == 2

@@ -57,7 +57,7 @@ class PlainRun:
 
     claim = Claim()
 
-    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
+    def step(self, stage: Stage, work: Callable[[], StageResult]) -> StageResult:
         return StageResult.from_dict(json.loads(json.dumps(work().to_dict())))
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
@@ -149,8 +149,8 @@ class UnfitModel(StandInModel):
 class NoSteps(PlainRun):
     """Does no step at all."""
 
-    def step(self, name: str, work: Callable[[], StageResult]) -> StageResult:
-        raise AssertionError(f"{name} was begun")
+    def step(self, stage: Stage, work: Callable[[], StageResult]) -> StageResult:
+        raise AssertionError(f"{stage} was begun")
 
 
 def test_a_sampler_that_does_not_fit_fails_the_job_before_its_download(job: Job, tmp_path: Path) -> None:
