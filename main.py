@@ -167,6 +167,10 @@ def api(options: argparse.Namespace) -> int:
             from ai_engine.assistants.over_http import add_mcp
 
             add_mcp(app)
+        if settings.compatible_routes:
+            from ai_engine.compatible.endpoints import add_compatible
+
+            add_compatible(app, settings.compatible_routes)
         if options.supervised:
             when_orphaned(terminate_self, on_notice=app.state.service.drain)
         limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)

@@ -29,6 +29,7 @@ DATABASE_CONNECT_TIMEOUT_S = 10
 MIN_SECRET_BYTES = 24
 """Of a webhook secret, as Standard Webhooks asks for."""
 EMBEDDED_MODEL = Path("models/tiny/tiny.safetensors")
+CompatibleRoutes = Literal["meshes", "hunyuan3d"]
 MattingModel = Literal["tiny", "isnet-general-use", "u2net", "birefnet-general", "none"]
 
 
@@ -152,6 +153,11 @@ class Settings(BaseSettings):
         default=False,
         description="Serve tools for assistants at /mcp (Model Context Protocol, streamable HTTP), with the keys and "
         "limits of the API.",
+    )
+    compatible_routes: Annotated[tuple[CompatibleRoutes, ...], NoDecode] = Field(
+        default=(),
+        description="meshes,hunyuan3d: routes of other services besides, for clients that exist: SGLang's /v1/meshes; "
+        "/generate, /send and /status of Hunyuan3D-2's server (docs/compatible.md).",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important line that is written."
@@ -434,9 +440,9 @@ class Settings(BaseSettings):
     def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(_usual_database_url(value.get_secret_value()))
 
-    @field_validator("webhook_delays_s", mode="before")
+    @field_validator("webhook_delays_s", "compatible_routes", mode="before")
     @classmethod
-    def _split_delays(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("webhook_delays_s")

@@ -48,7 +48,7 @@ _PNG = file_answers("image/png")
 )
 def get_mesh(known: OwnSummary, request: Request, service: Connected) -> Response:
     """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
-    return _mesh_answer(request, service, known)
+    return mesh_answer(request, service, known)
 
 
 @link_router.head("/files/{job_id}/{file_name}", include_in_schema=False)
@@ -71,10 +71,11 @@ def get_linked_file(
         known = service.engine.summary(job_id)
     except JobNotFound as error:
         raise FileExpired("The file is no longer kept.") from error
-    return _mesh_answer(request, service, known)
+    return mesh_answer(request, service, known)
 
 
-def _mesh_answer(request: Request, service: Service, known: JobSummary) -> Response:
+def mesh_answer(request: Request, service: Service, known: JobSummary) -> Response:
+    """The mesh file of a job; raises FileNotReady or FileExpired where there is none."""
     if known.result is None or known.result.artifact is None:
         raise FileNotReady(f"The job is {known.status.value}.")
     return file_answer(

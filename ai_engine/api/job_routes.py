@@ -75,7 +75,7 @@ async def generate_3d(
     """Queues a job: a picture's URL in, a mesh at the webhook later."""
     headers = RequestHeaders(caller.owner, idempotency_key, traceparent)
     async with read_submission(request, headers, service.settings, JobRequest) as submission:
-        job, submitted = await run_in_threadpool(_submit, service, submission)
+        job, submitted = await run_in_threadpool(submit, service, submission)
     return _accept(response, job, submitted)
 
 
@@ -87,7 +87,8 @@ def _accept(response: Response, job: Job, submitted: Submitted) -> Accepted:
     return answer
 
 
-def _submit(service: Service, submission: Submission[JobRequest]) -> tuple[Job, Submitted]:
+def submit(service: Service, submission: Submission[JobRequest]) -> tuple[Job, Submitted]:
+    """Queues the job that is asked for, or finds the one of its key; raises what admission and room raise."""
     job, submitted = _enqueue(service, submission)
     event(
         logger,

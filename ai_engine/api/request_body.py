@@ -23,13 +23,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, ImageUrls, PictureRequest
-from ai_engine.errors import (
-    BodyTooLarge,
-    BodyTypeUnknown,
-    InvalidField,
-    JobError,
-    UnreadableImage,
-)
+from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField, JobError, UnreadableImage
 from ai_engine.facts import VIEWS, ViewName
 from ai_engine.images.data_url import decode_data_url
 from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, picture_format, refusal
@@ -53,7 +47,6 @@ _FORM = "multipart/form-data"
 _BASE64_GROWTH = 4 / 3 * 80 / 76
 """Characters per byte of a picture, with a line break of four characters (as JSON escapes it) after each 76."""
 _EMBEDDED_PICTURE = re.compile(rb':\s*"data:[^"]*"', re.IGNORECASE)
-
 
 R = TypeVar("R", bound=PictureRequest)
 
@@ -127,7 +120,7 @@ async def read_submission(
         InvalidField: a field occurs twice or is unknown, or the picture is none.
         pydantic.ValidationError: fields are missing, unknown or out of bounds.
     """
-    media_type = _media_type(request)
+    media_type = body_type(request)
     how = Reading(kind, headers, DownloadLimits(max_bytes=settings.image_max_bytes))
     max_bytes = how.max_bytes(how.max_pictures)
     if media_type == _JSON:
@@ -135,14 +128,15 @@ async def read_submission(
         yield await run_in_threadpool(_read_json, body, how)
     else:
         refuse_other_origins(request, settings)
-        form = await _parse_form(request, max_bytes, how.max_pictures)
+        form = await parse_form(request, max_bytes, how.max_pictures)
         try:
             yield await run_in_threadpool(_read_form, form, how)
         finally:
             await form.close()
 
 
-def _media_type(request: Request) -> str:
+def body_type(request: Request) -> str:
+    """JSON or form; raises BodyTypeUnknown where it is neither, or compressed."""
     coding = request.headers.get("content-encoding", "").strip().lower()
     if coding not in ("", "identity"):
         raise BodyTypeUnknown(
@@ -165,7 +159,7 @@ def _read_json(body: bytes, how: Reading[R]) -> Submission[R]:
     except (ValueError, RecursionError) as error:
         raise InvalidField("body", "the body is not valid JSON", code="json_invalid") from error
     request = how.kind.model_validate(fields, context=NEEDS_IMAGE_URL)
-    return _submission(request, {}, how)
+    return submission_of(request, {}, how)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -182,7 +176,7 @@ def _refuse_doubled(names: Iterable[str]) -> None:
             raise InvalidField(name, "this field is there more than once", code="duplicate_field")
 
 
-def _submission(request: R, files: Mapping[str, UploadFile], how: Reading[R]) -> Submission[R]:
+def submission_of(request: R, files: Mapping[str, UploadFile], how: Reading[R]) -> Submission[R]:
     """The submission with the picture and the mask that came as `files` or as data URLs."""
     found: dict[str, Picture | None] = {}
     for name, url_field in URL_OF_PART.items():
@@ -237,7 +231,8 @@ def _check_picture(file: BinaryIO, field: str) -> Picture:
     return Picture(file, digest.hexdigest())
 
 
-async def _parse_form(request: Request, max_bytes: int, max_pictures: int) -> FormData:
+async def parse_form(request: Request, max_bytes: int, max_pictures: int) -> FormData:
+    """The form's parts; raises BodyTooLarge, or InvalidField where it can't be read."""
     stream = capped(request, max_bytes)
     # A text part may be a data URL, or a picture whose part has no filename.
     parser = MultiPartParser(
@@ -264,7 +259,7 @@ def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:
     _check_parts(files, texts, how.parts)
     has_picture = any(name in files for name in how.parts if name != MASK_PART)
     request = how.kind.model_validate(texts, context=None if has_picture else NEEDS_IMAGE_URL)
-    return _submission(request, files, how)
+    return submission_of(request, files, how)
 
 
 def _check_file(name: str, part: UploadFile, limits: DownloadLimits) -> Picture:

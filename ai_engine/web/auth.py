@@ -6,6 +6,7 @@ Routes of the API depend on `known_caller`; what is open to everybody does not. 
 from __future__ import annotations
 
 import math
+from base64 import b64decode
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Annotated
@@ -121,7 +122,12 @@ def _home_of(address: str) -> str:
 async def known_caller(
     request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
-    """Who asks.
+    """Who asks with the key in the header; raises as `caller_of`."""
+    return caller_of(request, sent.credentials if sent else None)
+
+
+def caller_of(request: Request, key: str | None) -> Caller:
+    """Who asks with `key`.
 
     Raises:
         HostUnknown: they ask for a service of another name.
@@ -131,7 +137,7 @@ async def known_caller(
     access: Access = request.app.state.access
     access.check_host(request.headers.get("host", ""))
     address = request.client.host if request.client else "unknown"
-    caller = access.caller(sent.credentials if sent else None, address)
+    caller = access.caller(key, address)
     add_about(caller=caller.owner)
     at_end_of(request, access.open_answers.take(caller.who))
     return caller
@@ -148,6 +154,17 @@ def keyed_router(route_class: type[APIRoute] = APIRoute) -> APIRouter:
 def open_router() -> APIRouter:
     """Routes that need no key: none shows a job, unless a signed link is the permission."""
     return APIRouter()
+
+
+def key_in_url(request: Request) -> str | None:
+    """The key of a client that knows an address alone, http://anyone:KEY@host: it comes as the password of Basic."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return b64decode(text, validate=True).decode().partition(":")[2] or None
+    except ValueError:
+        return None
 
 
 def refuse_other_origins(request: Request, settings: Settings) -> None:

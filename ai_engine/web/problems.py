@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -112,12 +113,27 @@ def problem(
 
 def install_problem_handlers(app: FastAPI) -> None:
     """Makes `app` answer all its errors in this form."""
-    app.add_exception_handler(RequestRefused, _answer_refusal)
-    app.add_exception_handler(ValidationError, _answer_invalid)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(OperationalError, _answer_no_database)
-    app.add_exception_handler(InterfaceError, _answer_no_database)
+    for kind, answer in _answers().items():
+        app.add_exception_handler(kind, answer)
+
+
+def problem_of(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a request that met `error`; raises it again where it is none that is answered."""
+    for kind, answer in _answers().items():
+        if isinstance(error, kind):
+            return answer(request, error)
+    raise error
+
+
+def _answers() -> dict[type[Exception], Callable[[Request, Exception], JSONResponse]]:
+    return {
+        RequestRefused: _answer_refusal,
+        ValidationError: _answer_invalid,
+        RequestValidationError: _answer_invalid,
+        HTTPException: _answer_http,
+        OperationalError: _answer_no_database,
+        InterfaceError: _answer_no_database,
+    }
 
 
 def broken(request: Request) -> JSONResponse:

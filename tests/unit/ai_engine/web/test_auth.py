@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
+from starlette.requests import Request
 
 from ai_engine.errors import HostUnknown, KeyWrong, RateExceeded
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import ApiKeys, configured, new_key, parse_keys
-from ai_engine.web.auth import Access, Caller
+from ai_engine.web.auth import Access, Caller, key_in_url
 
 KEY = new_key()
 KEYS = ApiKeys(parse_keys(configured("shop", KEY)))
@@ -116,3 +119,21 @@ def test_any_name_will_do_where_a_key_or_the_operator_says_who_may_ask(
     settings: Settings, keys: ApiKeys
 ) -> None:
     Access(settings, keys).check_host("mesh.example.com")
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ("Basic " + base64.b64encode(b"anyone:aie_1").decode(), "aie_1"),
+        ("basic " + base64.b64encode(b":aie_1:2").decode(), "aie_1:2"),
+        ("Basic " + base64.b64encode(b"anyone").decode(), None),
+        ("Basic " + base64.b64encode(b"\xff:\xff").decode(), None),
+        ("Basic %%%", None),
+        ("Bearer aie_1", None),
+        ("", None),
+    ],
+)
+def test_a_key_in_a_url_is_the_password_of_basic(header: str, key: str | None) -> None:
+    scope = {"type": "http", "headers": [(b"authorization", header.encode())]}
+
+    assert key_in_url(Request(scope)) == key

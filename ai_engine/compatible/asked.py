@@ -1,0 +1,176 @@
+"""What the compatible routes have in common: who asks, the body within the API's limits, the job, another error form.
+
+A route here turns another service's fields into those of `JobRequest`, and a job into that service's answer; admission,
+queue and files are the API's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from ai_engine.api.dependencies import Service, find_summary
+from ai_engine.api.job_routes import submit
+from ai_engine.api.request_body import Reading, RequestHeaders, body_type, parse_form, submission_of
+from ai_engine.api.request_schema import NEEDS_IMAGE_URL, JobRequest
+from ai_engine.errors import InvalidField, RequestRefused
+from ai_engine.facts import VIEWS
+from ai_engine.images.formats import DownloadLimits
+from ai_engine.job import Job
+from ai_engine.job_queue.records import JobSummary
+from ai_engine.web.auth import Caller, bearer, caller_of, key_in_url, refuse_other_origins
+from ai_engine.web.bodies import capped
+from ai_engine.web.problems import problem_of
+
+LOOK_S = 0.25
+"""Between two looks whether a job is over."""
+_REFUSALS = (RequestRefused, ValidationError, OperationalError, InterfaceError)
+
+
+@dataclass(frozen=True)
+class Body:
+    """What came in a request: fields, and file parts of a form."""
+
+    fields: Mapping[str, Any]
+    files: Sequence[tuple[str, UploadFile]] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request by a known caller."""
+
+    request: Request
+    service: Service
+    caller: Caller
+
+    @asynccontextmanager
+    async def body(self) -> AsyncIterator[Body]:
+        """The fields of JSON or of a form, whose files can be read until the block ends.
+
+        Raises:
+            BodyTypeUnknown: it is neither, or compressed.
+            BodyTooLarge: it has more bytes than four pictures need.
+            CrossOrigin: a page of another origin had a browser send the form.
+            InvalidField: it can't be read.
+        """
+        most = self._reading().max_bytes(len(VIEWS))
+        if body_type(self.request) == "application/json":
+            data = b"".join([chunk async for chunk in capped(self.request, most)])
+            yield Body(_object(data))
+            return
+        refuse_other_origins(self.request, self.service.settings)
+        form = await parse_form(self.request, most, len(VIEWS))
+        try:
+            parts = form.multi_items()
+            texts = {name: part for name, part in parts if isinstance(part, str) and part}
+            yield Body(texts, [(name, part) for name, part in parts if isinstance(part, UploadFile)])
+        finally:
+            await form.close()
+
+    async def submit(self, fields: Mapping[str, Any], picture: UploadFile | None = None) -> Job:
+        """The queued job of these fields of `JobRequest`; `picture` came as a file.
+
+        Raises:
+            pydantic.ValidationError: a field is unknown or out of bounds.
+            RequestRefused: as `POST /generate-3d` refuses.
+        """
+
+        def run() -> Job:
+            request = JobRequest.model_validate(fields, context=None if picture else NEEDS_IMAGE_URL)
+            files = {} if picture is None else {"image": picture}
+            job, _ = submit(self.service, submission_of(request, files, self._reading()))
+            return job
+
+        return await run_in_threadpool(run)
+
+    async def summary(self) -> JobSummary:
+        """What one row says of the job of the path; raises JobNotFound."""
+        return await run_in_threadpool(self.known, self.request.path_params["job_id"])
+
+    def known(self, job_id: str) -> JobSummary:
+        """What one row says of a job of the caller; raises JobNotFound."""
+        return find_summary(self.service, self.caller, job_id)
+
+    async def wait_until_over(self, job_id: str) -> JobSummary:
+        """The job when it is over. A caller who hangs up has it cancelled: none else knows its id.
+
+        Raises:
+            ClientDisconnect: the caller hung up.
+        """
+        while True:
+            known = await run_in_threadpool(self.service.engine.summary, job_id)
+            if known.result is not None:
+                return known
+            if await self.request.is_disconnected():
+                await run_in_threadpool(self.service.engine.cancel, known)
+                raise ClientDisconnect()
+            await asyncio.sleep(LOOK_S)
+
+    def _reading(self) -> Reading[JobRequest]:
+        headers = RequestHeaders(
+            self.caller.owner,
+            self.request.headers.get("idempotency-key"),
+            self.request.headers.get("traceparent"),
+        )
+        return Reading(JobRequest, headers, DownloadLimits(max_bytes=self.service.settings.image_max_bytes))
+
+
+Answer = Callable[[Asked], Awaitable[Response]]
+Refuse = Callable[[Mapping[str, Any], int, Mapping[str, str]], Response]
+"""A problem as the other service would answer it: the problem, the status, the headers."""
+
+
+def answering(answer: Answer, refuse: Refuse) -> Callable[[Request], Awaitable[Response]]:
+    """`answer` as an endpoint, whose refusals have the form that `refuse` gives them."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            sent = await bearer(request)
+            caller = caller_of(request, sent.credentials if sent else key_in_url(request))
+            service: Service = request.app.state.service
+            service.connected()
+            return await answer(Asked(request, service, caller))
+        except _REFUSALS as error:
+            return _refused(problem_of(request, error), refuse)
+
+    return endpoint
+
+
+def _refused(answer: JSONResponse, refuse: Refuse) -> Response:
+    carried = {
+        name: value for name, value in answer.headers.items() if name in ("retry-after", "www-authenticate")
+    }
+    return refuse(json.loads(bytes(answer.body)), answer.status_code, carried)
+
+
+def _object(data: bytes) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidField("body", "the body is not valid JSON", code="json_invalid") from error
+    if not isinstance(fields, dict):
+        raise InvalidField("body", "must be a JSON object", code="json_invalid")
+    return fields
+
+
+def as_picture_url(text: object, field: str) -> str:
+    """A picture as `image_url` takes it: a URL as it is, bare base64 as a data URL.
+
+    Raises:
+        InvalidField: it is no text.
+    """
+    if not isinstance(text, str) or not text:
+        raise InvalidField(field, "a picture in base64 is needed", code="missing")
+    is_url = text[:5].lower() == "data:" or text[:8].lower().startswith(("http://", "https://"))
+    return text if is_url else f"data:image/png;base64,{text}"
