@@ -5,12 +5,17 @@ Source: ISO/IEC 14496-12 (box structure), ISO/IEC 23008-12 section 6.5.3 (ispe),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+
+from ai_engine.images.formats import MAX_BRAND_BYTES
 
 MAX_BOXES = 2000
 """Of one file; stills have some dozens, one `ispe` for each tile of a grid and for its alpha."""
 _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
 """Boxes whose boxes are looked into, and the bytes of version and flags before these."""
+_EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
+"""The entry (ISO/IEC 14496-12, 8.11.6) of an item that holds EXIF."""
 _TRACK_SIZE_END = 8
 """A track header ends with width and height, 16.16 fixed point."""
 
@@ -39,6 +44,16 @@ def largest_px(data: bytes) -> tuple[int, int]:
     return max(sizes, key=lambda size: size[0] * size[1])
 
 
+def without_exif(data: bytes) -> bytes:
+    """The file with its EXIF items disowned, which may be damaged and turn nothing, and a major brand of AVIF.
+
+    Rotation and mirror boxes stay. Pillow looks at no other brand than the major one.
+    """
+    major, is_still = data[8:12], b"avif" in data[8:MAX_BRAND_BYTES]
+    brand = b"avif" if is_still and major != b"avis" else b"avis"
+    return data[:8] + brand + _EXIF_ITEM.sub(rb"\1free", data[12:])
+
+
 def _boxes(data: memoryview, depth: int) -> Iterator[tuple[bytes, memoryview]]:
     """Every box and its content, those within containers after their own."""
     place = 0
@@ -49,6 +64,8 @@ def _boxes(data: memoryview, depth: int) -> Iterator[tuple[bytes, memoryview]]:
         if length == 0:
             length = len(data) - place
         if length < head or place + length > len(data):
+            if depth == 0 and place > 0:
+                return  # Bytes behind the last box, or picture data whose end is missing: the decoder judges.
             raise ValueError(f"box {kind!r} is cut short")
         body = data[place + head : place + length]
         yield kind, body

@@ -6,20 +6,20 @@ anything else the file carried.
 
 from __future__ import annotations
 
+import contextlib
 import io
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ai_engine.errors import ImageTooLarge, MaskUnusable, UnreadableImage
 from ai_engine.images import avif_boxes, jpeg_segments, png_chunks, webp_chunks
-from ai_engine.images.formats import Still, picture_format, refusal
+from ai_engine.images.formats import MAX_MISSING_SHARE, Still, picture_format, refusal
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE_PX = 16
-MAX_MISSING_SHARE = 0.1
-"""Of a JPEG's height, which may be missing at its end; browsers show such a picture."""
 WORKING_SIDE_PX = 2048
 """Longer sides are scaled down to this: the networks look at 320 to 1024 pixels."""
 MAX_ASPECT_ERROR = 0.01
@@ -56,9 +56,7 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             _check_size(*still.canvas_px, max_pixels)
         else:
             _check_size(*avif_boxes.largest_px(data), max_pixels)
-        with Image.open(io.BytesIO(data if still is None else still.data), formats=[kind]) as image:
-            _check_size(*image.size, max_pixels)
-            return _pixels(image, still)
+        return _decoded(data, kind, still, max_pixels)
     except (jpeg_segments.TooManyScans, avif_boxes.TooManyBoxes) as error:
         raise ImageTooLarge(f"The {kind} file costs too much to decode: {error}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -106,6 +104,23 @@ def _still(data: bytes, kind: str) -> Still | None:
     return walks[kind].pixels_only(data) if kind in walks else None
 
 
+def _decoded(data: bytes, kind: str, still: Still | None, max_pixels: int) -> Image.Image:
+    """The pixels; those of a PNG whose packed rows are damaged or cut short once more, with the rows that it has."""
+    if still is None:
+        return _opened(avif_boxes.without_exif(data), kind, None, max_pixels)
+    if kind != "PNG":
+        return _opened(still.data, kind, still, max_pixels)
+    with contextlib.suppress(OSError):
+        return _opened(still.data, kind, still, max_pixels)
+    return _opened(png_chunks.completed(still.data), kind, still, max_pixels)
+
+
+def _opened(file: bytes, kind: str, still: Still | None, max_pixels: int) -> Image.Image:
+    with Image.open(io.BytesIO(file), formats=[kind]) as image:
+        _check_size(*image.size, max_pixels)
+        return _pixels(image, still)
+
+
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageTooLarge(f"The picture has {width} x {height} pixels. {_over_limit(max_pixels)}")
@@ -122,11 +137,11 @@ def _over_limit(max_pixels: int) -> str:
 def _pixels(image: Image.Image, still: Still | None) -> Image.Image:
     # JPEG decodes straight to a smaller size where that is still large enough; others take no notice.
     image.draft(None, (WORKING_SIDE_PX, WORKING_SIDE_PX))
-    turn = _UPRIGHT.get(_orientation(image))
+    turn = _UPRIGHT.get(_avif_orientation(image) if still is None else still.orientation)
     pixels = _eight_bit(image, still)
     if still is not None and not still.fills_canvas:
         pixels = _on_canvas(pixels, still)
-    if still is not None and still.is_cut_short:
+    if image.format == "JPEG" and still is not None and still.is_cut_short:
         _check_nearly_whole(pixels)
     pixels.thumbnail((WORKING_SIDE_PX, WORKING_SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
     upright = pixels.copy() if turn is None else pixels.transpose(turn)
@@ -151,7 +166,8 @@ def _check_nearly_whole(pixels: Image.Image) -> None:
         raise UnreadableImage("The JPEG file is damaged: its end is missing.")
 
 
-def _orientation(image: Image.Image) -> int:
+def _avif_orientation(image: Image.Image) -> int:
+    """What the file's rotation and mirror boxes say, which Pillow shows as EXIF's."""
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # A damaged EXIF block is no reason to refuse the pixels.
@@ -160,7 +176,9 @@ def _orientation(image: Image.Image) -> int:
 
 def _eight_bit(image: Image.Image, still: Still | None) -> Image.Image:
     if still is not None and isinstance(image.info.get("transparency"), int | tuple):
-        return _with_clear_colour(image, depth=still.data[_PNG_DEPTH_BYTE])
+        depth = still.data[_PNG_DEPTH_BYTE]
+        is_deep_colour = depth == 16 and isinstance(image.info["transparency"], tuple)
+        return _deep_colour(still.data) if is_deep_colour else _with_clear_colour(image, depth=depth)
     if image.mode.startswith("I"):
         return _high_bytes(image).convert("RGB")
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
@@ -171,6 +189,14 @@ def _eight_bit(image: Image.Image, still: Still | None) -> Image.Image:
     return image  # At the pixel limit a copy would cost 256 MB.
 
 
+def _deep_colour(png: bytes) -> Image.Image:
+    """RGBA of a PNG with 16 bits a sample and one clear colour, of which Pillow keeps the high bytes alone."""
+    blue_first = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    if blue_first is None:
+        raise UnreadableImage("The PNG file is damaged.")
+    return Image.fromarray(cv2.cvtColor((blue_first >> 8).astype(np.uint8), cv2.COLOR_BGRA2RGBA))
+
+
 def _high_bytes(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 
@@ -178,17 +204,14 @@ def _high_bytes(image: Image.Image) -> Image.Image:
 def _with_clear_colour(image: Image.Image, *, depth: int) -> Image.Image:
     """RGBA of a PNG whose tRNS names one colour in samples of the file's own depth (PNG 11.3.1.1)."""
     clear = image.info["transparency"]
-    if image.mode == "P":
+    if image.mode in ("P", "RGB"):
         return image.convert("RGBA")
     if image.mode.startswith("I"):
         alpha = np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8)
         pixels = _high_bytes(image).convert("RGBA")
         pixels.putalpha(Image.fromarray(alpha))
         return pixels
-    scale = 255 // (2**depth - 1) if depth < 8 else 1
-    if isinstance(clear, tuple):
-        image.info["transparency"] = tuple(v >> 8 if depth == 16 else v & 255 for v in clear)
-        return image.convert("RGBA")
+    scale = 255 // (2**depth - 1) if image.mode == "L" and depth < 8 else 1
     grey = image.convert("L", dither=Image.Dither.NONE)
-    grey.info["transparency"] = (clear & (2**depth - 1)) * scale
+    grey.info["transparency"] = clear * scale
     return grey.convert("RGBA")

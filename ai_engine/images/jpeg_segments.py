@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ai_engine.images.formats import Still
+from ai_engine.images.formats import Still, exif_orientation
 
 MAX_SCANS = 100
 MAX_SEGMENTS = 1000
@@ -18,8 +18,10 @@ MAX_SCANNED_PIXELS = 1_100_000_000
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-_KEPT_APPLICATION = {0xE0: b"JFIF\0", 0xE1: b"Exif\0\0", 0xEE: b"Adobe"}
-_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_SOI, _EOI, _SOS, _COM, _APP1 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE1
+_SOUND_JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+_MIN_JFIF_BYTES, _ADOBE_BYTES = 14, 12
+"""Of what follows the length; decoders take no notice of shorter ones."""
 
 
 class TooManyScans(ValueError):
@@ -27,14 +29,15 @@ class TooManyScans(ValueError):
 
 
 def pixels_only(data: bytes) -> Still:
-    """The JPEG without comments and application segments other than JFIF, EXIF and Adobe, the first of each.
+    """The JPEG without comments and application segments, but for what JFIF and Adobe say about its colours.
+
+    The first EXIF before the pixels gives the orientation. A file that is cut short is closed.
 
     Raises:
         TooManyScans: more scans or segments than `MAX_SCANS`, `MAX_SEGMENTS` or `MAX_SCANNED_PIXELS` allow.
         ValueError: there is no frame.
     """
-    parts, size, num_scans, is_cut_short = [b"\xff\xd8"], (0, 0), 0, True
-    seen_application: set[int] = set()
+    parts, size, num_scans, is_cut_short, exif = [b"\xff\xd8"], (0, 0), 0, True, b""
     place = 2
     while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
         marker = data[place + 1]
@@ -50,11 +53,15 @@ def pixels_only(data: bytes) -> Still:
         if marker == _SOS:
             num_scans += 1
             end = _end_of_scan(data, end)
-        if _is_kept(marker, data[place + 4 : place + 10], seen_application):
-            parts.append(data[place:end])
+        if marker == _APP1 and not num_scans and not exif and data[place + 4 : place + 9] == b"Exif\0":
+            exif = data[place + 10 : end]
+        parts += _needed(marker, data[place:end])
         _check_cost(size, num_scans, len(parts))
         place = end
-    return Still(b"".join([*parts, b"\xff\xd9"]), size, (0, 0), size, is_cut_short)
+    if size == (0, 0):
+        raise ValueError("no frame")
+    whole = b"".join([*parts, b"\xff\xd9"])
+    return Still(whole, size, (0, 0), size, is_cut_short, exif_orientation(exif))
 
 
 def _size(segment: bytes) -> tuple[int, int]:
@@ -66,17 +73,14 @@ def _end_of_scan(data: bytes, begin: int) -> int:
     return len(data) if found is None else found.start()
 
 
-def _is_kept(marker: int, head: bytes, seen_application: set[int]) -> bool:
-    """True for what decoding needs; of each application segment that counts, the first alone."""
-    if marker == _COM:
-        return False
-    if not 0xE0 <= marker <= 0xEF:
-        return True
-    is_wanted = marker in _KEPT_APPLICATION and head.startswith(_KEPT_APPLICATION[marker])
-    if not is_wanted or marker in seen_application:
-        return False
-    seen_application.add(marker)
-    return True
+def _needed(marker: int, segment: bytes) -> list[bytes]:
+    """What of a segment decoding needs: all of it, its colours alone, or nothing."""
+    body = segment[4:]
+    if marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= _MIN_JFIF_BYTES:
+        return [_SOUND_JFIF]
+    if marker == 0xEE and body.startswith(b"Adobe") and len(body) >= _ADOBE_BYTES:
+        return [b"\xff\xee" + (2 + _ADOBE_BYTES).to_bytes(2) + body[:_ADOBE_BYTES]]
+    return [] if marker == _COM or 0xE0 <= marker <= 0xEF else [segment]
 
 
 def _check_cost(size: tuple[int, int], num_scans: int, num_segments: int) -> None:

@@ -8,16 +8,36 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from ai_engine.images.formats import Still
+from ai_engine.images.formats import MAX_MISSING_SHARE, Still, exif_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TRNS_BYTES = {0: 2, 2: 6}
 """Length of tRNS by colour type: one grey sample, one RGB triple of 16 bits. A palette has up to 256."""
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PALETTE = 3
+_PASSES = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+"""First column and row and the steps to the next, of the passes of an interlaced picture."""
+_PIECE_BYTES, _MAX_FOUND_BYTES = 1 << 8, 1 << 16
+"""Packed bytes that are unpacked at once, for those are lost where one is damaged; and how many they may become."""
+_ZLIB_HEADER_BYTES = 2
+_FCTL_BYTES, _ACTL_BYTES = 26, 8
+
+Chunk = tuple[bytes, bytes, bool]
+"""Name, body and whether its checksum is right."""
 
 
 def pixels_only(data: bytes) -> Still:
-    """The picture that is shown first: IHDR, PLTE, tRNS, eXIf and IDAT, or the first frame of an animation.
+    """The picture that is shown first: IHDR, PLTE, tRNS and IDAT, or the first frame of an animation.
 
     Raises ValueError if there is no header.
     """
@@ -26,20 +46,88 @@ def pixels_only(data: bytes) -> Still:
     if len(header) != 13:
         raise ValueError("no IHDR")
     canvas = struct.unpack(">II", header[:8])
-    frame, frame_data = _first_frame(chunks)
-    image_data = frame_data or b"".join(body for name, body, _ in chunks if name == b"IDAT")
+    begin = next((place for place, chunk in enumerate(chunks) if chunk[0] == b"IDAT"), len(chunks))
+    before, after = chunks[:begin], chunks[begin:]
+    frame, frame_data = _first_frame(before, after, canvas)
+    image_data = frame_data or b"".join(body for name, body, _ in after if name == b"IDAT")
     width, height, left, top = frame if frame_data else (*canvas, 0, 0)
-    is_cut_short = not frame_data and not any(name in (b"IEND", b"fcTL") for name, _, _ in chunks)
+    is_cut_short = not frame_data and not any(name in (b"IEND", b"fcTL") for name, _, _ in after)
     parts = [
         _chunk(b"IHDR", struct.pack(">II", width, height) + header[8:]),
-        *_beside_pixels(chunks, header),
+        *_colours(before, depth=header[8], colour_type=header[9]),
         _chunk(b"IDAT", image_data),
         b"" if is_cut_short else _chunk(b"IEND", b""),
     ]
-    return Still(SIGNATURE + b"".join(parts), canvas, (left, top), (width, height))
+    still = SIGNATURE + b"".join(parts)
+    exif = next((body for name, body, is_sound in before if name == b"eXIf" and is_sound), b"")
+    return Still(still, canvas, (left, top), (width, height), is_cut_short, exif_orientation(exif))
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
+def completed(data: bytes) -> bytes:
+    """A file of `pixels_only` whose packed rows are damaged or cut short, with those that it has, packed anew.
+
+    Rows that are missing are clear, or where the picture has no alpha like the last that is there.
+
+    Raises ValueError if more than `MAX_MISSING_SHARE` of the rows are missing, or any of an interlaced picture.
+    """
+    header = _Header(*struct.unpack_from(">IIBB2xB", data, 16))
+    begin = data.index(b"IDAT", 33) + 4
+    end = begin + int.from_bytes(data[begin - 8 : begin - 4])
+    packer = zlib.compressobj(1)
+    packed, num_missing = [], header.num_bytes
+    for piece in _unpacked(memoryview(data)[begin:end], num_missing):
+        packed.append(packer.compress(piece))
+        num_missing -= len(piece)
+    num_rows, num_bytes = divmod(num_missing, header.row_bytes)
+    if num_missing > (0 if header.is_interlaced else MAX_MISSING_SHARE * header.num_bytes):
+        raise ValueError(f"{num_rows} of {header.height} rows are missing")
+    filter_type = b"\0" if header.colour_type in (4, 6) else b"\2"
+    packed.append(packer.compress(bytes(num_bytes) + num_rows * (filter_type + bytes(header.row_bytes - 1))))
+    packed.append(packer.flush())
+    return data[: begin - 8] + _chunk(b"IDAT", b"".join(packed)) + _chunk(b"IEND", b"")
+
+
+@dataclass(frozen=True)
+class _Header:
+    width: int
+    height: int
+    depth: int
+    colour_type: int
+    is_interlaced: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a whole row, its filter type with it."""
+        return self._row_bytes(self.width)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all rows, or of those of the seven passes (PNG 8.1)."""
+        if not self.is_interlaced:
+            return self.row_bytes * self.height
+        sizes = [(-(-(self.width - x) // dx), -(-(self.height - y) // dy)) for x, y, dx, dy in _PASSES]
+        return sum(self._row_bytes(width) * height for width, height in sizes if width > 0 and height > 0)
+
+    def _row_bytes(self, width: int) -> int:
+        return 1 + (width * self.depth * _CHANNELS.get(self.colour_type, 1) + 7) // 8
+
+
+def _unpacked(packed: memoryview, max_bytes: int) -> Iterator[bytes]:
+    """The first `max_bytes` that a zlib stream holds, in pieces, up to where it is damaged; no checksum is read."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    for place in range(_ZLIB_HEADER_BYTES, len(packed), _PIECE_BYTES):
+        piece = bytes(packed[place : place + _PIECE_BYTES])
+        while piece and max_bytes:
+            try:
+                found = unpacker.decompress(piece, min(max_bytes, _MAX_FOUND_BYTES))
+            except zlib.error:
+                return
+            max_bytes -= len(found)
+            yield found
+            piece = unpacker.unconsumed_tail
+
+
+def _chunks(data: bytes) -> Iterator[Chunk]:
     """Name, body and whether the CRC is right, up to IEND or to the end of a file that is cut short."""
     place = len(SIGNATURE)
     view = memoryview(data)
@@ -56,35 +144,53 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
         place += 12 + length
 
 
-def _beside_pixels(chunks: list[tuple[bytes, bytes, bool]], header: bytes) -> Iterator[bytes]:
-    """The first sound PLTE, tRNS and eXIf, in this order."""
-    for wanted in (b"PLTE", b"tRNS", b"eXIf"):
-        for name, body, is_sound in chunks:
-            if name == wanted and (is_sound or name == b"PLTE") and _is_usable(name, body, header[9]):
-                yield _chunk(name, body)
-                break
+def _colours(before: list[Chunk], *, depth: int, colour_type: int) -> Iterator[bytes]:
+    """The palette, and the transparency if it is sound and, as decoders want it, behind the palette."""
+    names = [name for name, _, _ in before]
+    begin = 0
+    if colour_type == _PALETTE and b"PLTE" in names:
+        begin = names.index(b"PLTE")
+        yield _chunk(b"PLTE", _full_palette(before[begin][1], 2 ** min(depth, 8)))
+    for name, body, is_sound in before[begin:]:
+        if name == b"tRNS" and is_sound and _is_usable(body, colour_type):
+            yield _chunk(name, body if colour_type == _PALETTE else _in_range(body, depth))
+            return
 
 
-def _is_usable(name: bytes, body: bytes, colour_type: int) -> bool:
-    if name != b"tRNS":
-        return len(body) > 0
-    if colour_type == 3:
-        return 0 < len(body) <= 256
-    return len(body) == _TRNS_BYTES.get(colour_type)
+def _in_range(samples: bytes, depth: int) -> bytes:
+    """Samples of 16 bits of which the lower `depth` count (PNG 11.3.1.1)."""
+    values = struct.unpack(f">{len(samples) // 2}H", samples)
+    return struct.pack(f">{len(values)}H", *(value & (1 << depth) - 1 for value in values))
 
 
-def _first_frame(chunks: list[tuple[bytes, bytes, bool]]) -> tuple[tuple[int, int, int, int], bytes]:
+def _full_palette(body: bytes, num_colours: int) -> bytes:
+    """The palette with black, as browsers show it, for the indices that it lacks."""
+    return body[: len(body) // 3 * 3][: 3 * num_colours].ljust(3 * num_colours, b"\0")
+
+
+def _is_usable(transparency: bytes, colour_type: int) -> bool:
+    if colour_type == _PALETTE:
+        return 0 < len(transparency) <= 256
+    return len(transparency) == _TRNS_BYTES.get(colour_type)
+
+
+def _first_frame(
+    before: list[Chunk], after: list[Chunk], canvas: tuple[int, int]
+) -> tuple[tuple[int, int, int, int], bytes]:
     """Width, height, left, top in px and the data of the first frame, where IDAT is no frame; else no data."""
-    names = [name for name, _, _ in chunks]
-    controls = [place for place, name in enumerate(names) if name == b"fcTL"]
-    starts = [place for place, name in enumerate(names) if name == b"IDAT"]
-    is_hidden = b"acTL" in names and controls and starts and controls[0] > starts[0]
-    if not is_hidden or len(chunks[controls[0]][1]) < 20:
+    counts = [body for name, body, is_sound in before if name == b"acTL" and is_sound]
+    controls = [place for place, chunk in enumerate(after) if chunk[0] == b"fcTL"]
+    is_first = any(name == b"fcTL" for name, _, _ in before)
+    is_animated = bool(counts) and len(counts[0]) == _ACTL_BYTES and counts[0][:4] != bytes(4)
+    if is_first or not is_animated or not controls or len(after[controls[0]][1]) != _FCTL_BYTES:
         return (0, 0, 0, 0), b""
-    end = controls[1] if len(controls) > 1 else len(chunks)
-    frame_data = b"".join(body[4:] for name, body, _ in chunks[controls[0] : end] if name == b"fdAT")
-    width, height, left, top = struct.unpack(">4I", chunks[controls[0]][1][4:20])
-    return (width, height, left, top), frame_data
+    end = controls[1] if len(controls) > 1 else len(after)
+    width, height, left, top = struct.unpack(">4I", after[controls[0]][1][4:20])
+    if left + width > canvas[0] or top + height > canvas[1]:
+        return (0, 0, 0, 0), b""
+    return (width, height, left, top), b"".join(
+        body[4:] for name, body, _ in after[controls[0] : end] if name == b"fdAT"
+    )
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -24,6 +24,8 @@ def pixels_only(data: bytes) -> Still:
     extended = chunks.get(b"VP8X", b"")
     is_animated = len(extended) >= 10 and bool(extended[0] & _ANIMATION_FLAG) and b"ANMF" in chunks
     if not is_animated:
+        if extended and not extended[0] & _ALPHA_FLAG:
+            chunks.pop(b"ALPH", None)
         size = _bitstream_size(chunks)
         return Still(_file(chunks, size), size, (0, 0), size)
     frame = chunks[b"ANMF"]

@@ -58,3 +58,8 @@ def test_a_file_that_announces_nothing_is_refused() -> None:
 def test_more_boxes_than_any_picture_has_are_refused() -> None:
     with pytest.raises(TooManyBoxes):
         largest_px(properties(*[box(b"free", b"")] * (MAX_BOXES + 1)))
+
+
+@pytest.mark.parametrize("tail", [b"junk" * 9, struct.pack(">I", 4000) + b"free"])
+def test_bytes_behind_the_last_box_are_no_fault(tail: bytes) -> None:
+    assert largest_px(properties(ispe(9, 8)) + tail) == (9, 8)

@@ -161,30 +161,91 @@ def test_another_format_is_named_with_what_to_send_instead(data: bytes, name: st
 
 
 @given(
-    name=st.text("abcdefghij", min_size=4, max_size=4).map(
-        lambda text: text[0] + text[1:3].upper() + text[3]
+    name=st.text("abcdefghij", min_size=4, max_size=4).map(lambda text: text[0] + text[1:3].upper() + text[3])
+    | st.sampled_from(
+        ["eXIf", "iCCP", "gAMA", "cHRM", "sBIT", "bKGD", "hIST", "PLTE", "acTL", "pHYs", "iTXt"]
     ),
     body=st.binary(max_size=60),
     crc=st.none() | st.integers(0, 2**32 - 1),
+    is_behind=st.booleans(),
 )
-@settings(max_examples=60)
-def test_unknown_chunks_never_change_a_png(name: str, body: bytes, crc: int | None) -> None:
+@settings(max_examples=100)
+def test_chunks_beside_the_pixels_never_change_a_png(
+    name: str, body: bytes, crc: int | None, is_behind: bool
+) -> None:
     png, tag = file_of("PNG"), name.encode()
+    place = png.index(b"IEND") - 4 if is_behind else 33
     checksum = zlib.crc32(tag + body) if crc is None else crc
     chunk = struct.pack(">I", len(body)) + tag + body + struct.pack(">I", checksum)
-    assert np.array_equal(pixels_of(png[:33] + chunk + png[33:]), RAMP)
+    assert np.array_equal(pixels_of(png[:place] + chunk + png[place:]), RAMP)
+
+
+APPLICATION_HEADS = [
+    b"Exif\0\0",
+    b"Exif\0\0MM\0*",
+    b"Exif\0\0II*\0\x08\0\0\0",
+    b"ICC_PROFILE\0",
+    b"MPF\0",
+    b"JFXX\0",
+]
 
 
 @given(
-    marker=st.sampled_from([*range(0xE2, 0xEE), 0xEF, 0xFE]),
+    marker=st.sampled_from([*range(0xE1, 0xEE), 0xEF, 0xFE]),
+    head=st.just(b"") | st.sampled_from(APPLICATION_HEADS),
     body=st.binary(max_size=60),
     num_copies=st.integers(1, 5),
 )
-@settings(max_examples=60)
-def test_application_segments_never_change_a_jpeg(marker: int, body: bytes, num_copies: int) -> None:
+@settings(max_examples=100)
+def test_application_segments_never_change_a_jpeg(
+    marker: int, head: bytes, body: bytes, num_copies: int
+) -> None:
     jpeg = file_of("JPEG")
-    segment = bytes([0xFF, marker]) + struct.pack(">H", 2 + len(body)) + body
+    segment = bytes([0xFF, marker]) + struct.pack(">H", 2 + len(head + body)) + head + body
     assert np.array_equal(pixels_of(jpeg[:2] + num_copies * segment + jpeg[2:]), pixels_of(jpeg))
+
+
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\1\0\x0f\1\3\0\1\0\0\0\1\0\0\0\0\0\0\0"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize(
+    "damage", [(b"II*\0", b"junk"), (b"\x08\0\0\0", b"\xff" * 4), (b"\1\0\x0f", b"\xff\xff\x0f")]
+)
+def test_a_damaged_exif_block_refuses_no_picture(kind: str, damage: tuple[bytes, bytes]) -> None:
+    sound = file_of(kind, exif=EXIF)
+    assert sound.count(EXIF[6:]) == 1
+    assert np.array_equal(pixels_of(sound.replace(EXIF[6:], EXIF[6:].replace(*damage))), pixels_of(sound))
+
+
+def test_sixteen_bits_of_a_clear_colour_are_compared() -> None:
+    rows = np.full((32, 48, 3), 0x1234, ">u2")
+    rows[:, 24:] = 0x1235
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    head = struct.pack(">IIBBBBB", 48, 32, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"tRNS", b"\x12\x34" * 3), (b"IDAT", packed), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks]
+    pixels = pixels_of(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+    assert np.all(pixels[:, :24, 3] == 0)
+    assert np.all(pixels[:, 24:] == (0x12, 0x12, 0x12, 255))
+
+
+@pytest.mark.parametrize("major", [b"miaf", b"isom"])
+def test_an_avif_of_another_major_brand_is_read(major: bytes) -> None:
+    avif = file_of("AVIF")
+    assert np.array_equal(pixels_of(avif[:8] + major + avif[12:]), pixels_of(avif))
+
+
+@pytest.mark.parametrize("tail", [b"junk" * 9, struct.pack(">I", 4000) + b"free"])
+def test_bytes_behind_an_avif_change_nothing(tail: bytes) -> None:
+    assert np.array_equal(pixels_of(file_of("AVIF") + tail), pixels_of(file_of("AVIF")))
+
+
+@pytest.mark.parametrize("num_cut", [1, 5, 12, 16, 20])
+def test_a_png_that_lacks_its_last_bytes_is_read(num_cut: int) -> None:
+    pixels = pixels_of(file_of("PNG", compress_level=0)[:-num_cut])
+    assert np.array_equal(pixels[:-1], RAMP[:-1])
 
 
 @given(

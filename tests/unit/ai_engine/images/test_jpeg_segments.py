@@ -38,12 +38,46 @@ def test_comments_and_previews_are_dropped_and_no_pixel_is(is_progressive: bool)
     assert (still.canvas_px, still.fills_canvas, still.is_cut_short) == ((72, 40), True, False)
 
 
-def test_the_orientation_stays() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    still = pixels_only(jpeg(exif=exif))
+def exif(orientation: int) -> bytes:
+    block = Image.Exif()
+    block[0x0112] = orientation
+    return block.tobytes()
 
-    assert Image.open(io.BytesIO(still.data)).getexif()[0x0112] == 6
+
+def test_the_orientation_is_that_of_the_first_exif_before_the_pixels() -> None:
+    first, second = segment(0xE1, exif(6)), segment(0xE1, exif(3))
+    xmp, whole = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>"), jpeg()
+    scan = whole.rindex(b"\xff\xda")
+
+    assert pixels_only(whole).orientation == 1
+    assert pixels_only(whole[:2] + xmp + first + second + whole[2:]).orientation == 6
+    assert pixels_only(whole[:scan] + first + whole[scan:]).orientation == 6
+    assert pixels_only(whole[:-2] + first + whole[-2:]).orientation == 1
+
+
+def test_no_exif_reaches_the_decoder() -> None:
+    assert b"Exif" not in pixels_only(jpeg(exif=exif(6))).data
+
+
+@pytest.mark.parametrize("marker", [0xE0, 0xEE])
+@pytest.mark.parametrize("body", [b"", b"JFIF\0", b"JFIF\0\1", b"JFXX\0\x10", b"Adobe", b"Adobe\0\x64"])
+def test_what_is_too_short_to_say_anything_of_the_colours_is_dropped(marker: int, body: bytes) -> None:
+    whole = jpeg()
+    assert pixels_only(whole[:20] + segment(marker, body) + whole[20:]).data == pixels_only(whole).data
+
+
+def test_of_two_adobe_segments_the_last_counts_as_for_every_decoder() -> None:
+    whole = jpeg()
+    adobe = [segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([kind])) for kind in (1, 0)]
+    in_two, in_last = (whole[:2] + colours + whole[20:] for colours in (b"".join(adobe), adobe[1]))
+
+    assert np.array_equal(shown(pixels_only(in_two).data), shown(in_last))
+    assert not np.array_equal(shown(in_last), shown(whole))
+
+
+def test_a_file_without_a_frame_is_no_picture() -> None:
+    with pytest.raises(ValueError, match="no frame"):
+        pixels_only(b"\xff\xd8\xff\xe0\0\x04ab")
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])

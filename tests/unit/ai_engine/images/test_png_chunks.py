@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ai_engine.images.png_chunks import SIGNATURE, pixels_only
+from ai_engine.images.png_chunks import SIGNATURE, completed, pixels_only
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (7, 5, 3), np.uint8)
 
@@ -102,3 +102,99 @@ def bodies(data: bytes) -> list[tuple[bytes, bytes]]:
 def test_without_a_header_there_is_no_picture() -> None:
     with pytest.raises(ValueError, match="IHDR"):
         pixels_only(SIGNATURE + chunk(b"IDAT", b""))
+
+
+def with_chunks(before: bytes = b"", after: bytes = b"", image: Image.Image | None = None) -> bytes:
+    """A picture with chunks before its pixels and behind them."""
+    whole = png(Image.fromarray(PIXELS) if image is None else image)
+    end = whole.index(b"IEND") - 4
+    return whole[:33] + before + whole[33:end] + after + whole[end:]
+
+
+def exif(orientation: int) -> bytes:
+    block = Image.Exif()
+    block[0x0112] = orientation
+    return block.tobytes()[6:]
+
+
+def test_the_orientation_is_that_of_a_sound_exif_chunk_before_the_pixels() -> None:
+    turned = chunk(b"eXIf", exif(6))
+    assert pixels_only(with_chunks(before=turned)).orientation == 6
+    assert pixels_only(with_chunks(after=turned)).orientation == 1
+    assert pixels_only(with_chunks(before=chunk(b"eXIf", exif(6), is_sound=False))).orientation == 1
+    assert b"eXIf" not in pixels_only(with_chunks(before=turned)).data
+
+
+def test_transparency_of_a_palette_counts_behind_it_and_before_the_pixels_alone() -> None:
+    clear, image = chunk(b"tRNS", b"\0"), Image.fromarray(PIXELS).quantize(8)
+    for spoilt in (with_chunks(before=clear, image=image), with_chunks(after=clear, image=image)):
+        assert b"tRNS" not in names(pixels_only(spoilt).data)
+
+
+def test_a_palette_is_as_long_as_its_indices_need() -> None:
+    whole = png(Image.fromarray(PIXELS).quantize(8))
+    (palette,) = [body for name, body in bodies(whole) if name == b"PLTE"]
+    short = whole.replace(chunk(b"PLTE", palette), chunk(b"PLTE", palette[:4]))
+    (found,) = [body for name, body in bodies(pixels_only(short).data) if name == b"PLTE"]
+
+    assert found == palette[:3].ljust(3 * 16, b"\0")
+
+
+def test_a_clear_grey_of_more_bits_than_its_picture_has_is_read_modulo_those() -> None:
+    grey = Image.fromarray(PIXELS[..., 0])
+    still = pixels_only(with_chunks(before=chunk(b"tRNS", b"\x70\x21"), image=grey))
+    assert chunk(b"tRNS", b"\0\x21") in still.data
+
+
+@pytest.mark.parametrize(
+    ("before", "control_px", "after"),
+    [
+        (b"", (5, 7, 0, 0), chunk(b"acTL", struct.pack(">II", 1, 0))),
+        (chunk(b"acTL", struct.pack(">II", 1, 0), is_sound=False), (5, 7, 0, 0), b""),
+        (chunk(b"acTL", struct.pack(">II", 0, 0)), (5, 7, 0, 0), b""),
+        (chunk(b"acTL", struct.pack(">II", 1, 0)), (5, 7, 1, 0), b""),
+    ],
+    ids=["counted behind the pixels", "damaged", "no frames", "outside"],
+)
+def test_of_what_is_no_sound_animation_the_still_is_shown(
+    before: bytes, control_px: tuple[int, ...], after: bytes
+) -> None:
+    (frame_data,) = [body for name, body in bodies(png(Image.fromarray(255 - PIXELS))) if name == b"IDAT"]
+    control = chunk(b"fcTL", struct.pack(">5IHHBB", 0, *control_px, 1, 10, 0, 0))
+    frame = chunk(b"fdAT", struct.pack(">I", 1) + frame_data)
+    still = pixels_only(with_chunks(before=before, after=after + control + frame))
+
+    assert np.array_equal(shown(still.data), PIXELS)
+
+
+TALL = np.random.default_rng(1).integers(0, 255, (60, 41, 4), np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P"])
+def test_rows_that_a_cut_takes_are_clear_or_like_the_last_that_is_there(mode: str) -> None:
+    whole = png(Image.fromarray(TALL).convert(mode))
+    still = pixels_only(whole[: int(0.95 * len(whole))])
+    mended = np.asarray(Image.open(io.BytesIO(completed(still.data))))
+
+    assert still.is_cut_short
+    assert np.array_equal(mended[:54], np.asarray(Image.fromarray(TALL).convert(mode))[:54])
+    assert np.array_equal(mended[-1], 0 * mended[-1] if mode in ("RGBA", "LA") else mended[-2])
+
+
+@pytest.mark.parametrize("is_interlaced", [0, 1])
+def test_pixels_whose_checksum_is_wrong_or_missing_are_all_kept(is_interlaced: int) -> None:
+    passes = [TALL[y::dy, x::dx, :3] for x, y, dx, dy in (PASSES if is_interlaced else [(0, 0, 1, 1)])]
+    rows = b"".join(b"\0" + row.tobytes() for part in passes for row in part)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 41, 60, 8, 2, 0, 0, is_interlaced))
+    for end in (b"", b"abcd"):
+        spoilt = SIGNATURE + head + chunk(b"IDAT", zlib.compress(rows)[:-4] + end) + chunk(b"IEND", b"")
+        assert np.array_equal(shown(completed(pixels_only(spoilt).data)), TALL[..., :3])
+
+
+PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+
+
+def test_a_file_that_lacks_more_than_a_tenth_of_its_rows_is_not_completed() -> None:
+    whole = png(Image.fromarray(TALL))
+    with pytest.raises(ValueError, match="of 60 rows are missing"):
+        completed(pixels_only(whole[: int(0.85 * len(whole))]).data)

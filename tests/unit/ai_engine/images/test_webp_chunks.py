@@ -57,3 +57,12 @@ def test_a_bitstream_that_is_cut_short_is_refused() -> None:
 def test_a_container_without_a_bitstream_is_refused() -> None:
     with pytest.raises(ValueError, match="no bitstream"):
         pixels_only(b"RIFF\x04\0\0\0WEBP")
+
+
+def test_alpha_that_the_header_does_not_announce_is_not_shown() -> None:
+    image = RED.convert("RGBA")
+    image.putalpha(77)
+    whole = bytearray(webp(image, lossless=False))
+    assert b"ALPH" in pixels_only(bytes(whole)).data
+    whole[20] &= ~0x10
+    assert b"ALPH" not in pixels_only(bytes(whole)).data
