@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 
-from ai_engine.cli.finding import Check, Finding
-from ai_engine.cli.model_checks import matting_model, shape_model
+from ai_engine.cli.model_checks import Check, Finding, matting_model, shape_model
 from ai_engine.errors import StartupError
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.outbound.policies import download_policy, webhook_policy

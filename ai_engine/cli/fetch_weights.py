@@ -2,7 +2,7 @@
 
 A download goes on where it stopped, in the same run or the next, and gets its name only after its size and
 sha256 were checked. With HF_HUB_OFFLINE set nothing is asked of the network; what lies there is checked.
-Only this command downloads weights: a service never does. Knows nothing of networks and jobs.
+Weights are downloaded by this command, and by `generate` on first use; never by a service. Knows no networks and jobs.
 """
 
 from __future__ import annotations
@@ -76,20 +76,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Fetches what the options of `add_choices` name, and says so; gives back the exit status."""
     wanted = _choose(arguments.variant, arguments.matting)
     folder = FOLDERS.get(arguments.variant)
-    _show_licences(wanted)
+    show_licences(wanted)
     refusal = refused_by_territory(wanted, arguments.territory)
     if refusal is not None:
         print(f"Nothing was downloaded. {refusal}")
         return EXIT_NOT_ACCEPTED
     must_accept = any(weights.licence.must_accept for weights in wanted)
-    if must_accept and not (arguments.accept_licence or _agreed_at_the_terminal()):
+    if must_accept and not (arguments.accept_licence or agreed_at_the_terminal()):
         print("Nothing was downloaded. If you agree and may, run this again with --accept-licence.")
         return EXIT_NOT_ACCEPTED
     try:
         for weights in wanted:
             fetch(weights, arguments.models)
         for text in licence_texts(wanted[0]) if arguments.variant != NONE else ():
-            _fetch_text(text, arguments.models)
+            fetch_text(text, arguments.models)
     except FetchFailed as failure:
         print(f"FAILED: {failure}")
         return EXIT_FAILED
@@ -123,7 +123,7 @@ def fetch(weights: Weights, models: Path) -> Path:
     return _bring(download, path)
 
 
-def _fetch_text(text: Weights, models: Path) -> None:
+def fetch_text(text: Weights, models: Path) -> None:
     """Brings a licence text, or says that the repository has none; offline what is there is left as it is.
 
     Raises:
@@ -257,7 +257,8 @@ def _choose(variant: str, matting: str) -> list[Weights]:
     return [weights for weights in (*shape, MATTING_MODELS.get(matting)) if weights is not None]
 
 
-def _show_licences(wanted: Iterable[Weights]) -> None:
+def show_licences(wanted: Iterable[Weights]) -> None:
+    """Prints the licence of each file, its conditions in our words."""
     by_licence: dict[Licence, list[str]] = {}
     for weights in wanted:
         names = by_licence.setdefault(weights.licence, [])
@@ -269,7 +270,8 @@ def _show_licences(wanted: Iterable[Weights]) -> None:
     print("These are our words for the main points; what binds is the text at the address.\n", flush=True)
 
 
-def _agreed_at_the_terminal() -> bool:
+def agreed_at_the_terminal() -> bool:
+    """True where a person at a terminal typed yes."""
     if not sys.stdin.isatty():
         return False
     try:

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from pydantic import ValidationError
 
 from ai_engine.cli.field_flags import GENERATE_FIELDS, add_field_flags, fields_of
+from ai_engine.cli.first_use import wished, with_weights
 from ai_engine.cli.interrupts import EXIT_INTERRUPTED, sigterm_interrupts
 from ai_engine.cli.outputs import (
     EXIT_FAILED,
@@ -36,6 +37,7 @@ from ai_engine.engine.engine import Engine
 from ai_engine.engine.generated import Generated, GenerationFailed, ServerRefused
 from ai_engine.errors import JobError, StartupError
 from ai_engine.facts import VIEWS, ViewName
+from ai_engine.settings import Settings
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
 LOOK_EVERY_S = 1.0
@@ -46,9 +48,12 @@ EXAMPLES = """examples:
   ai-engine generate orders/ -o meshes/ --format 3mf --format glb --skip-existing --watch
   ai-engine generate --front f.png --left l.png -o toy.3mf            for models that take several views
   cat chair.png | ai-engine generate - -o - --format glb > chair.glb
+  ai-engine generate chair.png --model triposg                        published weights, fetched on first use
   ai-engine generate chair.png --server https://mesh.example.com      the same, over the API
 
 The models are those of the settings (MODEL_PATH, DEVICE, ...; docs/settings.md), the embedded ones unless they are set.
+--model, or MODEL_PATH, may be a published model's name (fetch-weights --help): its weights are fetched into models/
+once their size and licence were shown; never with HF_HUB_OFFLINE=1.
 Exit status: 0 all done, 1 some failed, 2 usage, 3 not printable, 130 interrupted."""
 
 
@@ -83,6 +88,9 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--server", metavar="URL", help="run the jobs at this service")
     parser.add_argument("--key", metavar="KEY", help=f"API key at the service ({KEY_VARIABLE})")
+    parser.add_argument(
+        "--accept-licence", action="store_true", help="agree to the licence of weights that are fetched"
+    )
     add_field_flags(parser, GENERATE_FIELDS)
 
 
@@ -96,10 +104,9 @@ def run_generate(options: argparse.Namespace) -> int:
             if not _is_single(options):
                 raise UsageError("--mask is of one picture")
             fields["mask"] = options.mask
-        with (
-            sigterm_interrupts(),
-            Engine(options.server, key=options.key or os.environ.get(KEY_VARIABLE)) as engine,
-        ):
+        settings = None if options.server else _settings(fields, accept_licence=options.accept_licence)
+        key = options.key or os.environ.get(KEY_VARIABLE)
+        with sigterm_interrupts(), Engine(options.server, key=key, settings=settings) as engine:
             return _Command(options, engine, outputs, fields).run()
     except (UsageError, ValueError) as error:
         print(f"ai-engine generate: {_sentence(error)}", file=sys.stderr)
@@ -107,6 +114,20 @@ def run_generate(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _settings(fields: dict[str, Any], *, accept_licence: bool) -> Settings:
+    """The settings of the environment, with the weights of the published model that is named; it leaves `fields`.
+
+    Raises:
+        StartupError, UsageError: as `with_weights`.
+    """
+    settings = Settings()
+    model = wished(fields.get("model"), settings)
+    if model is None:
+        return settings
+    fields.pop("model", None)
+    return with_weights(model, settings, accept_licence=accept_licence)
 
 
 def _views(options: argparse.Namespace) -> dict[ViewName, str]:

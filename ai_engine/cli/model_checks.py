@@ -6,13 +6,13 @@ The job has no store and no queue; it shows what only real weights can show.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.cli.finding import Finding
 from ai_engine.errors import EmptyMesh, StartupError
 from ai_engine.job import JobOptions
 from ai_engine.settings import Settings
@@ -26,6 +26,21 @@ QUICK_WEIGHTS_BYTES = 100_000_000
 """Of the shape model, for a trial job on a CPU."""
 MODEL_REMEDY = "set DEVICE, MODEL_PATH or MODELS, MODEL_VARIANT; see docs/licences.md"
 TRIAL_STEPS, TRIAL_CELLS, PICTURE_PX = 10, 64, 128
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    text: str
+    remedy: str | None = None
+    """What to do; None when all is well."""
+
+    def __str__(self) -> str:
+        return f"ok  {self.text}" if self.remedy is None else f"!!  {self.text}\n      {self.remedy}"
+
+
+Check = Callable[[Settings], Iterator[Finding]]
 
 
 def shape_model(settings: Settings) -> Iterator[Finding]:

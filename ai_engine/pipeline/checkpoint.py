@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 from ai_engine.errors import StartupError
 from ai_engine.facts import VIEWS, ModelFacts, PartLicence
 from ai_engine.pipeline.device import dtype_of
+from ai_engine.published_weights import FOLDERS, SHAPE_MODELS
 from ai_engine.settings import Settings
 from hy3dgen import errors as shape_errors
 from hy3dgen import models
@@ -108,7 +109,9 @@ def check_present(path: Path, folder: Path = MODELS_FOLDER) -> None:
     if path.exists():
         return
     found = found_checkpoints(folder)
-    if not found:
+    if path.as_posix() in (*SHAPE_MODELS, *FOLDERS):
+        there = f"it is a published model's name: main.py fetch-weights --variant {path} brings it, and says its path"
+    elif not found:
         there = f"{folder}/ holds no checkpoint: fetch or mount one (main.py fetch-weights)"
     else:
         there = f"{folder}/ holds others: set " + " or ".join(f"MODEL_PATH={one.as_posix()}" for one in found)

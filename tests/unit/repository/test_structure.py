@@ -156,7 +156,6 @@ TESTED_ELSEWHERE = {
     "ai_engine/api/response_schemas.py": "unit/ai_engine/api/test_app.py",
     "ai_engine/api/service_routes.py": "unit/ai_engine/api/test_app.py",
     "ai_engine/demo/service.py": "unit/ai_engine/demo/test_demo.py",
-    "ai_engine/cli/finding.py": "unit/ai_engine/cli/test_doctor.py",
     "ai_engine/job_queue/deliveries.py": "service/test_deliveries.py",
     "ai_engine/mesh/clean.py": "unit/ai_engine/printing/test_broken_meshes.py",
     "ai_engine/mesh/non_manifold.py": "unit/ai_engine/printing/test_broken_meshes.py",
@@ -171,7 +170,7 @@ TESTED_ELSEWHERE = {
     "ai_engine/worker/workflows.py": "service/test_main_line.py",
 }
 """Source files without a test of their own path, and the test that covers each, below `tests/`."""
-MAX_TESTED_ELSEWHERE = 20
+MAX_TESTED_ELSEWHERE = 19
 """May only go down."""
 
 

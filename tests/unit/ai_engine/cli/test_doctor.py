@@ -9,7 +9,7 @@ import pytest
 
 from ai_engine.cli import doctor
 from ai_engine.cli.doctor import run_doctor
-from ai_engine.cli.finding import Check, Finding
+from ai_engine.cli.model_checks import Check, Finding
 from ai_engine.settings import Settings
 
 
