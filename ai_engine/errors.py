@@ -13,6 +13,7 @@ JobError                   ends a job; travels in its status and its webhook    
 |- GenerationTimeout       generation_timeout      the whole job took too long   denoise    yes
 |- EmptyMesh               empty_mesh              the field has no surface      decode     no
 |- NotPrintable            not_printable           asked for, not reached        finish     no
+|- AdditionUnfit           addition_unfit          base, ring, hollow don't fit  finish     no
 |- ResultTooLarge          result_too_large        the file is over the limit    finish     no
 |- JobCancelled            cancelled               the caller asked to stop      queue      no
 |- WorkerLost              worker_lost             its worker died, repeatedly   queue      no
@@ -171,6 +172,14 @@ class NotPrintable(JobError):
 
     code = "not_printable"
     title = "The mesh can't be printed"
+    stage = "finish"
+
+
+class AdditionUnfit(JobError):
+    """A base, a text, a ring, a magnet or a hollow that was asked for does not fit the object."""
+
+    code = "addition_unfit"
+    title = "What was to be added does not fit"
     stage = "finish"
 
 

@@ -6,9 +6,9 @@ Values only. How they are measured: `images/cutout_facts.py`, `pipeline/shape_mo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 MeshFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
 DecodeMode = Literal["strict", "fast"]
@@ -147,54 +147,13 @@ class DecodeFacts:
 
 
 @dataclass(frozen=True)
-class Hollow:
-    """The wish for an inner surface at a constant distance, which saves resin."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True, extra="forbid")
-
-    wall_mm: Annotated[float, Field(ge=0.8, le=20)] = 2.0
-    """Thickness of the wall that stays."""
-    drain: Literal["auto", "none"] = "auto"
-    """auto: each hollow gets a hole where it is low, beneath or behind; one that can't be drained stays filled."""
-    drain_diameter_mm: Annotated[float, Field(ge=1, le=20)] = 3.0
-
-
-@dataclass(frozen=True)
-class Base:
-    """The wish for a pedestal under the object, with a text on its front."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True, extra="forbid")
-
-    shape: Literal["round", "square", "rounded", "hex", "oval"] = "round"
-    height_mm: Annotated[float, Field(ge=1, le=200)] = 6.0
-    margin_mm: Annotated[float, Field(ge=0, le=100)] = 3.0
-    """How far it reaches past the object's footprint."""
-    text: Annotated[str, Field(min_length=1, max_length=80)] | None = None
-    """One line on its front, in Figtree Bold, as large as fits."""
-    text_style: Literal["engraved", "embossed"] = "engraved"
-    text_depth_mm: Annotated[float, Field(ge=0.2, le=5)] = 0.6
-
-
-@dataclass(frozen=True)
-class Attach:
-    """The wish for a ring at the top, or for a pocket that a disc magnet is glued into."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True, extra="forbid")
-
-    kind: Literal["keyring", "magnet"]
-    """keyring: a ring whose hole has `diameter_mm`. magnet: a pocket in a back that is cut flat."""
-    diameter_mm: Annotated[float, Field(ge=1, le=60)] = 5.0
-    depth_mm: Annotated[float, Field(ge=0.5, le=20)] = 2.0
-    """Of the magnet's pocket; of a ring its thickness."""
-
-
-@dataclass(frozen=True)
 class AdditionFacts:
     """One thing that was added to the mesh."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
 
     kind: Literal["hollow", "base", "keyring", "magnet"]
+    """What it is."""
     volume_mm3: float
     """Change of the solid's volume; negative where material was taken away."""
     count: int = 1
@@ -246,12 +205,15 @@ class PrintFacts:
     """Whole sentences, what prevents a print first; empty when there is nothing to say."""
     ghost_plane: Literal["floor", "wall", "sheet"] | None = None
     """A flat floor, wall or sheet that the shape model added and the picture does not show; not printable with it."""
+    additions: tuple[AdditionFacts, ...] = ()
+    """What was added to the object or taken from it, in that order; `height_mm` is the object's without."""
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> PrintFacts:
         """The facts that `dataclasses.asdict` and JSON made plain values of."""
         lists = {name: tuple(fields[name]) for name in ("bbox_mm", "printers", "warnings")}
-        return cls(**fields | lists)
+        additions = tuple(AdditionFacts(**one) for one in fields.get("additions", ()))
+        return cls(**fields | lists | {"additions": additions})
 
 
 @dataclass(frozen=True)

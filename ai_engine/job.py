@@ -16,6 +16,7 @@ from pydantic import StringConstraints
 
 from ai_engine.facts import VIEWS, CutOutFacts, DecodeMode, MeshFormat, Sampler, ViewName
 from ai_engine.stage import Stage
+from ai_engine.wishes.additions import Attach, Base, Hollow
 
 CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
 RemoveBackground = Literal["auto", "always", "never"]
@@ -74,6 +75,21 @@ class PrintOptions:
     require_printable: bool = False
     thumbnail: bool = False
     """Draw the picture of the mesh before the delivery."""
+    hollow: Hollow | None = None
+    base: Base | None = None
+    attach: Attach | None = None
+
+    @property
+    def has_additions(self) -> bool:
+        """True when anything is to be added to the mesh, or taken from it."""
+        return any(wish is not None for wish in (self.hollow, self.base, self.attach))
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> PrintOptions:
+        """The options that `dataclasses.asdict` and JSON made plain values of."""
+        kinds: dict[str, Callable[..., Any]] = {"hollow": Hollow, "base": Base, "attach": Attach}
+        wishes = {name: kind(**fields[name]) for name, kind in kinds.items() if fields.get(name)}
+        return cls(**fields | wishes)
 
     @property
     def is_mm(self) -> bool:
@@ -251,7 +267,7 @@ class Job:
         files = {name: Artifact(**fields[name]) if fields.get(name) else None for name in ("image", "mask")}
         values = {
             "options": JobOptions(**fields["options"]),
-            "print_options": PrintOptions(**fields.get("print_options", {})),
+            "print_options": PrintOptions.from_dict(fields.get("print_options", {})),
             "cut_out": CutOut.from_dict(cut_out) if cut_out else None,
             "views": {name: View.from_dict(view) for name, view in fields.get("views", {}).items()},
         }

@@ -6,14 +6,14 @@ import manifold3d
 import numpy as np
 
 from ai_engine.additions.drains import widest_point
-from ai_engine.additions.solid import Added, AdditionUnfit, mesh_of, num_bodies, solid_of
-from ai_engine.facts import AdditionFacts, Attach
+from ai_engine.additions.solid import Added, mesh_of, num_bodies, solid_of
+from ai_engine.errors import AdditionUnfit
+from ai_engine.facts import AdditionFacts
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import signed_volumes
+from ai_engine.wishes.additions import MAGNET_WALL_MM, Attach
 
 SEGMENTS = 128
-MIN_WALL_MM = 0.8
-"""What must be left round a magnet: two lines of the usual nozzle."""
 PLAY_MM = 0.1
 """How much wider than its magnet a pocket is."""
 BAR_SHARE, MIN_BAR_MM = 0.3, 1.6
@@ -75,19 +75,19 @@ def _nearest(section: manifold3d.CrossSection, x: float, y: float) -> tuple[floa
 
 
 def _with_pocket(mesh: Mesh, options: Attach) -> Added:
-    """The back cut off as little as gives the pocket a flat place with `MIN_WALL_MM` of wall all round."""
+    """The back cut off as little as gives the pocket a flat place with `MAGNET_WALL_MM` of wall all round."""
     solid = solid_of(mesh)
     _, front, _, _, back, _ = solid.bounding_box()
     radius = (options.diameter_mm + PLAY_MM) / 2
     for cut in (back - (back - front) * MAX_CUT_SHARE * np.linspace(0.005, 1, STEPS) ** 2).tolist():
         flat = solid.trim_by_plane((0.0, -1.0, 0.0), -cut)
         section = _section(solid, cut)
-        room = section.offset(-(radius + MIN_WALL_MM))
+        room = section.offset(-(radius + MAGNET_WALL_MM))
         spot = widest_point(room)
         if spot is None:
             continue
         centre = (spot[0], cut, spot[1])
-        walled = _disc(radius + MIN_WALL_MM, options.depth_mm + MIN_WALL_MM, centre, behind=True)
+        walled = _disc(radius + MAGNET_WALL_MM, options.depth_mm + MAGNET_WALL_MM, centre, behind=True)
         if (walled - flat).volume() > 1e-3 * walled.volume():
             continue
         pocket = _disc(radius, options.depth_mm, centre, behind=True)
@@ -96,7 +96,7 @@ def _with_pocket(mesh: Mesh, options: Attach) -> Added:
         return Added(mesh_of(whole), AdditionFacts("magnet", round(whole.volume() - solid.volume(), 1)))
     raise AdditionUnfit(
         f"No back holds a magnet of {options.diameter_mm:g} x {options.depth_mm:g} mm with "
-        f"{MIN_WALL_MM} mm of wall left round it."
+        f"{MAGNET_WALL_MM} mm of wall left round it."
     )
 
 

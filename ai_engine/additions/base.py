@@ -13,10 +13,12 @@ import manifold3d
 import numpy as np
 
 from ai_engine.additions.lettering import contour_points, fitted
-from ai_engine.additions.solid import Added, AdditionUnfit, mesh_of, num_bodies, solid_of
-from ai_engine.facts import AdditionFacts, Base
+from ai_engine.additions.solid import Added, mesh_of, num_bodies, solid_of
+from ai_engine.errors import AdditionUnfit
+from ai_engine.facts import AdditionFacts
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, row_lengths
+from ai_engine.wishes.additions import Base
 
 CONTACT_SHARE = 0.15
 MAX_SUNK_SHARE = 0.2

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import manifold3d
 import numpy as np
 
-from ai_engine.facts import Hollow
 from ai_engine.mesh.surface import Doubles
+from ai_engine.wishes.additions import Hollow
 
 SEGMENTS = 32
 CANDIDATES = 12

@@ -13,10 +13,12 @@ from skimage.measure import marching_cubes
 
 from ai_engine.additions.distance_field import DistanceField, distance_field
 from ai_engine.additions.drains import Drain, drilled
-from ai_engine.additions.solid import Added, AdditionUnfit, mesh_of, solid_of
-from ai_engine.facts import AdditionFacts, Hollow
+from ai_engine.additions.solid import Added, mesh_of, solid_of
+from ai_engine.errors import AdditionUnfit
+from ai_engine.facts import AdditionFacts
 from ai_engine.mesh.clean import clean
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.wishes.additions import Hollow
 
 CELLS_PER_WALL = 5
 MAX_CELLS = 224

@@ -10,7 +10,7 @@ import numpy as np
 from fontTools.pens.basePen import BasePen
 from fontTools.ttLib import TTFont
 
-from ai_engine.additions.solid import AdditionUnfit
+from ai_engine.errors import AdditionUnfit
 from ai_engine.mesh.surface import Doubles
 
 FONT = Path(__file__).parent / "figtree-bold.ttf"

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import manifold3d
 import numpy as np
 
+from ai_engine.errors import AdditionUnfit
 from ai_engine.facts import AdditionFacts
 from ai_engine.mesh.mesh import Mesh
-
-
-class AdditionUnfit(ValueError):
-    """What was to be added does not fit the mesh; the message is a sentence for the caller."""
 
 
 @dataclass(frozen=True, eq=False)

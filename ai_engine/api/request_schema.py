@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -20,6 +22,7 @@ from ai_engine.facts import VIEWS, DecodeMode, MeshFormat, Sampler, Speed, ViewN
 from ai_engine.job import CallerId, Job, JobOptions, PrintOptions, RemoveBackground, View, WebhookFormat
 from ai_engine.settings import Settings
 from ai_engine.webhooks.upload import UploadHeaders
+from ai_engine.wishes.additions import Attach, Base, Hollow
 
 MAX_SEED = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
@@ -31,6 +34,8 @@ OCTREE_RESOLUTION = {"draft": 128, "standard": 256, "high": 384, "max": 512}
 
 NEEDS_IMAGE_URL = "needs image_url"
 """Validation context of a request that brings no picture of its own: `image_url` is then required."""
+IS_OF_MESH = "is of a mesh"
+"""Validation context of a request to finish a mesh that is there and may have its height: `height_mm` is not needed."""
 
 
 OTHER_PICTURES = ("cut_out_id", "image_urls")
@@ -103,6 +108,43 @@ class ImageUrls(BaseModel):
         return {view: url for view, url in urls.items() if url is not None}
 
 
+def _read_object(value: Any) -> Any:
+    """An object that a form's part has as JSON, without its nulls."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise PydanticCustomError("json_object", "must be a JSON object") from error
+    if not isinstance(value, dict):
+        return value
+    return {name: member for name, member in value.items() if member is not None}
+
+
+HollowWish = Annotated[
+    Hollow | None,
+    BeforeValidator(_read_object),
+    Field(
+        description="Hollow it out: walls of `wall_mm`, and holes that resin leaves by. `{}` for the defaults; in a "
+        "form: as JSON.",
+        examples=[{"wall_mm": 2.0}],
+    ),
+]
+BaseWish = Annotated[
+    Base | None,
+    BeforeValidator(_read_object),
+    Field(
+        description="Stand it on a pedestal, which it is joined to: `height_mm` of the request stays the object's own.",
+        examples=[{"shape": "round", "text": "Ada"}],
+    ),
+]
+AttachWish = Annotated[
+    Attach | None,
+    BeforeValidator(_read_object),
+    Field(
+        description="Give it a ring at the top, or a pocket for a disc magnet in its back.",
+        examples=[{"kind": "keyring", "diameter_mm": 5.0}],
+    ),
+]
 Thumbnail = Annotated[
     bool | None,
     Field(
@@ -157,6 +199,36 @@ class PictureRequest(BaseModel):
         if value is not None and info.data.get("image_urls") is not None:
             raise PydanticCustomError("two_outlines", "a mask is of one picture, not of several views")
         return value
+
+    @field_validator("hollow", "base", "attach", check_fields=False)
+    @classmethod
+    def _check_addition(cls, wish: Hollow | Base | Attach | None, info: ValidationInfo) -> Any:
+        if wish is not None and "height_mm" in info.data:
+            if info.data["height_mm"] is None and info.context != IS_OF_MESH:
+                raise PydanticCustomError("needs_height", "it has millimetres: give height_mm too")
+            refusal = _refusal(wish, info.data)
+            if refusal is not None:
+                raise PydanticCustomError("senseless", "{reason}", {"reason": refusal})
+        return wish
+
+
+def _refusal(wish: Hollow | Base | Attach, others: Mapping[str, Any]) -> str | None:
+    """Why the wish makes no sense beside the other fields; None where it does."""
+    if isinstance(wish, Base):
+        return wish.refusal() or _text_refusal(wish.text)
+    if isinstance(wish, Hollow):
+        return wish.refusal(others["height_mm"])
+    return wish.refusal(others["height_mm"], others)
+
+
+def _text_refusal(text: str | None) -> str | None:
+    """Which character the font lacks; None where it lacks none."""
+    if text is None:
+        return None
+    from ai_engine.additions.lettering import missing  # Opens a font: most requests have no text.
+
+    lacking = missing(text)
+    return f"the font has no {lacking[0]!r} (U+{ord(lacking[0]):04X})" if lacking else None
 
 
 class CutOutRequest(PictureRequest):
@@ -324,6 +396,9 @@ class JobRequest(PictureRequest):
         max_length=64,
         description="The shape model: one of `GET /models`; the service's first unless given.",
     )
+    hollow: HollowWish = None
+    base: BaseWish = None
+    attach: AttachWish = None
 
     def options(self, default_speed: Speed = "faithful") -> JobOptions:
         """The request's wishes for the shape, with a seed drawn where none was given."""
@@ -348,6 +423,9 @@ class JobRequest(PictureRequest):
             max_bytes=self.max_bytes,
             require_printable=self.require_printable,
             thumbnail=self.format == "3mf" if self.thumbnail is None else self.thumbnail,
+            hollow=self.hollow,
+            base=self.base,
+            attach=self.attach,
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ai_engine.api.request_schema import NEEDS_IMAGE_URL, JobRequest
+from ai_engine.api.request_schema import IS_OF_MESH, NEEDS_IMAGE_URL, JobRequest
 from ai_engine.engine.generated import Generated, Pictures, StageProgress
 from ai_engine.facts import MeshFormat, PrintFacts, ViewName
 from ai_engine.images.data_url import decode_data_url
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from ai_engine.settings import Settings
 
 Picture = str | os.PathLike[str] | bytes
-PRINT_FIELDS = ("height_mm", "flat_base", "target_faces", "max_bytes", "require_printable")
+PRINT_FIELDS = (
+    *("height_mm", "flat_base", "target_faces", "max_bytes", "require_printable"),
+    *("hollow", "base", "attach"),
+)
 SERVICE_FIELDS = frozenset(
     {
         "session_id",
@@ -114,7 +117,7 @@ class Engine:
             pydantic.ValidationError: a field is unknown or out of bounds.
             OSError: the file can't be read.
             MeshUnreadable: it is no mesh.
-            EmptyMesh, NotPrintable: as in a job.
+            EmptyMesh, AdditionUnfit, NotPrintable: as in a job.
         """
         from ai_engine.engine.finishing import finish_file
 
@@ -151,7 +154,8 @@ def print_options(fields: dict[str, Any]) -> PrintOptions:
         pydantic.ValidationError: a field is no print field, or out of bounds.
     """
     named = {name if name in PRINT_FIELDS else f"no print field: {name}": fields[name] for name in fields}
-    return JobRequest.model_validate({"session_id": SESSION, "asset_id": "mesh"} | named).print_options()
+    values = {"session_id": SESSION, "asset_id": "mesh"} | named
+    return JobRequest.model_validate(values, context=IS_OF_MESH).print_options()
 
 
 def _request(

@@ -68,6 +68,7 @@ def finish_file(
     Raises:
         MeshUnreadable: the bytes are no mesh.
         EmptyMesh: it encloses nothing.
+        AdditionUnfit: what was to be added does not fit.
         NotPrintable: the report is bad, and `require_printable` was asked.
     """
     found, options = read_mesh(data), face_limited(options, formats)

@@ -1,6 +1,7 @@
 """Mesh to printable mesh, and a report of what a slicer will find. Knows no files and no jobs.
 
-    clean -> ghost plane? -> fewer faces -> flat base -> millimetres, on the plate -> as a slicer sees it -> report
+    clean -> ghost plane? -> fewer faces -> flat base -> millimetres, on the plate -> hollow, base, ring or magnet
+    -> as a slicer sees it -> report
 
 With nothing asked, a mesh in good order goes through untouched: model units, Y up.
 """
@@ -10,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from ai_engine.errors import EmptyMesh, NotPrintable
-from ai_engine.facts import MeshFormat
+from ai_engine.additions.sequence import add_all
+from ai_engine.errors import AdditionUnfit, EmptyMesh, NotPrintable
+from ai_engine.facts import AdditionFacts, MeshFormat
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.clean import Repairs, clean
 from ai_engine.mesh.ghost_plane import GhostPlane, Outline, find_ghost_plane
@@ -45,6 +47,7 @@ class _Work:
     simplification_error: float | None = None
     """The farthest that the surface moved when faces were taken away, in the mesh's units."""
     ghost_plane: GhostPlane | None = None
+    additions: tuple[AdditionFacts, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def and_said(self, remark: str) -> _Work:
@@ -75,6 +78,7 @@ def finish(
 
     Raises:
         EmptyMesh: nothing is left that encloses anything.
+        AdditionUnfit: what was to be added does not fit.
         NotPrintable: the report is bad, and `require_printable` was asked.
     """
     options = options or PrintOptions()
@@ -88,6 +92,8 @@ def finish(
         work = _flatten_base(work)
     if options.height_mm is not None:
         work = _stand(work, options.height_mm)
+    if options.has_additions:
+        work = _add(work, options)
     found = _with_history(report(see(work.mesh), units="mm" if options.is_mm else "model"), work)
     if options.require_printable and found.blockers:
         raise NotPrintable(" ".join(found.blockers))
@@ -131,12 +137,28 @@ def _stand(work: _Work, height_mm: float) -> _Work:
     return replace(work, mesh=mesh, simplification_error=None if error is None else error * scale)
 
 
+def _add(work: _Work, options: PrintOptions) -> _Work:
+    """With what is added to it, again of no more faces than are wanted."""
+    if not options.is_mm:
+        raise AdditionUnfit("The mesh is in model units: what is added has millimetres, so give height_mm.")
+    added = add_all(work.mesh, options)
+    # Millimetres of a solid become float32: corners may have met.
+    whole = clean(added.mesh, min_part_share=0.0)[0]
+    after = replace(work, mesh=whole, additions=added.facts, remarks=(*work.remarks, *added.remarks))
+    if options.target_faces is None or len(whole.faces) <= options.target_faces:
+        return after
+    fewer = _simplify(after, options.target_faces)
+    errors = [one for one in (work.simplification_error, fewer.simplification_error) if one is not None]
+    return replace(fewer, simplification_error=sum(errors) if errors else None)
+
+
 def _with_history(found: PrintReport, work: _Work) -> PrintReport:
     """The report with what happened to the mesh on its way; a ghost plane keeps it from being printed."""
     sentences = () if work.ghost_plane is None else (GHOST_PLANE[work.ghost_plane],)
     return replace(
         found,
         ghost_plane=work.ghost_plane,
+        additions=work.additions,
         simplification_error=work.simplification_error,
         repairs=work.repairs.counts(),
         blockers=(*sentences, *found.blockers),

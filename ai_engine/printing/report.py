@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from ai_engine.facts import PrintFacts
+from ai_engine.facts import AdditionFacts, PrintFacts
 from ai_engine.mesh.ghost_plane import GhostPlane
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, row_lengths, volumes_above
@@ -70,6 +70,8 @@ class PrintReport:
     """A flat floor, wall or sheet that the picture does not show."""
     repairs: dict[str, int] = field(default_factory=dict)
     """What had to be mended in what the shape model gave, counted."""
+    additions: tuple[AdditionFacts, ...] = ()
+    """What was added to the object, or taken from it."""
     blockers: tuple[str, ...] = ()
     """Why it can't be printed; empty when it can."""
     warnings: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class PrintReport:
             repairs=self.repairs,
             printable=not self.blockers,
             warnings=self.warnings,
+            additions=self.additions,
         )
 
 

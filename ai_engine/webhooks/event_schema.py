@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, PrintFacts, Sampler, ViewName
 from ai_engine.stage_result import JobFailure
 from ai_engine.webhooks.upload import UploadFacts
+from ai_engine.wishes.additions import Attach, Base, Hollow
 
 EventType = Literal["generation.succeeded", "generation.failed", "generation.cancelled", "webhook.test"]
 
@@ -73,6 +74,9 @@ class OptionsFacts(_Open):
     max_bytes: int | None = Field(default=None, description="Of the file.")
     require_printable: bool | None = None
     thumbnail: bool | None = Field(default=None, description="The picture was drawn before the delivery.")
+    hollow: Hollow | None = None
+    base: Base | None = None
+    attach: Attach | None = None
     degraded: list[str] | None = Field(
         default=None, description="What was lowered because the device's memory ran short."
     )

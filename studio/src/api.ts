@@ -52,7 +52,7 @@ export class Client {
   async submit(options: Record<string, unknown>, picture: Picture): Promise<Accepted> {
     if (picture.kind === "url") return this.json("POST", "/generate-3d", { ...options, image_url: picture.url });
     const form = new FormData();
-    for (const [name, value] of Object.entries(options)) form.append(name, String(value));
+    for (const [name, value] of Object.entries(options)) form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
     form.append("image", picture.file, picture.name);
     const answer = await this.checked(await this.send("POST", "/generate-3d", { body: form }));
     return (await answer.json()) as Accepted;

@@ -40,6 +40,35 @@ export interface components {
             status_url: string;
         };
         /**
+         * AdditionFacts
+         * @description One thing that was added to the mesh.
+         */
+        AdditionFacts: {
+            /**
+             * Count
+             * @description hollow: cavities made; else 1.
+             * @default 1
+             */
+            count: number;
+            /**
+             * Drains
+             * @description Holes drilled.
+             * @default 0
+             */
+            drains: number;
+            /**
+             * Kind
+             * @description What it is.
+             * @enum {string}
+             */
+            kind: "hollow" | "base" | "keyring" | "magnet";
+            /**
+             * Volume Mm3
+             * @description Change of the solid's volume; negative where material was taken away.
+             */
+            volume_mm3: number;
+        };
+        /**
          * ArtifactFacts
          * @description The mesh file.
          */
@@ -92,6 +121,74 @@ export interface components {
             url: string | null;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * Attach
+         * @description A ring at the top, or a pocket that a disc magnet is glued into.
+         */
+        Attach: {
+            /**
+             * Depth Mm
+             * @description Of the magnet's pocket; of a ring its thickness.
+             * @default 2
+             */
+            depth_mm: number;
+            /**
+             * Diameter Mm
+             * @description Of the ring's hole, or of the magnet.
+             * @default 5
+             */
+            diameter_mm: number;
+            /**
+             * Kind
+             * @description keyring: a ring whose hole has `diameter_mm`. magnet: a pocket in a back that is cut flat.
+             * @enum {string}
+             */
+            kind: "keyring" | "magnet";
+        };
+        /**
+         * Base
+         * @description A pedestal under the object, with a text on its front.
+         */
+        Base: {
+            /**
+             * Height Mm
+             * @description Of the pedestal alone.
+             * @default 6
+             */
+            height_mm: number;
+            /**
+             * Margin Mm
+             * @description How far it reaches past the object's footprint.
+             * @default 3
+             */
+            margin_mm: number;
+            /**
+             * Shape
+             * @description Its ground plan, as large as the object's and `margin_mm` all round.
+             * @default round
+             * @enum {string}
+             */
+            shape: "round" | "square" | "rounded" | "hex" | "oval";
+            /**
+             * Text
+             * @description One line on its front, in Figtree Bold, as large as fits.
+             * @default null
+             */
+            text: string | null;
+            /**
+             * Text Depth Mm
+             * @description How deep, or how far out.
+             * @default 0.6
+             */
+            text_depth_mm: number;
+            /**
+             * Text Style
+             * @description Into the base or out of it.
+             * @default engraved
+             * @enum {string}
+             */
+            text_style: "engraved" | "embossed";
         };
         /**
          * CutOutFacts
@@ -261,6 +358,31 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * Hollow
+         * @description An inner surface at a constant distance from the outer one, which saves resin.
+         */
+        Hollow: {
+            /**
+             * Drain
+             * @description auto: each hollow gets a hole where it is low, beneath or behind; one that can't be drained stays filled.
+             * @default auto
+             * @enum {string}
+             */
+            drain: "auto" | "none";
+            /**
+             * Drain Diameter Mm
+             * @description Of each hole.
+             * @default 3
+             */
+            drain_diameter_mm: number;
+            /**
+             * Wall Mm
+             * @description Thickness of the wall that stays.
+             * @default 2
+             */
+            wall_mm: number;
         };
         /**
          * JobFailure
@@ -555,6 +677,10 @@ export interface components {
          * @description The options as used: what the request asked for, with everything that was left open filled in.
          */
         OptionsFacts: {
+            /** @default null */
+            attach: components["schemas"]["Attach"] | null;
+            /** @default null */
+            base: components["schemas"]["Base"] | null;
             /**
              * Bounds
              * @description Half the side of the cube that is searched.
@@ -589,6 +715,8 @@ export interface components {
              * @default null
              */
             height_mm: number | null;
+            /** @default null */
+            hollow: components["schemas"]["Hollow"] | null;
             /**
              * Max Bytes
              * @description Of the file.
@@ -714,6 +842,12 @@ export interface components {
          * @description What a slicer will find. Lengths in mm, numbers rounded to four digits.
          */
         PrintFacts: {
+            /**
+             * Additions
+             * @description What was added to the object or taken from it, in that order; `height_mm` is the object's without.
+             * @default []
+             */
+            additions: components["schemas"]["AdditionFacts"][];
             /** Area Cm2 */
             area_cm2: number;
             /**

@@ -25,7 +25,7 @@ function curl(request: Record<string, unknown>, picture: Picture | null, origin:
   if (needsKey) lines.push(`-H "Authorization: Bearer $AI_ENGINE_KEY"`);
   if (picture?.kind === "file") {
     lines.push(`-F ${shell(`image=@${picture.name}`)}`);
-    for (const [name, value] of Object.entries(request)) lines.push(`-F ${shell(`${name}=${value}`)}`);
+    for (const [name, value] of Object.entries(request)) lines.push(`-F ${shell(`${name}=${typeof value === "object" ? JSON.stringify(value) : value}`)}`);
   } else {
     lines.push(`-H 'Content-Type: application/json'`);
     lines.push(`-d ${shell(JSON.stringify({ ...request, image_url: urlOf(picture) }, null, 2))}`);
@@ -59,5 +59,8 @@ function shell(text: string): string {
 
 function literal(value: unknown): string {
   if (typeof value === "boolean") return value ? "$true" : "$false";
+  if (value !== null && typeof value === "object") {
+    return `@{ ${Object.entries(value).map(([name, one]) => `${name} = ${literal(one)}`).join("; ")} }`;
+  }
   return typeof value === "number" ? String(value) : `'${String(value).replaceAll("'", "''")}'`;
 }

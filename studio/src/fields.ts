@@ -7,7 +7,10 @@ type ServedModels = components["schemas"]["ServedModels"];
 
 export interface Field {
   name: string;
-  kind: "choice" | "boolean" | "integer" | "number" | "text";
+  kind: "choice" | "boolean" | "integer" | "number" | "text" | "object";
+  /** Of an object: its own fields. */
+  members: Field[];
+  isNeeded: boolean;
   choices: string[];
   default: unknown;
   minimum: number | null;
@@ -25,6 +28,7 @@ type Schema = {
   maximum?: number;
   description?: string;
   properties?: Record<string, Schema>;
+  required?: string[];
 };
 
 interface Document {
@@ -35,7 +39,7 @@ interface Document {
 export function fieldsOf(document: unknown): Field[] {
   const body = (document as Document).paths["/generate-3d"]?.post?.requestBody?.content["application/json"];
   const schema = resolved(document, body?.schema ?? {});
-  return Object.entries(schema.properties ?? {}).map(([name, one]) => fieldOf(document, name, one));
+  return fieldsIn(document, schema);
 }
 
 /** The fields with the shape models that are served to choose from; without the field where there is no choice. */
@@ -46,15 +50,24 @@ export function withModels(fields: Field[], served: ServedModels): Field[] {
   return fields.map((field) => (field.name === "model" ? { ...field, ...choose } : field));
 }
 
-function fieldOf(document: unknown, name: string, schema: Schema): Field {
+function fieldsIn(document: unknown, schema: Schema): Field[] {
+  const needed = schema.required ?? [];
+  return Object.entries(schema.properties ?? {}).map(([name, one]) => fieldOf(document, name, one, needed.includes(name)));
+}
+
+function fieldOf(document: unknown, name: string, schema: Schema, isNeeded: boolean): Field {
   const all = [schema, ...(schema.anyOf ?? [])].map((one) => resolved(document, one));
   const found = <K extends keyof Schema>(key: K): Schema[K] | undefined => all.find((one) => one[key] !== undefined)?.[key];
   const choices = (found("enum") ?? []).map(String);
   const type = all.find((one) => one.type && one.type !== "null")?.type;
-  const kind = choices.length ? "choice" : type === "boolean" || type === "integer" || type === "number" ? type : "text";
+  const members = all.filter((one) => one.properties).flatMap((one) => fieldsIn(document, one));
+  const isPlain = type === "boolean" || type === "integer" || type === "number";
+  const kind = members.length ? "object" : choices.length ? "choice" : isPlain ? type : "text";
   return {
     name,
     kind,
+    members,
+    isNeeded,
     choices,
     default: schema.default ?? null,
     minimum: found("minimum") ?? null,

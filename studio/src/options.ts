@@ -7,6 +7,7 @@ import { Hint } from "./hint";
 const GROUPS: { title: string; isOpen?: boolean; names: string[] }[] = [
   { title: "", names: ["quality", "format", "height_mm", "seed", "speed", "num_inference_steps", "remove_background"] },
   { title: "Print", names: ["flat_base", "require_printable", "target_faces", "max_bytes"] },
+  { title: "Add to it", names: ["base", "hollow", "attach"] },
   { title: "Model", names: ["model", "sampler", "guidance_scale", "octree_resolution", "decode_mode", "mc_level", "num_chunks", "bounds"] },
   { title: "Names and delivery", names: ["session_id", "asset_id", "webhook_url", "webhook_format", "upload_url", "priority", "timeout_s"] },
 ];
@@ -73,8 +74,9 @@ export class Options {
     const homeless: string[] = [];
     for (const control of this.controls.values()) this.mark(control, "");
     for (const { field, detail } of problems) {
-      const control = this.controls.get(field);
-      if (control) this.mark(control, detail);
+      const [name = "", ...member] = field.split(".");
+      const control = this.controls.get(name);
+      if (control) this.mark(control, member.length ? `${member.join(".")}: ${detail}` : detail);
       else homeless.push(`${field}: ${detail}`);
     }
     this.element.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
@@ -100,13 +102,14 @@ export class Options {
 function controlOf(field: Field): Control {
   const problem = el("p", { class: "field-problem", id: `problem-${field.name}` });
   if (field.kind === "choice") return choice(field, problem);
+  if (field.kind === "object") return addition(field, problem);
   return field.kind === "boolean" ? toggle(field, problem) : input(field, problem);
 }
 
 function choice(field: Field, problem: HTMLElement): Control {
   const radios = field.choices.map((value) => el("input", { type: "radio", name: field.name, value, "aria-describedby": `help-${field.name}` }));
   const chips = radios.map((radio) => el("label", { class: "chip" }, radio, el("span", {}, radio.value)));
-  const own = field.default === null ? null : String(field.default);
+  const own = field.default === null ? (field.isNeeded ? (field.choices[0] ?? null) : null) : String(field.default);
   const write = (value: unknown): void => radios.forEach((radio) => (radio.checked = radio.value === String(value ?? own)));
   write(own);
   const name = el("code", { id: `name-${field.name}` }, field.name);
@@ -127,6 +130,32 @@ function toggle(field: Field, problem: HTMLElement): Control {
   write(null);
   const row = el("div", { class: "option toggle" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field), problem);
   return { field, row, problem, write, read: () => (box.checked === Boolean(field.default) ? undefined : box.checked) };
+}
+
+/** A switch for the whole, and its members below while it is on. */
+function addition(field: Field, problem: HTMLElement): Control {
+  const members = field.members.map((member) => controlOf({ ...member, name: `${field.name}.${member.name}` }));
+  const nameOf = (member: Control): string => member.field.name.slice(field.name.length + 1);
+  const box = el("input", { type: "checkbox", role: "switch", name: field.name, id: `option-${field.name}`, "aria-describedby": `help-${field.name}` });
+  const rows = el("div", { class: "option-rows members" }, ...members.map((member) => member.row));
+  const show = (): void => void (rows.hidden = !box.checked);
+  const write = (value: unknown): void => {
+    box.checked = value != null;
+    for (const member of members) member.write((value as Record<string, unknown> | null)?.[nameOf(member)] ?? null);
+    show();
+  };
+  box.addEventListener("input", show);
+  write(null);
+  const line = el("div", { class: "option toggle" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field), problem);
+  const row = el("div", { class: "addition" }, line, rows);
+  const valueOf = (member: Control): unknown => member.read() ?? (member.field.isNeeded ? member.field.choices[0] : undefined);
+  return {
+    field, row, problem, write,
+    read: () => {
+      const asked = members.map((member) => [nameOf(member), valueOf(member)] as const);
+      return box.checked ? Object.fromEntries(asked.filter(([, value]) => value !== undefined)) : undefined;
+    },
+  };
 }
 
 function input(field: Field, problem: HTMLElement): Control {

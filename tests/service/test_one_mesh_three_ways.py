@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ FIELDS: dict[str, Any] = {
     "octree_resolution": 64,
     "num_inference_steps": 4,
     "format": "3mf",
+    "base": {"shape": "rounded", "text": "Ada 42", "height_mm": 10},
 }
 EMBEDDED = {"MODEL_VARIANT": "", "MATTING_MODEL": "tiny", "OMP_NUM_THREADS": "1"}
 
@@ -35,7 +37,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def command(folder: Path, *arguments: str) -> bytes:
-    flags = [part for name, value in FIELDS.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    given = {name: value if isinstance(value, str) else json.dumps(value) for name, value in FIELDS.items()}
+    flags = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
     out = folder / "vase.3mf"
     subprocess.run(
         [sys.executable, "main.py", "generate", str(PICTURE), "-o", str(out), *flags, *arguments],
@@ -59,4 +62,4 @@ def test_the_service_the_command_and_the_call_give_the_same_bytes(
     assert command(tmp_path, "--server", f"http://127.0.0.1:{house.port}") == local.data
     assert remote.report == local.report
     assert remote.model == local.model
-    assert read_mesh(local.data).mesh.vertices[:, 2].max() == pytest.approx(80)
+    assert read_mesh(local.data).mesh.vertices[:, 2].max() > 80

@@ -108,9 +108,49 @@ def test_a_thumbnail_that_was_asked_for_is_there_with_the_event(house: House, ou
     assert house.events("preview drawn", job_id, "serve") == []
 
 
+WISHES = {"base": {"shape": "hex", "text": "Ada 42", "height_mm": 9}, "hollow": {"wall_mm": 2.5}}
+
+
+def test_what_is_added_is_in_the_mesh_in_the_report_and_in_the_options(
+    house: House, outside: Outside
+) -> None:
+    plain = house.submit(image_url=outside.url("/plain.png"), height_mm=50)
+    job_id = house.submit(image_url=outside.url("/added.png"), height_mm=50, **WISHES)
+
+    job, before = house.wait_until(job_id, "succeeded"), house.wait_until(plain, "succeeded")
+    told = job["print"]
+    assert [one["kind"] for one in told["additions"]] == ["hollow", "base"]
+    assert (told["watertight"], told["bodies"], told["hollows"]) == (True, 1, 0)
+    change = sum(one["volume_mm3"] for one in told["additions"]) / 1000
+    assert told["volume_cm3"] == pytest.approx(before["print"]["volume_cm3"] + change, rel=1e-3)
+    assert job["options"]["base"]["text"] == "Ada 42"
+    mesh = read_stl(house.ask("GET", f"/jobs/{job_id}/mesh").body)
+    assert (mesh.vertices[:, 2].min(), len(mesh.faces)) == (0, told["triangles"])
+    drawn, other = (house.ask("GET", f"/jobs/{one}/preview.png").body for one in (job_id, plain))
+    assert drawn != other
+
+
+def test_what_does_not_fit_ends_the_job_with_its_reason(house: House, outside: Outside) -> None:
+    name = {"base": {"text": "a name that is far too long for so small a thing"}}
+    job_id = house.submit(image_url=outside.url("/long.png"), height_mm=10, **name)
+
+    error = house.wait_until(job_id, "failed")["error"]
+    assert (error["code"], error["stage"], error["retryable"]) == ("addition_unfit", "finish", False)
+    assert "thinner than a printer's line" in error["detail"]
+
+
 @pytest.mark.parametrize(
     "wish",
-    [{"height_mm": 0.5}, {"height_mm": 3000}, {"target_faces": 50}, {"max_bytes": 10}, {"format": "fbx"}],
+    [
+        {"base": {"text": "Ж"}, "height_mm": 50},
+        {"hollow": {"wall_mm": 0.1}, "height_mm": 50},
+        {"attach": {"kind": "keyring"}},
+        {"height_mm": 0.5},
+        {"height_mm": 3000},
+        {"target_faces": 50},
+        {"max_bytes": 10},
+        {"format": "fbx"},
+    ],
 )
 def test_wishes_out_of_bounds_are_refused_by_name(
     house: House, outside: Outside, wish: dict[str, object]

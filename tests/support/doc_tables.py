@@ -65,6 +65,12 @@ def request_table() -> str:
             is_needed = name in schema.get("required", ())
             default = "**required**" if is_needed else _json_default(field)
             yield _row(f"`{name}`", _kind(field, schema), default, field.get("description", ""))
+            target = _referred(field)
+            members = schema["$defs"][target].get("properties", {}) if target else {}
+            for member, about in members.items():
+                is_needed = member in schema["$defs"][target].get("required", ())
+                shown = "**required**" if is_needed else _json_default(about)
+                yield _row(f"`{name}.{member}`", _kind(about, schema), shown, about.get("description", ""))
 
     return table("field | values | default | meaning", rows())
 

@@ -9,8 +9,8 @@ from ai_engine.errors import DownloadError, JobError, RequestRefused
 
 CONTRACT_CODES = """
 image_url_forbidden image_download_failed image_too_large image_invalid no_foreground mask_invalid sampler_unfit
-views_unfit gpu_out_of_memory generation_timeout empty_mesh not_printable result_too_large cancelled worker_lost
-internal
+views_unfit gpu_out_of_memory generation_timeout empty_mesh not_printable addition_unfit result_too_large cancelled
+worker_lost internal
 """
 JOB_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JobError)]
 REFUSALS = [

@@ -11,10 +11,11 @@ from support.sample_job import print_facts
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import JobCancelled, UnreadableImage
 from ai_engine.facts import DecodeFacts, MeshFacts
-from ai_engine.job import Artifact, Job, rfc3339
+from ai_engine.job import Artifact, Job, PrintOptions, rfc3339
 from ai_engine.stage import Stage, overall_progress
 from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.event import JobEvent
+from ai_engine.wishes.additions import Attach, Base, Hollow
 
 GOOD = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}
 
@@ -195,3 +196,20 @@ def test_a_retry_is_the_same_job_under_an_id_that_all_who_ask_agree_on() -> None
     assert len({first.job_id, second.job_id, third.job_id}) == 3
     assert (third.attempt, third.retry_of, third.options) == (3, first.job_id, first.options)
     assert len(second.job_id) == 32
+
+
+def test_wishes_for_additions_go_through_json() -> None:
+    options = PrintOptions(
+        height_mm=40, base=Base("hex", text="Ada"), hollow=Hollow(), attach=Attach("magnet")
+    )
+    one = job(print_options=options)
+
+    assert Job.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+
+
+def test_a_job_of_a_version_without_additions_has_none() -> None:
+    fields = job().to_dict()
+    for name in ("hollow", "base", "attach"):
+        del fields["print_options"][name]
+
+    assert not Job.from_dict(fields).print_options.has_additions

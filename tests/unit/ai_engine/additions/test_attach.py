@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.solid_shapes import cube, sphere
 
-from ai_engine.additions.attach import MIN_WALL_MM, PLAY_MM, attach
-from ai_engine.additions.solid import AdditionUnfit, num_bodies, solid_of
-from ai_engine.facts import Attach
+from ai_engine.additions.attach import PLAY_MM, attach
+from ai_engine.additions.solid import num_bodies, solid_of
+from ai_engine.errors import AdditionUnfit
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.topology import edge_facts
+from ai_engine.wishes.additions import MAGNET_WALL_MM, Attach
 
 
 def test_a_ring_s_hole_has_its_diameter() -> None:
@@ -42,7 +43,7 @@ def test_a_magnet_s_pocket_has_its_diameter_and_depth() -> None:
 
 def test_a_wall_that_would_be_too_thin_is_refused() -> None:
     plate = Mesh((cube(30.0).vertices * np.asarray([1, 0.1, 1])).astype(np.float32), cube(30.0).faces)
-    assert attach(plate, Attach("magnet", 10, 3 - MIN_WALL_MM - 0.1)).facts.kind == "magnet"
+    assert attach(plate, Attach("magnet", 10, 3 - MAGNET_WALL_MM - 0.1)).facts.kind == "magnet"
     with pytest.raises(AdditionUnfit, match="wall left"):
         attach(plate, Attach("magnet", 10, 2.5))
 

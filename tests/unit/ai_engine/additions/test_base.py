@@ -13,10 +13,11 @@ from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.additions.base import CONTACT_SHARE, add_base, add_pedestal, contact_depth
 from ai_engine.additions.lettering import fitted
-from ai_engine.additions.solid import AdditionUnfit, num_bodies, solid_of
-from ai_engine.facts import Base
+from ai_engine.additions.solid import num_bodies, solid_of
+from ai_engine.errors import AdditionUnfit
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.topology import edge_facts
+from ai_engine.wishes.additions import Base
 
 Shape = Literal["round", "square", "rounded", "hex", "oval"]
 Style = Literal["engraved", "embossed"]

@@ -6,7 +6,7 @@ import manifold3d
 import pytest
 
 from ai_engine.additions.drains import Drain, drilled, widest_point
-from ai_engine.facts import Hollow
+from ai_engine.wishes.additions import Hollow
 
 
 def ball(radius: float, z: float = 0.0) -> manifold3d.Manifold:

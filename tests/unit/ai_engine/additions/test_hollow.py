@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.additions.hollow import hollow
-from ai_engine.additions.solid import AdditionUnfit, num_bodies, solid_of
-from ai_engine.facts import Hollow
+from ai_engine.additions.solid import num_bodies, solid_of
+from ai_engine.errors import AdditionUnfit
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.proximity import distances
 from ai_engine.mesh.topology import edge_facts, face_bodies
+from ai_engine.wishes.additions import Hollow
 
 SHARE = 0.005
 """Of the hollow's volume: edges of the inner surface are rounded by a cell, here a fifth of the wall."""

@@ -7,7 +7,7 @@ from fontTools.pens.areaPen import AreaPen
 from fontTools.ttLib import TTFont
 
 from ai_engine.additions.lettering import FONT, contour_points, fitted, letters, missing
-from ai_engine.additions.solid import AdditionUnfit
+from ai_engine.errors import AdditionUnfit
 
 
 @pytest.mark.parametrize("letter", ["A", "B", "g", "8", "ß", "Ä"])

@@ -15,10 +15,11 @@ from support.solid_shapes import cube, joined, sphere
 from ai_engine.additions.attach import attach
 from ai_engine.additions.base import add_base
 from ai_engine.additions.hollow import hollow
-from ai_engine.additions.solid import AdditionUnfit, mesh_of, num_bodies, solid_of
-from ai_engine.facts import Attach, Base, Hollow
+from ai_engine.additions.solid import mesh_of, num_bodies, solid_of
+from ai_engine.errors import AdditionUnfit
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
+from ai_engine.wishes.additions import Attach, Base, Hollow
 
 WITHIN_S = 240
 ADDED: dict[str, Callable[[Mesh], Mesh]] = {

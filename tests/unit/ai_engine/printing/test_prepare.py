@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from support.solid_shapes import cube, joined, sphere
 
-from ai_engine.errors import NotPrintable
+from ai_engine.errors import AdditionUnfit, NotPrintable
 from ai_engine.facts import PrintFacts
 from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.prepare import finish, report
+from ai_engine.wishes.additions import Attach, Base, Hollow
 
 
 def box(x: float, y: float, z: float) -> Mesh:
@@ -74,3 +75,32 @@ def test_facts_of_a_report_without_a_ghost_plane_are_read_as_none() -> None:
     facts = asdict(report(cube()).facts())
     del facts["ghost_plane"]
     assert PrintFacts.from_dict(json.loads(json.dumps(facts))).ghost_plane is None
+
+
+def test_a_base_and_a_ring_are_added_to_the_posed_mesh_and_reported() -> None:
+    wishes = PrintOptions(height_mm=40, base=Base(height_mm=8, text="Ada"), attach=Attach("keyring"))
+    finished, found = finish(sphere(24), wishes)
+    plain = finish(sphere(24), PrintOptions(height_mm=40))[1]
+    added = sum(one.volume_mm3 for one in found.facts().additions)
+    assert [one.kind for one in found.additions] == ["base", "keyring"]
+    assert found.is_watertight
+    assert found.num_bodies == 1
+    assert found.volume == pytest.approx(plain.volume + added, rel=1e-3)
+    assert finished.vertices[:, 2].min() == 0
+    assert found.bbox[2] > 40 + 8
+
+
+def test_a_limit_to_faces_holds_for_what_was_added_too() -> None:
+    wishes = PrintOptions(
+        height_mm=40, target_faces=3000, hollow=Hollow(), base=Base(text="Ada", height_mm=9)
+    )
+    finished, found = finish(sphere(48), wishes)
+    assert len(finished.faces) <= 3000
+    assert found.is_watertight
+    assert found.simplification_error is not None
+    assert found.simplification_error < 1
+
+
+def test_what_has_millimetres_is_not_added_to_model_units() -> None:
+    with pytest.raises(AdditionUnfit, match="give height_mm"):
+        finish(sphere(), PrintOptions(base=Base()))
