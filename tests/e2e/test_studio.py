@@ -253,6 +253,18 @@ def test_what_the_service_refuses_is_said_beside_the_field(studio: Studio) -> No
     expect(studio.page.locator("[name=session_id]")).to_have_attribute("aria-invalid", "true")
 
 
+def test_a_base_with_a_text_is_switched_on_and_asked_for(studio: Studio, house: House) -> None:
+    studio.drop(PICTURE)
+    studio.fill(height_mm=60, base=True)
+    studio.page.locator("[name='base.text']").fill("Ada 42")
+    studio.page.locator("#options label:has([name='base.shape'][value='hex'])").click()
+
+    job = house.wait_until(studio.generate(), "succeeded")
+
+    assert (job["options"]["base"]["text"], job["options"]["base"]["shape"]) == ("Ada 42", "hex")
+    assert [one["kind"] for one in job["print"]["additions"]] == ["base"]
+
+
 def test_an_address_that_is_refused_is_said_beside_the_url(studio: Studio) -> None:
     studio.forgiven = ("status of 422",)
     url = studio.page.get_by_label("URL of the picture")
