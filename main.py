@@ -232,7 +232,7 @@ def new_key(options: argparse.Namespace) -> int:
 
     key = keys.new_key()
     try:
-        line = keys.configured(options.name, key)
+        line = keys.setting_entry(options.name, key)
     except ValueError as error:
         print(f"can't make a key: {error}", file=sys.stderr)
         return 1

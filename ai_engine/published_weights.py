@@ -300,7 +300,7 @@ FOLDERS: Mapping[str, WeightsFolder] = MappingProxyType(
 )
 
 
-def licence_called(notice: str) -> Licence:
+def find_licence(notice: str) -> Licence:
     """The licence that a model's own notice begins with; the unknown one where none is called so."""
     return next((one for name, one in _LICENCES.items() if notice.startswith(name)), UNKNOWN_LICENCE)
 

@@ -33,7 +33,7 @@ CompatibleRoutes = Literal["meshes", "hunyuan3d"]
 MattingModel = Literal["tiny", "isnet-general-use", "u2net", "birefnet-general", "none"]
 
 
-def shipped(file: str) -> Path:
+def find_shipped(file: str) -> Path:
     """Where a file lies that comes with the code: beside it, or where pip puts the data of an installed package."""
     beside = Path(__file__).resolve().parents[1] / file
     return beside if beside.exists() else Path(get_path("data"), "share", "ai-engine", file)
@@ -412,7 +412,7 @@ class Settings(BaseSettings):
     @classmethod
     def _find_embedded_model(cls, path: Path) -> Path:
         """The embedded model is there from whatever folder a command is run."""
-        return shipped(str(path)) if path == EMBEDDED_MODEL and not path.exists() else path
+        return find_shipped(str(path)) if path == EMBEDDED_MODEL and not path.exists() else path
 
     @field_validator("device")
     @classmethod

@@ -44,7 +44,7 @@ class Line:
         self.model = ShapeModel.load(settings)
 
     def make_ready(self) -> None:
-        self.model = self.model.made_ready(self.settings)
+        self.model = self.model.make_ready(self.settings)
 
     def run(self, picture: Image.Image, resolution: int, steps: int | None = None) -> dict[str, float]:
         """Processor seconds of each stage. The background is removed from the picture on grey ground."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.finish [--cells 352] [--rounds 3]
 
-Both sides get the same marching-cubes mesh with crumbs, and deliver a cleaned STL file and a report on what was read
+Both sides get the same marching-cubes mesh with floaters, and deliver a cleaned STL file and a report on what was read
 back from it. Each task runs in a process of its own, on one thread; seconds are of the processor, so that a busy
 machine counts little; memory is the peak above what the loaded mesh and libraries take. Writes a section of
 Markdown to standard output.
@@ -31,7 +31,7 @@ Task = Callable[[Any, Path], dict[str, Any]]
 
 
 def make_mesh(cells: int, path: Path) -> None:
-    """A wavy ring grown together with a ball, and crumbs all round, by marching cubes."""
+    """A wavy ring grown together with a ball, and floaters all round, by marching cubes."""
     from skimage.measure import marching_cubes
 
     from ai_engine.mesh.surface import signed_volumes
@@ -44,7 +44,7 @@ def make_mesh(cells: int, path: Path) -> None:
     np.minimum(distance, np.sqrt((x - 0.2) ** 2 + (y + 0.1) ** 2 + (z - 0.45) ** 2) - 0.38, out=distance)
     for centre in np.random.default_rng(5).uniform(-0.95, 0.95, (NUM_CRUMBS, 3)).tolist():
         near = [np.abs(axis - place) < 0.05 for place in centre]
-        crumb = np.sqrt(
+        floater = np.sqrt(
             sum(
                 (side[mask].reshape(shape) - place) ** 2
                 for side, mask, shape, place in zip(
@@ -53,7 +53,7 @@ def make_mesh(cells: int, path: Path) -> None:
             )
         )
         block = np.ix_(*near)
-        distance[block] = np.minimum(distance[block], crumb - 0.015)
+        distance[block] = np.minimum(distance[block], floater - 0.015)
     vertices, faces, _, _ = marching_cubes(distance, 0.0, spacing=(2 * HALF_SIDE / cells,) * 3)
     vertices = (vertices - HALF_SIDE).astype(np.float32)
     if signed_volumes(vertices[faces]).sum() < 0:

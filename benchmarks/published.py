@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hy3dgen.families.family import Built
-from hy3dgen.families.hunyuan3d_2 import built, card_of
+from hy3dgen.families.hunyuan3d_2 import build_networks, card_of
 from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
 from hy3dgen.families.variants import ModelConfig, variant_settings
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
@@ -56,7 +56,7 @@ def config_of(variant: str) -> ModelConfig:
 def networks_of(variant: str) -> Built:
     """The networks without weights."""
     config = config_of(variant)
-    return built(config, card_of(config.settings, shapes_of(variant)))
+    return build_networks(config, card_of(config.settings, shapes_of(variant)))
 
 
 def filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:

@@ -36,7 +36,7 @@ def demo() -> Image.Image:
     from ai_engine.pipeline.shape_model import ShapeModel
 
     settings = Settings(device="cpu")
-    model = ShapeModel.load(settings).made_ready(settings)
+    model = ShapeModel.load(settings).make_ready(settings)
     remover = BackgroundRemover("tiny", settings.matting_home)
     rows = []
     for name in EXAMPLES:

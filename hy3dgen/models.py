@@ -63,7 +63,7 @@ def weights_of(path: str | Path, dtype: torch.dtype, variant: str | None = None)
     Raises:
         CheckpointError: as `open_model`, but for tensors that are missing.
     """
-    model = _unloaded(path, variant)
+    model = _build_unloaded(path, variant)
     sizes = (sum(one.numel() for one in network.parameters()) for network in model.networks)
     conditioner, dit, vae = (dtype.itemsize * size for size in sizes)
     return Weights(conditioner=conditioner, dit=dit, vae=vae)
@@ -75,10 +75,10 @@ def card_of(path: str | Path, variant: str | None = None) -> Card:
     Raises:
         CheckpointError: as `open_model`, but for tensors that are missing.
     """
-    return _unloaded(path, variant).card
+    return _build_unloaded(path, variant).card
 
 
-def _unloaded(path: str | Path, variant: str | None) -> LoadedFamily:
+def _build_unloaded(path: str | Path, variant: str | None) -> LoadedFamily:
     """The model on the meta device: names and shapes without weights."""
     with open_published(Path(path), torch.device("cpu")) as files:
         return family_of(files).build(files, _with_variant(None, variant)).model

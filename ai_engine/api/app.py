@@ -30,7 +30,7 @@ from ai_engine.web.api_keys import check_access
 from ai_engine.web.auth import Access
 from ai_engine.web.limits import OpenPlaces, too_many_streams
 from ai_engine.web.middleware import REQUEST_ID, Refusals, RequestMiddleware
-from ai_engine.web.problems import broken, crowded, install_problem_handlers
+from ai_engine.web.problems import answer_fault, answer_overload, install_problem_handlers
 
 CONNECT_RETRY_S = 2.0
 
@@ -118,7 +118,7 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
         )
     app.add_middleware(
         RequestMiddleware,
-        refusals=Refusals(broken, crowded),
+        refusals=Refusals(answer_fault, answer_overload),
         body_timeout_s=settings.request_timeout_s,
         max_open_requests=settings.max_open_requests,
         has_keys=settings.has_keys,

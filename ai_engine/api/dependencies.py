@@ -106,19 +106,19 @@ class Service:
     @property
     def engine(self) -> JobQueue:
         """The job queue; raises as `connected` does."""
-        return self.connected().engine
+        return self.require_connection().engine
 
     @property
     def links(self) -> Links:
         """The signer of links; raises as `connected` does."""
-        return self.connected().links
+        return self.require_connection().links
 
     @property
     def metrics(self) -> Metrics:
         """The numbers of the whole service; raises as `connected` does."""
-        return self.connected().metrics
+        return self.require_connection().metrics
 
-    def connected(self) -> Connection:
+    def require_connection(self) -> Connection:
         """The connection to the job database.
 
         Raises:
@@ -152,7 +152,7 @@ async def connected_service(service: Annotated[Service, Depends(any_service)]) -
     Raises:
         NotReady: the job engine is not connected yet.
     """
-    service.connected()
+    service.require_connection()
     return service
 
 
@@ -260,7 +260,7 @@ def check_open(service: Service) -> None:
     """
     if service.is_draining:
         raise NotReady("The service is about to stop; its jobs are kept.", retry_after_s=DRAINING_RETRY_S)
-    if service.connected().data_folder.is_gone():
+    if service.require_connection().data_folder.is_gone():
         raise NotReady(DATA_FOLDER_GONE, retry_after_s=DRAINING_RETRY_S)
     if not service.has_disk():
         raise DiskFull("There is no room for the files of new jobs.", retry_after_s=60)

@@ -30,7 +30,7 @@ from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, pi
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
 from ai_engine.web.auth import refuse_other_origins
-from ai_engine.web.bodies import MAX_REQUEST_BYTES, capped, check_size
+from ai_engine.web.bodies import MAX_REQUEST_BYTES, check_size, stream_body
 
 PICTURE_PART = "image"
 MASK_PART = "mask"
@@ -124,7 +124,7 @@ async def read_submission(
     how = Reading(kind, headers, DownloadLimits(max_bytes=settings.image_max_bytes))
     max_bytes = how.max_bytes(how.max_pictures)
     if media_type == _JSON:
-        body = b"".join([chunk async for chunk in capped(request, max_bytes)])
+        body = b"".join([chunk async for chunk in stream_body(request, max_bytes)])
         yield await run_in_threadpool(_read_json, body, how)
     else:
         refuse_other_origins(request, settings)
@@ -233,7 +233,7 @@ def _check_picture(file: BinaryIO, field: str) -> Picture:
 
 async def parse_form(request: Request, max_bytes: int, max_pictures: int) -> FormData:
     """The form's parts; raises BodyTooLarge, or InvalidField where it can't be read."""
-    stream = capped(request, max_bytes)
+    stream = stream_body(request, max_bytes)
     # A text part may be a data URL, or a picture whose part has no filename.
     parser = MultiPartParser(
         request.headers, stream, max_files=max_pictures, max_fields=MAX_PARTS, max_part_size=max_bytes

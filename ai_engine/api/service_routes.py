@@ -25,7 +25,7 @@ from ai_engine.api.response_schemas import (
 from ai_engine.errors import NotReady
 from ai_engine.facts import ModelFacts
 from ai_engine.job_queue.worker_leases import ServedModel, WorkerLease, WorkerState
-from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, licence_called
+from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, find_licence
 from ai_engine.settings import MattingModel
 from ai_engine.web.auth import bearer, known_caller, open_router
 from ai_engine.web.problems import problems
@@ -123,7 +123,7 @@ def _readiness(service: Service) -> Readiness:
         return Readiness(status="starting")
     if service.is_draining:
         return Readiness(status="draining")
-    if service.connected().data_folder.is_gone():
+    if service.require_connection().data_folder.is_gone():
         return Readiness(status="failed")
     worker = live_worker(service)
     if worker is None:
@@ -168,12 +168,12 @@ def licences_in_use(
 
 
 def _card_licence(card: ModelFacts) -> LicenceFacts:
-    known = _licence_facts(card.model_id, licence_called(card.licences[0].name))
+    known = _licence_facts(card.model_id, find_licence(card.licences[0].name))
     return known.model_copy(update={"licence": card.licences[0].name, "url": card.licences[0].url})
 
 
 def _shape_model(worker: WorkerLease) -> LicenceFacts:
-    return _licence_facts(worker.model_id or "", licence_called(worker.licence or UNKNOWN_LICENCE.name))
+    return _licence_facts(worker.model_id or "", find_licence(worker.licence or UNKNOWN_LICENCE.name))
 
 
 def _matting_licence(name: MattingModel) -> Licence:

@@ -98,13 +98,13 @@ class JobTools:
         if webhook_url is not None:
             fields["webhook_url"] = webhook_url
         async with _api(self.app, context) as api:
-            job_id = (await _asked(api, "POST", "/generate-3d", json=fields))["job_id"]
-            return await (_waited(api, job_id, context) if wait else _job(api, job_id))
+            job_id = (await _ask(api, "POST", "/generate-3d", json=fields))["job_id"]
+            return await (_wait_for(api, job_id, context) if wait else _job(api, job_id))
 
     async def wait_for_mesh(self, context: AnyContext, job_id: JobId) -> dict[str, Any]:
         """The job when it is over, or as it stands after ten minutes; progress is reported meanwhile."""
         async with _api(self.app, context) as api:
-            return await _waited(api, job_id, context)
+            return await _wait_for(api, job_id, context)
 
     async def get_job(self, context: AnyContext, job_id: JobId) -> dict[str, Any]:
         """How far a job is, and what came out."""
@@ -114,7 +114,7 @@ class JobTools:
     async def cancel_job(self, context: AnyContext, job_id: JobId) -> dict[str, Any]:
         """Stops a job that waits or runs."""
         async with _api(self.app, context) as api:
-            return await _asked(api, "DELETE", f"/jobs/{job_id}")
+            return await _ask(api, "DELETE", f"/jobs/{job_id}")
 
     async def list_jobs(
         self, context: AnyContext, status: Status = None, limit: Limit = 20
@@ -122,7 +122,7 @@ class JobTools:
         """Your latest jobs, newest first."""
         wanted: dict[str, Any] = {"limit": limit} | ({} if status is None else {"status": status.value})
         async with _api(self.app, context) as api:
-            return await _asked(api, "GET", "/jobs", params=wanted)
+            return await _ask(api, "GET", "/jobs", params=wanted)
 
 
 def _server(app: Starlette) -> MCPServer[Any]:
@@ -157,7 +157,7 @@ async def _api(app: Starlette, context: AnyContext) -> AsyncIterator[httpx2.Asyn
         yield client
 
 
-async def _asked(api: httpx2.AsyncClient, method: str, path: str, **content: Any) -> dict[str, Any]:
+async def _ask(api: httpx2.AsyncClient, method: str, path: str, **content: Any) -> dict[str, Any]:
     """The answer's JSON.
 
     Raises:
@@ -171,12 +171,12 @@ async def _asked(api: httpx2.AsyncClient, method: str, path: str, **content: Any
 
 
 async def _job(api: httpx2.AsyncClient, job_id: str) -> dict[str, Any]:
-    job = await _asked(api, "GET", f"/jobs/{job_id}")
+    job = await _ask(api, "GET", f"/jobs/{job_id}")
     is_done = job["status"] == JobStatus.SUCCEEDED
     return job | ({"mesh_url": f"/jobs/{job_id}/mesh"} if is_done else {})
 
 
-async def _waited(api: httpx2.AsyncClient, job_id: str, context: AnyContext) -> dict[str, Any]:
+async def _wait_for(api: httpx2.AsyncClient, job_id: str, context: AnyContext) -> dict[str, Any]:
     waited_s, reported = 0.0, ("", -1.0)
     while True:
         job = await _job(api, job_id)

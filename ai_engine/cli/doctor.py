@@ -19,10 +19,10 @@ from ai_engine.cli.model_checks import Check, Finding, matting_model, shape_mode
 from ai_engine.errors import StartupError
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.outbound.policies import download_policy, webhook_policy
-from ai_engine.settings import Settings, shipped
+from ai_engine.settings import Settings, find_shipped
 from ai_engine.storage.s3_store import check_bucket
 
-REQUIREMENTS = shipped("requirements.txt")
+REQUIREMENTS = find_shipped("requirements.txt")
 MIN_PYTHON = (3, 11)
 CONNECT_S = 3.0
 LOOK_UP_S = 5.0

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Nothing was downloaded. {refusal}")
         return EXIT_NOT_ACCEPTED
     must_accept = any(weights.licence.must_accept for weights in wanted)
-    if must_accept and not (arguments.accept_licence or agreed_at_the_terminal()):
+    if must_accept and not (arguments.accept_licence or ask_at_the_terminal()):
         print("Nothing was downloaded. If you agree and may, run this again with --accept-licence.")
         return EXIT_NOT_ACCEPTED
     try:
@@ -111,7 +111,7 @@ def fetch(weights: Weights, models: Path) -> Path:
     """
     path = models / weights.path
     if path.is_file() and (weights.sha256 is not None or constants.is_offline_mode()):
-        return _checked_in_place(path, Seal(weights.size_bytes, weights.sha256))
+        return _check_in_place(path, Seal(weights.size_bytes, weights.sha256))
     if constants.is_offline_mode():
         raise FetchFailed(
             f"HF_HUB_OFFLINE is set and {path} is missing. Set it to 0, or put the file there yourself; "
@@ -119,8 +119,8 @@ def fetch(weights: Weights, models: Path) -> Path:
         )
     download = locate(weights)
     if path.is_file():
-        return _checked_in_place(path, download.seal)
-    return _bring(download, path)
+        return _check_in_place(path, download.seal)
+    return _download(download, path)
 
 
 def fetch_text(text: Weights, models: Path) -> None:
@@ -168,7 +168,7 @@ def _check_agreement(weights: Weights, pinned: Seal, found: Seal) -> None:
             raise FetchFailed(f"the hub's {weights.path} is another file: {theirs} instead of {ours}")
 
 
-def _bring(download: Download, path: Path) -> Path:
+def _download(download: Download, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{(download.seal.sha256 or 'unknown')[:12]}.part")
     have_bytes = _resumable_bytes(part, download.seal)
@@ -214,7 +214,7 @@ def _receive(download: Download, part: Path, have_bytes: int) -> None:
         raise FetchFailed(f"{error}. {kept:,} bytes are kept; run this again to go on.") from error
 
 
-def _checked_in_place(path: Path, seal: Seal) -> Path:
+def _check_in_place(path: Path, seal: Seal) -> Path:
     print(f"{path}: is there; checking {_sum_words(seal)}", flush=True)
     if (flaw := seal.flaw(path)) is not None:
         raise FetchFailed(f"{path} {flaw}. Move it away and run this again.")
@@ -270,7 +270,7 @@ def show_licences(wanted: Iterable[Weights]) -> None:
     print("These are our words for the main points; what binds is the text at the address.\n", flush=True)
 
 
-def agreed_at_the_terminal() -> bool:
+def ask_at_the_terminal() -> bool:
     """True where a person at a terminal typed yes."""
     if not sys.stdin.isatty():
         return False

@@ -87,7 +87,7 @@ def _bring(model: Published, missing: Sequence[Weights], *, accept_licence: bool
     try:
         print(f"{model.name}: {_size(missing)} to download into {MODELS / model.path}", flush=True)
         must_accept = any(one.licence.must_accept for one in missing)
-        if must_accept and not (accept_licence or fetch_weights.agreed_at_the_terminal()):
+        if must_accept and not (accept_licence or fetch_weights.ask_at_the_terminal()):
             raise UsageError("nothing was downloaded; if you agree and may, add --accept-licence")
         for one in missing:
             fetch_weights.fetch(one, MODELS)

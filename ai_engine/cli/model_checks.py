@@ -111,9 +111,9 @@ def _room(settings: Settings) -> Finding:
     device = choose_device(settings.device, require_gpu=settings.require_gpu)
     room = Room.on(device, settings)
     there = "main memory" if room.free is None else f"{room.free / 1e9:.1f} GB free"
-    text = f"device: {device}, {there}; a job takes about {room.needed / 1e9:.1f} GB, memory {room.residence}"
+    text = f"device: {device}, {there}; a job takes about {room.needed_bytes / 1e9:.1f} GB, memory {room.residence}"
     if room.free is None:
-        return _main_memory(text, room.needed, free_main_memory())
+        return _main_memory(text, room.needed_bytes, free_main_memory())
     return Finding(text, None if room.is_enough else "set MEMORY=auto, or free the device of other programs")
 
 

@@ -30,7 +30,7 @@ from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import Job
 from ai_engine.job_queue.records import JobSummary
 from ai_engine.web.auth import Caller, bearer, caller_of, key_in_url, refuse_other_origins
-from ai_engine.web.bodies import capped
+from ai_engine.web.bodies import stream_body
 from ai_engine.web.problems import problem_of
 
 LOOK_S = 0.25
@@ -66,7 +66,7 @@ class Asked:
         """
         most = self._reading().max_bytes(len(VIEWS))
         if body_type(self.request) == "application/json":
-            data = b"".join([chunk async for chunk in capped(self.request, most)])
+            data = b"".join([chunk async for chunk in stream_body(self.request, most)])
             yield Body(_object(data))
             return
         refuse_other_origins(self.request, self.service.settings)
@@ -139,7 +139,7 @@ def answering(answer: Answer, refuse: Refuse) -> Callable[[Request], Awaitable[R
             sent = await bearer(request)
             caller = caller_of(request, sent.credentials if sent else key_in_url(request))
             service: Service = request.app.state.service
-            service.connected()
+            service.require_connection()
             return await answer(Asked(request, service, caller))
         except _REFUSALS as error:
             return _refused(problem_of(request, error), refuse)

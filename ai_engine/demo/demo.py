@@ -30,9 +30,9 @@ from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.stl import read_stl
 from ai_engine.printing.prepare import report
-from ai_engine.settings import shipped
+from ai_engine.settings import find_shipped
 
-SAMPLE_PICTURE = shipped("examples/pictures/vase.png")
+SAMPLE_PICTURE = find_shipped("examples/pictures/vase.png")
 SEED = 1
 JOB_WITHIN_S = 900.0
 WEBHOOK_WITHIN_S = 60.0

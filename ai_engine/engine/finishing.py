@@ -16,7 +16,7 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
 from ai_engine.mesh_files.read import ReadMesh, read_mesh
 from ai_engine.printing.orientation import y_up, z_up
-from ai_engine.printing.prepare import PrintReport, face_limited, finish
+from ai_engine.printing.prepare import PrintReport, finish, limit_faces
 from ai_engine.printing.preview import preview_png
 from ai_engine.printing.report import report
 
@@ -71,7 +71,7 @@ def finish_file(
         AdditionUnfit: what was to be added does not fit.
         NotPrintable: the report is bad, and `require_printable` was asked.
     """
-    found, options = read_mesh(data), face_limited(options, formats)
+    found, options = read_mesh(data), limit_faces(options, formats)
     if options.height_mm is None and not _is_model_space(found):
         options = replace(options, height_mm=_height_mm(found))
     notes = FileNotes(title, is_mm=options.is_mm)

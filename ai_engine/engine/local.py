@@ -78,11 +78,11 @@ class LocalEngine:
         """
         resources, job_id = self.open(), uuid.uuid4().hex
         job = job_of(request, job_id=job_id, accepted_at_s=time.time(), settings=self.settings)
-        job = self._shown(job, pictures)
+        job = self._add_pictures(job, pictures)
         run = _Run(progress, time.monotonic() + job.timeout_s)
-        return self._generated(request, job, run, run_job(job, resources, run))
+        return self._collect(request, job, run, run_job(job, resources, run))
 
-    def _shown(self, job: Job, pictures: Pictures) -> Job:
+    def _add_pictures(self, job: Job, pictures: Pictures) -> Job:
         """The job with the pictures, which are files now."""
         store = self.open().store
         kept = {
@@ -92,7 +92,7 @@ class LocalEngine:
         views = {view: View(None, kept[view]) for view in pictures.views}
         return replace(job, image=kept.get("image"), mask=kept.get("mask"), views=job.views | views)
 
-    def _generated(self, request: JobRequest, job: Job, run: _Run, result: JobResult) -> Generated:
+    def _collect(self, request: JobRequest, job: Job, run: _Run, result: JobResult) -> Generated:
         if result.failure is not None:
             raise GenerationFailed(result.failure)
         assert result.artifact is not None
@@ -104,10 +104,10 @@ class LocalEngine:
             seed=job.options.seed,
             model=result.model,
             timings_s=result.timings_s,
-            other_format=lambda file_format: self._other(request, job, run, file_format),
+            other_format=lambda file_format: self._make_other(request, job, run, file_format),
         )
 
-    def _other(self, request: JobRequest, job: Job, run: _Run, file_format: MeshFormat) -> bytes:
+    def _make_other(self, request: JobRequest, job: Job, run: _Run, file_format: MeshFormat) -> bytes:
         """The last stage once more, for a file in another format."""
         wishes = request.model_copy(update={"format": file_format}).print_options()
         line = JobLine(replace(job, format=file_format, print_options=wishes), self.open(), run)

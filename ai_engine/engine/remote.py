@@ -50,13 +50,13 @@ class RemoteEngine:
         """
         job_id = self._submit(request, pictures)
         try:
-            job = self._followed(job_id, progress)
+            job = self._follow(job_id, progress)
         except BaseException:
             self._cancel(job_id)
             raise
         if job["status"] != "succeeded":
             raise GenerationFailed(JobFailure(**job["error"]))
-        return self._generated(request, pictures, job)
+        return self._collect(request, pictures, job)
 
     def _submit(self, request: JobRequest, pictures: Pictures) -> str:
         fields = request.model_dump(mode="json", exclude_defaults=True)
@@ -69,7 +69,7 @@ class RemoteEngine:
     def _ask(self, send: Callable[[], httpx2.Response]) -> httpx2.Response:
         """The answer, a success; asked again where the service is busy or out of reach."""
 
-        def sent() -> httpx2.Response:
+        def send_once() -> httpx2.Response:
             answer = send()
             if answer.status_code in _BUSY:
                 raise _Busy(_problem(answer), _seconds(answer.headers.get("retry-after")))
@@ -77,9 +77,9 @@ class RemoteEngine:
                 raise ServerRefused(_problem(answer))
             return answer
 
-        return _insistently(sent)
+        return _insistently(send_once)
 
-    def _followed(self, job_id: str, progress: StageProgress) -> dict[str, Any]:
+    def _follow(self, job_id: str, progress: StageProgress) -> dict[str, Any]:
         """The job when it is over."""
         last_event_id = ""
 
@@ -102,26 +102,26 @@ class RemoteEngine:
 
         return _insistently(follow)
 
-    def _generated(self, request: JobRequest, pictures: Pictures, job: dict[str, Any]) -> Generated:
+    def _collect(self, request: JobRequest, pictures: Pictures, job: dict[str, Any]) -> Generated:
         artifact, report = job["artifact"], PrintFacts.from_dict(job["print"])
         x, y, z = artifact["bbox"]
         seed: int = job["options"]["seed"]
 
-        def other(file_format: MeshFormat) -> bytes:
+        def make_other(file_format: MeshFormat) -> bytes:
             again = request.model_copy(update={"format": file_format, "seed": seed})
             return self.generate(again, pictures, lambda stage, done, total: None).data
 
         return Generated(
             format=artifact["format"],
-            data=self._downloaded(job["job_id"], artifact["sha256"]),
+            data=self._download_mesh(job["job_id"], artifact["sha256"]),
             facts=MeshFacts(artifact["format"], artifact["faces"], artifact["units"], (x, y, z), report),
             seed=seed,
             model=job["model"],
             timings_s=job["timings_s"],
-            other_format=other,
+            other_format=make_other,
         )
 
-    def _downloaded(self, job_id: str, sha256: str) -> bytes:
+    def _download_mesh(self, job_id: str, sha256: str) -> bytes:
         data = self._ask(lambda: self._client.get(f"/jobs/{job_id}/mesh")).content
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ServerRefused("The mesh that came is not the one of the job: its sha256 differs.")

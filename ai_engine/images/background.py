@@ -31,7 +31,7 @@ from ai_engine.images.masks import (
     without_haze,
     without_islands,
 )
-from ai_engine.settings import shipped
+from ai_engine.settings import find_shipped
 
 RemoveBackground = Literal["auto", "always", "never"]
 Refinement = Literal["grabcut", "none"]
@@ -106,7 +106,7 @@ def cut_out(
     if source not in ("none", "alpha"):
         rgba = with_object_colours(rgba, parts.mask)
     rgba[:, :, 3] = without_haze(np.minimum(alpha, parts.mask))
-    cutout = _checked(Cutout(rgba), is_own=has_own_cutout or mask is not None)
+    cutout = _require_foreground(Cutout(rgba), is_own=has_own_cutout or mask is not None)
     facts = measure(cutout.alpha, source=source, num_parts=parts.num_kept, num_dropped=parts.num_dropped)
     if is_see_through and "soft" not in facts.warnings:
         facts = replace(facts, warnings=(*facts.warnings, "soft"))
@@ -132,7 +132,7 @@ def _check_shows_something(rgba: NDArray[np.uint8]) -> None:
         raise NoForeground("The whole picture has one colour.")
 
 
-def _checked(cutout: Cutout, *, is_own: bool) -> Cutout:
+def _require_foreground(cutout: Cutout, *, is_own: bool) -> Cutout:
     """The cut-out, if enough of it shows: the model frames the object, so a caller's own may lie in a wide canvas."""
     share = cutout.foreground_share
     num_pixels = share * cutout.alpha.size
@@ -197,10 +197,10 @@ class BackgroundRemover:
         """
         self.load()
         if self._is_refined:
-            return refine(np.asarray(picture), self._found)
-        return self._found(np.asarray(picture))
+            return refine(np.asarray(picture), self._find)
+        return self._find(np.asarray(picture))
 
-    def _found(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _find(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         import rembg
 
         # A picture in which the model sees nothing at all makes rembg divide zero by zero.
@@ -242,7 +242,7 @@ class BackgroundRemover:
 def _weights_path(model_name: str, home: Path) -> Path:
     """The model's file; the embedded model is found beside the code whatever `home` is."""
     path = Path(os.path.normpath(home / MATTING_MODELS[model_name].file))
-    return shipped("models/tiny/matting.onnx") if model_name == "tiny" and not path.is_file() else path
+    return find_shipped("models/tiny/matting.onnx") if model_name == "tiny" and not path.is_file() else path
 
 
 def open_remover(

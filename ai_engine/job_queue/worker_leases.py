@@ -122,7 +122,7 @@ def slot_name(device: str, data_dir: Path) -> str:
     return f"{socket.gethostname()}:{device}@{folder}"
 
 
-def _served(row: sa.Row[Any]) -> ServedModel:
+def _read_served(row: sa.Row[Any]) -> ServedModel:
     facts = None if row.facts is None else ModelFacts.from_dict(json.loads(row.facts))
     device = row.slot.partition(":")[2].rpartition("@")[0]
     return ServedModel(row.executor_id, row.name, facts, device, WorkerState(row.state), row.is_alive)
@@ -218,7 +218,7 @@ class Leases:
             .order_by(_SERVED.c.announced_s, _SERVED.c.executor_id, _SERVED.c.position)
         )
         with self._database.read() as connection:
-            found = [_served(row) for row in connection.execute(query)]
+            found = [_read_served(row) for row in connection.execute(query)]
         return [one for one in found if one.is_alive] or found
 
     def matting_models(self) -> Collection[str] | None:

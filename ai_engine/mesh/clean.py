@@ -1,4 +1,4 @@
-"""Makes the surface of a solid out of what came: crumbs dropped, doubles removed, holes closed, faces turned out.
+"""Makes the surface of a solid out of what came: floaters dropped, doubles removed, holes closed, faces turned out.
 
 A mesh in good order goes through the short way: two sorts, and it is given back as it is. Knows no units and no files.
 """
@@ -26,10 +26,10 @@ from ai_engine.mesh.topology import (
     weld,
     weld_rims,
 )
-from ai_engine.mesh.unite import united
+from ai_engine.mesh.unite import unite
 
 MIN_PART_SHARE = 0.005
-"""Parts with less of the surface than this share of the largest one's are crumbs."""
+"""Parts with less of the surface than this share of the largest one's are floaters."""
 WELD_SHARE = 1e-4
 """Open edges nearer than this share of the bounding box's diagonal belong together: 1/25 of a voxel at octree 256."""
 MIN_SOLIDITY = 1e-9
@@ -63,7 +63,7 @@ class Repairs:
 
 
 def clean(mesh: Mesh, *, min_part_share: float = MIN_PART_SHARE) -> tuple[Mesh, Repairs]:
-    """A mesh without crumbs, as near to the surface of a solid as can be; `mesh` itself when it is one.
+    """A mesh without floaters, as near to the surface of a solid as can be; `mesh` itself when it is one.
 
     Bodies that overlap or share a wall become one. Holes that are large and not flat stay open, for the report to show.
     """
@@ -78,15 +78,15 @@ def clean(mesh: Mesh, *, min_part_share: float = MIN_PART_SHARE) -> tuple[Mesh, 
 
 
 def _solids(mesh: Mesh, min_part_share: float) -> tuple[Mesh, _Bodies, Repairs]:
-    """The surfaces of the solids in `mesh`, crumbs apart, each with vertices of its own."""
+    """The surfaces of the solids in `mesh`, floaters apart, each with vertices of its own."""
     usable = _usable(mesh)
     repairs = Repairs(unusable_faces_removed=len(mesh.faces) - len(usable.faces))
     if not edge_facts(usable.faces, len(usable.vertices)).is_solid:
-        usable, repairs = _made_solid(usable, repairs)
+        usable, repairs = _make_solid(usable, repairs)
     if len(usable.faces) == 0:
         return usable, _Bodies(np.zeros(0, np.int32), np.zeros(0), np.zeros(0)), repairs
-    kept, bodies, num_dropped = _without_crumbs(usable, _bodies(usable), min_part_share)
-    outward, turned, num_turned = _turned_out(kept, bodies)
+    kept, bodies, num_dropped = _drop_floaters(usable, _bodies(usable), min_part_share)
+    outward, turned, num_turned = _turn_outward(kept, bodies)
     faces_turned = repairs.faces_turned + num_turned
     return outward, turned, replace(repairs, parts_dropped=num_dropped, faces_turned=faces_turned)
 
@@ -94,10 +94,10 @@ def _solids(mesh: Mesh, min_part_share: float) -> tuple[Mesh, _Bodies, Repairs]:
 def _join(mesh: Mesh, bodies: _Bodies, repairs: Repairs) -> Mesh:
     """With bodies that overlap or share a wall made one; hollows are no bodies here."""
     is_solid = repairs.bad_edges_left == 0 and len(mesh.faces) > 0
-    return united(mesh, bodies.labels, bodies.volumes) if is_solid else mesh
+    return unite(mesh, bodies.labels, bodies.volumes) if is_solid else mesh
 
 
-def _made_solid(mesh: Mesh, repairs: Repairs) -> tuple[Mesh, Repairs]:
+def _make_solid(mesh: Mesh, repairs: Repairs) -> tuple[Mesh, Repairs]:
     """The long way, for a mesh whose edges don't all have two faces that agree."""
     welded = weld_rims(mesh, WELD_SHARE * diagonal(mesh))
     solids, rest = take_out_solids(welded)
@@ -188,7 +188,7 @@ def _bodies(mesh: Mesh) -> _Bodies:
     )
 
 
-def _without_crumbs(mesh: Mesh, bodies: _Bodies, min_share: float) -> tuple[Mesh, _Bodies, int]:
+def _drop_floaters(mesh: Mesh, bodies: _Bodies, min_share: float) -> tuple[Mesh, _Bodies, int]:
     """Without parts that are small beside the largest, or enclose nothing; and how many those were."""
     is_kept = bodies.areas >= min_share * bodies.areas.max()
     is_kept &= np.abs(bodies.volumes) > MIN_SOLIDITY * bodies.areas**1.5
@@ -200,7 +200,7 @@ def _without_crumbs(mesh: Mesh, bodies: _Bodies, min_share: float) -> tuple[Mesh
     return compact(mesh.vertices, mesh.faces[stays]), kept, int(np.count_nonzero(~is_kept))
 
 
-def _turned_out(mesh: Mesh, bodies: _Bodies) -> tuple[Mesh, _Bodies, int]:
+def _turn_outward(mesh: Mesh, bodies: _Bodies) -> tuple[Mesh, _Bodies, int]:
     """With the faces of every body looking out, but into the hollow where it bounds one; and how many were turned."""
     volumes = bodies.volumes
     if len(volumes) == 0 or volumes.min() > 0:

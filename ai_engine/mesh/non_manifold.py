@@ -112,7 +112,7 @@ def _pairs_round_an_edge(mesh: Mesh, groups: EdgeGroups, group: int, sheets: NDA
     gaps = np.diff(angles[order], append=angles[order[0]] + 2 * np.pi)
     order = np.roll(order, -1 - int(gaps.argmax()))
     # Of faces that lie on each other those come first with which solid begins: a wall between two solids pairs with
-    # itself, encloses nothing and is dropped with the crumbs.
+    # itself, encloses nothing and is dropped with the floaters.
     bins = np.cumsum(np.diff(np.unwrap(angles[order]), prepend=0) > SAME_ANGLE)
     order = order[np.lexsort([runs_up[order], bins])]
     half_edges, runs_up = half_edges[order], runs_up[order]

@@ -171,7 +171,7 @@ def weld_rims(mesh: Mesh, tolerance: float) -> Mesh:
     return compact(mesh.vertices, faces.T[(a != b) & (b != c) & (c != a)])
 
 
-def welded(corners: Floats) -> Mesh:
+def weld_corners(corners: Floats) -> Mesh:
     """The mesh of loose triangles, corners [n, 3, 3]; where corners are at the same place they are one vertex."""
     numbers, vertices = _join(corners.reshape(-1, 3))
     return Mesh(vertices, numbers.reshape(-1, 3))

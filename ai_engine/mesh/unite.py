@@ -15,7 +15,7 @@ MAX_BODIES = 2000
 """Above this the boxes of all pairs would not fit memory; bodies then stay as they are."""
 
 
-def united(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles) -> Mesh:
+def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles) -> Mesh:
     """The mesh with bodies that overlap or touch in a face joined; `mesh` itself where there are none.
 
     Needs a mesh whose edges have two faces each that agree, faces looking out of solid: `labels` [F] names the body of

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import area_vectors_between, row_lengths
-from ai_engine.mesh.topology import compact, weld, welded
+from ai_engine.mesh.topology import compact, weld, weld_corners
 from ai_engine.mesh_files.text_rows import CHUNK_ROWS
 
 FilePath = str | os.PathLike[str]
@@ -54,7 +54,7 @@ def read_stl(data: bytes, *, written: Mesh | None = None) -> Mesh:
     corners = np.ascontiguousarray(records["corners"])
     if written is not None and _is_welded(written) and np.array_equal(corners, written.corners()):
         return written
-    return welded(corners)
+    return weld_corners(corners)
 
 
 def _is_welded(mesh: Mesh) -> bool:

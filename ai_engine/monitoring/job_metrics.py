@@ -38,7 +38,7 @@ class JobMetrics:
     def __init__(self, figures: Counters) -> None:
         self._figures = figures
 
-    def job_ended(self, job_id: str, status: JobStatus, result: JobResult) -> bool:
+    def count_job(self, job_id: str, status: JobStatus, result: JobResult) -> bool:
         """Counts how a job ended, once however often it is reported; True if it was counted now."""
         try:
             return self._figures.add_once(job_id, of_job(status, result))
@@ -46,15 +46,15 @@ class JobMetrics:
             logger.exception("the end of a job could not be counted")
             return False
 
-    def delivery_attempted(self, result: str) -> None:
+    def count_delivery(self, result: str) -> None:
         """Counts an attempt to deliver: accepted, failed, or dead, when no attempt follows."""
         self._add({Figure.of(DELIVERIES, result=result): 1})
 
-    def delivery_postponed(self, owner: str | None) -> None:
+    def count_postponed(self, owner: str | None) -> None:
         """Counts an attempt that went behind others because its host was slow lately."""
         self._add({Figure.of(DELIVERIES_POSTPONED, owner=owner or ""): 1})
 
-    def taken_over(self, num_jobs: int) -> None:
+    def count_taken_over(self, num_jobs: int) -> None:
         """Counts jobs that this worker took from a dead one."""
         if num_jobs:
             self._add({Figure.of(TAKEOVERS): num_jobs})

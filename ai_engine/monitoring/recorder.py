@@ -29,7 +29,7 @@ class Recorder:
 
     def close_job(self, job: Job, status: JobStatus, result: JobResult, ended_at_s: float) -> None:
         """Counts and traces the end of a job; a second call for the same job changes nothing."""
-        if self.job_metrics.job_ended(job.job_id, status, result):
+        if self.job_metrics.count_job(job.job_id, status, result):
             self.tracer.job(job, status, result, ended_at_s)
 
 

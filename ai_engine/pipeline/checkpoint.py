@@ -108,7 +108,7 @@ def check_present(path: Path, folder: Path = MODELS_FOLDER) -> None:
     """
     if path.exists():
         return
-    found = found_checkpoints(folder)
+    found = find_checkpoints(folder)
     if path.as_posix() in (*SHAPE_MODELS, *FOLDERS):
         there = f"it is a published model's name: main.py fetch-weights --variant {path} brings it, and says its path"
     elif not found:
@@ -118,7 +118,7 @@ def check_present(path: Path, folder: Path = MODELS_FOLDER) -> None:
     raise StartupError(f"MODEL_PATH={path.as_posix()}: there is no such file or folder; {there}")
 
 
-def found_checkpoints(folder: Path) -> list[Path]:
+def find_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in `folder` and in its folders: single files, and folders with a part per network."""
     files = [file for file in sorted(folder.glob("**/*")) if file.suffix in CHECKPOINTS and file.is_file()]
     found = {_checkpoint_of(file, folder) for file in files if not set(file.parts) & set(PARTS)}
@@ -154,7 +154,7 @@ def open_where_it_fits(
         StartupError: it has room for none, or the checkpoint can't be used.
     """
 
-    def opened(residence: Residence) -> tuple[LoadedModel, Residence]:
+    def open_in(residence: Residence) -> tuple[LoadedModel, Residence]:
         model = models.open_model(
             settings.model_path,
             device=device,
@@ -166,7 +166,7 @@ def open_where_it_fits(
         return model, residence
 
     forms = [
-        (f"memory {one}" if place else None, partial(opened, one)) for place, one in enumerate(residences)
+        (f"memory {one}" if place else None, partial(open_in, one)) for place, one in enumerate(residences)
     ]
     try:
         return first_that_fits(forms, lambda what: logger.warning("loading ran out of memory: %s", what))

@@ -62,14 +62,14 @@ class Room:
         return cls(weights, chosen if settings.memory == "auto" else settings.memory, free)
 
     @property
-    def needed(self) -> int:
+    def needed_bytes(self) -> int:
         """What a job takes, about."""
-        return self.weights.needed(self.residence)
+        return self.weights.needed_bytes(self.residence)
 
     @property
     def is_enough(self) -> bool:
         """False when a job will hardly fit."""
-        return self.free is None or self.needed <= self.free
+        return self.free is None or self.needed_bytes <= self.free
 
 
 def shared_memory(checkpoints: Sequence[Settings]) -> list[Memory]:
@@ -160,7 +160,7 @@ def is_device_fault(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def raised_as_job_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raises what the shape model raises on purpose as errors of a job."""
     try:
         yield

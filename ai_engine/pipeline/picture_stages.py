@@ -52,11 +52,11 @@ class PictureStages:
 
     def _fetch(self, url: str | None, what: What) -> Artifact:
         assert url is not None
-        data = self._fetched(url, what)
+        data = self._fetch_with_retries(url, what)
         name = self.source.file_name(what)
         return self.resources.store.put_bytes(self.source.entry_id, name, data, is_shared=False)
 
-    def _fetched(self, url: str, what: What) -> bytes:
+    def _fetch_with_retries(self, url: str, what: What) -> bytes:
         limits, http = self.resources.download_limits, self.resources.http
         for attempt in range(1, self.resources.download_attempts):
             try:
@@ -83,7 +83,7 @@ class PictureStages:
             cutout = cut_out(
                 file.read_bytes(),
                 remove=source.remove_background,
-                remover=self.resources.removers.named(source.matting_model),
+                remover=self.resources.removers.choose(source.matting_model),
                 mask=mask,
                 max_pixels=self.resources.max_image_pixels,
             )
@@ -120,22 +120,22 @@ class ViewStages:
 
     def download(self) -> StageResult:
         """The files of all views, as `PictureStages` makes them. An error names its view."""
-        return _joined({view: self._download(view) for view in self.views})
+        return _join({view: self._download(view) for view in self.views})
 
     def cut_out(self, pictures: StageResult) -> StageResult:
         """The object of each view on transparent ground, and its facts. An error names its view."""
-        return _joined({view: self._cut_out(view, pictures) for view in self.views})
+        return _join({view: self._cut_out(view, pictures) for view in self.views})
 
     def files(self, pictures: StageResult, cutouts: StageResult) -> dict[ViewName | None, Path]:
         """The cut-outs' files, each made again if it is gone."""
         return {view: self._file(view, pictures, cutouts) for view in self.views}
 
     def _download(self, view: ViewName | None) -> StageResult:
-        with _naming(view):
+        with _name_view(view):
             return self.views[view].download()
 
     def _cut_out(self, view: ViewName | None, pictures: StageResult) -> StageResult:
-        with _naming(view):
+        with _name_view(view):
             return self.views[view].cut_out(_part(pictures, view))
 
     def _file(self, view: ViewName | None, pictures: StageResult, cutouts: StageResult) -> Path:
@@ -147,7 +147,7 @@ def _part(result: StageResult, view: ViewName | None) -> StageResult:
     return result if view is None else replace(result, artifact=result.views[view])
 
 
-def _joined(results: Mapping[ViewName | None, StageResult]) -> StageResult:
+def _join(results: Mapping[ViewName | None, StageResult]) -> StageResult:
     """The result of a stage whose views' results these are."""
     first = next(iter(results.values()))
     named = {view: result for view, result in results.items() if view is not None}
@@ -163,7 +163,7 @@ def _joined(results: Mapping[ViewName | None, StageResult]) -> StageResult:
 
 
 @contextmanager
-def _naming(view: ViewName | None) -> Iterator[None]:
+def _name_view(view: ViewName | None) -> Iterator[None]:
     """Raises a JobError of the block with the name of its view."""
     try:
         yield

@@ -31,7 +31,7 @@ from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.preview import PREVIEW_FILE, keep_drawable, load_mesh, save_mesh
 from ai_engine.pipeline.resources import Cutouts, Model, Resources, Run, Shape
-from ai_engine.printing.prepare import PrintReport, face_limited, finish
+from ai_engine.printing.prepare import PrintReport, finish, limit_faces
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
@@ -173,7 +173,7 @@ class JobLine:
             stl = Path(folder) / "mesh.stl"
             finished, report = finish(
                 load_mesh(source),
-                face_limited(self.job.print_options, [self.job.format]),
+                limit_faces(self.job.print_options, [self.job.format]),
                 see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
                 half_extent=self.options.bounds,
                 outline=lambda: _outline(next(iter(self.stages.files(picture, cutout).values()))),

@@ -18,7 +18,7 @@ class Removers:
     default: Remover | None = None
     installed: Mapping[str, Remover] = field(default_factory=dict)
 
-    def named(self, name: str | None) -> Remover | None:
+    def choose(self, name: str | None) -> Remover | None:
         """The matting model of that name; the default for None.
 
         Raises:

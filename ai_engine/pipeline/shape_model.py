@@ -26,7 +26,7 @@ from ai_engine.pipeline.checkpoint import (
     residences_from,
     warn_of_territory,
 )
-from ai_engine.pipeline.device import Room, choose_device, dtype_of, prepare_card, raised_as_job_errors
+from ai_engine.pipeline.device import Room, choose_device, dtype_of, prepare_card, translate_errors
 from ai_engine.pipeline.device_thread import DeviceThread
 from ai_engine.pipeline.resources import Cutouts, Shape
 from ai_engine.settings import Settings
@@ -68,10 +68,10 @@ class ShapeModel:
             StartupError: no such device, a GPU is required and absent, or the checkpoint can't or may not be used.
         """
         thread = DeviceThread()
-        return thread.call(lambda: cls._loaded(settings, on_loaded, thread))
+        return thread.call(lambda: cls._load_on_thread(settings, on_loaded, thread))
 
     @classmethod
-    def _loaded(
+    def _load_on_thread(
         cls, settings: Settings, on_loaded: Callable[[float], None] | None, thread: DeviceThread
     ) -> ShapeModel:
         begun_s, card = time.monotonic(), check_checkpoint(settings)
@@ -87,18 +87,18 @@ class ShapeModel:
         logger.info("model loaded in %.1f s: %s on %s, memory %s", seconds, path, device, residence)
         return cls(model, residence, thread)
 
-    def made_ready(self, settings: Settings) -> ShapeModel:
+    def make_ready(self, settings: Settings) -> ShapeModel:
         """The model after what would make its first job slower than later ones: first calls, and compiling.
 
         Raises:
             StartupError: not even one call of each kind fits the device's memory.
         """
-        return self.thread.call(lambda: self._made_ready(settings))
+        return self.thread.call(lambda: self._make_ready(settings))
 
-    def _made_ready(self, settings: Settings) -> ShapeModel:
+    def _make_ready(self, settings: Settings) -> ShapeModel:
         begun_s = time.monotonic()
         try:
-            model = self._warmed_up(settings)
+            model = self._warm_up(settings)
         except RuntimeError as error:
             if not is_shortage(error):
                 raise
@@ -110,9 +110,9 @@ class ShapeModel:
             logger.info("model ready for its first job in %.1f s", time.monotonic() - begun_s)
             return replace(self, model=model)
         # Not while the error is handled: it holds on to the tensors of the failed call.
-        return self._reloaded(settings, lower)._made_ready(settings)
+        return self._reload(settings, lower)._make_ready(settings)
 
-    def _warmed_up(self, settings: Settings) -> LoadedModel:
+    def _warm_up(self, settings: Settings) -> LoadedModel:
         model = choose_attention(self.model) if self.has_gpu else self.model
         if self._is_compiled(settings.compile):
             set_compiler_cache(settings.data_dir.absolute() / "compiled")
@@ -124,7 +124,7 @@ class ShapeModel:
             torch.cuda.reset_peak_memory_stats(self.device)
         return model
 
-    def _reloaded(self, settings: Settings, lower: Sequence[Residence]) -> ShapeModel:
+    def _reload(self, settings: Settings, lower: Sequence[Residence]) -> ShapeModel:
         """The model in the first of these residences that fits; this one's weights are freed before."""
         logger.warning("a job does not fit the memory of %s; going on with memory %s", self.device, lower[0])
         for network in self.model.family.networks:
@@ -188,17 +188,17 @@ class ShapeModel:
             SamplerUnfit: the sampler does not fit a distilled model.
         """
         family, defaults, frame = self.model.family, self.model.defaults, self.model.family.frame
-        with raised_as_job_errors():
-            steps = _given(options.num_inference_steps, family.steps_of(options.sampler))
+        with translate_errors():
+            steps = _choose(options.num_inference_steps, family.steps_of(options.sampler))
             calls = count_calls(family.grid(options.sampler, steps))
         return replace(
             options,
             num_inference_steps=steps,
             network_calls=calls,
-            guidance_scale=_given(options.guidance_scale, defaults.guidance_scale),
-            mc_level=_given(options.mc_level, frame.iso),
-            bounds=_given(options.bounds, frame.half_extent),
-            num_chunks=_given(options.num_chunks, POINTS_PER_CALL),
+            guidance_scale=_choose(options.guidance_scale, defaults.guidance_scale),
+            mc_level=_choose(options.mc_level, frame.iso),
+            bounds=_choose(options.bounds, frame.half_extent),
+            num_chunks=_choose(options.num_chunks, POINTS_PER_CALL),
         )
 
     def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
@@ -225,7 +225,7 @@ class ShapeModel:
             lowered.append(what)
 
         options = self.complete(options)
-        with raised_as_job_errors():
+        with translate_errors():
             latents = self._sample(rgba, options, progress, on_lowered)
             mesh, report = self._decode(self.model.tokens(latents), options, progress, on_lowered)
         for warning in report.warnings:
@@ -274,7 +274,7 @@ class ShapeModel:
         )
 
 
-def _given(wished: T | None, own: T) -> T:
+def _choose(wished: T | None, own: T) -> T:
     return own if wished is None else wished
 
 

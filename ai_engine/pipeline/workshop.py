@@ -95,4 +95,4 @@ def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model
     # Seconds of imports that a worker with the stand-in does without.
     from ai_engine.pipeline.shape_model import ShapeModel
 
-    return ShapeModel.load(settings, on_loaded).made_ready(settings)
+    return ShapeModel.load(settings, on_loaded).make_ready(settings)

@@ -36,7 +36,7 @@ def scale_to(mesh: Mesh, height: float) -> float:
     return height / extent
 
 
-def stood(mesh: Mesh, height_mm: float) -> Mesh:
+def stand(mesh: Mesh, height_mm: float) -> Mesh:
     """The mesh, Z up, `height_mm` tall, standing on z = 0, the middle of its bounding box over the origin."""
     points = mesh.vertices.astype(np.float64)
     lower, upper = points.min(axis=0), points.max(axis=0)

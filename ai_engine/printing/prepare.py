@@ -22,7 +22,7 @@ from ai_engine.mesh.proximity import hausdorff
 from ai_engine.mesh.simplify import simplify
 from ai_engine.mesh.topology import edge_facts, weld
 from ai_engine.mesh_files.mesh_file import most_faces_in
-from ai_engine.printing.orientation import cut_flat_base, scale_to, stood, y_up, z_up
+from ai_engine.printing.orientation import cut_flat_base, scale_to, stand, y_up, z_up
 from ai_engine.printing.pymeshlab_repair import repair
 from ai_engine.printing.report import PrintReport, report
 from ai_engine.stage import Stage
@@ -50,11 +50,11 @@ class _Work:
     additions: tuple[AdditionFacts, ...] = ()
     remarks: tuple[str, ...] = ()
 
-    def and_said(self, remark: str) -> _Work:
+    def with_remark(self, remark: str) -> _Work:
         return replace(self, remarks=(*self.remarks, remark))
 
 
-def face_limited(options: PrintOptions, formats: Iterable[MeshFormat]) -> PrintOptions:
+def limit_faces(options: PrintOptions, formats: Iterable[MeshFormat]) -> PrintOptions:
     """The options with their limit to the file's bytes as a limit to its faces, so that a file of each format fits."""
     limits = [] if options.target_faces is None else [options.target_faces]
     if options.max_bytes is not None:
@@ -115,7 +115,7 @@ def _clean(mesh: Mesh) -> _Work:
 def _simplify(work: _Work, target_faces: int) -> _Work:
     fewer = simplify(work.mesh, target_faces) if _is_solid(work.mesh) else None
     if fewer is None:
-        return work.and_said(f"It could not be brought to {target_faces} faces and stay closed.")
+        return work.with_remark(f"It could not be brought to {target_faces} faces and stay closed.")
     if fewer is work.mesh:
         return work
     return replace(work, mesh=fewer, simplification_error=hausdorff(work.mesh, fewer))
@@ -124,7 +124,7 @@ def _simplify(work: _Work, target_faces: int) -> _Work:
 def _flatten_base(work: _Work) -> _Work:
     based = cut_flat_base(z_up(work.mesh), MIN_BASE_SHARE)
     if based is None:
-        return work.and_said("No flat base could be cut.")
+        return work.with_remark("No flat base could be cut.")
     return replace(work, mesh=clean(y_up(based))[0])
 
 
@@ -133,7 +133,7 @@ def _stand(work: _Work, height_mm: float) -> _Work:
     error = work.simplification_error
     scale = scale_to(upright, height_mm)
     # In millimetres, float32 is coarser near the origin than it was: corners may have met.
-    mesh = clean(stood(upright, height_mm))[0]
+    mesh = clean(stand(upright, height_mm))[0]
     return replace(work, mesh=mesh, simplification_error=None if error is None else error * scale)
 
 

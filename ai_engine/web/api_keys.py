@@ -56,7 +56,7 @@ def new_key() -> str:
     return PREFIX + secrets.token_urlsafe(_KEY_BYTES)
 
 
-def configured(name: str, key: str) -> str:
+def setting_entry(name: str, key: str) -> str:
     """The setting's entry for a key: `name:sha256`.
 
     Raises:

@@ -23,7 +23,7 @@ class SmallBodyRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_small(request: Request) -> Response:
-            body = b"".join([chunk async for chunk in capped(request, MAX_REQUEST_BYTES)])
+            body = b"".join([chunk async for chunk in stream_body(request, MAX_REQUEST_BYTES)])
 
             async def receive() -> Message:
                 return {"type": "http.request", "body": body, "more_body": False}
@@ -33,7 +33,7 @@ class SmallBodyRoute(APIRoute):
         return handle_small
 
 
-async def capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def stream_body(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body in pieces.
 
     Raises:

@@ -38,19 +38,19 @@ class TokenBuckets:
             if len(self._buckets) >= MAX_BUCKETS and caller not in self._buckets:
                 self._forget(now)
             bucket = self._buckets.setdefault(caller, _Bucket(self._per_minute, now))
-            bucket.tokens, bucket.seen_at = self._filled(bucket, now), now
+            bucket.tokens, bucket.seen_at = self._refill(bucket, now), now
             if bucket.tokens < 1:
                 return (1 - bucket.tokens) * MINUTE_S / self._per_minute
             bucket.tokens -= 1
             return 0.0
 
-    def _filled(self, bucket: _Bucket, now: float) -> float:
+    def _refill(self, bucket: _Bucket, now: float) -> float:
         gained = (now - bucket.seen_at) * self._per_minute / MINUTE_S
         return min(float(self._per_minute), bucket.tokens + gained)
 
     def _forget(self, now: float) -> None:
         """Drops the fuller half: who has asked little loses nothing by being forgotten."""
-        by_room = sorted(self._buckets, key=lambda name: self._filled(self._buckets[name], now))
+        by_room = sorted(self._buckets, key=lambda name: self._refill(self._buckets[name], now))
         for name in by_room[len(by_room) // 2 :]:
             del self._buckets[name]
 

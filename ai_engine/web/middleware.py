@@ -57,9 +57,9 @@ logger = logging.getLogger(__name__)
 class Refusals:
     """How the API answers where no route is asked."""
 
-    broken: Callable[[Request], Response]
+    answer_fault: Callable[[Request], Response]
     """A bug of ours."""
-    crowded: Callable[[Request], Response]
+    answer_overload: Callable[[Request], Response]
     """As many requests are being answered as may be."""
 
 
@@ -107,13 +107,13 @@ class RequestMiddleware:
                     end()
                 answering.log()
 
-    def _is_crowded(self, *, has_key: bool) -> bool:
+    def _is_full(self, *, has_key: bool) -> bool:
         is_full = self._num_open.total() > self._max_open
         return is_full or (not has_key and self._num_open[False] > self._max_keyless)
 
     async def _answer(self, scope: Scope, receive: Receive, answering: _Answering, *, has_key: bool) -> None:
-        if self._is_crowded(has_key=has_key) and scope["path"] != _ALIVE:
-            await self._refusals.crowded(Request(scope))(scope, receive, answering.send)
+        if self._is_full(has_key=has_key) and scope["path"] != _ALIVE:
+            await self._refusals.answer_overload(Request(scope))(scope, receive, answering.send)
             return
         try:
             await self._app(scope, BodyDeadline(receive, self._body_timeout_s), answering.send)
@@ -123,7 +123,7 @@ class RequestMiddleware:
             logger.exception("a request broke")
             if answering.status is not None:
                 raise  # Half an answer is out: the server closes the connection, so that it is not taken for whole.
-            await self._refusals.broken(Request(scope))(scope, receive, answering.send)
+            await self._refusals.answer_fault(Request(scope))(scope, receive, answering.send)
 
 
 class _Answering:

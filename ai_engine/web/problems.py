@@ -136,7 +136,7 @@ def _answers() -> dict[type[Exception], Callable[[Request, Exception], JSONRespo
     }
 
 
-def broken(request: Request) -> JSONResponse:
+def answer_fault(request: Request) -> JSONResponse:
     """The answer to a request that met a bug of ours."""
     return problem(
         request,
@@ -147,7 +147,7 @@ def broken(request: Request) -> JSONResponse:
     )
 
 
-def crowded(request: Request) -> JSONResponse:
+def answer_overload(request: Request) -> JSONResponse:
     """The answer to one request too many at once."""
     error = NotReady("The service answers as many requests at once as it can.", retry_after_s=1)
     return _answer_refusal(request, error)

@@ -104,7 +104,7 @@ class Failover(threading.Thread):
         ids = [entry.job_id for entry in entry_ids if entry.is_job]
         for job_id in ids:
             event(logger, "job taken over", job_id=job_id, executor=self._executor_id)
-        self._recorder.job_metrics.taken_over(len(ids))
+        self._recorder.job_metrics.count_taken_over(len(ids))
 
     def _end_job(self, row: WorkflowStatus) -> None:
         """Records the end of a job that was cancelled or that the engine gave up, and queues its webhook."""

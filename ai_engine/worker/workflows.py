@@ -121,14 +121,14 @@ class JobWorkflows:
     def _attempt(self, task: DeliveryTask, attempt: int) -> dict[str, Any]:
         owner = task.job.owner
         if not task.is_slow and self.slow_hosts.has(owner, task.host):
-            self.recorder.job_metrics.delivery_postponed(owner)
+            self.recorder.job_metrics.count_postponed(owner)
             return DeliveryOutcome.postponed(time.time()).to_dict()
         with _attempt_span(self.recorder.tracer, task.job, attempt) as traceparent:
             outcome = attempt_delivery(self.deliveries, task, attempt, traceparent)
         self.slow_hosts.note(owner, task.host_of(outcome), is_slow=outcome.is_slow)
         status: DeliveryStatus = "waiting" if outcome.state == "failed" else outcome.state
         self.recorder.deliveries.note(task.job, attempt, status)
-        self.recorder.job_metrics.delivery_attempted(outcome.state)
+        self.recorder.job_metrics.count_delivery(outcome.state)
         return outcome.to_dict()
 
 

@@ -88,10 +88,10 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         conditioner=conditioner_config(files.shapes, settings),
         settings=settings,
     )
-    return built(config, card_of(settings, files.shapes))
+    return build_networks(config, card_of(settings, files.shapes))
 
 
-def built(config: ModelConfig, card: Card) -> Built:
+def build_networks(config: ModelConfig, card: Card) -> Built:
     """The networks of `config` on the meta device."""
     settings = config.settings
     with torch.device("meta"):

@@ -57,7 +57,7 @@ class Settings:
         if self.scale_factor <= 0 or self.num_latents <= 0:
             raise CheckpointError("scale_factor and num_latents must be positive")
 
-    def updated(self, changes: dict[str, Any] | None, *, origin: str) -> Settings:
+    def update(self, changes: dict[str, Any] | None, *, origin: str) -> Settings:
         """These settings with `changes` applied; `None` values for required numbers keep the old one.
 
         Raises:
@@ -137,8 +137,8 @@ def read_settings(
         settings = variant_settings(named)
         _check_variant(named, shapes)
     if "config" in header and variant is None:
-        settings = settings.updated(_header_config(path, header["config"]), origin=f"header of {path.name}")
-    return settings.updated(dict(overrides), origin="overrides")
+        settings = settings.update(_header_config(path, header["config"]), origin=f"header of {path.name}")
+    return settings.update(dict(overrides), origin="overrides")
 
 
 def variant_of_size(shapes: Shapes) -> str:

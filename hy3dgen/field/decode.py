@@ -54,7 +54,7 @@ def decode_mesh(
         GpuOutOfMemory: not even the smallest call fits the device.
     """
 
-    def decoded(options: DecodeOptions) -> Decoded:
+    def decode_with(options: DecodeOptions) -> Decoded:
         field = decode_field(
             query,
             search.box,
@@ -69,7 +69,7 @@ def decode_mesh(
     least = _least(search.options)
     lowers = f"octree in blocks of {least.cells_per_block} cells, {least.max_points_per_call} points a call"
     found = first_that_fits(
-        [(None, lambda: decoded(search.options)), (lowers, lambda: decoded(least))], on_lowered
+        [(None, lambda: decode_with(search.options)), (lowers, lambda: decode_with(least))], on_lowered
     )
     if found.report.num_halvings > 0:
         on_lowered(f"num_chunks {found.report.points_per_call}")

@@ -101,7 +101,7 @@ class Weights:
         """The largest network."""
         return max(self.conditioner, self.dit, self.vae)
 
-    def needed(self, residence: Residence) -> int:
+    def needed_bytes(self, residence: Residence) -> int:
         """Bytes of the device that a job takes, about."""
         beside = {"full": self.total, "low": self.largest, "minimal": MINIMAL_BYTES}
         return beside[residence] + ACTIVATION_BYTES
@@ -110,4 +110,4 @@ class Weights:
 def choose_residence(weights: Weights, free_bytes: int) -> Residence:
     """The fastest that fits; minimal where nothing does."""
     order: tuple[Residence, ...] = ("full", "low")
-    return next((one for one in order if weights.needed(one) <= free_bytes), "minimal")
+    return next((one for one in order if weights.needed_bytes(one) <= free_bytes), "minimal")

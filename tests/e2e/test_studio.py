@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from service.house import ROOT, House, Outside, cut_out_png, wait_for
 
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from e2e.studio_page import DEADLINE_MS, FAINT_TEXTS, Studio, num_colours
 
 expect.set_options(timeout=DEADLINE_MS)
@@ -320,7 +320,7 @@ def test_the_commands_that_are_shown_do_the_same(studio: Studio, tmp_path: Path)
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
     """A service that wants a key, and the key."""
     key = new_key()
-    house = House(tmp_path_factory.mktemp("guarded"), {"API_KEYS": configured("studio", key)})
+    house = House(tmp_path_factory.mktemp("guarded"), {"API_KEYS": setting_entry("studio", key)})
     house.start("serve")
     house.wait_until_ready()
     yield house, key

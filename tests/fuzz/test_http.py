@@ -22,7 +22,7 @@ from service.house import House
 
 from ai_engine.api.app import create_app
 from ai_engine.settings import Settings
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 
 TIMEOUT_S = 60
 NOT_IN_A_SCHEMA = [positive_data_acceptance]
@@ -35,7 +35,7 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A service that reaches nobody, with small limits."""
     settings = {
-        "API_KEYS": configured("fuzz", KEY),
+        "API_KEYS": setting_entry("fuzz", KEY),
         "REQUESTS_PER_MINUTE": "0",
         "WEBHOOK_DELAYS_S": "0",
         "DOWNLOAD_ATTEMPTS": "1",

@@ -14,7 +14,7 @@ from support.open_queues import opened_queue
 from ai_engine.job import PictureSource
 from ai_engine.job_queue.on_demand import CutOutTask
 from ai_engine.settings import Settings
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from service.house import Answer, House, Outside, wait_for
 
 SHOP, PRESS = new_key(), new_key()
@@ -29,7 +29,7 @@ def bearer(key: str) -> dict[str, str]:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """An API with keys, and no worker: what is queued stays queued."""
     settings = {
-        "API_KEYS": f"{configured('shop', SHOP)},{configured('press', PRESS)}",
+        "API_KEYS": f"{setting_entry('shop', SHOP)},{setting_entry('press', PRESS)}",
         "HOST": "0.0.0.0",
         "PROFILE": "development",
         "MAX_OPEN_JOBS_PER_KEY": "3",

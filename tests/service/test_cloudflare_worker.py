@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from service.conftest import SECRET
 from service.house import ROOT, House, Outside, cut_out_png, wait_for
 from service.relay import Passed, Relay, one_bit_changed
@@ -41,7 +41,7 @@ def factory(tmp_path_factory: pytest.TempPathFactory, example: Installed) -> Ite
         "WEBHOOK_SECRET": SECRET,
         "WEBHOOK_DELAYS_S": "0,0.1,0.1,0.1",
         "STAND_IN_FACES": "680000",
-        "API_KEYS": configured("worker", KEY),
+        "API_KEYS": setting_entry("worker", KEY),
         "REQUESTS_PER_MINUTE": "0",
     }
     service = House(tmp_path_factory.mktemp("factory"), settings, key=KEY)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trimesh
 
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from service.house import House, Outside, cut_out_png, wait_for
 
 KEYS = {name: new_key() for name in ("shop", "press")}
@@ -108,7 +108,7 @@ def in_url(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    keys = ",".join(configured(name, key) for name, key in KEYS.items())
+    keys = ",".join(setting_entry(name, key) for name, key in KEYS.items())
     settings = {"COMPATIBLE_ROUTES": "meshes,hunyuan3d", "API_KEYS": keys}
     one = House(tmp_path_factory.mktemp("compatible"), settings, key=KEYS["shop"])
     one.start("serve")

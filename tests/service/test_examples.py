@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from service.conftest import SECRET
 from service.house import ROOT, House, Outside, cut_out_png, free_port, wait_for
 from service.relay import Relay, one_bit_changed
@@ -106,7 +106,7 @@ def test_what_the_service_refuses_or_fails_at_is_said_in_its_words(
 
 def test_the_shell_script_brings_its_api_key_and_gives_up_in_time(tmp_path: Path, picture: Path) -> None:
     key = new_key()
-    without_worker = House(tmp_path / "house", {"API_KEYS": configured("shell", key)}, key=key)
+    without_worker = House(tmp_path / "house", {"API_KEYS": setting_entry("shell", key)}, key=key)
     without_worker.folder.mkdir()
     call = [str(EXAMPLES / "generate.sh"), str(picture), str(tmp_path / "cup.stl")]
     engine = {"ENGINE_URL": f"http://127.0.0.1:{without_worker.port}", "WITHIN_S": "1"}

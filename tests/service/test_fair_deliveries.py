@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.raw_server import raw_server
 
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from service.house import House, Outside, wait_for
 
 SHOP, PRESS = new_key(), new_key()
@@ -50,7 +50,7 @@ def served(tmp_path: Any, database: dict[str, str], **settings: str) -> House:
     house = House(
         tmp_path,
         {
-            "API_KEYS": f"{configured('shop', SHOP)},{configured('press', PRESS)}",
+            "API_KEYS": f"{setting_entry('shop', SHOP)},{setting_entry('press', PRESS)}",
             "REQUESTS_PER_MINUTE": "100000",
             "DOWNLOAD_ATTEMPTS": "1",
             "DELIVERIES_IN_FLIGHT": "12",

@@ -11,7 +11,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from service.house import House, Outside, wait_for
 
 KEYS = {name: new_key() for name in ("shop", "press")}
@@ -19,7 +19,7 @@ KEYS = {name: new_key() for name in ("shop", "press")}
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    keys = ",".join(configured(name, key) for name, key in KEYS.items())
+    keys = ",".join(setting_entry(name, key) for name, key in KEYS.items())
     one = House(tmp_path_factory.mktemp("mcp"), {"MCP": "1", "API_KEYS": keys}, key=KEYS["shop"])
     one.start("serve")
     one.wait_until_ready()

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from service.house import House, Outside, wait_for
 
 KEY = new_key()
@@ -146,7 +146,7 @@ def test_where_there_are_keys_the_numbers_need_one_too_unless_they_are_open(
 ) -> None:
     statuses = {}
     for is_open in ("0", "1"):
-        settings = {"API_KEYS": configured("shop", KEY), "METRICS_OPEN": is_open}
+        settings = {"API_KEYS": setting_entry("shop", KEY), "METRICS_OPEN": is_open}
         guarded = House(tmp_path_factory.mktemp("guarded"), settings)
         guarded.start("api")
         wait_for(guarded.is_open, "the port is open")

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from service.house import House, Outside, wait_for
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -64,7 +64,7 @@ def traced(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> It
     settings = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "API_KEYS": configured("shop", KEY),
+        "API_KEYS": setting_entry("shop", KEY),
         "WEBHOOK_SECRET": SECRET,
         "WEBHOOK_DELAYS_S": "0,0.1",
         "LOG_LEVEL": "debug",

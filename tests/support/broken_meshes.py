@@ -63,7 +63,7 @@ def opposite_pair() -> Mesh:
     )
 
 
-def crumbs() -> Mesh:
+def floaters() -> Mesh:
     """Forty small cubes float round a ball."""
     random = np.random.default_rng(3)
     places = random.normal(size=(40, 3))
@@ -71,8 +71,8 @@ def crumbs() -> Mesh:
     return joined(sphere(24), *(cube(0.01, tuple(place)) for place in places.tolist()))
 
 
-def inner_crumb() -> Mesh:
-    """A bubble, smaller than a crumb may be, in a ball."""
+def inner_floater() -> Mesh:
+    """A bubble, smaller than a floater may be, in a ball."""
     bubble = cube(0.05)
     return joined(sphere(24), mesh_of(bubble.vertices, bubble.faces[:, ::-1]))
 
@@ -150,8 +150,8 @@ def empty() -> Mesh:
 
 
 def all_broken() -> Mesh:
-    """Open, flipped, doubled, with crumbs, NaN and a touching cube, all at once."""
-    mesh = joined(some_flipped(), crumbs(), not_numbers(), doubled_faces())
+    """Open, flipped, doubled, with floaters, NaN and a touching cube, all at once."""
+    mesh = joined(some_flipped(), floaters(), not_numbers(), doubled_faces())
     vertices = (
         mesh.vertices + np.asarray([3, 0, 0], np.float32) * (np.arange(len(mesh.vertices)) < 600)[:, None]
     )
@@ -161,7 +161,7 @@ def all_broken() -> Mesh:
 BROKEN: dict[str, Callable[[], Mesh]] = {
     shape.__name__: shape
     for shape in (
-        open_ball, half_ball, cup, some_flipped, inside_out, doubled_faces, opposite_pair, crumbs, inner_crumb,
+        open_ball, half_ball, cup, some_flipped, inside_out, doubled_faces, opposite_pair, floaters, inner_floater,
         hollow_ball, hollow_inside_out, touching_edge, touching_point, soup, slivers, not_numbers, one_triangle,
         moebius, empty,
     )

@@ -16,7 +16,7 @@ from ai_engine.published_weights import (
     HubOrigin,
     Weights,
     add_choices,
-    licence_called,
+    find_licence,
     licence_texts,
 )
 
@@ -50,8 +50,8 @@ def test_what_comes_from_the_hub_is_pinned_to_a_revision_and_brings_its_licence_
 
 
 def test_a_licence_is_found_by_how_a_notice_begins() -> None:
-    assert licence_called("Apache-2.0; the meshes are yours") == APACHE
-    assert licence_called("nobody knows") == UNKNOWN_LICENCE
+    assert find_licence("Apache-2.0; the meshes are yours") == APACHE
+    assert find_licence("nobody knows") == UNKNOWN_LICENCE
 
 
 def test_the_command_offers_each_published_model() -> None:

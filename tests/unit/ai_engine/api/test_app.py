@@ -26,7 +26,7 @@ from ai_engine.errors import StartupError
 from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.settings import Settings
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 from ai_engine.worker.process import run_worker
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -350,7 +350,7 @@ def test_whoever_comes_again_with_a_key_is_answered_though_the_queue_is_full(ope
 
 def test_a_link_needs_no_key_and_everything_else_of_a_job_does(opened: Open) -> None:
     key = new_key()
-    client = opened(api_keys=configured("shop", key), link_secret="mine", public_url="http://mesh.test")
+    client = opened(api_keys=setting_entry("shop", key), link_secret="mine", public_url="http://mesh.test")
     mine = {"Authorization": f"Bearer {key}"}
     job_id = client.post("/generate-3d", json=REQUEST, headers=mine).json()["job_id"]
     links = client.app.state.service.links  # type: ignore[attr-defined]
@@ -378,7 +378,7 @@ def test_a_link_needs_no_key_and_everything_else_of_a_job_does(opened: Open) -> 
 
 def test_the_list_and_retries_are_of_ones_own_jobs_alone(opened: Open) -> None:
     shop, press = new_key(), new_key()
-    client = opened(api_keys=f"{configured('shop', shop)},{configured('press', press)}")
+    client = opened(api_keys=f"{setting_entry('shop', shop)},{setting_entry('press', press)}")
     mine, other = ({"Authorization": f"Bearer {key}"} for key in (shop, press))
     job_id = client.post("/generate-3d", json=REQUEST, headers=mine).json()["job_id"]
     client.delete(f"/jobs/{job_id}", headers=mine)

@@ -10,7 +10,7 @@ from ai_engine.api.app import create_app
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.assistants.over_http import add_mcp
 from ai_engine.settings import Settings
-from ai_engine.web.api_keys import configured, new_key
+from ai_engine.web.api_keys import new_key, setting_entry
 
 KEY = new_key()
 ACCEPT = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
@@ -23,7 +23,7 @@ def ask(client: TestClient, method: str, **headers: str) -> Any:
 
 @pytest.fixture
 def app(tmp_path: Path) -> Any:
-    made = create_app(Settings.model_validate({"data_dir": tmp_path, "api_keys": configured("shop", KEY)}))
+    made = create_app(Settings.model_validate({"data_dir": tmp_path, "api_keys": setting_entry("shop", KEY)}))
     add_mcp(made)
     return made
 

@@ -18,9 +18,9 @@ from ai_engine.cli.first_use import published, wished
 from ai_engine.cli.outputs import EXIT_USAGE, UsageError
 from ai_engine.errors import StartupError
 from ai_engine.published_weights import FOLDERS, SHAPE_MODELS, HubOrigin, WeightsFolder
-from ai_engine.settings import EMBEDDED_MODEL, Settings, shipped
+from ai_engine.settings import EMBEDDED_MODEL, Settings, find_shipped
 
-TINY = shipped(str(EMBEDDED_MODEL)).read_bytes()
+TINY = find_shipped(str(EMBEDDED_MODEL)).read_bytes()
 """Plays published weights: a checkpoint that can be loaded."""
 REVISION = "a" * 40
 FILE = f"owner/name/resolve/{REVISION}/model.safetensors"

@@ -92,8 +92,8 @@ def test_faint_alpha_of_the_callers_own_is_cleared_too() -> None:
 
 def test_small_separate_islands_are_dropped_and_a_second_object_is_kept() -> None:
     first, second = disc(radius=20, centre=(30, 50)), disc(radius=14, centre=(75, 50))
-    crumbs = disc(radius=3, centre=(50, 8)) | disc(radius=4, centre=(90, 90))
-    cutout = cut_out(png(scene()), remove="auto", remover=FixedMask(opaque(first | second | crumbs)))
+    floaters = disc(radius=3, centre=(50, 8)) | disc(radius=4, centre=(90, 90))
+    cutout = cut_out(png(scene()), remove="auto", remover=FixedMask(opaque(first | second | floaters)))
     assert np.array_equal(cutout.alpha > 0, first | second)
 
 
@@ -229,7 +229,7 @@ def test_a_cutout_survives_its_file() -> None:
 def test_a_missing_weights_file_is_named_and_nothing_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "shipped", lambda file: tmp_path / "tiny.onnx")
+    monkeypatch.setattr(background, "find_shipped", lambda file: tmp_path / "tiny.onnx")
     for name in MATTING_MODELS:
         remover = BackgroundRemover(name, tmp_path / "matting")
         with pytest.raises(MattingModelUnusable, match=re.escape(str(remover.weights_path))):

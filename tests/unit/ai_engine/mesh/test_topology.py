@@ -13,8 +13,8 @@ from ai_engine.mesh.topology import (
     face_bodies,
     together,
     weld,
+    weld_corners,
     weld_rims,
-    welded,
 )
 
 
@@ -61,14 +61,14 @@ def test_welding_joins_only_what_is_at_exactly_the_same_place() -> None:
 
 def test_loose_triangles_become_the_mesh_they_were() -> None:
     ball = sphere(12)
-    again = welded(ball.corners())
+    again = weld_corners(ball.corners())
     assert len(again.vertices) == len(ball.vertices)
     assert np.array_equal(again.corners(), ball.corners())
 
 
 def test_welded_vertices_come_in_the_order_of_the_file() -> None:
     corners = sphere(6).corners()
-    again = welded(corners)
+    again = weld_corners(corners)
     assert np.array_equal(again.vertices[again.faces[0]], corners[0])
     assert again.faces.ravel()[:3].tolist() == [0, 1, 2]
     assert np.all(again.faces.ravel() <= np.maximum.accumulate(again.faces.ravel()))

@@ -35,7 +35,7 @@ def test_a_database_that_is_away_costs_a_number_and_no_job(tmp_path: Path) -> No
     database.close()
     (tmp_path / "jobs.sqlite").unlink()
 
-    job_metrics.delivery_attempted("accepted")
-    job_metrics.taken_over(2)
+    job_metrics.count_delivery("accepted")
+    job_metrics.count_taken_over(2)
 
-    assert job_metrics.job_ended("job", JobStatus.SUCCEEDED, JobResult()) is False
+    assert job_metrics.count_job("job", JobStatus.SUCCEEDED, JobResult()) is False

@@ -39,7 +39,7 @@ def test_the_networks_compute_in_half_precision_on_a_gpu_alone_unless_it_is_chos
 def test_main_memory_always_holds_all_weights(tmp_path: Path) -> None:
     room = Room.on(CPU, Settings(data_dir=tmp_path, device="cpu"))
     assert (room.residence, room.free, room.is_enough) == ("full", None, True)
-    assert room.needed > room.weights.total > 0
+    assert room.needed_bytes > room.weights.total > 0
 
 
 def test_what_a_checkpoint_needs_can_not_be_read_off_a_file_that_is_none(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_what_a_checkpoint_needs_can_not_be_read_off_a_file_that_is_none(tmp_pat
 
 
 def test_a_device_has_enough_when_a_job_fits_to_the_byte() -> None:
-    needed = Room(WEIGHTS, "full", free=0).needed
+    needed = Room(WEIGHTS, "full", free=0).needed_bytes
     assert Room(WEIGHTS, "full", free=needed).is_enough
     assert not Room(WEIGHTS, "full", free=needed - 1).is_enough
 

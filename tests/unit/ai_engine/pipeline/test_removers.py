@@ -27,15 +27,15 @@ def test_the_models_whose_files_are_there_can_be_chosen(home: Path) -> None:
     removers = open_removers("none", home)
 
     assert list(removers.installed) == ["tiny", "u2net"]
-    assert removers.named(None) is None
-    chosen = removers.named("tiny")
+    assert removers.choose(None) is None
+    chosen = removers.choose("tiny")
     assert chosen is not None
     assert chosen.model_name == "tiny"
 
 
 def test_the_default_is_loaded_at_once_and_is_the_one_that_is_chosen_by_its_name(home: Path) -> None:
     removers = open_removers("tiny", home)
-    assert removers.named(None) is removers.named("tiny") is not None
+    assert removers.choose(None) is removers.choose("tiny") is not None
 
     with pytest.raises(MattingModelUnusable):
         open_removers("u2net", home)
@@ -43,4 +43,4 @@ def test_the_default_is_loaded_at_once_and_is_the_one_that_is_chosen_by_its_name
 
 def test_a_model_that_is_not_there_ends_the_job_with_its_name(home: Path) -> None:
     with pytest.raises(InternalError, match="isnet-general-use"):
-        open_removers("none", home).named("isnet-general-use")
+        open_removers("none", home).choose("isnet-general-use")

@@ -135,7 +135,7 @@ def test_ten_jobs_of_many_threads_compute_in_the_thread_that_loaded_and_warmed_u
     monkeypatch.setattr(shape_model, "warm_up", noted("make_ready", warm_up))
     monkeypatch.setattr(LoadedModel, "sample", noted("generate", LoadedModel.sample))
     monkeypatch.setattr(LoadedModel, "decode", noted("generate", LoadedModel.decode))
-    model = ShapeModel.load(Settings(device="cpu")).made_ready(Settings(device="cpu"))
+    model = ShapeModel.load(Settings(device="cpu")).make_ready(Settings(device="cpu"))
     options = replace(OPTIONS, num_inference_steps=2, octree_resolution=16)
     with ThreadPoolExecutor(4, thread_name_prefix="job") as jobs:
         list(jobs.map(lambda _: model.generate(picture, options, ignore), range(10)))
@@ -146,7 +146,7 @@ def test_ten_jobs_of_many_threads_compute_in_the_thread_that_loaded_and_warmed_u
 
 
 def test_made_ready_it_gives_the_same_mesh(model: ShapeModel, picture: NDArray[np.uint8]) -> None:
-    ready = ShapeModel.load(Settings(device="cpu")).made_ready(Settings(device="cpu"))
+    ready = ShapeModel.load(Settings(device="cpu")).make_ready(Settings(device="cpu"))
     first, after = (one.generate(picture, OPTIONS, ignore) for one in (model, ready))
     assert first.mesh.vertices.tobytes() == after.mesh.vertices.tobytes()
 
@@ -156,7 +156,7 @@ def test_with_little_memory_it_gives_the_same_mesh(
     model: ShapeModel, picture: NDArray[np.uint8], memory: str
 ) -> None:
     settings = Settings(device="cpu", memory=memory)
-    small = ShapeModel.load(settings).made_ready(settings)
+    small = ShapeModel.load(settings).make_ready(settings)
     first, same = (one.generate(picture, OPTIONS, ignore) for one in (model, small))
     assert small.residence == memory
     assert first.mesh.vertices.tobytes() == same.mesh.vertices.tobytes()
@@ -187,7 +187,7 @@ def test_compiling_is_for_networks_that_stay_where_they_are(
     monkeypatch.setattr(shape_model, "compile_networks", compile_networks)
     monkeypatch.setattr(shape_model, "set_compiler_cache", lambda folder: None)
     settings = Settings(device="cpu", compile=wish, memory=memory, data_dir=tmp_path)
-    ShapeModel.load(settings).made_ready(settings)
+    ShapeModel.load(settings).make_ready(settings)
     assert compiled == ([1] if is_compiled else [])
 
 
@@ -197,7 +197,7 @@ def test_without_a_c_compiler_compiling_is_not_tried_and_that_is_said_once(
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     settings = Settings(device="cpu", compile="1", data_dir=tmp_path)
-    ready = ShapeModel.load(settings).made_ready(settings)
+    ready = ShapeModel.load(settings).make_ready(settings)
     assert ready.model.execution.denoise is None
     assert caplog.text.count("no C compiler") == 1
 
@@ -318,7 +318,7 @@ def test_a_warm_up_that_does_not_fit_is_tried_one_residence_lower_and_the_mesh_i
     residence: str,
 ) -> None:
     monkeypatch.setattr(shape_model, "warm_up", short_of_memory(warm_up, times))
-    ready = ShapeModel.load(Settings(device="cpu")).made_ready(Settings(device="cpu"))
+    ready = ShapeModel.load(Settings(device="cpu")).make_ready(Settings(device="cpu"))
     first, same = (one.generate(picture, OPTIONS, ignore) for one in (model, ready))
     assert ready.residence == residence
     assert first.mesh.vertices.tobytes() == same.mesh.vertices.tobytes()
@@ -332,7 +332,7 @@ def test_a_start_that_fits_in_no_allowed_residence_says_so(
     loaded = ShapeModel.load(settings)
     monkeypatch.setattr(shape_model, "warm_up", short_of_memory(warm_up, times))
     with pytest.raises(StartupError, match="does not fit the memory of cpu"):
-        loaded.made_ready(settings)
+        loaded.make_ready(settings)
     monkeypatch.setattr(models, "open_model", short_of_memory(models.open_model, times))
     with pytest.raises(StartupError, match="does not fit the memory of cpu"):
         ShapeModel.load(settings)

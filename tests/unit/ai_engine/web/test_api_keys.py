@@ -10,12 +10,12 @@ import pytest
 import main
 from ai_engine.errors import StartupError
 from ai_engine.settings import Settings
-from ai_engine.web.api_keys import ApiKeys, check_access, configured, new_key, parse_keys, read_keys
+from ai_engine.web.api_keys import ApiKeys, check_access, new_key, parse_keys, read_keys, setting_entry
 
 
 def test_a_key_is_known_by_the_hash_that_was_configured_and_no_other_is() -> None:
     shop, press = new_key(), new_key()
-    keys = ApiKeys(parse_keys(f"{configured('shop', shop)},{configured('press', press)}"))
+    keys = ApiKeys(parse_keys(f"{setting_entry('shop', shop)},{setting_entry('press', press)}"))
 
     assert (keys.name_of(shop), keys.name_of(press)) == ("shop", "press")
     assert keys.name_of(new_key()) is None
@@ -32,7 +32,7 @@ def test_every_key_is_another_one_of_at_least_256_bits() -> None:
 
 def test_two_keys_of_one_name_are_one_caller_while_one_replaces_the_other() -> None:
     old, new = new_key(), new_key()
-    keys = ApiKeys(parse_keys(f"{configured('shop', old)} {configured('shop', new)}"))
+    keys = ApiKeys(parse_keys(f"{setting_entry('shop', old)} {setting_entry('shop', new)}"))
 
     assert keys.name_of(old) == keys.name_of(new) == "shop"
 
@@ -40,9 +40,9 @@ def test_two_keys_of_one_name_are_one_caller_while_one_replaces_the_other() -> N
 def test_a_file_of_keys_has_a_key_a_line_and_notes(tmp_path: Path) -> None:
     key = new_key()
     file = tmp_path / "keys"
-    file.write_text(f"# the shop, since May\n{configured('shop', key)}\n\n")
+    file.write_text(f"# the shop, since May\n{setting_entry('shop', key)}\n\n")
 
-    keys = read_keys(Settings(api_keys_file=file, api_keys=configured("press", new_key())))
+    keys = read_keys(Settings(api_keys_file=file, api_keys=setting_entry("press", new_key())))
 
     assert keys.name_of(key) == "shop"
     assert [known.name for known in keys.keys] == ["press", "shop"]
@@ -115,7 +115,7 @@ def test_a_name_that_can_not_be_configured_gets_no_key(capsys: pytest.CaptureFix
 
 
 def test_hashes_do_not_show_when_keys_or_settings_are_printed() -> None:
-    line = configured("shop", new_key())
+    line = setting_entry("shop", new_key())
     settings = Settings(api_keys=line)
 
     assert line.split(":")[1] not in repr(settings) + repr(read_keys(settings))

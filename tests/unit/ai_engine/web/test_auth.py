@@ -7,11 +7,11 @@ from starlette.requests import Request
 
 from ai_engine.errors import HostUnknown, KeyWrong, RateExceeded
 from ai_engine.settings import Settings
-from ai_engine.web.api_keys import ApiKeys, configured, new_key, parse_keys
+from ai_engine.web.api_keys import ApiKeys, new_key, parse_keys, setting_entry
 from ai_engine.web.auth import Access, Caller, key_in_url
 
 KEY = new_key()
-KEYS = ApiKeys(parse_keys(configured("shop", KEY)))
+KEYS = ApiKeys(parse_keys(setting_entry("shop", KEY)))
 
 
 def asks_until_refused(access: Access, key: str | None, address: str) -> int:

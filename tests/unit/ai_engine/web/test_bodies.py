@@ -7,7 +7,7 @@ import pytest
 from fastapi import Request
 
 from ai_engine.errors import BodyTooLarge
-from ai_engine.web.bodies import capped
+from ai_engine.web.bodies import stream_body
 
 
 def read(pieces: list[bytes], max_bytes: int) -> bytes:
@@ -18,7 +18,7 @@ def read(pieces: list[bytes], max_bytes: int) -> bytes:
 
     async def run() -> bytes:
         request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-        return b"".join([chunk async for chunk in capped(request, max_bytes)])
+        return b"".join([chunk async for chunk in stream_body(request, max_bytes)])
 
     return anyio.run(run)
 

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from ai_engine.logs import event, set_up_logging
 from ai_engine.web.middleware import PAGE_ALLOWED, PIECE_BYTES, Refusals, RequestMiddleware
-from ai_engine.web.problems import broken, crowded, install_problem_handlers
+from ai_engine.web.problems import answer_fault, answer_overload, install_problem_handlers
 
 logger = logging.getLogger("test")
 
@@ -52,7 +52,7 @@ def small_api(**limits: Any) -> FastAPI:
         return len(await request.body())
 
     wanted: dict[str, Any] = {"body_timeout_s": 30.0, "max_open_requests": 10} | limits
-    app.add_middleware(RequestMiddleware, refusals=Refusals(broken, crowded), **wanted)
+    app.add_middleware(RequestMiddleware, refusals=Refusals(answer_fault, answer_overload), **wanted)
     return app
 
 
@@ -202,7 +202,7 @@ def test_a_large_body_goes_out_in_pieces() -> None:
         sent.append(message)
 
     middleware = RequestMiddleware(
-        app, refusals=Refusals(broken, crowded), body_timeout_s=30, max_open_requests=10
+        app, refusals=Refusals(answer_fault, answer_overload), body_timeout_s=30, max_open_requests=10
     )
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     asyncio.run(middleware(scope, nothing_comes, send))
@@ -225,7 +225,7 @@ def test_a_caller_that_hangs_up_while_sending_is_one_line_and_no_fault(
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
     middleware = RequestMiddleware(
-        app, refusals=Refusals(broken, crowded), body_timeout_s=30, max_open_requests=10
+        app, refusals=Refusals(answer_fault, answer_overload), body_timeout_s=30, max_open_requests=10
     )
     with caplog.at_level(logging.INFO):
         asyncio.run(middleware(scope, nothing_comes, send))

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card
-from hy3dgen.families.hunyuan3d_2 import FAMILY, FRAME, built, card_of, load_vae, published_state
+from hy3dgen.families.hunyuan3d_2 import FAMILY, FRAME, build_networks, card_of, load_vae, published_state
 from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
 from hy3dgen.families.variants import (
     EMBEDDED_MODELS,
@@ -73,7 +73,7 @@ def test_our_modules_take_exactly_the_published_names_and_shapes(variant: str) -
     config = ModelConfig(
         dit_config(shapes), vae_config(shapes), conditioner_config(shapes, settings), settings
     )
-    assert built(config, card_of(settings, shapes)).published_shapes() == shapes
+    assert build_networks(config, card_of(settings, shapes)).published_shapes() == shapes
 
 
 def test_the_published_sizes_are_read_off_the_shapes() -> None:
