@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from hy3dgen.field.constants import constant
 from hy3dgen.field.field_query import FieldMemory, FieldQuery
 from hy3dgen.field.lattice import Lattice
 from hy3dgen.field.marching_cubes_table import EDGES, code_table, edge_corners
@@ -88,9 +89,10 @@ def _crossed_edges(
     generator = torch.Generator().manual_seed(SEED)
     drawn = torch.randperm(len(cells), generator=generator)[:MAX_POINTS].to(cells.device)
     weights = torch.rand(len(drawn), len(EDGES), generator=generator).to(cells.device)
-    crossed = torch.tensor(code_table().crossed_edges, device=cells.device)[codes[drawn].long()]
+    crossed = constant(code_table().crossed_edges, torch.bool, cells.device)[codes[drawn].long()]
     edge = (weights + crossed).argmax(dim=-1)
-    corners = torch.tensor([edge_corners(number) for number in range(len(EDGES))], device=cells.device)[edge]
+    ends = tuple(edge_corners(number) for number in range(len(EDGES)))
+    corners = constant(ends, torch.int64, cells.device)[edge]
     return lattice.corner_keys(cells[drawn]).gather(1, corners)
 
 
@@ -115,16 +117,14 @@ def _saturation_distance(
     step = length / POINTS_PER_RAY
     distances = step * torch.arange(1, POINTS_PER_RAY + 1, device=points.device)
     rays = points[:, None] + distances[:, None] * outward[:, None]
-    inside = rays.clamp(points.new_tensor(lattice.grid.box.lower), points.new_tensor(lattice.grid.box.upper))
+    box = lattice.grid.box
+    lower, upper = (constant(corner, points.dtype, points.device) for corner in (box.lower, box.upper))
+    inside = rays.clamp(lower, upper)
     values = (query(inside.flatten(0, 1)).view(len(points), -1) - iso).abs()
     # Beyond the box nothing is asked: taking it as saturated errs on the careful side.
     values = values.where((inside == rays).all(dim=-1), saturated)
-    values = functional.pad(values, (1, 1)).index_fill(1, _last_column(points), saturated)
+    values = functional.pad(functional.pad(values, (1, 0)), (0, 1), value=saturated)
     first = (values >= saturated).int().argmax(dim=-1, keepdim=True)
     before, after = values.gather(1, first - 1), values.gather(1, first)
     share = ((saturated - before) / (after - before).clamp_min(1e-12)).clamp(0, 1)
     return (step * (first - 1 + share)).squeeze(1).clamp_max(length)
-
-
-def _last_column(points: Tensor) -> Tensor:
-    return torch.tensor([POINTS_PER_RAY + 1], device=points.device)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from hy3dgen.field.constants import constant
 from hy3dgen.field.marching_cubes_table import CORNERS, code_table
+
+BITS = tuple(1 << corner for corner in range(8))
 
 
 def codes_of(values: Float[Tensor, "n 8"], iso: float) -> UInt8[Tensor, " n"]:
     """The code of each cell: bit c is set where corner c is above `iso`."""
-    bits = torch.tensor([1 << corner for corner in range(8)], dtype=torch.uint8, device=values.device)
+    bits = constant(BITS, torch.uint8, values.device)
     return ((values > iso) * bits).sum(dim=-1, dtype=torch.uint8)
 
 
@@ -28,7 +29,6 @@ def crossed_children(values: Float[Tensor, "n 8"], iso: float) -> Bool[Tensor, "
     return torch.stack([window.any(dim=1) & ~window.all(dim=1) for window in windows], dim=-1)
 
 
-@cache
 def mixed_face_table(device: torch.device) -> Bool[Tensor, "256 6"]:
     """Which faces of a cell of each code have corners on both sides."""
-    return torch.tensor(code_table().mixed_faces, device=device)
+    return constant(code_table().mixed_faces, torch.bool, device)

@@ -8,7 +8,7 @@ import torch
 
 from hy3dgen.errors import EmptyMesh
 from hy3dgen.field.decode_options import DecodeOptions, OnLevel
-from hy3dgen.field.field_query import MIN_POINTS_PER_CALL, Query
+from hy3dgen.field.field_query import MIN_POINTS_PER_CALL, Query, cells_that_fit
 from hy3dgen.field.geometry import Box, Mesh
 from hy3dgen.field.marching_cubes import extract_surface
 from hy3dgen.field.octree import decode_field
@@ -64,7 +64,9 @@ def decode_mesh(
             device=device,
             on_level=on_level,
         )
-        return Decoded(extract_surface(field, options.cells_per_block), field.report)
+        return Decoded(
+            extract_surface(field, options.cells_per_block or cells_that_fit(device)), field.report
+        )
 
     least = _least(search.options)
     lowers = f"octree in blocks of {least.cells_per_block} cells, {least.max_points_per_call} points a call"

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from hy3dgen.field.lattice import CELLS_PER_BLOCK
-
 POINTS_PER_CALL = 8000
 """Points asked in one call unless the caller or the memory that is free says otherwise."""
 
@@ -23,8 +21,8 @@ class DecodeOptions:
 
     `max_points_per_call` bounds a call from above; the memory that is free may bound it further: a call takes
     `memory_share` of it, at `bytes_per_point`. A level of which more than `max_active_share` would be active is read
-    whole. Cells are looked at in blocks of
-    `cells_per_block`: smaller ones take less memory and more time, and give the same.
+    whole. Cells are looked at in blocks of `cells_per_block`, None for what suits the device: smaller ones take less
+    memory and more time, and give the same.
     """
 
     mode: Mode = "strict"
@@ -32,12 +30,12 @@ class DecodeOptions:
     memory_share: float = 0.4
     bytes_per_point: int = 26_000
     max_active_share: float = 0.25
-    cells_per_block: int = CELLS_PER_BLOCK
+    cells_per_block: int | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in COVER_FACTOR:
             raise ValueError(f"mode must be 'strict' or 'fast', got {self.mode!r}")
-        if self.max_points_per_call < 1 or self.cells_per_block < 1:
+        if self.max_points_per_call < 1 or (self.cells_per_block is not None and self.cells_per_block < 1):
             raise ValueError("max_points_per_call and cells_per_block must be at least 1")
         if not 0 < self.memory_share <= 1 or not 0 < self.max_active_share <= 1:
             raise ValueError("memory_share and max_active_share must lie in (0, 1]")

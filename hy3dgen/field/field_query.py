@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
 from hy3dgen.errors import GpuOutOfMemory, ShapeModelError
-from hy3dgen.field.lattice import Grid, locate
+from hy3dgen.field.lattice import CELLS_PER_BLOCK, Grid, locate
 from hy3dgen.runtime.out_of_memory import free_bytes, free_memory, is_shortage
 
 Query = Callable[[Tensor], Tensor]
@@ -22,6 +22,10 @@ Query = Callable[[Tensor], Tensor]
 MIN_POINTS_PER_CALL = 2048
 MAX_POINTS_PER_CALL = 131_072
 POINTS_STEP = 4096
+MAX_CELLS_PER_BLOCK = 2**20
+"""On a GPU, which waits for the host once or more a block: few large ones."""
+BYTES_PER_CELL, CELLS_SHARE = 512, 0.2
+"""Temporaries of one cell, and the share of the free memory that a block may take."""
 
 
 def points_that_fit(device: torch.device, *, bytes_per_point: int, memory_share: float) -> int:
@@ -30,6 +34,14 @@ def points_that_fit(device: torch.device, *, bytes_per_point: int, memory_share:
         return MAX_POINTS_PER_CALL
     points = int(memory_share * free_bytes(device) / bytes_per_point) // POINTS_STEP * POINTS_STEP
     return min(MAX_POINTS_PER_CALL, max(MIN_POINTS_PER_CALL, points))
+
+
+def cells_that_fit(device: torch.device) -> int:
+    """How many cells are looked at at once: as many as a CPU's cache holds, on a GPU as its free memory allows."""
+    if device.type != "cuda":
+        return CELLS_PER_BLOCK
+    fitting = int(CELLS_SHARE * free_bytes(device) / BYTES_PER_CELL)
+    return min(MAX_CELLS_PER_BLOCK, max(CELLS_PER_BLOCK, 1 << max(0, fitting.bit_length() - 1)))
 
 
 class FieldQuery:
@@ -116,34 +128,22 @@ class FieldMemory:
         """The logits of lattice points; those not known yet are asked, each once."""
         wanted = keys.flatten()
         at, is_known = locate(self.keys, wanted)
-        if len(self.keys) == 0 or not is_known.all():
-            return self._complete(wanted, at, is_known).view(keys.shape)
-        return self.logits[at].view(keys.shape)
-
-    def _complete(
-        self, wanted: Int64[Tensor, " n"], at: Int64[Tensor, " n"], is_known: Bool[Tensor, " n"]
-    ) -> Float[Tensor, " n"]:
-        """The logits of points of which some are known, at `at`; the others are asked and kept."""
-        missing, place = wanted[~is_known].unique(return_inverse=True)
-        answers = self.query(self._grid.coordinates(missing))
-        logits = answers.new_empty(len(wanted))
-        logits[is_known] = self.logits[at[is_known]]
-        logits[~is_known] = answers[place]
-        self._insert(missing, answers)
-        return logits
+        unknown = (~is_known).nonzero().squeeze(1)
+        logits = self.logits.index_select(0, at) if len(self.keys) else self.logits.new_empty(len(wanted))
+        if len(unknown) > 0:
+            missing, place = wanted.index_select(0, unknown).unique(return_inverse=True)
+            answers = self.query(self._grid.coordinates(missing))
+            logits.index_copy_(0, unknown, answers.index_select(0, place))
+            self._insert(missing, answers)
+        return logits.view(keys.shape)
 
     def _insert(self, keys: Int64[Tensor, " n"], logits: Float[Tensor, " n"]) -> None:
-        """Merges sorted new points into the sorted old ones."""
+        """Merges sorted new points into the sorted old ones, and waits for nothing."""
         places = torch.searchsorted(self.keys, keys) + torch.arange(len(keys), device=keys.device)
-        total = len(self.keys) + len(keys)
-        is_old = torch.ones(total, dtype=torch.bool, device=keys.device)
-        is_old[places] = False
-        self.keys = _merge(self.keys, keys, is_old, places)
-        self.logits = _merge(self.logits, logits, is_old, places)
-
-
-def _merge(old: Tensor, new: Tensor, is_old: Tensor, places: Tensor) -> Tensor:
-    merged = old.new_empty(len(is_old))
-    merged[is_old] = old
-    merged[places] = new
-    return merged
+        num_old = len(self.keys)
+        source = torch.arange(num_old + len(keys), device=keys.device)
+        is_new = torch.zeros_like(source, dtype=torch.bool).index_fill_(0, places, True)
+        num_new = is_new.cumsum(0)
+        source = torch.where(is_new, num_old - 1 + num_new, source - num_new)
+        self.keys = torch.cat([self.keys, keys]).index_select(0, source)
+        self.logits = torch.cat([self.logits, logits]).index_select(0, source)

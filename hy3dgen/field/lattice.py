@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from hy3dgen.field.constants import constant
 from hy3dgen.field.geometry import Box
 from hy3dgen.field.marching_cubes_table import CORNERS, FACES
 
@@ -31,7 +32,7 @@ COARSEST_CELLS, FINEST_COARSE_CELLS = 32, 128
 """The coarse lattice has at least and at most so many cells along its longest axis."""
 
 CELLS_PER_BLOCK = 2**17
-"""Cells handled at once: bounds the temporaries to about 50 MB."""
+"""Cells handled at once on a CPU: bounds the temporaries to about 50 MB, most of which stays in its cache."""
 
 Keys = Int64[Tensor, " _"]
 """Keys of any number of points or cells."""
@@ -97,16 +98,25 @@ class Grid:
         x, y, z = (torch.from_numpy(np.linspace(a, b, n + 1).astype(np.float32)) for a, b, n in ranges)
         return (x, y, z)
 
+    def axes_on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """`axes` on `device`, copied there once."""
+        if device not in self._axes_on:
+            self._axes_on[device] = torch.cat(self.axes).to(device).split([n + 1 for n in self.cells])
+        return self._axes_on[device]
+
+    @cached_property
+    def _axes_on(self) -> dict[torch.device, tuple[Tensor, ...]]:
+        return {}
+
     def coordinates(self, keys: Int64[Tensor, " n"]) -> Float[Tensor, "n 3"]:
         """Where points lie, in model units, float32."""
-        return torch.stack(
-            [self.axes[axis].to(keys.device)[index_along(keys, axis)] for axis in range(3)], dim=-1
-        )
+        axes = self.axes_on(keys.device)
+        return torch.stack([axes[axis].index_select(0, index_along(keys, axis)) for axis in range(3)], dim=-1)
 
     def world(self, positions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Positions in finest-cell units as float32 model units: scaled by the cells, not by the points."""
-        lower = positions.new_tensor(self.box.lower)
-        return (lower + positions * positions.new_tensor(self.spacing)).float()
+        lower = constant(self.box.lower, positions.dtype, positions.device)
+        return (lower + positions * constant(self.spacing, positions.dtype, positions.device)).float()
 
 
 @dataclass(frozen=True)
@@ -166,19 +176,18 @@ class Lattice:
     def children(self, cells: Int64[Tensor, " n"], chosen: Bool[Tensor, "n 8"]) -> Keys:
         """The chosen of the eight cells of the next finer level inside each cell, in the order of `CORNERS`."""
         half = self.stride // 2
-        offsets = cells.new_tensor(CORNERS) * half
-        indices = unpack(cells)[:, None] + offsets
-        is_inside = (indices < cells.new_tensor(self.grid.cells)).all(dim=-1)
+        indices = unpack(cells)[:, None] + constant(CORNERS, torch.int64, cells.device) * half
+        is_inside = (indices < self._ends(cells)).all(dim=-1)
         return pack(indices[chosen & is_inside])
 
     def is_cut_off(self, cells: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
         """Which cells reach beyond the box and so are smaller than the others."""
-        return (unpack(cells) + self.stride > cells.new_tensor(self.grid.cells)).any(dim=-1)
+        return (unpack(cells) + self.stride > self._ends(cells)).any(dim=-1)
 
     def own_points(self, keys: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
         """Which points are corners of this level's cells."""
         indices = unpack(keys)
-        is_last = indices == keys.new_tensor(self.grid.cells)
+        is_last = indices == self._ends(keys)
         return ((indices % self.stride == 0) | is_last).all(dim=-1)
 
     def cells_around(self, points: Int64[Tensor, " n"]) -> Keys:
@@ -186,14 +195,18 @@ class Lattice:
         indices = unpack(points)
         above = indices // self.stride * self.stride
         below = (indices - 1).div(self.stride, rounding_mode="floor") * self.stride
-        is_above, is_below = indices < indices.new_tensor(self.grid.cells), below >= 0
+        is_above, is_below = indices < self._ends(points), below >= 0
         sides = ((below, is_below), (above, is_above))
-        found = []
+        found, exists = [], []
         for picks in product(sides, repeat=3):
             lower = torch.stack([indices[:, axis] for axis, (indices, _) in enumerate(picks)], dim=-1)
-            exists = torch.stack([mask[:, axis] for axis, (_, mask) in enumerate(picks)], dim=-1).all(dim=-1)
-            found.append(pack(lower[exists]))
-        return torch.cat(found).unique()
+            exists.append(torch.stack([mask[:, axis] for axis, (_, mask) in enumerate(picks)]).all(dim=0))
+            found.append(pack(lower))
+        return torch.cat(found)[torch.cat(exists)].unique()
+
+    def _ends(self, keys: Tensor) -> Int64[Tensor, " 3"]:
+        """The largest index along x, y, z, where `keys` are."""
+        return constant(self.grid.cells, torch.int64, keys.device)
 
 
 def coarse_lattices(grid: Grid) -> list[Lattice]:

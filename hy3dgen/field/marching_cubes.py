@@ -13,13 +13,11 @@ import torch
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
+from hy3dgen.field.constants import constant
 from hy3dgen.field.geometry import Mesh
-from hy3dgen.field.lattice import AXIS_UNITS, unpack
+from hy3dgen.field.lattice import AXIS_UNITS, CELLS_PER_BLOCK, unpack
 from hy3dgen.field.marching_cubes_table import EDGES, code_table
 from hy3dgen.field.sparse_field import SparseField
-
-CELLS_PER_BLOCK = 2**17
-"""Cells handled at once: small enough that most of it stays in the processor's cache."""
 
 
 def extract_surface(field: SparseField, cells_per_block: int = CELLS_PER_BLOCK) -> Mesh:
@@ -66,7 +64,7 @@ def number_edges(
 def edge_crossings(field: SparseField, edges: Int64[Tensor, " n"]) -> Float[Tensor, "n 3"]:
     """Where the field crosses its iso value on each edge, linear between the ends: float64, in finest-cell units."""
     point, axis = edges // 3, edges % 3
-    units = torch.tensor(AXIS_UNITS, device=edges.device)
+    units = constant(AXIS_UNITS, torch.int64, edges.device)
     near_keys = field.keys.index_select(0, point)
     far = torch.searchsorted(field.keys, near_keys + units.index_select(0, axis))
     near_value = field.logits.index_select(0, point).double() - field.iso

@@ -26,7 +26,7 @@ from torch import Tensor
 from hy3dgen.field.calibration import MAX_POINTS, Calibration, calibrate, crossings, saturated_value
 from hy3dgen.field.cells import codes_of, crossed_children, mixed_face_table
 from hy3dgen.field.decode_options import COVER_FACTOR, DecodeOptions, DecodeProgress, Mode, OnLevel
-from hy3dgen.field.field_query import FieldMemory, FieldQuery, Query, points_that_fit
+from hy3dgen.field.field_query import FieldMemory, FieldQuery, Query, cells_that_fit, points_that_fit
 from hy3dgen.field.geometry import Box
 from hy3dgen.field.lattice import Grid, Keys, Lattice, coarse_lattices, locate, without
 from hy3dgen.field.marching_cubes_table import NUM_CODES
@@ -77,6 +77,7 @@ class SurfaceSearch:
             device, bytes_per_point=options.bytes_per_point, memory_share=options.memory_share
         )
         self.query = FieldQuery(query, min(options.max_points_per_call, fitting))
+        self.cells_per_block = options.cells_per_block or cells_that_fit(device)
         self.memory = FieldMemory(self.query, grid, device)
         self.calibration: Calibration | None = None
         self.is_calibrated_at_surface = False
@@ -114,10 +115,7 @@ class SurfaceSearch:
 
     def read_whole(self, lattice: Lattice) -> Surface:
         """Every cell of a lattice, slab by slab."""
-        parts = [
-            self._active(lattice, slab)
-            for slab in lattice.all_cells(self.device, self.options.cells_per_block)
-        ]
+        parts = [self._active(lattice, slab) for slab in lattice.all_cells(self.device, self.cells_per_block)]
         surface = replace(self._join(lattice, parts), is_whole=True)
         self._calibrate(surface)
         return surface
@@ -172,11 +170,12 @@ class SurfaceSearch:
         keys = keys[lattice.own_points(keys)]
         if surface.is_whole:
             return keys
-        is_explained = torch.zeros_like(keys, dtype=torch.bool)
-        for block in surface.cells.split(self.options.cells_per_block):
+        # One place more than keys, for corners that are none of them.
+        is_explained = torch.zeros(len(keys) + 1, dtype=torch.bool, device=keys.device)
+        for block in surface.cells.split(self.cells_per_block):
             at, is_there = locate(keys, lattice.corner_keys(block).flatten())
-            is_explained[at[is_there]] = True
-        return keys[~is_explained]
+            is_explained.index_fill_(0, at.where(is_there, len(keys)), True)
+        return keys[~is_explained[:-1]]
 
     def _hidden_below(self, surface: Surface) -> float:
         """The value below which the surface may be nearer than any corner of the cells around."""
@@ -190,10 +189,10 @@ class SurfaceSearch:
     def _seeds(self, surface: Surface) -> Iterator[Keys]:
         """The children that the surface probably crosses, and all children of guarded cells."""
         lattice = surface.lattice
-        for block in surface.cells.split(self.options.cells_per_block):
+        for block in surface.cells.split(self.cells_per_block):
             chosen = crossed_children(self.memory.read(lattice.corner_keys(block)), self.iso)
             yield lattice.children(block, chosen | lattice.is_cut_off(block)[:, None])
-        for block in surface.guarded.split(self.options.cells_per_block):
+        for block in surface.guarded.split(self.cells_per_block):
             yield lattice.children(block, torch.ones_like(block, dtype=torch.bool)[:, None].expand(-1, 8))
 
     def _flood(self, lattice: Lattice, seeds: Keys, start: Surface | None = None) -> Surface:
@@ -205,7 +204,7 @@ class SurfaceSearch:
         while len(frontier) > 0:
             if num_rounds > self._max_rounds:
                 raise AssertionError(f"flooding {lattice.cells} cells did not end in {num_rounds} rounds")
-            parts = [self._active(lattice, block) for block in frontier.split(self.options.cells_per_block)]
+            parts = [self._active(lattice, block) for block in frontier.split(self.cells_per_block)]
             visited = torch.cat([visited, frontier]).sort().values
             frontier = without(self._reach(lattice, parts), visited)
             found += parts
@@ -221,8 +220,8 @@ class SurfaceSearch:
     ) -> tuple[Int64[Tensor, " m"], UInt8[Tensor, " m"]]:
         """Those of the cells that the surface crosses, and their codes; asks the corners not known yet."""
         codes = codes_of(self.memory.read(lattice.corner_keys(cells)), self.iso)
-        is_active = (codes != 0) & (codes != NUM_CODES - 1)
-        return cells[is_active], codes[is_active]
+        active = ((codes != 0) & (codes != NUM_CODES - 1)).nonzero().squeeze(1)
+        return cells.index_select(0, active), codes.index_select(0, active)
 
     def _reach(self, lattice: Lattice, parts: Sequence[tuple[Tensor, Tensor]]) -> Keys:
         """The cells behind the faces that the surface passes, sorted, each once."""
@@ -256,14 +255,17 @@ class SurfaceSearch:
     def _sparse_field(self, surface: Surface, coarse: Lattice) -> SparseField:
         """Only what the extraction needs: active cells, and the points at their corners."""
         is_corner = torch.zeros_like(self.memory.keys, dtype=torch.bool)
-        for block in surface.cells.split(self.options.cells_per_block):
-            is_corner[locate(self.memory.keys, surface.lattice.corner_keys(block).flatten())[0]] = True
-        keys = self.memory.keys[is_corner]
+        for block in surface.cells.split(self.cells_per_block):
+            is_corner.index_fill_(
+                0, locate(self.memory.keys, surface.lattice.corner_keys(block).flatten())[0], True
+            )
+        corners = is_corner.nonzero().squeeze(1)
+        keys = self.memory.keys.index_select(0, corners)
         return SparseField(
             grid=self.grid,
             iso=self.iso,
             keys=keys,
-            logits=self.memory.logits[is_corner],
+            logits=self.memory.logits.index_select(0, corners),
             cells=locate(keys, surface.cells)[0].int(),
             codes=surface.codes,
             report=self._decode_report(coarse),

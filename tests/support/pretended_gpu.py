@@ -1,18 +1,22 @@
 """A GPU for machines without one: tensors that say they are on it, computed on the CPU.
 
 As on a real one an operation on tensors of both places is an error, and NumPy gets nothing that was not fetched.
+`Traffic` counts what a real one would wait for, and what would be copied to it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 GPU = torch.device("cuda:0")
@@ -38,6 +42,59 @@ class PretendedEvent:
         pass
 
 
+WAITING = {
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_consecutive",
+    "unique_dim",
+    "repeat_interleave",
+    "bincount",
+    "equal",
+}
+"""Operators whose result the host must see before it goes on: a number, or a tensor's size."""
+COPYING = {"tensor", "new_tensor", "as_tensor", "from_numpy", "asarray"}
+"""Functions that make a tensor of the host's numbers."""
+
+
+@dataclass
+class Traffic:
+    """How often the host waited for the device, by operator, and how many copies went to the device, by function."""
+
+    waits: Counter[str] = field(default_factory=Counter)
+    copies: Counter[str] = field(default_factory=Counter)
+
+    def clear(self) -> None:
+        self.waits.clear()
+        self.copies.clear()
+
+    @property
+    def num_waits(self) -> int:
+        return self.waits.total()
+
+    @property
+    def num_copies(self) -> int:
+        return self.copies.total()
+
+
+class _Counting(TorchDispatchMode):
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.traffic = traffic
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found, name = function(*args, **(kwargs or {})), function.overloadpacket.__name__
+        if name in WAITING:
+            self.traffic.waits[name] += 1
+        elif name in ("index", "index_put", "index_put_"):
+            # A mask becomes the indices of what it holds, unless one number is put there.
+            masks = [one for one in args[1] if one is not None and one.dtype == torch.bool]
+            is_filled = name != "index" and args[2].numel() == 1
+            self.traffic.waits[f"{name} by a mask"] += 0 if is_filled else len(masks)
+        return found
+
+
 class OnGpu(Tensor):
     """A tensor of the CPU that counts as one of the GPU."""
 
@@ -48,20 +105,24 @@ class OnGpu(Tensor):
 
 
 class _Pretending(TorchFunctionMode):
+    def __init__(self, traffic: Traffic | None) -> None:
+        super().__init__()
+        self.traffic = traffic
+
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():
-            return _called(function, args, kwargs or {})
+            return _called(function, args, kwargs or {}, self.traffic)
 
 
 @contextmanager
-def pretended_gpu() -> Iterator[torch.device]:
+def pretended_gpu(traffic: Traffic | None = None) -> Iterator[torch.device]:
     answers: dict[str, Any] = {name: lambda *_, told=told, **__: told for name, told in CUDA.items()}
     answers["Event"] = PretendedEvent
-    with patch.multiple(torch.cuda, **answers), _Pretending():
+    with patch.multiple(torch.cuda, **answers), _Pretending(traffic):
         yield GPU
 
 
-def _called(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+def _called(function: Any, args: Any, kwargs: dict[str, Any], traffic: Traffic | None = None) -> Any:
     if function is torch.device:
         return function(*args, **kwargs)
     name = function.__name__
@@ -77,9 +138,23 @@ def _called(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             f"{name} of tensors on the GPU and on the CPU: {[list(one.shape) for one in others]}"
         )
     place = _asked_place(name, args, kwargs)
-    found = function(*tree_map(_bare, list(args)), **tree_map(_bare, kwargs))
     goes_there = any(is_on_gpu) if place is None else place == "cuda"
+    with _counted(name, traffic, was_there=any(is_on_gpu), goes_there=goes_there):
+        found = function(*tree_map(_bare, list(args)), **tree_map(_bare, kwargs))
     return tree_map(_put, found) if goes_there else found
+
+
+def _counted(
+    name: str, traffic: Traffic | None, *, was_there: bool, goes_there: bool
+) -> AbstractContextManager[object]:
+    """Counts what one call waits for and copies; nothing of calls that leave the GPU alone."""
+    if traffic is None or not (was_there or goes_there):
+        return nullcontext()
+    if goes_there and (name in COPYING or (name == "to" and not was_there)):
+        traffic.copies[name] += 1
+    if was_there and not goes_there:
+        traffic.waits[name] += 1
+    return _Counting(traffic)
 
 
 def _asked_place(name: str, args: Any, kwargs: dict[str, Any]) -> str | None:

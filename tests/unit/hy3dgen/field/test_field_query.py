@@ -8,14 +8,16 @@ from torch import Tensor
 
 from hy3dgen.errors import GpuOutOfMemory, ShapeModelError
 from hy3dgen.field.field_query import (
+    MAX_CELLS_PER_BLOCK,
     MAX_POINTS_PER_CALL,
     MIN_POINTS_PER_CALL,
     FieldMemory,
     FieldQuery,
+    cells_that_fit,
     points_that_fit,
 )
 from hy3dgen.field.geometry import Box
-from hy3dgen.field.lattice import Grid, pack
+from hy3dgen.field.lattice import CELLS_PER_BLOCK, Grid, pack
 
 GRID = Grid(Box.from_bounds(1.0), (64, 64, 64))
 
@@ -109,3 +111,14 @@ def test_the_memory_that_is_free_bounds_a_call(
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
     assert points_that_fit(torch.device("cuda"), bytes_per_point=26_000, memory_share=0.4) == points
+
+
+@pytest.mark.parametrize(("free", "cells"), [(10**6, 2**17), (10**9, 2**18), (10**15, MAX_CELLS_PER_BLOCK)])
+def test_the_memory_that_is_free_bounds_a_block_of_cells(
+    monkeypatch: pytest.MonkeyPatch, free: int, cells: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
+    assert cells_that_fit(torch.device("cuda")) == cells
+    assert cells_that_fit(torch.device("cpu")) == CELLS_PER_BLOCK

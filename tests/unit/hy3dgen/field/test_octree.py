@@ -17,11 +17,12 @@ from support.mesh_checks import (
     on_lattice,
     rows_as_keys,
 )
+from support.pretended_gpu import Traffic, pretended_gpu
 from torch import Tensor
 
 from hy3dgen.errors import Cancelled, GpuOutOfMemory, ShapeModelError
 from hy3dgen.field.decode_options import DecodeOptions, DecodeProgress, Mode
-from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
+from hy3dgen.field.field_query import MIN_POINTS_PER_CALL, cells_that_fit
 from hy3dgen.field.geometry import Box
 from hy3dgen.field.lattice import Grid, Lattice, coarse_lattices, pack, unpack
 from hy3dgen.field.marching_cubes import extract_surface
@@ -383,3 +384,33 @@ def test_options_that_make_no_sense_are_refused() -> None:
             DecodeOptions(**options)
     with pytest.raises(ValueError, match="cells"):
         Grid(BOX, (0, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("resolution", "max_waits"), [(128, 62), pytest.param(256, 100, marks=pytest.mark.slow)]
+)
+def test_a_decode_hardly_waits_for_a_gpu_and_copies_hardly_anything_to_it(
+    resolution: int, max_waits: int
+) -> None:
+    traffic = Traffic()
+    with pretended_gpu(traffic) as gpu:
+        body = field_of("solid").to(gpu)
+        extract_surface(decode_field(body, BOX, 64, iso=LEVEL, device=gpu))  # as the warm-up
+        traffic.clear()
+        field = decode_field(without_traffic(body, traffic), BOX, resolution, iso=LEVEL, device=gpu)
+        extract_surface(field, cells_that_fit(gpu))
+    assert field.report.num_queries > 400_000
+    assert traffic.num_waits <= max_waits
+    assert traffic.num_copies <= 10
+
+
+def without_traffic(body: Field, traffic: Traffic) -> Callable[[Tensor], Tensor]:
+    """The field without what it copies itself, which a network does not."""
+
+    def query(points: Tensor) -> Tensor:
+        copies = traffic.copies.copy()
+        logits = body(points)
+        traffic.copies = copies
+        return logits
+
+    return query

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from parity.family_case import NAMES, overrides_of
+from parity.parity_case import DATA
 from torch import Tensor, nn
 
 from hy3dgen.errors import CheckpointError
+from hy3dgen.models import open_model, weights_of
+from hy3dgen.shape_model import ShapeModel
 from hy3dgen.weights.assign import Naming, PublishedName, assign_weights, published_tensors, wanted_shapes
+from hy3dgen.weights.tensor_file import _SafeTensors
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,28 @@ def test_a_parameter_keeps_no_more_memory_than_its_own(place: PublishedName, dty
     network, tensors = Rows(), {name: torch.ones(rows, 2) for name, rows in SIZES[place].items()}
     assign_weights(Path("file"), Table(tensors, {}), network, lambda _: place, dtype)
     assert network.rows.untyped_storage().nbytes() == network.rows.nbytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", ["hunyuan3d_2", *NAMES])
+def test_no_parameter_of_any_family_keeps_more_than_its_own_bytes_on_a_card(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_file = _SafeTensors.read
+    # A card has no file's pages to look into: each tensor that is read is allocated there.
+    monkeypatch.setattr(_SafeTensors, "read", lambda file, name: from_file(file, name).to(dtype, copy=True))
+    path = DATA / "checkpoint.safetensors" if name == "hunyuan3d_2" else DATA / name / NAMES[name].checkpoint
+    overrides = json.loads((DATA / "overrides.json").read_text())["checkpoint"]
+    model = open_model(
+        path, device="cpu", dtype=dtype, overrides=overrides if name == "hunyuan3d_2" else overrides_of(name)
+    )
+    kept = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in parameters(model)}
+    assert sum(kept.values()) == sum(one.nbytes for one in parameters(model))
+    assert sum(kept.values()) == weights_of(path, dtype).total
+
+
+def parameters(model: ShapeModel) -> list[Tensor]:
+    return [one for network in model.family.networks for one in network.parameters()]
 
 
 @pytest.mark.parametrize("place", [STACKED, SHARED, SWAPPED])
