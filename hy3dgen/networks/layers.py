@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hy3dgen.runtime.attention import Merge, attend_merging
+
 LAYER_NORM_EPS = 1e-6
 TIME_BASE = 10_000.0
 
@@ -18,11 +20,16 @@ def attend(
     key: Float[Tensor, "batch heads keys width"],
     value: Float[Tensor, "batch heads keys width"],
     first_key_counts: int = 1,
+    merge_by: Merge | None = None,
 ) -> Float[Tensor, "batch queries merged"]:
     """Softmax attention with scale 1/sqrt(width), heads merged back into one feature axis.
 
-    The first key stands for `first_key_counts` equal ones with equal values.
+    The first key stands for `first_key_counts` equal ones with equal values; in half precision by the kernel
+    `merge_by` if there is one.
     """
+    if first_key_counts > 1 and merge_by is not None and query.dtype != torch.float32:
+        merged = attend_merging(query, key, value, first_key_counts, merge_by)
+        return merged.transpose(1, 2).flatten(2)
     bias = None
     if first_key_counts > 1 and query.dtype == torch.float32:
         bias = functional.pad(query.new_full((1, 1), math.log(first_key_counts)), (0, key.shape[2] - 1))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hy3dgen.networks.layers import LAYER_NORM_EPS, HeadNorm, TimeEmbedding, attend
+from hy3dgen.runtime.attention import Merge
 
 TIME_FEATURES = 256
 TIME_MULTIPLIER = 1000.0
@@ -151,7 +152,12 @@ class DoubleBlock(nn.Module):
         return torch.cat([self.latent.modulation(vector), self.context.modulation(vector)], dim=1)
 
     def forward(
-        self, latent: Tensor, context: Tensor, rows: Float[Tensor, "batch 12 width"], multiplicity: int = 1
+        self,
+        latent: Tensor,
+        context: Tensor,
+        rows: Float[Tensor, "batch 12 width"],
+        multiplicity: int = 1,
+        merge_by: Merge | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Both streams, one block further; shapes unchanged. `multiplicity` as in `DiT.velocity`."""
         mods = _over_tokens(rows)
@@ -159,7 +165,7 @@ class DoubleBlock(nn.Module):
         latent_heads = self.latent.heads(latent, *latent_mods[:2])
         context_heads = self.context.heads(context, *context_mods[:2])
         query, key, value = (torch.cat(pair, dim=2) for pair in zip(context_heads, latent_heads, strict=True))
-        attended = attend(query, key, value, first_key_counts=multiplicity)
+        attended = attend(query, key, value, first_key_counts=multiplicity, merge_by=merge_by)
         from_context, from_latent = attended.split([context.shape[1], latent.shape[1]], dim=1)
         latent = _advance(self.latent, latent, from_latent, latent_mods)
         context = _advance(self.context, context, from_context, context_mods)
@@ -185,12 +191,18 @@ class SingleBlock(nn.Module):
         self.norm = QkvNorm(config)
         self.fused_out = nn.Linear(width + config.mlp_hidden, width)
 
-    def forward(self, tokens: Tensor, rows: Float[Tensor, "batch 3 width"], multiplicity: int = 1) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        rows: Float[Tensor, "batch 3 width"],
+        multiplicity: int = 1,
+        merge_by: Merge | None = None,
+    ) -> Tensor:
         """Tokens, one block further; shape unchanged. `multiplicity` as in `DiT.velocity`."""
         shift, scale, gate = _over_tokens(rows)
         fused, hidden = self.fused_in(modulate(tokens, shift, scale)).split(self.widths, dim=-1)
         query, key, value = self.norm(fused)
-        attended = attend(query, key, value, first_key_counts=multiplicity)
+        attended = attend(query, key, value, first_key_counts=multiplicity, merge_by=merge_by)
         hidden = functional.gelu(hidden, approximate="tanh")
         return torch.addcmul(tokens, gate, self.fused_out(torch.cat([attended, hidden], dim=-1)))
 
@@ -214,6 +226,8 @@ class DiT(nn.Module):
         self.single_blocks = nn.ModuleList(SingleBlock(config) for _ in range(config.num_single_blocks))
         self.final_modulation = Modulation(width, num_slices=2)
         self.final = nn.Linear(width, config.latent_channels)
+        self.merge_by: Merge | None = None
+        """The kernel that attends to a context token with a `multiplicity` in half precision; None repeats it."""
 
     def forward(
         self,
@@ -258,10 +272,10 @@ class DiT(nn.Module):
         double, single, final = rows.split(self._row_counts, dim=1)
         latent = self.latent_in(latents)
         for double_block, own in zip(self.double_blocks, double.split(12, dim=1), strict=True):
-            latent, context = double_block(latent, context, own, multiplicity)
+            latent, context = double_block(latent, context, own, multiplicity, self.merge_by)
         tokens = torch.cat([context, latent], dim=1)
         for single_block, own in zip(self.single_blocks, single.split(3, dim=1), strict=True):
-            tokens = single_block(tokens, own, multiplicity)
+            tokens = single_block(tokens, own, multiplicity, self.merge_by)
         return self.final(modulate(tokens[:, context.shape[1] :], *_over_tokens(final)))
 
     @property

@@ -24,7 +24,7 @@ from hy3dgen.field.marching_cubes import extract_surface
 from hy3dgen.field.octree import decode_field
 from hy3dgen.networks.image_encoder import PATCH_PX
 from hy3dgen.networks.stream_dit import DiT
-from hy3dgen.runtime.attention import fastest_kernel, preferring
+from hy3dgen.runtime.attention import fastest_kernel, fastest_merge, preferring
 from hy3dgen.runtime.compiled import FixedShapes
 from hy3dgen.sampling import euler
 from hy3dgen.shape_model import ShapeModel
@@ -91,13 +91,25 @@ def _extract_ball(frame: Frame, device: torch.device) -> None:
 
 
 def choose_attention(model: ShapeModel) -> ShapeModel:
-    """The model with the attention kernel that is fastest here for the denoiser's number of tokens."""
-    shapes, sizes = sample_shapes(model, points_per_call=1), model.family.dit.config
+    """The model with the attention kernels that are fastest here for the denoiser's numbers of tokens."""
+    shapes, dit = sample_shapes(model, points_per_call=1), model.family.dit
+    sizes = dit.config
     num_tokens = shapes.num_latents + shapes.num_context
     kernel = fastest_kernel(
         sizes.num_heads, num_tokens, sizes.head_width, device=model.device, dtype=model.dtype
     )
     logger.info("attention by %s", kernel)
+    if isinstance(dit, DiT) and not dit.config.has_guidance and model.dtype != torch.float32:
+        with preferring(kernel):
+            dit.merge_by = fastest_merge(
+                sizes.num_heads,
+                shapes.num_latents + 1,
+                sizes.head_width,
+                shapes.num_context,
+                device=model.device,
+                dtype=model.dtype,
+            )
+        logger.info("attention without a picture by %s", dit.merge_by or "repeating")
     return model.running(attention=kernel)
 
 

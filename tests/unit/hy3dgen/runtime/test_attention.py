@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from hy3dgen.runtime import attention
-from hy3dgen.runtime.attention import fastest_kernel, preferring
+from hy3dgen.runtime.attention import attend_merging, fastest_kernel, fastest_merge, preferring
 
 CPU = torch.device("cpu")
 
@@ -57,3 +58,45 @@ def test_a_preferred_kernel_changes_no_number_beyond_rounding() -> None:
         with preferring(kernel):
             found = scaled_dot_product_attention(heads, heads, heads)
         assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_merged_key_is_as_exact_as_repeated_ones(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(2)
+    query, key, value = (torch.randn(1, 2, 48, 64, generator=generator).to(DEVICE, dtype) for _ in range(3))
+    many_keys, many_values = (
+        torch.cat([one[:, :, :1].expand(-1, -1, 300, -1), one[:, :, 1:]], dim=2) for one in (key, value)
+    )
+    exact = scaled_dot_product_attention(query.double(), many_keys.double(), many_values.double())
+    repeated = scaled_dot_product_attention(query, many_keys, many_values)
+    merged = attend_merging(query, key, value, 300, "flash")
+    assert merged.dtype == dtype
+    assert (merged.double() - exact).abs().max() <= 1.1 * (repeated.double() - exact).abs().max()
+    assert (merged.double() - exact).square().mean() <= 1.1 * (repeated.double() - exact).square().mean()
+
+
+def test_the_first_of_equal_weights_has_the_share_of_its_count() -> None:
+    nothing = torch.zeros(1, 1, 5, 8)
+    value = torch.zeros(1, 1, 5, 8)
+    value[:, :, 0] = 1
+    assert torch.allclose(attend_merging(nothing, nothing, value, 16, "flash"), torch.tensor(16 / 20))
+
+
+def test_attention_with_equal_keys_goes_the_way_that_runs_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {16: 3.0, 1: 2.0}
+    monkeypatch.setattr(
+        attention,
+        "_median_seconds",
+        lambda call, device: seconds[16 if "scaled" in call.func.__name__ else 1],
+    )
+    assert fastest_merge(2, 9, 8, 16, device=CPU, dtype=torch.float16) == "cudnn"
+    seconds[16] = 1.0
+    assert fastest_merge(2, 9, 8, 16, device=CPU, dtype=torch.float16) is None
+
+
+@pytest.mark.parametrize("kernel", get_args(attention.Merge))
+def test_a_gpus_kernels_give_a_log_sum_for_each_query(kernel: attention.Merge) -> None:
+    query, key = (torch.empty(1, 16, n, 64, device="meta", dtype=torch.float16) for n in (3073, 3072))
+    found, log_sum = attention._attend_with_log_sum(query, key, key, kernel)
+    assert (tuple(found.shape), tuple(log_sum.shape)) == ((1, 16, 3073, 64), (1, 16, 3073))
+    assert log_sum.dtype == torch.float32
