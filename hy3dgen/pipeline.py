@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,6 @@ from torch import Tensor
 
 from hy3dgen.families.variants import ModelConfig, Settings
 from hy3dgen.families.velocity import SamplingOptions
-from hy3dgen.field.geometry import Mesh
 from hy3dgen.models import open_model
 from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.vecset_decoder import ShapeVAE
@@ -36,7 +35,7 @@ from hy3dgen.weights.tensor_file import OnLoaded
 
 
 class Hunyuan3DDiTFlowMatchingPipeline:
-    """Picture in, latents or meshes out. Made by `from_single_file`; public parts: `conditioner`, `dit`, `vae`."""
+    """Picture in, latents out. Made by `from_single_file`; public parts: `conditioner`, `dit`, `vae`."""
 
     def __init__(self, model: ShapeModel) -> None:
         self.model = model
@@ -123,23 +122,19 @@ class Hunyuan3DDiTFlowMatchingPipeline:
         latents: Float[Tensor, "batch tokens channels"] | None = None,
         schedule: Schedule | None = None,
         callback: StepCallback | None = None,
-        output_type: Literal["latent", "mesh"] = "latent",
         sampling: SamplingOptions | None = None,
         on_lowered: OnLowered = ignore_lowered,
-    ) -> Tensor | list[Mesh]:
-        """Latents [1, N, C] of the shape in the picture, or its mesh: see `ShapeModel.sample`.
+    ) -> Float[Tensor, "batch tokens channels"]:
+        """Latents of the shape in the picture: see `ShapeModel.sample`.
 
-        `schedule` takes other times than the checkpoint's own. `output_type="mesh"` goes the line to its end.
+        `schedule` takes other times than the checkpoint's own.
 
         Raises:
             EmptyImage, ImageError: the picture can't be used.
-            EmptyMesh: with `output_type="mesh"`, when there is no surface.
-            ValueError: unknown `output_type`, or a number of steps the schedule does not have.
+            ValueError: a number of steps that the schedule does not have.
         """
-        if output_type not in ("latent", "mesh"):
-            raise ValueError(f"output_type must be 'latent' or 'mesh', got {output_type!r}")
         model = self.model if schedule is None else _with_schedule(self.model, schedule)
-        result = model.sample(
+        return model.sample(
             image,
             num_inference_steps,
             guidance_scale,
@@ -149,7 +144,6 @@ class Hunyuan3DDiTFlowMatchingPipeline:
             options=sampling,
             on_lowered=on_lowered,
         )
-        return result if output_type == "latent" else self.vae.latents2mesh(self.model.tokens(result))
 
 
 def _with_schedule(model: ShapeModel, schedule: Schedule) -> ShapeModel:

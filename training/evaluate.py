@@ -105,7 +105,7 @@ class Judge:
         latents = self.pipeline(
             picture, num_inference_steps=NUM_STEPS, guidance_scale=GUIDANCE, generator=generator
         )
-        tokens = self.vae(latents / self.vae.scale_factor)  # type: ignore[operator]
+        tokens = self.vae(latents / self.vae.scale_factor)
         mesh = self.vae.latents2mesh(tokens, octree_resolution=OCTREE_RESOLUTION)[0]
         seconds = time.perf_counter() - started
         truth = truth_mesh(example.shape)

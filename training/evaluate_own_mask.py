@@ -39,7 +39,7 @@ def overlap(judge: Judge, example: Example, picture: Image.Image, seed: int) -> 
     generator = torch.Generator().manual_seed(seed)
     latents = judge.pipeline(picture, NUM_STEPS, GUIDANCE, generator=generator)
     with torch.no_grad():
-        tokens = judge.vae(latents / judge.vae.scale_factor)  # type: ignore[operator]
+        tokens = judge.vae(latents / judge.vae.scale_factor)
         return judge.overlap(example.shape, tokens)
 
 

@@ -100,7 +100,7 @@ def overlap_of(judge: Judge, shape: Shape, picture: Image.Image, number: int, gu
         guidance_scale=guidance,
         generator=torch.Generator().manual_seed(number),
     )
-    return judge.overlap(shape, judge.vae(latents / judge.vae.scale_factor))  # type: ignore[operator]
+    return judge.overlap(shape, judge.vae(latents / judge.vae.scale_factor))
 
 
 def print_families(families: list[str], overlap: NDArray[np.float64], heads: list[str]) -> None:

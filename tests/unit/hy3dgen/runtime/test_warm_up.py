@@ -24,7 +24,6 @@ CASES = (("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo"))
 
 def latents_of(case: Case) -> Tensor:
     latents = case.pipeline(case.image, num_inference_steps=5, latents=case.stages["sample.noise"])
-    assert isinstance(latents, Tensor)
     return latents
 
 
