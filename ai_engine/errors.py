@@ -39,6 +39,7 @@ RequestRefused             answers a request; travels as problem+json           
 |- QueueFull               queue_full              with `Retry-After`            429
 |- TooManyJobs             too_many_jobs           of this key; likewise         429
 |- TooManyStreams          too_many_streams        likewise                      429
+|- TooManyBodies           too_many_bodies         likewise                      429
 |- RateExceeded            rate_limited            likewise                      429
 |- DiskFull                disk_full               with `Retry-After`            429
 '- NotReady                unavailable             still starting                503
@@ -384,6 +385,14 @@ class TooManyStreams(RequestRefused):
 
     code = "too_many_streams"
     title = "Too many of your event streams are open"
+    status = 429
+
+
+class TooManyBodies(RequestRefused):
+    """The bodies of the caller's open requests have as many bytes as those of one key may have."""
+
+    code = "too_many_bodies"
+    title = "Too many bytes of your requests at once"
     status = 429
 
 

@@ -117,6 +117,18 @@ class Settings(BaseSettings):
         ge=0,
         description="Of these, those of one key; downloads that are not read count too. 0: no limit.",
     )
+    max_bodies_bytes: int = Field(
+        default=512_000_000,
+        ge=1,
+        description="Bytes of request bodies one API process holds at once, those of 64 KiB or less not counted. They "
+        "lie in temporary files (TMPDIR). More are refused with 503.",
+    )
+    max_bodies_bytes_per_key: int = Field(
+        default=128_000_000,
+        ge=1,
+        description="Of these, those of one key, or without keys of one address. More are refused with 429; a single "
+        "body is taken.",
+    )
     max_connections: int = Field(
         default=2000,
         ge=1,

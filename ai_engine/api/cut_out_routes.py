@@ -73,7 +73,7 @@ async def make_cut_out(request: Request, service: Connected, caller: KnownCaller
     """
     await run_in_threadpool(_check_room, service, caller.owner)
     async with read_submission(
-        request, RequestHeaders(caller.owner), service.settings, CutOutRequest
+        request, RequestHeaders(caller.owner), caller, service.settings, CutOutRequest
     ) as submission:
         source = await run_in_threadpool(service.admission.admit_cut_out, submission)
     task = _task(source, caller.owner, service)

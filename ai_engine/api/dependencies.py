@@ -26,6 +26,7 @@ from ai_engine.errors import (
     NotReady,
     QueueFull,
     RateExceeded,
+    TooManyBodies,
     TooManyJobs,
 )
 from ai_engine.job import CutOut
@@ -215,6 +216,7 @@ OF_PICTURE = (
     CrossOrigin,
     BodyTooLarge,
     BodyTypeUnknown,
+    TooManyBodies,
     InvalidField,
     *OF_ROOM,
 )

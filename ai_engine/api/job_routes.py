@@ -74,7 +74,7 @@ async def generate_3d(
 ) -> Accepted:
     """Queues a job: a picture's URL in, a mesh at the webhook later."""
     headers = RequestHeaders(caller.owner, idempotency_key, traceparent)
-    async with read_submission(request, headers, service.settings, JobRequest) as submission:
+    async with read_submission(request, headers, caller, service.settings, JobRequest) as submission:
         job, submitted = await run_in_threadpool(submit, service, submission)
     return _accept(response, job, submitted)
 

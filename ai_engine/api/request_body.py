@@ -1,26 +1,23 @@
 """Parses the body of a request with a picture, JSON or a multipart form, into one `Submission`. Knows no job queue.
 
-A form's picture goes to a temporary file as it comes in, so that memory stays flat. A data URL is parsed, decoded
+A large body and the pictures in it lie in temporary files, so that memory stays flat. A data URL is parsed, decoded
 and hashed here once: whatever reads a `Submission` finds the picture's bytes in one place.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, ImageUrls, PictureRequest
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField, JobError, UnreadableImage
@@ -29,8 +26,8 @@ from ai_engine.images.data_url import decode_data_url
 from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
-from ai_engine.web.auth import refuse_other_origins
-from ai_engine.web.bodies import MAX_REQUEST_BYTES, check_size, stream_body
+from ai_engine.web.auth import Caller, refuse_other_origins
+from ai_engine.web.bodies import MAX_REQUEST_BYTES, Bodies, WholeBody, check_size, temporary_file
 
 PICTURE_PART = "image"
 MASK_PART = "mask"
@@ -65,7 +62,7 @@ class RequestHeaders:
 class Picture:
     """A picture that came inside the request."""
 
-    file: BinaryIO
+    file: IO[bytes]
     sha256: str
 
 
@@ -90,6 +87,8 @@ class Reading(Generic[R]):
     kind: type[R]
     headers: RequestHeaders
     limits: DownloadLimits
+    files: ExitStack = field(default_factory=ExitStack)
+    """Closes the files that pictures are read from."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -109,7 +108,7 @@ class Reading(Generic[R]):
 
 @asynccontextmanager
 async def read_submission(
-    request: Request, headers: RequestHeaders, settings: Settings, kind: type[R]
+    request: Request, headers: RequestHeaders, caller: Caller, settings: Settings, kind: type[R]
 ) -> AsyncIterator[Submission[R]]:
     """The submission in the request, whose fields are those of `kind`; its picture can be read until the block ends.
 
@@ -117,22 +116,29 @@ async def read_submission(
         BodyTypeUnknown: the body is neither JSON nor a form, or it is compressed.
         BodyTooLarge: it has more bytes than are taken; the rest is not read.
         CrossOrigin: a page of another origin had a browser send the form.
+        DiskFull, NotReady, TooManyBodies: there is no room for it now.
         InvalidField: a field occurs twice or is unknown, or the picture is none.
         pydantic.ValidationError: fields are missing, unknown or out of bounds.
     """
-    media_type = body_type(request)
-    how = Reading(kind, headers, DownloadLimits(max_bytes=settings.image_max_bytes))
-    max_bytes = how.max_bytes(how.max_pictures)
-    if media_type == _JSON:
-        body = b"".join([chunk async for chunk in stream_body(request, max_bytes)])
-        yield await run_in_threadpool(_read_json, body, how)
-    else:
+    if body_type(request) == _FORM:
         refuse_other_origins(request, settings)
-        form = await parse_form(request, max_bytes, how.max_pictures)
-        try:
-            yield await run_in_threadpool(_read_form, form, how)
-        finally:
-            await form.close()
+    bodies: Bodies = request.app.state.access.bodies
+    with bodies.hold(caller.who) as held, ExitStack() as files:
+        how = Reading(kind, headers, DownloadLimits(max_bytes=settings.image_max_bytes), files)
+        async with bodies.whole(request, held, how.max_bytes(how.max_pictures)) as body:
+            submission = await _read(body, how)
+        yield submission
+
+
+async def _read(body: WholeBody, how: Reading[R]) -> Submission[R]:
+    """The submission in a body that came whole."""
+    if body_type(body.request) == _JSON:
+        return await body.run(lambda: _read_json(body.file.read(), how))
+    form = await body.form(max_files=how.max_pictures, max_fields=MAX_PARTS)
+    for _, part in form.multi_items():
+        if isinstance(part, UploadFile):
+            how.files.callback(part.file.close)
+    return await body.run(_read_form, form, how)
 
 
 def body_type(request: Request) -> str:
@@ -183,7 +189,7 @@ def submission_of(request: R, files: Mapping[str, UploadFile], how: Reading[R]) 
         if name in files:
             found[name] = _check_file(name, files[name], how.limits)
         else:
-            found[name] = _decode_picture(getattr(request, url_field), url_field, how.limits)
+            found[name] = _decode_picture(getattr(request, url_field), url_field, how)
     came = {URL_OF_PART[name]: None for name, picture in found.items() if picture is not None}
     picture, mask = found[PICTURE_PART], found[MASK_PART]
     views, urls = _views(request, files, how)
@@ -198,29 +204,31 @@ def _views(
     """The views that came as `files` or as data URLs, and the URLs of the others."""
     urls: ImageUrls | None = getattr(request, "image_urls", None)
     given = urls.given if urls else {}
-    found = {view: _decode_picture(url, f"image_urls.{view}", how.limits) for view, url in given.items()}
+    found = {view: _decode_picture(url, f"image_urls.{view}", how) for view, url in given.items()}
     found |= {view: _check_file(view, files[view], how.limits) for view in VIEWS if view in files}
     views = {view: picture for view, picture in found.items() if picture is not None}
     others = {view: url for view, url in given.items() if view not in views}
     return views, ImageUrls.model_validate(others) if others else None
 
 
-def _decode_picture(url: str | None, field: str, limits: DownloadLimits) -> Picture | None:
+def _decode_picture(url: str | None, field: str, how: Reading[R]) -> Picture | None:
     """The picture in a data URL; None where the URL is none."""
     if url is None or not _is_data_url(url):
         return None
+    file = how.files.enter_context(temporary_file())
     try:
-        data = decode_data_url(url, limits)
+        file.write(decode_data_url(url, how.limits))
     except JobError as error:
         raise InvalidField(field, error.detail, code=error.code) from error
-    return _check_picture(io.BytesIO(data), field)
+    file.seek(0)
+    return _check_picture(file, field)
 
 
 def _is_data_url(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
-def _check_picture(file: BinaryIO, field: str) -> Picture:
+def _check_picture(file: IO[bytes], field: str) -> Picture:
     start = file.read(MAGIC_BYTES)
     if picture_format(start) is None:
         raise InvalidField(field, refusal(start), code=UnreadableImage.code)
@@ -229,23 +237,6 @@ def _check_picture(file: BinaryIO, field: str) -> Picture:
     while piece := file.read(READ_BYTES):
         digest.update(piece)
     return Picture(file, digest.hexdigest())
-
-
-async def parse_form(request: Request, max_bytes: int, max_pictures: int) -> FormData:
-    """The form's parts; raises BodyTooLarge, or InvalidField where it can't be read."""
-    stream = stream_body(request, max_bytes)
-    # A text part may be a data URL, or a picture whose part has no filename.
-    parser = MultiPartParser(
-        request.headers, stream, max_files=max_pictures, max_fields=MAX_PARTS, max_part_size=max_bytes
-    )
-    try:
-        return await parser.parse()
-    except MultiPartException as error:
-        raise InvalidField("body", "the form can't be read: " + error.message, code="form_invalid") from error
-    except UnicodeError as error:  # A few of Python's encodings fail in a way of their own.
-        raise InvalidField(
-            "body", "the form's charset can't be used: leave it out", code="form_invalid"
-        ) from error
 
 
 def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:

@@ -16,6 +16,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 from pydantic import Field
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,7 +28,8 @@ from ai_engine.assistants.tools import fields_model, given
 from ai_engine.engine.engine import ENGINE_FIELDS
 from ai_engine.engine.remote import problem_line
 from ai_engine.job import JobStatus
-from ai_engine.web.auth import bearer, known_caller
+from ai_engine.web.auth import Access, bearer, known_caller
+from ai_engine.web.bodies import declared_bytes
 
 PATH = "/mcp"
 LOOK_EVERY_S = 0.5
@@ -74,8 +76,13 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        await known_caller(request, await bearer(request))
-        await self.manager.handle_request(scope, receive, send)
+        caller = await known_caller(request, await bearer(request))
+        access: Access = request.app.state.access
+        with access.bodies.hold(caller.who) as held:
+            held.grow_to(
+                min(declared_bytes(request) or DEFAULT_MAX_REQUEST_BODY_SIZE, DEFAULT_MAX_REQUEST_BODY_SIZE)
+            )
+            await self.manager.handle_request(scope, receive, send)
 
 
 @dataclass(frozen=True)

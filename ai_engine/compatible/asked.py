@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 from ai_engine.api.dependencies import Service, find_summary
 from ai_engine.api.job_routes import submit
-from ai_engine.api.request_body import Reading, RequestHeaders, body_type, parse_form, submission_of
+from ai_engine.api.request_body import MAX_PARTS, Reading, RequestHeaders, body_type, submission_of
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, JobRequest
 from ai_engine.errors import InvalidField, RequestRefused
 from ai_engine.facts import VIEWS
@@ -30,7 +30,7 @@ from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import Job
 from ai_engine.job_queue.records import JobSummary
 from ai_engine.web.auth import Caller, bearer, caller_of, key_in_url, refuse_other_origins
-from ai_engine.web.bodies import stream_body
+from ai_engine.web.bodies import Bodies
 from ai_engine.web.problems import problem_of
 
 LOOK_S = 0.25
@@ -61,22 +61,24 @@ class Asked:
         Raises:
             BodyTypeUnknown: it is neither, or compressed.
             BodyTooLarge: it has more bytes than four pictures need.
+            DiskFull, NotReady, TooManyBodies: there is no room for it now.
             CrossOrigin: a page of another origin had a browser send the form.
             InvalidField: it can't be read.
         """
+        if is_form := body_type(self.request) != "application/json":
+            refuse_other_origins(self.request, self.service.settings)
+        bodies: Bodies = self.request.app.state.access.bodies
         most = self._reading().max_bytes(len(VIEWS))
-        if body_type(self.request) == "application/json":
-            data = b"".join([chunk async for chunk in stream_body(self.request, most)])
-            yield Body(_object(data))
-            return
-        refuse_other_origins(self.request, self.service.settings)
-        form = await parse_form(self.request, most, len(VIEWS))
-        try:
-            parts = form.multi_items()
-            texts = {name: part for name, part in parts if isinstance(part, str) and part}
-            yield Body(texts, [(name, part) for name, part in parts if isinstance(part, UploadFile)])
-        finally:
-            await form.close()
+        with bodies.hold(self.caller.who) as held, ExitStack() as files:
+            async with bodies.whole(self.request, held, most) as body:
+                if not is_form:
+                    yield Body(await body.run(lambda: _object(body.file.read())))
+                    return
+                parts = (await body.form(max_files=len(VIEWS), max_fields=MAX_PARTS)).multi_items()
+                uploads = [(name, part) for name, part in parts if isinstance(part, UploadFile)]
+                for _, part in uploads:
+                    files.callback(part.file.close)
+                yield Body({name: part for name, part in parts if isinstance(part, str) and part}, uploads)
 
     async def submit(self, fields: Mapping[str, Any], picture: UploadFile | None = None) -> Job:
         """The queued job of these fields of `JobRequest`; `picture` came as a file.
@@ -89,7 +91,9 @@ class Asked:
         def run() -> Job:
             request = JobRequest.model_validate(fields, context=None if picture else NEEDS_IMAGE_URL)
             files = {} if picture is None else {"image": picture}
-            job, _ = submit(self.service, submission_of(request, files, self._reading()))
+            how = self._reading()
+            with how.files:
+                job, _ = submit(self.service, submission_of(request, files, how))
             return job
 
         return await run_in_threadpool(run)

@@ -21,6 +21,7 @@ from ai_engine.logs import add_about
 from ai_engine.outbound.addresses import LOCAL_SUFFIXES
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import ApiKeys
+from ai_engine.web.bodies import Bodies
 from ai_engine.web.limits import OpenPlaces, TokenBuckets, too_many_answers
 from ai_engine.web.middleware import at_end_of
 
@@ -53,6 +54,7 @@ class Access:
         is_limited = settings.requests_per_minute > 0 and (bool(keys) or settings.is_published)
         self._buckets = TokenBuckets(settings.requests_per_minute) if is_limited else None
         self.open_answers = OpenPlaces(settings.max_open_requests_per_key if keys else 0, too_many_answers)
+        self.bodies = Bodies(settings.max_bodies_bytes, settings.max_bodies_bytes_per_key)
         self._is_open_here = not keys and not settings.is_published and not settings.open_access
         self._public_name = urlsplit(settings.public_url or "").hostname
 

@@ -165,7 +165,13 @@ def test_the_container_is_kept_small_in_what_it_may_do() -> None:
     assert engine["read_only"] is True
     assert engine["cap_drop"] == ["ALL"]
     assert engine["security_opt"] == ["no-new-privileges:true"]
-    assert "/tmp" in engine["tmpfs"]
+
+
+def test_temporary_files_lie_on_the_disk_and_each_container_has_its_own() -> None:
+    engine, worker = compose(BASE)["services"]["engine"], compose(SCALE)["services"]["worker"]
+    assert "tmpfs" not in engine
+    assert [one for one in engine["volumes"] if one.endswith(":/tmp")] == ["tmp:/tmp"]
+    assert [one for one in worker["volumes"] if one.endswith(":/tmp")] == ["worker-tmp:/tmp"]
 
 
 def test_the_users_mounts_are_there() -> None:

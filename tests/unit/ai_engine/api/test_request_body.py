@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -20,6 +21,8 @@ from ai_engine.api.request_body import RequestHeaders, Submission, read_submissi
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField
 from ai_engine.settings import Settings
+from ai_engine.web.api_keys import ApiKeys
+from ai_engine.web.auth import Access, Caller
 
 CASES = Path(__file__).parent / "cases"
 PICTURE = cut_out_png()
@@ -38,6 +41,7 @@ def read(body: bytes, media_type: str = "application/json", **headers: str) -> S
         "path": "/generate-3d",
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+        "app": SimpleNamespace(state=SimpleNamespace(access=Access(Settings(), ApiKeys()))),
     }
 
     async def receive() -> dict[str, Any]:
@@ -45,7 +49,9 @@ def read(body: bytes, media_type: str = "application/json", **headers: str) -> S
 
     async def run() -> Submission[JobRequest]:
         request, settings = Request(scope, receive), Settings(image_max_bytes=200_000)
-        async with read_submission(request, RequestHeaders("shop"), settings, JobRequest) as submission:
+        async with read_submission(
+            request, RequestHeaders("shop"), Caller("shop"), settings, JobRequest
+        ) as submission:
             if submission.picture is not None:
                 submission.picture.file.seek(0)
                 content = submission.picture.file.read()
