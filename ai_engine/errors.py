@@ -55,16 +55,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ai_engine.stage import Stage
+
 
 class JobError(Exception):
     """Root of what ends a job. `stage` and `retryable` have a default per class and may be given per case."""
 
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "The job failed"
-    stage: str = "queue"
+    stage: Stage = Stage.QUEUE
     retryable: bool = False
 
-    def __init__(self, detail: str = "", *, stage: str | None = None, retryable: bool | None = None) -> None:
+    def __init__(
+        self, detail: str = "", *, stage: Stage | None = None, retryable: bool | None = None
+    ) -> None:
         super().__init__(detail)
         if stage is not None:
             self.stage = stage
@@ -82,7 +86,7 @@ class ImageUrlForbidden(JobError):
 
     code = "image_url_forbidden"
     title = "The picture's address is not allowed"
-    stage = "download"
+    stage = Stage.DOWNLOAD
 
 
 class DownloadError(JobError):
@@ -90,7 +94,7 @@ class DownloadError(JobError):
 
     code = "image_download_failed"
     title = "The picture could not be downloaded"
-    stage = "download"
+    stage = Stage.DOWNLOAD
     retryable = True
 
 
@@ -99,7 +103,7 @@ class ImageTooLarge(JobError):
 
     code = "image_too_large"
     title = "The picture is too large"
-    stage = "download"
+    stage = Stage.DOWNLOAD
 
 
 class UnreadableImage(JobError):
@@ -107,7 +111,7 @@ class UnreadableImage(JobError):
 
     code = "image_invalid"
     title = "The picture can't be read"
-    stage = "cutout"
+    stage = Stage.CUTOUT
 
 
 class NoForeground(JobError):
@@ -115,7 +119,7 @@ class NoForeground(JobError):
 
     code = "no_foreground"
     title = "No object was found in the picture"
-    stage = "cutout"
+    stage = Stage.CUTOUT
 
 
 class MaskUnusable(JobError):
@@ -123,7 +127,7 @@ class MaskUnusable(JobError):
 
     code = "mask_invalid"
     title = "The mask can't be used"
-    stage = "cutout"
+    stage = Stage.CUTOUT
 
 
 class SamplerUnfit(JobError):
@@ -131,7 +135,7 @@ class SamplerUnfit(JobError):
 
     code = "sampler_unfit"
     title = "The model can't be sampled that way"
-    stage = "denoise"
+    stage = Stage.DENOISE
 
 
 class ViewsUnfit(JobError):
@@ -139,7 +143,7 @@ class ViewsUnfit(JobError):
 
     code = "views_unfit"
     title = "The model takes one view only"
-    stage = "denoise"
+    stage = Stage.DENOISE
 
 
 class GpuOutOfMemory(JobError):
@@ -147,7 +151,7 @@ class GpuOutOfMemory(JobError):
 
     code = "gpu_out_of_memory"
     title = "The device ran out of memory"
-    stage = "denoise"
+    stage = Stage.DENOISE
     retryable = True
 
 
@@ -156,7 +160,7 @@ class GenerationTimeout(JobError):
 
     code = "generation_timeout"
     title = "The job took too long"
-    stage = "denoise"
+    stage = Stage.DENOISE
     retryable = True
 
 
@@ -165,7 +169,7 @@ class EmptyMesh(JobError):
 
     code = "empty_mesh"
     title = "The generated shape is empty"
-    stage = "decode"
+    stage = Stage.DECODE
 
 
 class NotPrintable(JobError):
@@ -173,7 +177,7 @@ class NotPrintable(JobError):
 
     code = "not_printable"
     title = "The mesh can't be printed"
-    stage = "finish"
+    stage = Stage.FINISH
 
 
 class AdditionUnfit(JobError):
@@ -181,7 +185,7 @@ class AdditionUnfit(JobError):
 
     code = "addition_unfit"
     title = "What was to be added does not fit"
-    stage = "finish"
+    stage = Stage.FINISH
 
 
 class ResultTooLarge(JobError):
@@ -189,7 +193,7 @@ class ResultTooLarge(JobError):
 
     code = "result_too_large"
     title = "The mesh file is too large"
-    stage = "finish"
+    stage = Stage.FINISH
 
 
 class JobCancelled(JobError):

@@ -1,4 +1,4 @@
-"""The stations of a job, in their order. Values only; everything may import this."""
+"""The stages of a job, in their order. Values only; everything may import this."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """The stations of a job, in their order."""
+    """The stages of a job, in their order."""
 
     QUEUE = "queue"
     """Waiting for a worker."""

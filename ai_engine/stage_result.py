@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 from ai_engine.errors import JobError
 from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, ViewName
 from ai_engine.job import Artifact
+from ai_engine.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,19 @@ class JobFailure:
     title: str
     detail: str
     """One sentence."""
-    stage: str
+    stage: Stage
     retryable: bool
     """Another try may help."""
 
     @classmethod
     def of(cls, error: JobError) -> JobFailure:
         """What the caller may know of `error`."""
-        return cls(error.code, error.title, error.detail, str(error.stage), error.retryable)
+        return cls(error.code, error.title, error.detail, Stage(error.stage), error.retryable)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> JobFailure:
+        """The failure that `dataclasses.asdict` and JSON made plain values of."""
+        return cls(**fields | {"stage": Stage(fields["stage"])})
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class JobResult:
             "mesh": lambda **fields: MeshFacts.from_dict(fields),
             "decode": lambda **fields: DecodeFacts.from_dict(fields),
             "cutout": lambda **fields: CutOutFacts.from_dict(fields),
-            "failure": JobFailure,
+            "failure": lambda **fields: JobFailure.from_dict(fields),
         }
         values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}
         return cls(**fields | values | {"cutouts": _cutouts(fields)})

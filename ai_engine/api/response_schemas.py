@@ -18,6 +18,7 @@ from ai_engine.job_queue.records import (
     Submitted,
 )
 from ai_engine.job_queue.worker_leases import WorkerState
+from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.event import artifact_facts
 from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts, PictureFacts
@@ -60,7 +61,7 @@ class JobView(BaseModel):
     session_id: str
     asset_id: str
     status: JobStatus
-    stage: str
+    stage: Stage
     progress: float = Field(ge=0, le=1)
     queue_position: int | None = Field(
         description="Jobs that come first, this one included; null when it does not wait."

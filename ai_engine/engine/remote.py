@@ -55,7 +55,7 @@ class RemoteEngine:
             self._cancel(job_id)
             raise
         if job["status"] != "succeeded":
-            raise GenerationFailed(JobFailure(**job["error"]))
+            raise GenerationFailed(JobFailure.from_dict(job["error"]))
         return self._collect(request, pictures, job)
 
     def _submit(self, request: JobRequest, pictures: Pictures) -> str:

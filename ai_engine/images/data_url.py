@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from ai_engine.errors import ImageTooLarge, UnreadableImage
 from ai_engine.images.formats import DownloadLimits, over_limit
+from ai_engine.stage import Stage
 
 
 def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
@@ -20,13 +21,13 @@ def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
     head, separator, text = url.partition(",")
     media_type, *parameters = head[5:].lower().split(";")
     if not separator or not media_type.startswith("image/") or parameters[-1:] != ["base64"]:
-        raise UnreadableImage("A data URL must begin with data:image/...;base64,", stage="download")
+        raise UnreadableImage("A data URL must begin with data:image/...;base64,", stage=Stage.DOWNLOAD)
     if len(text) * 3 // 4 > 3 * limits.max_bytes:  # percent signs may triple it
         raise ImageTooLarge(over_limit(limits))
     try:
         data = base64.b64decode(_pad(unquote_to_bytes(text)), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UnreadableImage("The data URL is not valid base64.", stage="download") from error
+        raise UnreadableImage("The data URL is not valid base64.", stage=Stage.DOWNLOAD) from error
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(over_limit(limits))
     return data

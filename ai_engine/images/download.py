@@ -9,6 +9,7 @@ from ai_engine.images.formats import DownloadLimits, over_limit, picture_format,
 from ai_engine.outbound.addresses import AddressForbidden
 from ai_engine.outbound.client import GuardedClient, RedirectForbidden, TransferTooLarge
 from ai_engine.outbound.deadline import TransferFailed
+from ai_engine.stage import Stage
 
 _ACCEPT = "image/png, image/webp, image/jpeg;q=0.9, image/avif;q=0.8, */*;q=0.5"
 
@@ -28,7 +29,7 @@ def fetch_image(
     """
     data = _download(url, http, limits, what)
     if picture_format(data) is None:
-        raise UnreadableImage(refusal(data), stage="download")
+        raise UnreadableImage(refusal(data), stage=Stage.DOWNLOAD)
     return data
 
 

@@ -81,7 +81,9 @@ class CutOutOutcome:
     def from_dict(cls, fields: dict[str, Any]) -> CutOutOutcome:
         """The outcome that `to_dict` wrote."""
         cut_out, failure = fields["cut_out"], fields["failure"]
-        return cls(CutOut.from_dict(cut_out) if cut_out else None, JobFailure(**failure) if failure else None)
+        return cls(
+            CutOut.from_dict(cut_out) if cut_out else None, JobFailure.from_dict(failure) if failure else None
+        )
 
 
 @dataclass(frozen=True)

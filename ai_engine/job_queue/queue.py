@@ -265,7 +265,7 @@ class JobQueue:
         )
         return Submitted(is_new=False, queue_position=place.position, eta_s=place.eta_s)
 
-    def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[str, float]:
+    def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[Stage, float]:
         if result is not None and result.failure is None:
             return Stage.FINISH, 1.0
         last = (
@@ -275,8 +275,9 @@ class JobQueue:
         )
         if last is None:
             return Stage.QUEUE, 0.0
-        progress = overall_progress(Stage(last["stage"]), last["done"], last["total"])
-        return (last["stage"] if result is None or result.failure is None else result.failure.stage), progress
+        stage = Stage(last["stage"])
+        progress = overall_progress(stage, last["done"], last["total"])
+        return (stage if result is None or result.failure is None else result.failure.stage), progress
 
 
 def open_queue(settings: Settings, database: Database) -> JobQueue:

@@ -15,6 +15,7 @@ from ai_engine.errors import InternalError, JobCancelled, WorkerLost
 from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.dbos_setup import PROGRESS
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
+from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
 from ai_engine.webhooks.task import DeliveryOutcome
 from ai_engine.webhooks.upload import UploadFacts
@@ -76,7 +77,7 @@ class JobRecord:
     """All that is known of a job."""
 
     summary: JobSummary
-    stage: str
+    stage: Stage
     """Where it is, or where it failed."""
     progress: float
     """Of the whole job, 0 to 1."""

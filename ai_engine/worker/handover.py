@@ -18,6 +18,7 @@ from ai_engine.job_queue.dbos_setup import GENERATE
 from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.job_queue.worker_leases import Leases
 from ai_engine.logs import event
+from ai_engine.stage import Stage
 from ai_engine.worker.watchdog import DEVICE_FAULT_STATUS
 
 ENDING = "ending"
@@ -112,7 +113,7 @@ def check_ending(row: WorkflowStatus) -> None:
     """
     ending_fields = (row.attributes or {}).get(ENDING)
     if ending_fields is not None:
-        raise _ENDINGS[ending_fields["code"]](ending_fields["detail"], stage=ending_fields["stage"])
+        raise _ENDINGS[ending_fields["code"]](ending_fields["detail"], stage=Stage(ending_fields["stage"]))
 
 
 def _attributes(job_id: str) -> dict[str, Any]:

@@ -404,8 +404,7 @@ export interface components {
              * @description Another try may help.
              */
             retryable: boolean;
-            /** Stage */
-            stage: string;
+            stage: components["schemas"]["Stage"];
             /** Title */
             title: string;
         };
@@ -512,8 +511,7 @@ export interface components {
             retry_of: string | null;
             /** Session Id */
             session_id: string;
-            /** Stage */
-            stage: string;
+            stage: components["schemas"]["Stage"];
             status: components["schemas"]["JobStatus"];
             /**
              * Timings S
@@ -1014,6 +1012,12 @@ export interface components {
             /** Models */
             models: components["schemas"]["ServedModelView"][];
         };
+        /**
+         * Stage
+         * @description The stages of a job, in their order.
+         * @enum {string}
+         */
+        Stage: "queue" | "download" | "cutout" | "denoise" | "decode" | "finish";
         /**
          * UploadFacts
          * @description What became of the upload to `upload_url`.

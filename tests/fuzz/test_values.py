@@ -24,6 +24,7 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
 from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
+from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.web.api_keys import parse_keys
 from ai_engine.webhooks.event import JobEvent
@@ -77,7 +78,7 @@ def test_a_list_of_exceptions_is_read_or_refused(text: str) -> None:
 def test_the_event_of_a_failure_is_small_plain_and_comes_back_as_it_was(
     session_id: str, asset_id: str, title: str, detail: str, seconds: float, seed: int
 ) -> None:
-    failure = JobFailure("internal", title, detail, "queue", True)
+    failure = JobFailure("internal", title, detail, Stage.QUEUE, True)
     result = JobResult({"queue": seconds}, {"seed": seed}, {"id": "m", "licence": "l"}, failure=failure)
 
     check_event(replace(sample_job(), session_id=session_id, asset_id=asset_id), result)

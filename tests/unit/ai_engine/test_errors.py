@@ -6,6 +6,7 @@ import pytest
 
 from ai_engine import errors
 from ai_engine.errors import DownloadError, JobError, RequestRefused
+from ai_engine.stage import Stage
 
 CONTRACT_CODES = """
 image_url_forbidden image_download_failed image_too_large image_invalid no_foreground mask_invalid sampler_unfit
@@ -31,7 +32,7 @@ def test_the_tree_at_the_top_of_the_module_names_every_error_and_its_code(kind: 
 
 @pytest.mark.parametrize("kind", JOB_ERRORS)
 def test_an_error_survives_the_job_database(kind: type[JobError]) -> None:
-    error = kind("one sentence", stage="decode", retryable=not kind.retryable)
+    error = kind("one sentence", stage=Stage.DECODE, retryable=not kind.retryable)
 
     again = pickle.loads(pickle.dumps(error))
 

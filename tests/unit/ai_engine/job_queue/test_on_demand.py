@@ -26,6 +26,7 @@ from ai_engine.job_queue.on_demand import (
 )
 from ai_engine.job_queue.queue import JobQueue
 from ai_engine.settings import Settings
+from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure
 
 FILE = Artifact("x/cutout.png", "0" * 64, 5)
@@ -93,7 +94,7 @@ def test_open_cut_outs_of_a_key_are_limited_with_its_jobs(cut_outs: CutOuts) -> 
 
 def test_outcomes_come_back_from_json_as_they_were() -> None:
     made = CutOutOutcome(CutOut(FILE, CutOutFacts("tiny", 0.5, ("left",), 1, ("touches_border",))))
-    failed = CutOutOutcome(failure=JobFailure("no_foreground", "t", "d", "cutout", False))
+    failed = CutOutOutcome(failure=JobFailure("no_foreground", "t", "d", Stage.CUTOUT, False))
 
     for outcome in (made, failed):
         assert CutOutOutcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome

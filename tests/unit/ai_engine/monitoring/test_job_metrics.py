@@ -6,9 +6,10 @@ from ai_engine.job import JobStatus
 from ai_engine.job_queue.database import Database
 from ai_engine.monitoring.counters import Counters, Figure
 from ai_engine.monitoring.job_metrics import BUCKETS_S, JobMetrics, of_job
+from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult
 
-OUT_OF_MEMORY = JobFailure("gpu_out_of_memory", "", "", "denoise", True)
+OUT_OF_MEMORY = JobFailure("gpu_out_of_memory", "", "", Stage.DENOISE, True)
 
 
 def test_each_stage_falls_into_the_first_bucket_that_it_fits() -> None:

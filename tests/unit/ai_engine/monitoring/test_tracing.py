@@ -15,6 +15,7 @@ from ai_engine.errors import NoForeground
 from ai_engine.job import Job, JobStatus
 from ai_engine.monitoring.otel import OtelTracer
 from ai_engine.monitoring.tracing import NoTracer, Trace, sane_traceparent
+from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult
 
 CALLERS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -84,7 +85,7 @@ def test_a_failure_is_known_by_its_code_and_its_words_stay_here() -> None:
     def tell(tracer: OtelTracer) -> None:
         with pytest.raises(NoForeground), tracer.span("cutout", Trace.of(JOB)):
             raise NoForeground("hunter2")
-        failure = JobFailure("no_foreground", "", "hunter2", "cutout", False)
+        failure = JobFailure("no_foreground", "", "hunter2", Stage.CUTOUT, False)
         tracer.job(JOB, JobStatus.FAILED, JobResult(failure=failure), 1001.0)
 
     for span in recorded(tell).values():

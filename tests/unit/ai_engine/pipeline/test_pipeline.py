@@ -106,7 +106,7 @@ def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> N
     result = run_job(job, resources(tmp_path), PlainRun())
 
     assert result.failure is None
-    view = view_of(JobRecord(JobSummary(job, JobStatus.SUCCEEDED, result, 1.0), "finish", 1.0, result))
+    view = view_of(JobRecord(JobSummary(job, JobStatus.SUCCEEDED, result, 1.0), Stage.FINISH, 1.0, result))
     assert view.options.decode_mode == "fast"
     assert view.options.degraded == ["num_chunks 2048"]
     assert JobEvent.of(job, result, 1.0).data["options"]["degraded"] == ["num_chunks 2048"]
@@ -214,7 +214,7 @@ def test_facts_of_each_view_are_in_the_job_and_in_its_event(job: Job, tmp_path: 
         "front": facts,
         "left": facts,
     }
-    record = JobRecord(JobSummary(job, JobStatus.SUCCEEDED, result, 1.0), "finish", 1.0, result)
+    record = JobRecord(JobSummary(job, JobStatus.SUCCEEDED, result, 1.0), Stage.FINISH, 1.0, result)
     assert view_of(record).cutouts["left"] == facts
     event = WebhookEvent.model_validate_json(JobEvent.of(job, result, 1.0).to_json())
     assert (event.data.cutout, event.data.cutouts) == (None, {"front": facts, "left": facts})
