@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hy3dgen.families.family import Built
-from hy3dgen.families.hunyuan3d_2 import build_networks, card_of
-from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
+from hy3dgen.families.hunyuan3d_2 import build_networks, card_of, model_config
 from hy3dgen.families.variants import ModelConfig, variant_settings
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
 from hy3dgen.shape_model import ShapeModel
@@ -49,8 +48,7 @@ def _names(pattern: str) -> list[str]:
 
 
 def config_of(variant: str) -> ModelConfig:
-    shapes, settings = shapes_of(variant), variant_settings(variant)
-    return ModelConfig(dit_config(shapes), vae_config(shapes), conditioner_config(shapes, settings), settings)
+    return model_config(shapes_of(variant), variant_settings(variant))
 
 
 def networks_of(variant: str) -> Built:

@@ -23,7 +23,7 @@ from hy3dgen.networks.skip_dit import SkipDiT
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.sampling import ADAMS_CALLS, Sampler, adams_times, count_calls
-from hy3dgen.weights.assign import Naming, assign_weights, refuse_names, wanted_shapes
+from hy3dgen.weights.assign import Naming, assign_weights, check_shapes, refuse_names, wanted_shapes
 from hy3dgen.weights.published_files import PublishedFiles
 from hy3dgen.weights.tensor_file import CountedFile, OnLoaded, Shapes
 
@@ -127,7 +127,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Family:
-    """One family: it is recognised by its `marks`, `build` makes its networks from shapes and settings.
+    """One family: it is recognised by most of its `marks`, `build` makes its networks from shapes and settings.
 
     Tensors under the `ignored` prefixes are left unread.
     """
@@ -138,8 +138,8 @@ class Family:
     ignored: tuple[str, ...]
 
     def recognises(self, shapes: Shapes) -> bool:
-        """True when all marks are there."""
-        return all(mark in shapes for mark in self.marks)
+        """True when most of the marks are there, so that a file without one of them is refused by its name."""
+        return 2 * sum(mark in shapes for mark in self.marks) > len(self.marks)
 
     def load(
         self,
@@ -157,7 +157,10 @@ class Family:
                 disagrees.
         """
         built = self.build(files, overrides or {})
-        refuse_names(files.path, set(files.shapes) - set(built.published_shapes()), self.ignored)
+        wanted = built.published_shapes()
+        # All of them before the first is read: a file of many GB is refused at once.
+        refuse_names(files.path, set(files.shapes) - set(wanted), self.ignored)
+        check_shapes(files.path, files.shapes, wanted)
         file = files if on_loaded is None else CountedFile(files, on_loaded, self.ignored)
         for network, naming in built.networks:
             assign_weights(files.path, file, network, naming, dtype)

@@ -20,7 +20,7 @@ from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import EU, Card, Licence
 from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily
 from hy3dgen.families.published_names import CONDITIONER_PREFIX, published_name
-from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
+from hy3dgen.families.read_config import conditioner_config, dit_config, has_any, vae_config
 from hy3dgen.families.variants import (
     EMBEDDED_MODELS,
     ModelConfig,
@@ -44,7 +44,7 @@ PARTS = ("model", "vae", "conditioner")
 """Of a file: the denoiser, the ShapeVAE and the picture encoder."""
 IGNORED = ("vae.encoder.", "vae.pre_kl.")
 """The encoder side of the VAE, which makes no meshes; published files come with and without it."""
-MARKS = ("model.latent_in.weight",)
+MARKS = ("model.latent_in.weight", "model.cond_in.weight", "model.double_blocks.0.img_attn.qkv.weight")
 
 FRAME = Frame(half_extent=1.01, iso=-1 / 512)
 PUBLISHED_WIDTHS = {
@@ -53,10 +53,6 @@ PUBLISHED_WIDTHS = {
     f"{CONDITIONER_PREFIX}embeddings.cls_token": (1, 1, 1536),
 }
 """The shapes that every published file of this family has, and no other that is known."""
-OTHER_PARTS = {
-    "vae": "vae.post_kl.weight",
-    "conditioner": f"{CONDITIONER_PREFIX}embeddings.cls_token",
-}
 
 LICENCE_URL = (
     "https://huggingface.co/tencent/Hunyuan3D-2/blob/9cd649ba6913f7a852e3286bad86bfa9a2d83dcf/LICENSE"
@@ -82,13 +78,19 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
     settings = read_settings(files.path, files.shapes, files.header, others.pop("variant", None), others)
     if is_published(files.shapes) and settings.model_id == files.path.stem:
         settings = replace(settings, model_id=variant_settings(variant_of_size(files.shapes)).model_id)
-    config = ModelConfig(
-        dit=dit_config(files.shapes),
-        vae=vae_config(files.shapes, settings.vae_heads),
-        conditioner=conditioner_config(files.shapes, settings),
-        settings=settings,
-    )
-    return build_networks(config, card_of(settings, files.shapes))
+    return build_networks(model_config(files.shapes, settings), card_of(settings, files.shapes))
+
+
+def model_config(shapes: Shapes, settings: Settings) -> ModelConfig:
+    """The sizes of the three networks, which fit each other: latents as wide in both, tokens as the encoder's.
+
+    Raises:
+        CheckpointError: a tensor that sizes are read from is missing.
+    """
+    conditioner = conditioner_config(shapes, settings)
+    dit = dit_config(shapes, conditioner.width)
+    vae = vae_config(shapes, settings.vae_heads, latent_channels=dit.latent_channels)
+    return ModelConfig(dit=dit, vae=vae, conditioner=conditioner, settings=settings)
 
 
 def build_networks(config: ModelConfig, card: Card) -> Built:
@@ -147,7 +149,7 @@ def load_vae(
     path = Path(path)
     with open_weights(path, device) as bare:
         file = PrefixedFile(bare, "vae.")
-        if OTHER_PARTS["vae"] not in file.shapes:
+        if "vae.post_kl.weight" not in file.shapes:
             raise CheckpointError(f"{path.name} is no separate ShapeVAE file: it has no post_kl.weight")
         with torch.device("meta"):
             vae = ShapeVAE(vae_config(file.shapes, num_heads), scale_factor, FRAME)
@@ -166,7 +168,7 @@ def published_state(dit: nn.Module, vae: nn.Module, conditioner: nn.Module) -> d
 
 
 def _check_parts(files: PublishedFiles) -> None:
-    absent = [f"{part}." for part, mark in OTHER_PARTS.items() if mark not in files.shapes]
+    absent = [f"{part}." for part in PARTS if not has_any(files.shapes, f"{part}.")]
     if absent:
         raise CheckpointError(
             f"{files.path.name} is no whole Hunyuan3D-2.0 file: nothing under {', '.join(absent)}"

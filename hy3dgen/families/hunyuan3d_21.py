@@ -32,7 +32,7 @@ NORM_EPS = 1e-6
 FRAME = Frame(half_extent=1.01, iso=0.0)
 IGNORED = ("vae.encoder.", "vae.pre_kl.")
 """The encoder side of the VAE, which makes no meshes."""
-MARKS = ("model.x_embedder.weight", "model.t_embedder.mlp.2.weight")
+MARKS = ("model.x_embedder.weight", "model.t_embedder.mlp.2.weight", "model.blocks.0.attn1.to_q.weight")
 OTHER_MODELS = {
     "model.t_embedder.cond_proj.": "a guidance input",
     "model.pooler.": "attention pooling",
@@ -57,11 +57,12 @@ SETTINGS: dict[str, Any] = {
 """Settings that no tensor shape shows, as published."""
 
 NAMES = SkipDiTNames(
-    latent_in="model.x_embedder.weight",
+    latent_in="model.x_embedder.",
+    latent_out="model.final_layer.linear.",
     blocks="model.blocks.",
-    query_norm="attn1.q_norm.weight",
-    context_key="attn2.to_k.weight",
-    mlp_in="mlp.fc1.weight",
+    head_norms=("attn1.q_norm.weight", "attn1.k_norm.weight", "attn2.q_norm.weight"),
+    mlp_in="mlp.fc1.",
+    mlp_out="mlp.fc2.",
 )
 
 DENOISER: Renames = (
@@ -126,19 +127,19 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
     settings = known_overrides("Hunyuan3D-2.1", overrides, SETTINGS)
     _refuse_others(files, settings)
     shapes = files.shapes
+    encoder = encoder_config(
+        shapes,
+        CONDITIONER_PREFIX,
+        working_px=settings["image_encoder_px"],
+        num_heads=settings["image_encoder_heads"],
+    )
+    denoiser = skip_dit_config(
+        shapes, NAMES, encoder.width, norm_eps=NORM_EPS, experts_per_token=settings["moe_top_k"]
+    )
+    decoder = vae_config(shapes, settings["vae_heads"], latent_channels=denoiser.latent_channels)
     with torch.device("meta"):
-        dit = SkipDiT(
-            skip_dit_config(shapes, NAMES, norm_eps=NORM_EPS, experts_per_token=settings["moe_top_k"])
-        )
-        vae = ShapeVAE(vae_config(shapes, settings["vae_heads"]), float(settings["scale_factor"]), FRAME)
-        conditioner = Conditioner(
-            encoder_config(
-                shapes,
-                CONDITIONER_PREFIX,
-                working_px=settings["image_encoder_px"],
-                num_heads=settings["image_encoder_heads"],
-            )
-        )
+        dit, conditioner = SkipDiT(denoiser), Conditioner(encoder)
+        vae = ShapeVAE(decoder, float(settings["scale_factor"]), FRAME)
     namings = (
         partial(rename, "model.", DENOISER),
         partial(rename, "vae.", VAE_NAMES),

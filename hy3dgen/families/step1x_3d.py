@@ -14,7 +14,7 @@ from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card, Licence
 from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily, known_overrides
 from hy3dgen.families.published_names import VAE_NAMES, Renames, dino_name, rename
-from hy3dgen.families.read_config import count, encoder_config, native_px, shape_of, vae_config
+from hy3dgen.families.read_config import agreed, count, encoder_config, native_px, shape_of, vae_config
 from hy3dgen.families.velocity import Clock
 from hy3dgen.field.geometry import Frame
 from hy3dgen.networks.image_encoder import Conditioner, ConditionerConfig
@@ -29,10 +29,15 @@ from hy3dgen.weights.tensor_file import Shapes
 VAE_EPS = 1e-5
 FRAME = Frame(half_extent=1.05, iso=0.0)
 FILLED_SHARE = 0.95
+PUBLISHED_REGISTERS = 4
 DIT, ENCODER = "transformer.dit_model.", "visual_encoder.dino_model."
 IGNORED = ("vae.encoder.", "vae.pre_kl.")
 """The encoder side of the VAE, which makes no meshes."""
-MARKS = (f"{DIT}transformer_blocks.0.norm1_context.linear.weight",)
+MARKS = (
+    f"{DIT}transformer_blocks.0.norm1_context.linear.weight",
+    f"{DIT}proj_cross_attention.weight",
+    f"{DIT}time_proj.linear_1.weight",
+)
 SCHEDULE = {
     "num_train_timesteps": 1000,
     "shift": 1.0,
@@ -106,14 +111,18 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
     _refuse_others(files)
     settings = known_overrides("Step1X-3D", overrides, published_settings(files))
     shapes = files.shapes
+    encoder = _conditioner_config(shapes, settings)
+    denoiser = dit_config(shapes, encoder.width)
+    decoder = vae_config(
+        shapes,
+        settings["vae_heads"],
+        latent_channels=denoiser.latent_channels,
+        decoder="decoder.",
+        norm_eps=VAE_EPS,
+    )
     with torch.device("meta"):
-        dit = DiT(dit_config(shapes))
-        vae = ShapeVAE(
-            vae_config(shapes, settings["vae_heads"], decoder="decoder.", norm_eps=VAE_EPS),
-            float(settings["scale_factor"]),
-            FRAME,
-        )
-        conditioner = Conditioner(_conditioner_config(shapes, settings))
+        dit, conditioner = DiT(denoiser), Conditioner(encoder)
+        vae = ShapeVAE(decoder, float(settings["scale_factor"]), FRAME)
     namings = (
         partial(denoiser_name, dit.config),
         partial(rename, "vae.", DECODER),
@@ -140,7 +149,14 @@ def _conditioner_config(shapes: Shapes, settings: Mapping[str, Any]) -> Conditio
         working_px=settings["image_encoder_px"],
         resized_px=settings["image_encoder_px"],
         num_heads=settings["image_encoder_heads"],
+        num_registers=_num_registers(shapes),
     )
+
+
+def _num_registers(shapes: Shapes) -> int:
+    """As many as the tensor has; as published where it is no list of tokens."""
+    shape = shape_of(shapes, f"{ENCODER}embeddings.register_tokens")
+    return shape[1] if len(shape) == 3 and shape[0] == 1 else PUBLISHED_REGISTERS
 
 
 def times(num_steps: int) -> Tensor:
@@ -177,22 +193,25 @@ def published_settings(files: PublishedFiles) -> dict[str, Any]:
     }
 
 
-def dit_config(shapes: Shapes) -> DiTConfig:
-    """The denoiser's sizes.
+def dit_config(shapes: Shapes, context_width: int) -> DiTConfig:
+    """The denoiser's sizes; `context_width` is what the picture encoder gives.
 
     Raises:
         CheckpointError: a tensor these rules need is absent.
     """
-    width, channels = shape_of(shapes, f"{DIT}proj_in.weight")
-    (head_width,) = shape_of(shapes, f"{DIT}transformer_blocks.0.attn.norm_q.weight")
+    block, norms = f"{DIT}transformer_blocks.0.", ("norm_q.weight", "norm_k.weight", "norm_added_q.weight")
+    width = agreed(shapes, DIT, ("proj_in.weight", 0), ("proj_in.bias", 0), ("proj_cross_attention.bias", 0))
+    hidden = agreed(shapes, f"{block}ff.net.", ("0.proj.weight", 0), ("0.proj.bias", 0), ("2.weight", 1))
     return DiTConfig(
         hidden=width,
-        latent_channels=channels,
-        context_width=shape_of(shapes, f"{DIT}proj_cross_attention.weight")[1],
+        latent_channels=agreed(
+            shapes, DIT, ("proj_in.weight", 1), ("proj_out.weight", 0), ("proj_out.bias", 0)
+        ),
+        context_width=context_width,
         num_double_blocks=count(shapes, f"{DIT}transformer_blocks."),
         num_single_blocks=count(shapes, f"{DIT}single_transformer_blocks."),
-        num_heads=width // head_width,
-        mlp_ratio=shape_of(shapes, f"{DIT}transformer_blocks.0.ff.net.0.proj.weight")[0] / width,
+        num_heads=max(1, width // agreed(shapes, f"{block}attn.", *((norm, 0) for norm in norms))),
+        mlp_ratio=hidden / width,
         qkv_bias=True,
         has_guidance=False,
         has_wide_time=True,

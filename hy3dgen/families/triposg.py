@@ -14,10 +14,10 @@ from hy3dgen.families.family import Built, Defaults, Family, LoadedFamily, known
 from hy3dgen.families.published_names import Renames, dino_name, rename
 from hy3dgen.families.read_config import (
     SkipDiTNames,
+    agreed,
     count,
     encoder_config,
     num_frequencies,
-    shape_of,
     skip_dit_config,
 )
 from hy3dgen.families.velocity import Clock
@@ -35,16 +35,21 @@ FRAME = Frame(half_extent=1.005, iso=0.0)
 BORDER_SHARE, MAX_SIDE_PX = 0.1, 2000
 IGNORED = ("vae.encoder.", "vae.quant.")
 """The encoder side of the VAE, which makes no meshes."""
-MARKS = ("transformer.blocks.0.attn1.to_q.weight", "transformer.time_proj.linear_1.weight")
+MARKS = (
+    "transformer.blocks.0.attn1.to_q.weight",
+    "transformer.time_proj.linear_1.weight",
+    "transformer.proj_in.weight",
+)
 SCRIBBLE_MARK = "transformer.blocks.0.attn2_2.to_q.weight"
 ENCODER = "image_encoder_dinov2."
 
 NAMES = SkipDiTNames(
-    latent_in="transformer.proj_in.weight",
+    latent_in="transformer.proj_in.",
+    latent_out="transformer.proj_out.",
     blocks="transformer.blocks.",
-    query_norm="attn1.norm_q.weight",
-    context_key="attn2.to_k.weight",
-    mlp_in="ff.net.0.proj.weight",
+    head_norms=("attn1.norm_q.weight", "attn1.norm_k.weight", "attn2.norm_q.weight"),
+    mlp_in="ff.net.0.proj.",
+    mlp_out="ff.net.2.",
 )
 
 DENOISER: Renames = (
@@ -99,10 +104,12 @@ def build(files: PublishedFiles, overrides: Mapping[str, Any]) -> Built:
         )
     settings = known_overrides("TripoSG", overrides, published_settings(files))
     shapes = files.shapes
+    encoder = _conditioner_config(shapes, settings)
+    denoiser = skip_dit_config(shapes, NAMES, encoder.width, norm_eps=NORM_EPS)
+    decoder = vae_config(shapes, settings["vae_heads"], denoiser.latent_channels)
     with torch.device("meta"):
-        dit = SkipDiT(skip_dit_config(shapes, NAMES, norm_eps=NORM_EPS))
-        vae = ShapeVAE(vae_config(shapes, settings["vae_heads"]), float(settings["scale_factor"]), FRAME)
-        conditioner = Conditioner(_conditioner_config(shapes, settings))
+        dit, conditioner = SkipDiT(denoiser), Conditioner(encoder)
+        vae = ShapeVAE(decoder, float(settings["scale_factor"]), FRAME)
     namings = (
         partial(rename, "transformer.", DENOISER),
         partial(rename, "vae.", decoder_names(shapes)),
@@ -157,26 +164,29 @@ def published_settings(files: PublishedFiles) -> dict[str, Any]:
     }
 
 
-def vae_config(shapes: Shapes, num_heads: int) -> VAEConfig:
-    """The decoder's sizes; its heads are in no shape.
+def vae_config(shapes: Shapes, num_heads: int, latent_channels: int) -> VAEConfig:
+    """The decoder's sizes; its heads are in no shape, and its latents are the denoiser's.
 
     Raises:
         CheckpointError: a tensor these rules need is absent.
     """
-    width, channels = shape_of(shapes, "vae.post_quant.weight")
     num_layers = count(shapes, "vae.decoder.blocks.") - 1
-    mlp_in = shape_of(shapes, f"vae.decoder.blocks.{num_layers}.ff.net.0.proj.weight")
+    points = f"vae.decoder.blocks.{num_layers}.ff.net."
+    width = agreed(
+        shapes, "vae.", ("post_quant.weight", 0), ("post_quant.bias", 0), ("decoder.proj_query.bias", 0)
+    )
+    hidden = agreed(shapes, points, ("0.proj.weight", 0), ("0.proj.bias", 0), ("2.weight", 1))
     return VAEConfig(
-        latent_channels=channels,
+        latent_channels=latent_channels,
         width=width,
         num_heads=num_heads,
         num_layers=num_layers,
-        num_frequencies=num_frequencies(shape_of(shapes, "vae.decoder.proj_query.weight")[1]),
+        num_frequencies=num_frequencies(shapes, "vae.decoder.proj_query.weight"),
         qkv_bias=False,
         qk_norm=False,
         geo_width=width,
         geo_heads=num_heads,
-        geo_mlp_ratio=mlp_in[0] // width,
+        geo_mlp_ratio=max(1, hidden // width),
         geo_has_ln_post=True,
         geo_qk_norm=False,
         norm_eps=NORM_EPS,

@@ -20,7 +20,8 @@ from hy3dgen.sampling import Schedule
 from hy3dgen.weights.tensor_file import Shapes
 
 PUBLISHED_PREFIX = "hunyuan3d-dit-"
-GUIDANCE_INPUT = "model.guidance_in.in_layer.weight"
+GUIDANCE_INPUT = "model.guidance_in."
+"""What the names of a guidance input begin with."""
 
 BORDER_RATIO = 0.15
 GUIDANCE_SCALE = 5.0
@@ -144,7 +145,7 @@ def read_settings(
 def variant_of_size(shapes: Shapes) -> str:
     """The variant that the tensors are of, by the number of blocks and whether guidance is an input."""
     size = "v2-mini" if "model.single_blocks.16.linear1.weight" not in shapes else "v2-0"
-    return f"{size}-fast" if GUIDANCE_INPUT in shapes else size
+    return f"{size}-fast" if _has_guidance(shapes) else size
 
 
 def variant_in_path(path: Path) -> str | None:
@@ -156,8 +157,12 @@ def variant_in_path(path: Path) -> str | None:
     return None
 
 
+def _has_guidance(shapes: Shapes) -> bool:
+    return any(name.startswith(GUIDANCE_INPUT) for name in shapes)
+
+
 def _check_variant(name: str, shapes: Shapes) -> None:
-    has_guidance = GUIDANCE_INPUT in shapes
+    has_guidance = _has_guidance(shapes)
     if name.endswith(("-fast", "-turbo")) != has_guidance:
         found = "has" if has_guidance else "lacks"
         raise CheckpointError(f"variant {name} contradicts the file, which {found} guidance tensors")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hy3dgen.errors import CheckpointError
-from hy3dgen.weights.tensor_file import TensorFile
+from hy3dgen.weights.tensor_file import Shapes, TensorFile
 
 MAX_NAMES_SHOWN = 5
 
@@ -66,21 +66,25 @@ def assign_weights(
     """Gives `network` its weights as numbers of `dtype`, without gradients.
 
     Raises:
-        CheckpointError: names missing, or shapes that disagree, both named.
+        CheckpointError: names missing, shapes that disagree, both named, or numbers that are no floats.
     """
-    wanted = wanted_shapes(network, naming)
-    missing = sorted(set(wanted) - set(file.shapes))
+    check_shapes(path, file.shapes, wanted_shapes(network, naming))
+    network.load_state_dict(_weights(file, network, naming, dtype), strict=True, assign=True)
+    network.requires_grad_(False)
+
+
+def check_shapes(path: Path, shapes: Shapes, wanted: Shapes) -> None:
+    """Raises CheckpointError if a wanted tensor is missing, or has another shape: both are named."""
+    missing = sorted(set(wanted) - set(shapes))
     if missing:
         raise CheckpointError(f"{path.name} lacks {_sample(missing)}")
     wrong = [
-        f"{name} is {list(file.shapes[name])}, wanted {list(shape)}"
+        f"{name} is {list(shapes[name])}, wanted {list(shape)}"
         for name, shape in wanted.items()
-        if tuple(file.shapes[name]) != shape
+        if tuple(shapes[name]) != tuple(shape)
     ]
     if wrong:
         raise CheckpointError(f"{path.name} does not fit: {_sample(wrong)}")
-    network.load_state_dict(_weights(file, network, naming, dtype), strict=True, assign=True)
-    network.requires_grad_(False)
 
 
 def published_tensors(network: nn.Module, naming: Naming) -> dict[str, Tensor]:
@@ -109,10 +113,17 @@ def _weights(file: TensorFile, network: nn.Module, naming: Naming, dtype: torch.
 def _read(file: TensorFile, place: PublishedName, dtype: torch.dtype) -> Tensor:
     if place.half is not None:
         # Always a copy: a view would keep the other half in memory too.
-        return file.read(place.name).chunk(2)[place.half].to(dtype, copy=True)
-    parts = [file.read(name).to(dtype) for name in place.names]
+        return _floats(file, place.name).chunk(2)[place.half].to(dtype, copy=True)
+    parts = [_floats(file, name).to(dtype) for name in place.names]
     tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
     return torch.cat(tensor.chunk(2)[::-1]) if place.is_swapped else tensor
+
+
+def _floats(file: TensorFile, name: str) -> Tensor:
+    tensor = file.read(name)
+    if not tensor.is_floating_point():
+        raise CheckpointError(f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, wanted are floats")
+    return tensor
 
 
 def _sample(items: list[str]) -> str:

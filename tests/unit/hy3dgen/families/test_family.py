@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,9 +27,11 @@ from support.published_layouts import (
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families import hunyuan3d_21, step1x_3d, triposg
 from hy3dgen.families.family import Family
-from hy3dgen.models import open_model
+from hy3dgen.models import family_of, open_model
 from hy3dgen.networks.skip_dit import SkipDiT
 from hy3dgen.shape_model import ShapeModel
+from hy3dgen.weights.published_files import PublishedFiles, open_published
+from hy3dgen.weights.tensor_file import Shapes
 
 FAMILIES: dict[str, Family] = {
     "hunyuan3d_21": hunyuan3d_21.FAMILY,
@@ -33,6 +39,11 @@ FAMILIES: dict[str, Family] = {
     "step1x_3d": step1x_3d.FAMILY,
 }
 FOLDERS = ("triposg", "step1x_3d")
+SINGLE_FILE_OVERRIDES = json.loads((DATA / "overrides.json").read_text())
+ALL = {one: DATA / f"{one}.safetensors" for one in ("checkpoint", "checkpoint_turbo")} | {
+    name: DATA / name / NAMES[name].checkpoint for name in FAMILIES
+}
+Shape = tuple[int, ...]
 PUBLISHED = {name: json.loads((DATA / name / "keys_full.json").read_text()) for name in FAMILIES}
 
 
@@ -194,6 +205,77 @@ def test_a_tensor_that_nothing_takes_is_named(name: str, tmp_path: Path) -> None
     extra = TAMPERED[name][1].replace("weight", "surprise").replace("bias", "surprise")
     path = tampered(name, tmp_path, lambda tensors: tensors.update({extra: torch.zeros(1)}))
     with pytest.raises(CheckpointError, match=r"no network takes: .*surprise"):
+        opened(name, path)
+
+
+WRONG: tuple[Callable[[Shape], Shape | None], ...] = (
+    lambda shape: None,
+    lambda shape: (shape[0] + 1, *shape[1:]),
+    lambda shape: (2 * shape[0], *shape[1:]),
+    lambda shape: (1, 1, 1, 1, math.prod(shape)),
+    lambda shape: (*shape[:-1], shape[-1] + 1),
+    lambda shape: (),
+    lambda shape: (1, *shape),
+)
+"""Missing, more rows, twice the rows, flat, more columns, one number, an axis more."""
+
+
+def files_with(name: str, changes: Mapping[str, Shape | None]) -> PublishedFiles:
+    """The names and shapes of a family's fixture, some changed, those that are None left out."""
+    with open_published(ALL[name], torch.device("cpu")) as files:
+        shapes = {**files.shapes, **changes}
+    return replace(files, shapes={one: shape for one, shape in shapes.items() if shape is not None}, homes={})
+
+
+def fixture_overrides(name: str) -> dict[str, Any]:
+    return overrides_of(name) if name in FAMILIES else SINGLE_FILE_OVERRIDES[name]
+
+
+def refusal_of(name: str, changes: Mapping[str, Shape | None]) -> str:
+    files = files_with(name, changes)
+    with pytest.raises(CheckpointError) as refusal:
+        family_of(files).load(files, torch.float32, fixture_overrides(name))
+    return str(refusal.value)
+
+
+class WatchedShapes(dict[str, Shape]):
+    """Shapes that keep which of them were looked up."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__(shapes)
+        self.read: list[str] = []
+
+    def __getitem__(self, name: str) -> Shape:
+        self.read.append(name)
+        return super().__getitem__(name)
+
+
+def telling_tensors(name: str) -> dict[str, Shape]:
+    """Those of a family's fixture that its sizes are read from, and those that say which family it is."""
+    files = files_with(name, {})
+    family, watched = family_of(files), WatchedShapes(files.shapes)
+    family.build(replace(files, shapes=watched), fixture_overrides(name))
+    return {one: tuple(files.shapes[one]) for one in sorted({*watched.read, *family.marks})}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_tensor_that_sizes_are_read_from_is_named_when_it_is_wrong(name: str) -> None:
+    """By name and with both shapes, though the sizes of all others were read beside it; or as the one that lacks."""
+    telling = telling_tensors(name)
+    assert len(telling) > 25
+    for (one, shape), wrong in zip(telling.items(), itertools.cycle(WRONG), strict=False):
+        changed_to = wrong(shape)
+        told = refusal_of(name, {one: changed_to})
+        if changed_to is None:
+            assert f"lacks {one}" in told
+        else:
+            assert f"{one} is {list(changed_to)}, wanted {list(shape)}" in told
+
+
+def test_numbers_that_are_no_floats_are_refused(tmp_path: Path) -> None:
+    name, tensor = "triposg", "blocks.3.attn2.to_v.weight"
+    path = tampered(name, tmp_path, lambda tensors: tensors.update({tensor: tensors[tensor].to(torch.int8)}))
+    with pytest.raises(CheckpointError, match=rf"{tensor} holds int8, wanted are floats"):
         opened(name, path)
 
 

@@ -17,12 +17,19 @@ from safetensors.torch import load_file, save_file
 
 from hy3dgen.errors import CheckpointError
 from hy3dgen.families.card import Card
-from hy3dgen.families.hunyuan3d_2 import FAMILY, FRAME, build_networks, card_of, load_vae, published_state
-from hy3dgen.families.read_config import conditioner_config, dit_config, vae_config
+from hy3dgen.families.hunyuan3d_2 import (
+    FAMILY,
+    FRAME,
+    build_networks,
+    card_of,
+    load_vae,
+    model_config,
+    published_state,
+)
+from hy3dgen.families.read_config import vae_config
 from hy3dgen.families.variants import (
     EMBEDDED_MODELS,
     VARIANTS,
-    ModelConfig,
     variant_in_path,
     variant_settings,
 )
@@ -70,18 +77,16 @@ def dit_of(variant: str) -> str:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_our_modules_take_exactly_the_published_names_and_shapes(variant: str) -> None:
     shapes, settings = single_file_shapes(dit_of(variant)), variant_settings(variant)
-    config = ModelConfig(
-        dit_config(shapes), vae_config(shapes), conditioner_config(shapes, settings), settings
-    )
+    config = model_config(shapes, settings)
     assert build_networks(config, card_of(settings, shapes)).published_shapes() == shapes
 
 
 def test_the_published_sizes_are_read_off_the_shapes() -> None:
     shapes = single_file_shapes("dit_v2_0")
-    dit, vae = dit_config(shapes), vae_config(shapes)
+    config = model_config(shapes, variant_settings("v2-0"))
+    dit, vae, conditioner = config.dit, config.vae, config.conditioner
     assert (dit.hidden, dit.num_heads, dit.num_double_blocks, dit.num_single_blocks) == (1024, 16, 16, 32)
     assert (vae.width, vae.num_heads, vae.num_layers, vae.num_frequencies) == (1024, 16, 16, 8)
-    conditioner = conditioner_config(shapes, variant_settings("v2-0"))
     assert (conditioner.num_layers, conditioner.num_heads, conditioner.native_px) == (40, 24, 518)
 
 

@@ -50,7 +50,7 @@ def given(naming: Naming, tensors: dict[str, Tensor]) -> list[float]:
 
 
 def rows(*values: float) -> Tensor:
-    return torch.tensor(values)[:, None].expand(-1, 2)
+    return torch.tensor(values, dtype=torch.float32)[:, None].expand(-1, 2)
 
 
 STACKED = PublishedName("a", below=("b", "c"))
