@@ -174,7 +174,10 @@ class Admission:
 
         Raises:
             FileExpired: they are no longer kept.
+            InvalidField: nobody serves the job's model any more.
+            NotReady: it has one, and no worker has said yet which ones it serves.
         """
+        choose_model(job.model, self._served_names(), self.settings)
         attempt = job.again(self.clock())
         image, mask = (file and self._copy(file, attempt.job_id) for file in (job.image, job.mask))
         views = {
@@ -227,7 +230,7 @@ class Admission:
     def _model(self, request: JobRequest) -> str | None:
         """The shape model that the job goes to, as `choose_model`; it takes the request's sampler."""
         served = self.served_models()
-        model = choose_model(request.model, [one.name for one in served], self.settings)
+        model = choose_model(request.model, self._served_names(), self.settings)
         cards = (one.facts.samplers for one in served if one.name == model and one.facts)
         is_distilled = self.settings.place_of(model).is_distilled
         samplers = next(cards, ("euler",) if is_distilled else ("euler", "adams"))
@@ -238,6 +241,9 @@ class Admission:
                 code=SamplerUnfit.code,
             )
         return model
+
+    def _served_names(self) -> list[str]:
+        return [one.name for one in self.served_models()]
 
     def _check_views(self, field: str) -> None:
         takes_views = self.takes_views()

@@ -143,7 +143,7 @@ def list_jobs(
 @router.post(
     "/jobs/{job_id}/retry",
     status_code=202,
-    responses=_KNOWN | problems(*OF_JOB, JobSucceeded, FileExpired, *OF_ROOM),
+    responses=_KNOWN | problems(*OF_JOB, JobSucceeded, FileExpired, InvalidField, *OF_ROOM),
 )
 def retry_job(known: OwnSummary, response: Response, service: Connected) -> Accepted:
     """Runs the job again, with the same options and seed, as a new job that names the first in `retry_of`.

@@ -267,6 +267,16 @@ def test_a_model_must_be_one_that_a_worker_serves(tmp_path: Path) -> None:
         admission(tmp_path).admit(submission(BYTES, model="fast"))
 
 
+def test_a_retry_of_a_model_that_nobody_serves_any_more_is_refused_as_a_submission_is(tmp_path: Path) -> None:
+    door = replace(admission(tmp_path), served_models=served("fine", "fast"))
+    job = door.admit(submission(BYTES, model="fast"))
+
+    assert door.retry(job).model == "fast"
+    with pytest.raises(InvalidField, match="served are: fine") as caught:
+        replace(door, served_models=served("fine")).retry(job)
+    assert caught.value.field_code == "model_unknown"
+
+
 @pytest.mark.parametrize(
     ("models", "names", "chosen"),
     [
