@@ -4,12 +4,20 @@ A picture to a mesh file, with Windows PowerShell 5.1 or PowerShell 7.
 
 .EXAMPLE
 ./examples/generate.ps1 chair.png chair.stl -Fields @{ quality = "high"; height_mm = 80 }
+
+.EXAMPLE
+./examples/generate.ps1 -Front chair.png -Left chair-left.png -Mesh chair.stl
 #>
 param(
     # A file (PNG, JPEG, WebP, AVIF) or a URL.
-    [Parameter(Mandatory = $true)] [string] $Picture,
+    [string] $Picture,
     # The file that is written.
     [string] $Mesh = "mesh.stl",
+    # Several views of one object, in place of one picture: for models that take them.
+    [string] $Front,
+    [string] $Left,
+    [string] $Back,
+    [string] $Right,
     # More fields of the request.
     [hashtable] $Fields = @{},
     # Where AI Engine listens.
@@ -36,8 +44,16 @@ $request = @{
     asset_id = [IO.Path]::GetFileName($Mesh) -replace '[^A-Za-z0-9._-]', '-'
 }
 foreach ($name in $Fields.Keys) { $request[$name] = $Fields[$name] }
+$views = [ordered] @{ front = $Front; left = $Left; back = $Back; right = $Right }
+$members = @()
+foreach ($view in $views.Keys) {
+    if ($views[$view]) { $members += '"' + $view + '":"' + (Get-PictureUrl $views[$view]) + '"' }
+}
+if ([bool] $Picture -eq ($members.Count -gt 0)) { throw "give a picture, or views of one object: -Front, -Left, ..." }
+$pictures = '"image_urls":{' + ($members -join ",") + '}'
+if ($Picture) { $pictures = '"image_url":"' + (Get-PictureUrl $Picture) + '"' }
 # The picture comes after ConvertTo-Json, which in 5.1 may refuse a text of some megabytes; nothing in it needs escaping.
-$body = ($request | ConvertTo-Json -Compress).TrimEnd("}") + ',"image_url":"' + (Get-PictureUrl $Picture) + '"}'
+$body = ($request | ConvertTo-Json -Compress).TrimEnd("}") + "," + $pictures + "}"
 
 try {
     $accepted = Invoke-RestMethod -Method Post -Uri "$Engine/generate-3d" -Headers $headers `

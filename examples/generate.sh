@@ -3,15 +3,26 @@
 #
 #     examples/generate.sh PICTURE [MESH [FIELD=VALUE...]]
 #     examples/generate.sh chair.png chair.stl quality=high height_mm=80
+#     examples/generate.sh --front chair.png --left chair-left.png [--back ...] [--right ...] [MESH [FIELD=VALUE...]]
 #
-# PICTURE is a file (PNG, JPEG, WebP, AVIF) or a URL, MESH the file that is written (mesh.stl). In the environment:
+# PICTURE is a file (PNG, JPEG, WebP, AVIF) or a URL, MESH the file that is written (mesh.stl). Several views of one
+# object need a model that takes them; they are all files, or all URLs. In the environment:
 #     ENGINE_URL        where AI Engine listens (http://127.0.0.1:8000)
 #     ENGINE_API_KEY    where it asks for keys
 #     WITHIN_S          seconds to wait for the mesh (1800)
 set -euo pipefail
 
-picture=${1:?"usage: generate.sh PICTURE [MESH [FIELD=VALUE...]]"}
-mesh=${2:-mesh.stl}
+usage="usage: generate.sh PICTURE|--front PICTURE [--left ...] [MESH [FIELD=VALUE...]]"
+pictures=()
+while [[ ${1:-} =~ ^--(front|left|back|right)$ ]]; do
+    pictures+=("${1#--}" "${2:?$usage}")
+    shift 2
+done
+if ((${#pictures[@]} == 0)); then
+    pictures=(image "${1:?$usage}")
+    shift
+fi
+mesh=${1:-mesh.stl}
 engine=${ENGINE_URL:-http://127.0.0.1:8000}
 
 fail() {
@@ -36,13 +47,22 @@ sha256_of() { if command -v sha256sum >/dev/null; then sha256sum "$1"; else shas
 
 name=${mesh##*/}
 form=(--form-string session_id=shell --form-string "asset_id=${name//[^A-Za-z0-9._-]/-}")
-if [[ $picture =~ ^https?: ]]; then
-    form+=(--form-string "image_url=$picture")
-else
-    [[ -r $picture ]] || fail "no such picture: $picture"
-    form+=(--form "image=@\"$picture\"")
+urls=
+for ((at = 0; at < ${#pictures[@]}; at += 2)); do
+    part=${pictures[at]} picture=${pictures[at + 1]}
+    if [[ $picture =~ ^https?: ]]; then
+        urls+=${urls:+,}\"$part\":\"$picture\"
+    else
+        [[ -r $picture ]] || fail "no such picture: $picture"
+        form+=(--form "$part=@\"$picture\"")
+    fi
+done
+if [[ $urls && ${pictures[0]} == image ]]; then
+    form+=(--form-string "image_url=${pictures[1]}")
+elif [[ $urls ]]; then
+    form+=(--form-string "image_urls={$urls}")
 fi
-for field in "${@:3}"; do form+=(--form-string "$field"); done
+for field in "${@:2}"; do form+=(--form-string "$field"); done
 accepted=$(ask "${form[@]}" "$engine/generate-3d")
 job=$engine$(text_of status_url "$accepted")
 

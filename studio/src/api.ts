@@ -2,7 +2,7 @@
 
 import type { components } from "./api_schema";
 import type { Accepted, JobView, Status } from "./job";
-import type { Picture } from "./picture";
+import { partsOf, type Picture } from "./picture";
 
 export interface FieldProblem {
   field: string;
@@ -53,7 +53,7 @@ export class Client {
     if (picture.kind === "url") return this.json("POST", "/generate-3d", { ...options, image_url: picture.url });
     const form = new FormData();
     for (const [name, value] of Object.entries(options)) form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
-    form.append("image", picture.file, picture.name);
+    for (const [part, { file, name }] of partsOf(picture)) form.append(part, file, name);
     const answer = await this.checked(await this.send("POST", "/generate-3d", { body: form }));
     return (await answer.json()) as Accepted;
   }
@@ -67,8 +67,8 @@ export class Client {
   /** A picture's cut-out, before any job; by the service's own remover where none is named. */
   async cutOut(picture: Picture, mattingModel: string): Promise<CutOut> {
     const form = new FormData();
-    if (picture.kind === "file") form.append("image", picture.file, picture.name);
-    else form.append("image_url", picture.url);
+    if (picture.kind === "url") form.append("image_url", picture.url);
+    else for (const [part, { file, name }] of partsOf(picture)) form.append(part, file, name);
     if (mattingModel) {
       form.append("matting_model", mattingModel);
       form.append("remove_background", "always");

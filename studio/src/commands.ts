@@ -1,6 +1,6 @@
 // The same request as commands to copy: for curl, and for PowerShell 5.1 and 7.
 
-import type { Picture } from "./picture";
+import { partsOf, type Picture } from "./picture";
 
 export interface Command {
   title: string;
@@ -23,8 +23,8 @@ export function commandsFor(
 function curl(request: Record<string, unknown>, picture: Picture | null, origin: string, needsKey: boolean): string {
   const lines = [`curl -X POST ${origin}/generate-3d`];
   if (needsKey) lines.push(`-H "Authorization: Bearer $AI_ENGINE_KEY"`);
-  if (picture?.kind === "file") {
-    lines.push(`-F ${shell(`image=@${picture.name}`)}`);
+  if (picture && picture.kind !== "url") {
+    for (const [part, { name }] of partsOf(picture)) lines.push(`-F ${shell(`${part}=@${name}`)}`);
     for (const [name, value] of Object.entries(request)) lines.push(`-F ${shell(`${name}=${typeof value === "object" ? JSON.stringify(value) : value}`)}`);
   } else {
     lines.push(`-H 'Content-Type: application/json'`);
@@ -39,6 +39,9 @@ function powershell(request: Record<string, unknown>, picture: Picture | null, o
   if (picture?.kind === "file") {
     lines.push(`$bytes = [IO.File]::ReadAllBytes((Resolve-Path ${literal(picture.name)}))`);
     members.push(`  image_url = "data:${picture.file.type};base64," + [Convert]::ToBase64String($bytes)`);
+  } else if (picture?.kind === "views") {
+    const views = partsOf(picture).map(([view, { file, name }]) => `    ${view} = "data:${file.type};base64," + [Convert]::ToBase64String([IO.File]::ReadAllBytes((Resolve-Path ${literal(name)})))`);
+    members.push("  image_urls = @{", ...views, "  }");
   } else {
     members.push(`  image_url = ${literal(urlOf(picture))}`);
   }

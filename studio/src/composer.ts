@@ -123,9 +123,10 @@ export class Composer {
 
   private refused(error: Error): void {
     if (!(error instanceof Problem)) return this.tell(error.message);
-    const ofPicture = (one: FieldProblem): boolean => one.field === "image_url" && this.input.picture?.kind === "url";
+    const ofPicture = (one: FieldProblem): boolean => this.input.knows(one.field);
     const homeless = this.options.tell(error.fields.filter((one) => !ofPicture(one)));
-    this.input.tell(error.fields.find(ofPicture)?.detail ?? "");
+    const found = error.fields.find(ofPicture);
+    this.input.tell(found?.detail ?? "", found?.field);
     const again = error.retryAfterS ? ` Try again in ${error.retryAfterS} s.` : "";
     if (error.fields.length === 0) return this.tell(`${error.detail || error.title}${again}`);
     this.tell(homeless.length ? homeless.join(" ") : "The service refused what is marked above.");

@@ -1,24 +1,29 @@
-// The cut-out beside the mesh that was made of it, since most bad meshes are bad cut-outs; larger when asked.
+// The cut-outs beside the mesh that was made of them, since most bad meshes are bad cut-outs; each larger when asked.
 
 import { el } from "./dom";
 
-export class CutoutInset {
-  private readonly image = el("img", { alt: "The cut-out: what the model saw of the picture" });
-  readonly element = el("button", { type: "button", class: "cutout-inset", title: "The cut-out, larger or smaller" }, this.image);
+export interface InsetPicture {
+  url: string;
+  /** The side of the object that it shows; empty of a single picture. */
+  view: string;
+}
 
-  constructor() {
-    this.element.addEventListener("click", () => this.enlarge(!this.element.classList.contains("is-large")));
-    this.enlarge(false);
-  }
+export class CutoutInset {
+  readonly element = el("div", { class: "cutout-insets" });
+  private shown = "";
 
   /** Hidden where there is none. */
-  render(url: string | null): void {
-    this.element.hidden = url === null;
-    if (url !== null && this.image.src !== url) this.image.src = url;
+  render(pictures: InsetPicture[]): void {
+    const shown = pictures.map(({ url }) => url).join();
+    if (shown === this.shown) return;
+    this.shown = shown;
+    this.element.replaceChildren(...pictures.map(inset));
   }
+}
 
-  private enlarge(isLarge: boolean): void {
-    this.element.classList.toggle("is-large", isLarge);
-    this.element.setAttribute("aria-expanded", String(isLarge));
-  }
+function inset({ url, view }: InsetPicture): HTMLElement {
+  const alt = `The cut-out: what the model saw of the ${view || "picture"}`;
+  const button = el("button", { type: "button", class: "cutout-inset", title: "The cut-out, larger or smaller", "aria-expanded": "false" }, el("img", { src: url, alt }), view && el("span", { "aria-hidden": "true" }, view));
+  button.addEventListener("click", () => button.setAttribute("aria-expanded", String(button.classList.toggle("is-large"))));
+  return button;
 }

@@ -3,6 +3,7 @@
 import { type Client, Problem } from "./api";
 import { follow } from "./follow";
 import { type Accepted, isDelivering, isOver, type JobView, type Progress, type Stage, STAGES } from "./job";
+import { namesOf, type View } from "./views";
 
 const LOOK_AGAIN_S = 2;
 const LONGEST_LOOK_S = 15;
@@ -16,6 +17,8 @@ export class JobTrack {
   /** An object URL of the cut-out, as soon as it exists. */
   cutoutUrl: string | null = null;
   cutout: Blob | null = null;
+  /** Of a job of several views: the cut-out of each, once the job is over. */
+  views: { view: View; blob: Blob; url: string }[] = [];
   mesh: ArrayBuffer | null = null;
   /** Why the mesh is not here though the job succeeded. */
   meshWords: string | null = null;
@@ -50,7 +53,7 @@ export class JobTrack {
   stop(): void {
     this.stopping.abort();
     this.onChange = () => {};
-    if (this.cutoutUrl) URL.revokeObjectURL(this.cutoutUrl);
+    for (const url of [this.cutoutUrl, ...this.views.map((one) => one.url)]) if (url) URL.revokeObjectURL(url);
   }
 
   async cancel(): Promise<void> {
@@ -89,7 +92,7 @@ export class JobTrack {
     this.view = view;
     this.connection = { kind: "live" };
     this.onChange();
-    await Promise.all([this.fetchCutout(), this.fetchMesh(view), this.watchDelivery()]);
+    await Promise.all([this.fetchCutout(), this.fetchViews(view), this.fetchMesh(view), this.watchDelivery()]);
   }
 
   private connected(connection: Connection): void {
@@ -119,6 +122,18 @@ export class JobTrack {
       // Not there: the job ended before it, or the file is no longer kept.
     } finally {
       this.isFetchingCutout = false;
+    }
+  }
+
+  private async fetchViews({ cutouts }: JobView): Promise<void> {
+    try {
+      for (const view of namesOf(cutouts)) {
+        const blob = await this.client.file(this.id, `cutout.png?view=${view}`, this.stopping.signal);
+        this.views = [...this.views, { view, blob, url: URL.createObjectURL(blob) }];
+      }
+      this.onChange();
+    } catch {
+      // No longer kept.
     }
   }
 

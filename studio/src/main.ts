@@ -173,7 +173,10 @@ class Studio {
   /** The picture that was sent from here; of other jobs the cut-out, which the service still has. */
   private pictureOf(track: JobTrack, view: JobView): Picture | null {
     const sent = this.sent.get(track.id)?.picture;
-    return sent ?? (track.cutout && { kind: "file", file: track.cutout, name: `${view.asset_id}.png` });
+    const name = `${view.asset_id}.png`;
+    if (sent) return sent;
+    if (track.views.length) return { kind: "views", views: Object.fromEntries(track.views.map((one) => [one.view, { file: one.blob, name }])) };
+    return track.cutout && { kind: "file", file: track.cutout, name };
   }
 
   /** As it was sent where it was sent from here: JavaScript rounds the largest ones that it reads. */

@@ -12,7 +12,7 @@ const GROUPS: { title: string; isOpen?: boolean; names: string[] }[] = [
   { title: "Names and delivery", names: ["session_id", "asset_id", "webhook_url", "webhook_format", "upload_url", "priority", "timeout_s"] },
 ];
 /** The picture has a control of its own. */
-const ELSEWHERE = ["image_url", "mask_url", "cut_out_id", "matting_model"];
+const ELSEWHERE = ["image_url", "image_urls", "mask_url", "cut_out_id", "matting_model"];
 /** What a number stands for when its field is left empty. */
 const EMPTY_MEANS: Record<string, string> = {
   height_mm: "model units",

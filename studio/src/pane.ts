@@ -2,7 +2,7 @@
 // or why there is none.
 
 import { Cover } from "./cover";
-import { CutoutInset } from "./cutout_inset";
+import { CutoutInset, type InsetPicture } from "./cutout_inset";
 import { el, setText } from "./dom";
 import { bytes, type Format, FORMATS, isOver, number, STATUS_WORDS } from "./job";
 import type { JobTrack } from "./job_track";
@@ -91,7 +91,7 @@ export class Pane {
     this.showMesh(track);
     this.cover.element.hidden = this.viewer !== null;
     this.cover.render(track);
-    this.inset.render(this.viewer ? (track?.cutoutUrl ?? null) : null);
+    this.inset.render(this.viewer && track ? cutoutsOf(track) : []);
   }
 
   /** The file of this format, and the others as new jobs. */
@@ -118,6 +118,11 @@ export class Pane {
       track.meshWords = "This browser can't draw in 3D (WebGL is off). The mesh can be downloaded.";
     }
   }
+}
+
+function cutoutsOf(track: JobTrack): InsetPicture[] {
+  if (track.views.length) return track.views;
+  return track.cutoutUrl ? [{ url: track.cutoutUrl, view: "" }] : [];
 }
 
 function factsOf(track: JobTrack): string {

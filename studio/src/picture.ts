@@ -2,11 +2,12 @@
 
 import { byId, el, setText } from "./dom";
 import { bytes } from "./job";
+import { namesOf, type PictureFile, type View, ViewPlaces, type Views } from "./views";
 
 const TYPES = ["image/png", "image/jpeg", "image/webp", "image/avif"];
 const MAX_BYTES = 20_000_000;
 
-export type Picture = { kind: "file"; file: Blob; name: string } | { kind: "url"; url: string };
+export type Picture = ({ kind: "file" } & PictureFile) | { kind: "url"; url: string } | { kind: "views"; views: Views };
 
 /** A file or URL that can't be the picture, in words. */
 export class NoPicture extends Error {}
@@ -20,6 +21,7 @@ export class PictureInput {
   private readonly file = byId<HTMLInputElement>("picture-file");
   private readonly url = byId<HTMLInputElement>("picture-url");
   private readonly problem = byId("problem-image_url");
+  private readonly places = new ViewPlaces((files, view) => this.takeView(files, view));
   private shownUrl: string | null = null;
 
   constructor() {
@@ -27,24 +29,51 @@ export class PictureInput {
     this.file.addEventListener("change", () => this.take(this.file.files));
     this.url.addEventListener("input", () => this.takeUrl(this.url.value.trim()));
     document.addEventListener("paste", (event) => this.paste(event));
+    this.places.onChange = (views) => this.takeViews(views);
     this.listenForDrops();
     this.show();
   }
 
   /** Takes these bytes as the picture; says so in words when they can't be. */
   takeFile(file: Blob, name: string): void {
-    try {
-      check(file);
-    } catch (error) {
-      return this.onRefused((error as Error).message);
-    }
+    if (!this.isPicture(file)) return;
     this.url.value = "";
+    this.places.clear();
     this.set({ kind: "file", file, name });
   }
 
-  /** Says beside the URL what the service found wrong with it; empty words take that back. */
-  tell(words: string): void {
-    setText(this.problem, words);
+  private isPicture(file: Blob): boolean {
+    try {
+      check(file);
+      return true;
+    } catch (error) {
+      this.onRefused((error as Error).message);
+      return false;
+    }
+  }
+
+  private takeView(files: FileList | null, view: View): void {
+    const file = files?.[0];
+    if (file && this.isPicture(file)) this.places.put(view, { file, name: file.name });
+  }
+
+  private takeViews(views: Views): void {
+    this.url.value = "";
+    this.set(namesOf(views).length ? { kind: "views", views } : null);
+  }
+
+  /** True for the fields of a request that stand for what was given here. */
+  knows(field: string): boolean {
+    if (this.picture?.kind === "views") return field === "image_urls" || namesOf(this.picture.views).some((view) => view === field);
+    return field === "image_url" && this.picture?.kind === "url";
+  }
+
+  /** Says beside the URL or the views what the service found wrong with them; empty words take that back. */
+  tell(words: string, field = ""): void {
+    const isOfViews = this.picture?.kind === "views";
+    setText(byId("problem-views"), isOfViews && words ? `${field}: ${words}` : "");
+    setText(this.problem, isOfViews ? "" : words);
+    if (isOfViews) return;
     if (!words) return this.url.removeAttribute("aria-invalid");
     this.url.setAttribute("aria-invalid", "true");
     this.url.focus();
@@ -57,6 +86,7 @@ export class PictureInput {
   }
 
   private takeUrl(url: string): void {
+    if (url) this.places.clear();
     if (url) this.set({ kind: "url", url });
     else if (this.picture?.kind === "url") this.set(null);
   }
@@ -85,6 +115,8 @@ export class PictureInput {
     window.addEventListener("drop", (event) => {
       event.preventDefault();
       mark(-depth);
+      const place = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-view]") : null;
+      if (place && event.dataTransfer?.files.length) return this.takeView(event.dataTransfer.files, place.dataset["view"] as View);
       if (event.dataTransfer?.files.length) return this.take(event.dataTransfer.files);
       const url = event.dataTransfer?.getData("text/uri-list").split("\n")[0]?.trim();
       if (url) this.takeUrl((this.url.value = url));
@@ -103,8 +135,7 @@ export class PictureInput {
     this.shownUrl = null;
     this.drop.classList.toggle("has-picture", this.picture?.kind === "file");
     if (this.picture?.kind !== "file") {
-      const words = this.picture ? "The service will fetch the picture" : "Drop, paste or choose a picture";
-      this.drop.replaceChildren(el("strong", {}, words), el("span", {}, "PNG, JPEG, WebP or AVIF, 20 MB at most"));
+      this.drop.replaceChildren(el("strong", {}, wordsOf(this.picture)), el("span", {}, "PNG, JPEG, WebP or AVIF, 20 MB at most"));
       return;
     }
     this.shownUrl = URL.createObjectURL(this.picture.file);
@@ -116,11 +147,26 @@ export class PictureInput {
   }
 }
 
+function wordsOf(picture: Picture | null): string {
+  if (picture?.kind === "views") return `Views: ${namesOf(picture.views).join(", ")}`;
+  return picture ? "The service will fetch the picture" : "Drop, paste or choose a picture";
+}
+
+/** The parts of a form that hold the picture, or one for each of its views. */
+export function partsOf(picture: Exclude<Picture, { kind: "url" }>): [string, PictureFile][] {
+  return picture.kind === "file" ? [["image", picture]] : namesOf(picture.views).map((view) => [view, picture.views[view]!]);
+}
+
 /** A name for the result that the API takes, from the picture's own. */
 export function assetIdOf(picture: Picture): string {
-  const name = picture.kind === "file" ? picture.name : (picture.url.split(/[?#]/)[0]!.split("/").pop() ?? "");
+  const name = fileNameOf(picture);
   const plain = name.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9._:-]+/g, "-").replace(/^-+|-+$/g, "");
   return plain.slice(0, 100) || "mesh";
+}
+
+function fileNameOf(picture: Picture): string {
+  if (picture.kind === "url") return picture.url.split(/[?#]/)[0]!.split("/").pop() ?? "";
+  return picture.kind === "file" ? picture.name : (picture.views[namesOf(picture.views)[0]!]?.name ?? "");
 }
 
 function check(file: Blob): void {

@@ -1,8 +1,9 @@
 // What a slicer will find in a mesh, of one job or of two in columns beside each other.
 
-import { sourceOf, warningsOf } from "./cutout_facts";
+import { type CutOutFacts, sourceOf, warningsOf } from "./cutout_facts";
 import { el } from "./dom";
 import { bytes, type JobView, number, seconds } from "./job";
+import { VIEWS } from "./views";
 
 type Cell = { text: string; mark?: "good" | "bad" };
 type Line = [name: string, read: (job: JobView) => Cell | null];
@@ -20,7 +21,8 @@ const LINES: Line[] = [
   ["On the plate", (job) => inMm(job, (print) => `${number(print.contact_area_mm2, 0)} mm²`)],
   ["Self-crossing", ({ print }) => print && { text: percent(print.self_intersection_share) }],
   ["Printers", (job) => inMm(job, (print) => print.printers.map((kind) => kind.toUpperCase().replace("RESIN", "resin")).join(", ") || "none")],
-  ["Cut-out", ({ cutout }) => cutout && { text: `${sourceOf(cutout)}, ${percent(cutout.share)} of the picture` }],
+  ["Cut-out", ({ cutout }) => cutout && { text: cutoutWords(cutout) }],
+  ...VIEWS.map((view): Line => [`Cut-out, ${view}`, ({ cutouts }) => (cutouts[view] ? { text: cutoutWords(cutouts[view]) } : null)]),
   ["Faces", ({ artifact }) => artifact && { text: number(artifact.faces) }],
   ["File", ({ artifact }) => artifact && { text: `${artifact.format.toUpperCase()}, ${bytes(artifact.size)}` }],
 ];
@@ -69,9 +71,14 @@ function cellOf(cell: Cell | null): HTMLElement {
 }
 
 function warnings(name: string, job: JobView): HTMLElement[] {
-  const told = [...(job.print?.warnings ?? []), ...warningsOf(job.cutout)];
+  const ofViews = VIEWS.flatMap((view) => warningsOf(job.cutouts[view] ?? null).map((one) => `${view}: ${one}`));
+  const told = [...(job.print?.warnings ?? []), ...warningsOf(job.cutout), ...ofViews];
   if (told.length === 0) return [];
   return [el("ul", { class: "warnings", "aria-label": "Warnings" }, ...told.map((one) => el("li", {}, name ? `${name}: ${one}` : one)))];
+}
+
+function cutoutWords(facts: CutOutFacts): string {
+  return `${sourceOf(facts)}, ${percent(facts.share)} of the picture`;
 }
 
 function inMm(job: JobView, read: (print: NonNullable<JobView["print"]>) => string): Cell | null {

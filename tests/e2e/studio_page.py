@@ -96,9 +96,13 @@ class Studio:
 
     def drop(self, picture: bytes, name: str = "chair.png") -> None:
         """Drops a file on the page."""
-        files = self.page.evaluate_handle(CARRIED, [list(picture), name, ""])
-        self.page.dispatch_event("#drop", "drop", {"dataTransfer": files})
+        self.drop_on("#drop", picture, name)
         self.page.locator("#drop img").wait_for()
+
+    def drop_on(self, place: str, picture: bytes, name: str) -> None:
+        """Drops a file on one element of the page."""
+        files = self.page.evaluate_handle(CARRIED, [list(picture), name, ""])
+        self.page.dispatch_event(place, "drop", {"dataTransfer": files})
 
     def paste(self, *, file: bytes = b"", text: str = "") -> None:
         """Pastes a picture or a text."""

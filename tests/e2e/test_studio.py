@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -74,6 +75,50 @@ def test_a_dropped_picture_shows_its_cutout_and_the_job_begins_with_it(studio: S
     job = house.wait_until(studio.generate(), "succeeded")
     assert job["cutout"]["source"] == "tiny"
     assert job["timings_s"]["cutout"] == 0.0, "it was made before"
+
+
+def test_views_have_places_of_their_own_and_the_job_shows_the_cutout_and_facts_of_each(
+    studio: Studio, house: House
+) -> None:
+    page, views = studio.page, studio.page.locator("#views")
+    views.locator("summary").click()
+    for view in ("front", "left", "back"):
+        views.get_by_label(f"Picture of the {view}").set_input_files(
+            {"name": f"chair-{view}.png", "mimeType": "image/png", "buffer": cut_out_png(64)}
+        )
+    expect(page.locator("#drop strong")).to_have_text("Views: front, left, back")
+    views.get_by_role("button", name="Remove the back").click()
+    expect(page.locator("#drop strong")).to_have_text("Views: front, left")
+    page.get_by_role("button", name="As a command").click()
+    expect(page.locator("#commands")).to_contain_text("-F 'left=@chair-left.png'")
+    expect(page.locator("#commands")).to_contain_text('left = "data:image/png;base64," + [Convert]')
+    page.keyboard.press("Escape")
+
+    job_id = studio.generate()
+
+    insets = page.locator(".cutout-inset img")
+    expect(insets).to_have_count(2)
+    expect(insets.nth(1)).to_have_attribute("alt", "The cut-out: what the model saw of the left")
+    expect(page.locator(".report")).to_contain_text("left: The object has few pixels")
+    expect(page.locator(".report")).to_contain_text("Cut-out, front")
+    assert set(house.job(job_id)["cutouts"]) == {"front", "left"}
+    page.get_by_label("Make it in another format").first.select_option("glb")
+    expect(page).to_have_url(re.compile(r"with="))
+    again = page.url.split("with=")[1]
+    assert set(house.wait_until(again, "succeeded")["cutouts"]) == {"front", "left"}
+
+
+def test_a_view_takes_a_dropped_picture_and_one_picture_replaces_all_views(studio: Studio) -> None:
+    page, places = studio.page, studio.page.locator("#views")
+    places.locator("summary").click()
+    studio.drop_on("[data-view=right]", PICTURE, "right.png")
+    expect(places.locator("[data-view=right] img")).to_be_visible()
+    expect(page.locator("#option-asset_id")).to_have_value("right")
+
+    studio.drop(PICTURE, "chair.png")
+
+    expect(places.locator("img")).to_have_count(0)
+    expect(page.locator(".picture-name")).to_contain_text("chair.png")
 
 
 def test_the_stages_are_told_as_they_happen_and_the_cutout_comes_before_the_mesh(studio: Studio) -> None:

@@ -68,6 +68,23 @@ def script(request: pytest.FixtureRequest, house: House) -> Script:
     return by_powershell
 
 
+@pytest.mark.parametrize("as_urls", [False, True])
+def test_views_become_one_mesh(
+    house: House, outside: Outside, picture: Path, tmp_path: Path, as_urls: bool
+) -> None:
+    if shutil.which("bash") is None or shutil.which("curl") is None:
+        pytest.skip("bash and curl are not on this machine")
+    one = outside.url("/a.png") if as_urls else str(picture)
+    mesh = tmp_path / f"views-{as_urls}.stl"
+    call = [str(EXAMPLES / "generate.sh"), "--front", one, "--left", one, str(mesh), "seed=11"]
+
+    done = run(call, {"ENGINE_URL": f"http://127.0.0.1:{house.port}"})
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (job,) = [job for job in house.log("serve") if job.get("asset_id") == mesh.name][-1:]
+    assert set(house.job(job["job_id"])["cutouts"]) == {"front", "left"}
+
+
 def test_a_picture_file_becomes_the_mesh_file_of_its_job(
     script: Script, house: House, picture: Path, tmp_path: Path
 ) -> None:
