@@ -29,6 +29,7 @@ RequestRefused             answers a request; travels as problem+json           
 |- NoWebhook               no_webhook              no webhook and no upload URL  409
 |- DeliveryUnderWay        delivery_under_way      being sent at this moment     409
 |- HostUnknown             host_unknown            asked for by another's name   403
+|- OperatorsOnly           operators_only          the key is no operator's      403
 |- CrossOrigin             cross_origin            a page's form, from elsewhere  403
 |- LinkInvalid             link_invalid            not signed by us              403
 |- FileExpired             expired                                               410
@@ -304,6 +305,14 @@ class HostUnknown(RequestRefused):
 
     code = "host_unknown"
     title = "This service is not known by that name"
+    status = 403
+
+
+class OperatorsOnly(RequestRefused):
+    """The numbers of the whole service are for the keys of OPERATORS."""
+
+    code = "operators_only"
+    title = "This is for operators"
     status = 403
 
 

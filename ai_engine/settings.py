@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(
         default=None, description="A file of more such keys, one a line; read at start."
     )
+    operators: str = Field(
+        default="",
+        description="name,...: the owners of these keys see, stop and redeliver everybody's jobs, at the API and on "
+        "the page /operate. Without keys everybody is one.",
+    )
     open_access: bool = Field(
         default=False,
         description="Start without keys though others can reach the port. Whoever does can use the device, read and "

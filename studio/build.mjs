@@ -11,7 +11,7 @@ const out = resolve(process.argv[2] ?? join(here, "..", "ai_engine", "web_ui"));
 await mkdir(out, { recursive: true });
 await build({
   absWorkingDir: here,
-  entryPoints: { studio: "src/main.ts", style: "src/style.css" },
+  entryPoints: { studio: "src/main.ts", operate: "src/operate.ts", style: "src/style.css" },
   outdir: out,
   bundle: true,
   minify: true,
@@ -23,7 +23,7 @@ await build({
   assetNames: "[name]",
   logLevel: "info",
 });
-for (const name of ["index.html", "icon.svg"]) await copyFile(join(here, "src", name), join(out, name));
+for (const name of ["index.html", "operate.html", "icon.svg"]) await copyFile(join(here, "src", name), join(out, name));
 for (const name of await readdir(join(here, "src", "examples"))) await copyFile(join(here, "src", "examples", name), join(out, name));
 await writeFile(join(out, "LICENCES.txt"), await licences());
 

@@ -24,6 +24,9 @@ READ = (
     "Readiness",
     "Licences",
     "Problem",
+    "Operations",
+    "DeliveryList",
+    "Redelivered",
 )
 
 

@@ -118,7 +118,7 @@ def list_deliveries(
     ] = None,
 ) -> DeliveryList:
     """The deliveries of jobs, of the newest job first; `status=dead` lists the dead letters."""
-    wanted = DeliveryFilter(status=status, session_id=session_id, owner=caller.owner)
+    wanted = DeliveryFilter(status=status, session_id=session_id, owner=caller.sees)
     return _list_of(service.engine.deliveries(wanted, limit, cursor))
 
 
@@ -161,7 +161,7 @@ def redeliver_many(service: Connected, caller: KnownCaller, redeliveries: Redeli
 
 
 def _dead(service: Service, caller: Caller, wanted: Redeliveries) -> list[str]:
-    dead = DeliveryFilter(status="dead", session_id=wanted.session_id, owner=caller.owner)
+    dead = DeliveryFilter(status="dead", session_id=wanted.session_id, owner=caller.sees)
     page = service.engine.deliveries(dead, MAX_REDELIVERED + 1)
     return [delivery.job.job_id for delivery in page.deliveries]
 

@@ -136,7 +136,7 @@ def list_jobs(
     ] = None,
 ) -> JobList:
     """The jobs that are known, newest first."""
-    wanted = JobFilter(session_id=session_id, status=status, owner=caller.owner)
+    wanted = JobFilter(session_id=session_id, status=status, owner=caller.sees)
     return list_of(service.engine.jobs(wanted, limit, cursor))
 
 

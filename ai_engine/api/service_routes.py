@@ -1,4 +1,6 @@
-"""Routes of the service itself: health, liveness, readiness, metrics, models, licences. Only the metrics need a key."""
+"""Routes of the service itself: health, liveness, readiness, metrics, models, licences. Metrics and operations need a
+key.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,13 @@ from ai_engine.api.response_schemas import (
     ServedModels,
     ServedModelView,
 )
-from ai_engine.errors import NotReady
+from ai_engine.errors import NotReady, OperatorsOnly
 from ai_engine.facts import ModelFacts
 from ai_engine.job_queue.worker_leases import ServedModel, WorkerLease, WorkerState
+from ai_engine.monitoring.operations import Operations, read_operations
 from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, find_licence
 from ai_engine.settings import MattingModel
-from ai_engine.web.auth import bearer, known_caller, open_router
+from ai_engine.web.auth import KnownOperator, bearer, known_caller, open_router
 from ai_engine.web.problems import problems
 
 _NOT_READY: dict[WorkerState, ReadyState] = {
@@ -79,6 +82,14 @@ async def get_metrics(request: Request, service: Connected) -> Response:
         await known_caller(request, await bearer(request))
     text, media_type = await run_in_threadpool(service.metrics.exposition, request.headers.get("accept", ""))
     return Response(text, headers={"Content-Type": media_type})
+
+
+@router.head("/operations", include_in_schema=False)
+@router.get("/operations", responses=problems(*OF_KEY, OperatorsOnly))
+def operations(service: Connected, caller: KnownOperator) -> Operations:
+    """The whole service at this moment, for operators: queues by model, workers and their jobs, failures, disk."""
+    connected = service.require_connection()
+    return read_operations(connected.engine, connected.database, service.settings)
 
 
 @router.head("/licences", include_in_schema=False)

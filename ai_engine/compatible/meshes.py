@@ -124,7 +124,7 @@ def _listed(asked: Asked) -> Response:
     limit = query.get("limit", "20")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:4]) <= MAX_LISTED:
         raise InvalidField("limit", f"1 to {MAX_LISTED}")
-    wanted = JobFilter(session_id=SESSION, owner=asked.caller.owner)
+    wanted = JobFilter(session_id=SESSION, owner=asked.caller.sees)
     page = asked.service.engine.jobs(wanted, int(limit), _cursor(asked, query.get("after")))
     meshes = [_mesh(asked, known).model_dump() for known in page.jobs]
     return JSONResponse({"object": "list", "data": meshes, "has_more": page.next_cursor is not None})

@@ -62,6 +62,16 @@ class OwnerDepth:
     num_entries: int
 
 
+@dataclass(frozen=True)
+class RunningRow:
+    """An entry of a queue that a worker has."""
+
+    workflow_id: str
+    executor_id: str
+    queue: str
+    owner: str | None
+
+
 def fair_place(among_own: int, others: Iterable[int]) -> int:
     """The place of an entry that is `among_own`-th of its partition, beside `others` in each of the rest.
 
@@ -224,6 +234,18 @@ class WorkflowTable:
         )
         with self._database.read() as connection:
             return [OwnerDepth(*one) for one in connection.execute(query)]
+
+    def running(self, queues: Collection[str], most: int) -> Sequence[RunningRow]:
+        """Up to `most` entries of these queues that workers have, the oldest first."""
+        row = self._table.c
+        query = (
+            sa.select(row.workflow_uuid, row.executor_id, row.queue_name, row.authenticated_user)
+            .where(_is_one_of(row.queue_name, queues), _RUNS, row.executor_id.is_not(None))
+            .order_by(row.created_at)
+            .limit(most)
+        )
+        with self._database.read() as connection:
+            return [RunningRow(*one) for one in connection.execute(query)]
 
     def num_delayed(self, queues: Collection[str]) -> int:
         """How many entries of `queues` are to begin later."""

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from ai_engine.errors import CrossOrigin, HostUnknown, KeyWrong, RateExceeded
+from ai_engine.errors import CrossOrigin, HostUnknown, KeyWrong, OperatorsOnly, RateExceeded
 from ai_engine.logs import add_about
 from ai_engine.outbound.addresses import LOCAL_SUFFIXES
 from ai_engine.settings import Settings
@@ -40,10 +40,17 @@ class Caller:
     """The name of their key. None: keys are off, and everybody is the same caller."""
     who: str = field(default="", compare=False)
     """Whose requests are counted together: the owner's, or without keys those of one address."""
+    is_operator: bool = field(default=False, compare=False)
+    """True for the names of OPERATORS, and for everybody where keys are off."""
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs they may know of; None: of all."""
+        return None if self.is_operator else self.owner
 
     def may_see(self, owner: str | None) -> bool:
         """True when a job of `owner` is theirs to know of."""
-        return self.owner is None or self.owner == owner
+        return self.sees is None or self.sees == owner
 
 
 class Access:
@@ -56,6 +63,7 @@ class Access:
         self.open_answers = OpenPlaces(settings.max_open_requests_per_key if keys else 0, too_many_answers)
         self.bodies = Bodies(settings.max_bodies_bytes, settings.max_bodies_bytes_per_key)
         self._is_open_here = not keys and not settings.is_published and not settings.open_access
+        self._operators = frozenset(settings.operators.replace(",", " ").split())
         self._public_name = urlsplit(settings.public_url or "").hostname
 
     def check_host(self, host: str) -> None:
@@ -86,7 +94,7 @@ class Access:
         self._count(who)
         if self._keys and owner is None:
             raise KeyWrong("This key is not known." if key else "A key is needed: Authorization: Bearer ...")
-        return Caller(owner, who)
+        return Caller(owner, who, is_operator=owner is None or owner in self._operators)
 
     def _count(self, who: str) -> None:
         wait_s = self._buckets.take(who) if self._buckets else 0.0
@@ -146,6 +154,16 @@ def caller_of(request: Request, key: str | None) -> Caller:
 
 
 KnownCaller = Annotated[Caller, Depends(known_caller)]
+
+
+def operator(caller: KnownCaller) -> Caller:
+    """Who asks, if they may see everybody's jobs; raises OperatorsOnly."""
+    if not caller.is_operator:
+        raise OperatorsOnly("Your key is of none of OPERATORS.")
+    return caller
+
+
+KnownOperator = Annotated[Caller, Depends(operator)]
 
 
 def keyed_router(route_class: type[APIRoute] = APIRoute) -> APIRouter:

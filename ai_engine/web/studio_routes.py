@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from ai_engine.web.page_files import PageFile, files_in
 
 FOLDER = Path(__file__).resolve().parents[1] / "web_ui"
-PAGE = "index.html"
+PAGE, OPERATE_PAGE = "index.html", "operate.html"
 
 router = APIRouter(include_in_schema=False)
 
@@ -31,6 +31,13 @@ def studio_files() -> dict[str, PageFile]:
 def get_page(request: Request) -> Response:
     """The studio."""
     return _answer(request, PAGE)
+
+
+@router.head("/operate")
+@router.get("/operate")
+def get_operate_page(request: Request) -> Response:
+    """The page for operators; what it shows needs a key of theirs."""
+    return _answer(request, OPERATE_PAGE)
 
 
 @router.head("/studio/{name}")

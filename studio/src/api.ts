@@ -33,6 +33,9 @@ export class Unreachable extends Error {
 export type Health = components["schemas"]["Health"];
 export type CutOut = components["schemas"]["CutOutView"];
 export type JobPage = components["schemas"]["JobList"];
+export type DeliveryPage = components["schemas"]["DeliveryList"];
+export type Operations = components["schemas"]["Operations"];
+export type Redelivered = components["schemas"]["Redelivered"];
 type Readiness = components["schemas"]["Readiness"];
 
 export interface JobFilter {
@@ -45,6 +48,8 @@ export interface JobFilter {
 export class Client {
   /** Called when a key is missing or wrong. */
   onKeyNeeded: (problem: Problem) => void = () => {};
+
+  private readonly askedWith = new WeakMap<Response, string | null>();
 
   constructor(private readonly key: () => string | null) {}
 
@@ -116,6 +121,19 @@ export class Client {
     await this.json("POST", `/jobs/${encodeURIComponent(id)}/redeliver`);
   }
 
+  operations(): Promise<Operations> {
+    return this.json("GET", "/operations");
+  }
+
+  deadDeliveries(limit: number): Promise<DeliveryPage> {
+    return this.json("GET", `/deliveries?status=dead&limit=${limit}`);
+  }
+
+  /** Sends the newest hundred dead deliveries again. */
+  redeliverDead(): Promise<Redelivered> {
+    return this.json("POST", "/deliveries/redeliver", { status: "dead" });
+  }
+
   health(): Promise<Health> {
     return this.json("GET", "/health");
   }
@@ -161,7 +179,9 @@ export class Client {
     const key = this.key();
     if (key) headers.set("Authorization", `Bearer ${key}`);
     try {
-      return await fetch(path, { ...init, method, headers, credentials: "same-origin" });
+      const answer = await fetch(path, { ...init, method, headers, credentials: "same-origin" });
+      this.askedWith.set(answer, key);
+      return answer;
     } catch (error) {
       if (init.signal?.aborted) throw error;
       throw new Unreachable();
@@ -171,7 +191,8 @@ export class Client {
   private async checked(answer: Response): Promise<Response> {
     if (answer.ok) return answer;
     const problem = await problemOf(answer);
-    if (problem.status === 401) this.onKeyNeeded(problem);
+    // An answer to what was asked before the key was given says nothing of it.
+    if (problem.status === 401 && this.askedWith.get(answer) === this.key()) this.onKeyNeeded(problem);
     throw problem;
   }
 }

@@ -298,6 +298,41 @@ export interface components {
             warnings: string[];
         };
         /**
+         * DeliveryList
+         * @description Deliveries, of the newest job first.
+         */
+        DeliveryList: {
+            /** Deliveries */
+            deliveries: components["schemas"]["DeliverySummaryView"][];
+            /**
+             * Next Cursor
+             * @description `cursor` of the next page; null on the last one.
+             */
+            next_cursor: string | null;
+        };
+        /**
+         * DeliverySummaryView
+         * @description A job's delivery in the list of deliveries; `GET /jobs/{id}` has all its attempts.
+         */
+        DeliverySummaryView: {
+            /** Asset Id */
+            asset_id: string;
+            /** Job Id */
+            job_id: string;
+            /** @description The latest attempt. */
+            last: components["schemas"]["DeliveryView"];
+            /** Session Id */
+            session_id: string;
+            /**
+             * Status
+             * @description waiting: an attempt is due, now or later. dead: no attempt follows of itself.
+             * @enum {string}
+             */
+            status: "waiting" | "accepted" | "dead";
+            /** Status Url */
+            status_url: string;
+        };
+        /**
          * DeliveryView
          * @description One attempt to bring the result to the webhook.
          */
@@ -327,6 +362,29 @@ export interface components {
              * @description The receiver's HTTP status.
              */
             status: number | null;
+        };
+        /**
+         * DiskView
+         * @description The disk of this API process's DATA_DIR.
+         */
+        DiskView: {
+            /** Free Bytes */
+            free_bytes: number;
+            /**
+             * Needed Bytes
+             * @description With less free no job is taken: MIN_FREE_DISK_BYTES.
+             */
+            needed_bytes: number;
+        };
+        /**
+         * FailureCount
+         * @description How many jobs failed with one code.
+         */
+        FailureCount: {
+            /** Code */
+            code: string;
+            /** Jobs */
+            jobs: number;
         };
         /**
          * FieldProblem
@@ -662,6 +720,26 @@ export interface components {
             views: ("front" | "left" | "back" | "right")[];
         };
         /**
+         * ModelQueue
+         * @description The jobs of one shape model.
+         */
+        ModelQueue: {
+            /**
+             * Model
+             * @description As requests name it; `default` for jobs that name none.
+             */
+            model: string;
+            /**
+             * Oldest Waiting S
+             * @description How long the oldest has waited; null where none does.
+             */
+            oldest_waiting_s: number | null;
+            /** Queued */
+            queued: number;
+            /** Running */
+            running: number;
+        };
+        /**
          * ModelWorker
          * @description A worker that serves a model.
          */
@@ -669,6 +747,31 @@ export interface components {
             /** Device */
             device: string;
             state: components["schemas"]["WorkerState"];
+        };
+        /**
+         * Operations
+         * @description The whole service at one moment.
+         */
+        Operations: {
+            /** At */
+            at: string;
+            /**
+             * Deliveries Waiting
+             * @description Attempts that are due, now or later.
+             */
+            deliveries_waiting: number;
+            disk: components["schemas"]["DiskView"];
+            /**
+             * Failures
+             * @description Since the database was made, the most frequent first.
+             */
+            failures: components["schemas"]["FailureCount"][];
+            /** Queues */
+            queues: components["schemas"]["ModelQueue"][];
+            /** Version */
+            version: string;
+            /** Workers */
+            workers: components["schemas"]["WorkerView"][];
         };
         /**
          * OptionsFacts
@@ -985,6 +1088,58 @@ export interface components {
             status: "ready" | "starting" | "loading" | "warming up" | "busy" | "draining" | "failed";
         };
         /**
+         * Redelivered
+         * @description What became of a request to send many deliveries again.
+         */
+        Redelivered: {
+            /**
+             * Has More
+             * @description More dead ones are left: send the request again.
+             */
+            has_more: boolean;
+            /**
+             * Redelivered
+             * @description Their job_ids.
+             */
+            redelivered: string[];
+            /** Refused */
+            refused: components["schemas"]["RefusedRedelivery"][];
+        };
+        /**
+         * RefusedRedelivery
+         * @description A delivery that could not be sent again.
+         */
+        RefusedRedelivery: {
+            /**
+             * Code
+             * @description not_found, no_webhook, not_ready, expired or delivery_under_way.
+             */
+            code: string;
+            /** Detail */
+            detail: string;
+            /** Job Id */
+            job_id: string;
+        };
+        /**
+         * RunningJob
+         * @description A job that a worker has.
+         */
+        RunningJob: {
+            /** Job Id */
+            job_id: string;
+            /** Model */
+            model: string;
+            /**
+             * Owner
+             * @description The name of its key; null where keys are off.
+             */
+            owner: string | null;
+            /** Progress */
+            progress: number;
+            /** Stage */
+            stage: string;
+        };
+        /**
          * ServedModelView
          * @description A shape model that jobs may name.
          */
@@ -1047,6 +1202,46 @@ export interface components {
          * @enum {string}
          */
         WorkerState: "loading" | "ready" | "failed" | "draining";
+        /**
+         * WorkerView
+         * @description A worker that is there, or was in the last ten minutes.
+         */
+        WorkerView: {
+            /**
+             * Busy Share
+             * @description Of the last minute that a job had the device; null at first.
+             */
+            busy_share: number | null;
+            /** Has Gpu */
+            has_gpu: boolean;
+            /** Is Alive */
+            is_alive: boolean;
+            /** Jobs */
+            jobs: components["schemas"]["RunningJob"][];
+            /**
+             * Last Sign Of Life S
+             * @description Seconds since its last heartbeat.
+             */
+            last_sign_of_life_s: number;
+            /**
+             * Loaded
+             * @description Share of the weights that is read, while it loads them.
+             */
+            loaded: number;
+            /**
+             * Memory Peak Bytes
+             * @description Most device memory so far; null without a device's own.
+             */
+            memory_peak_bytes: number | null;
+            /** Model Id */
+            model_id: string | null;
+            state: components["schemas"]["WorkerState"];
+            /**
+             * Worker
+             * @description Its machine, device and folder.
+             */
+            worker: string;
+        };
     };
     responses: never;
     parameters: never;

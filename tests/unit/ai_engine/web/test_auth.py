@@ -137,3 +137,14 @@ def test_a_key_in_a_url_is_the_password_of_basic(header: str, key: str | None) -
     scope = {"type": "http", "headers": [(b"authorization", header.encode())]}
 
     assert key_in_url(Request(scope)) == key
+
+
+def test_an_operators_key_sees_everybodys_jobs_and_others_their_own() -> None:
+    boss = new_key()
+    keys = ApiKeys(parse_keys(f"{setting_entry('shop', KEY)},{setting_entry('boss', boss)}"))
+    access = Access(Settings(operators="boss"), keys)
+
+    assert access.caller(boss, "1.2.3.4").sees is None
+    assert access.caller(boss, "1.2.3.4").may_see("shop")
+    assert access.caller(KEY, "1.2.3.4").sees == "shop"
+    assert not access.caller(KEY, "1.2.3.4").may_see("boss")

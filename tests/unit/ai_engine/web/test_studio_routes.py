@@ -35,6 +35,15 @@ def test_the_page_and_all_that_it_names_are_served(client: TestClient) -> None:
     assert {client.get(path).status_code for path in named} == {200}
 
 
+def test_the_page_for_operators_and_all_that_it_names_are_served(client: TestClient) -> None:
+    page = client.get("/operate")
+
+    named = re.findall(r'(?:src|href)="(/[^"]+)"', page.text)
+    assert {"/studio/operate.js", "/studio/style.css"} <= set(named)
+    assert {client.get(path).status_code for path in named} == {200}
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+
+
 def test_the_page_may_load_nothing_from_elsewhere(client: TestClient) -> None:
     policy = client.get("/").headers["content-security-policy"]
 
