@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
 from ai_engine.errors import JobError
 from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, ViewName
-from ai_engine.job import Artifact
+from ai_engine.job import Artifact, JobOptions, PrintOptions
 from ai_engine.stage import Stage
 
 
@@ -65,6 +65,30 @@ class StageResult:
 
 
 @dataclass(frozen=True)
+class UsedOptions:
+    """A job's options as used, with the seed drawn and what the model filled in."""
+
+    model: JobOptions
+    print: PrintOptions = field(default_factory=PrintOptions)
+    degraded: tuple[str, ...] = ()
+    """What was lowered because the device's memory ran short."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, all side by side, as callers read them."""
+        return asdict(self.model) | asdict(self.print) | {"degraded": list(self.degraded)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> UsedOptions:
+        """The options that `to_dict` wrote, in this version or an earlier one, which had fewer."""
+        model, asked = (_of_kind(kind, values) for kind in (JobOptions, PrintOptions))
+        return cls(JobOptions(**model), PrintOptions.from_dict(asked), tuple(values.get("degraded") or ()))
+
+
+def _of_kind(kind: type[JobOptions | PrintOptions], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {one.name: values[one.name] for one in fields(kind) if one.name in values}
+
+
+@dataclass(frozen=True)
 class JobFailure:
     """Why a job ended without a mesh, as callers read it."""
 
@@ -96,8 +120,8 @@ class JobResult:
 
     timings_s: dict[str, float] = field(default_factory=dict)
     """Seconds per stage."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """As used, with the seed drawn and the number of steps taken."""
+    options: UsedOptions | None = None
+    """None where the job never began."""
     model: dict[str, str] = field(default_factory=dict)
     """Its id and its licence."""
     artifact: Artifact | None = None
@@ -115,12 +139,13 @@ class JobResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"options": self.options.to_dict() if self.options else {}}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> JobResult:
         """The result that `to_dict` wrote."""
         kinds: dict[str, Callable[..., Any]] = {
+            "options": lambda **values: UsedOptions.from_dict(values),
             "artifact": Artifact,
             "preview": Artifact,
             "drawable": Artifact,

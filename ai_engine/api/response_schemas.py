@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -19,7 +18,7 @@ from ai_engine.job_queue.records import (
 )
 from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.stage import Stage
-from ai_engine.stage_result import JobFailure, JobResult
+from ai_engine.stage_result import JobFailure, JobResult, UsedOptions
 from ai_engine.webhooks.event import artifact_facts
 from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts, PictureFacts
 from ai_engine.webhooks.upload import UploadFacts
@@ -184,8 +183,8 @@ def _artifact(job: Job, result: JobResult | None) -> ArtifactFacts | None:
 
 
 def _options(job: Job, result: JobResult | None) -> OptionsFacts:
-    asked = asdict(job.options) | asdict(job.print_options) | {"degraded": []}
-    return OptionsFacts(**asked | (result.options if result else {}))
+    used = result.options if result and result.failure is None else None
+    return OptionsFacts(**(used or UsedOptions(job.options, job.print_options)).to_dict())
 
 
 def view_of(record: JobRecord) -> JobView:

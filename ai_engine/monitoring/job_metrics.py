@@ -84,7 +84,7 @@ def of_job(status: JobStatus, result: JobResult) -> Mapping[Figure, float]:
         model, device_s = result.model["id"], (result.timings_s.get(one, 0.0) for one in ON_DEVICE)
         amounts[Figure.of(MODEL_JOBS, model=model, outcome=status.value)] = 1
         amounts[Figure.of(MODEL_SECONDS, model=model)] = sum(device_s)
-    times_short = len(result.options.get("degraded") or ()) + (code == GpuOutOfMemory.code)
+    times_short = (len(result.options.degraded) if result.options else 0) + (code == GpuOutOfMemory.code)
     return amounts | ({Figure.of(OUT_OF_MEMORY): times_short} if times_short else {})
 
 

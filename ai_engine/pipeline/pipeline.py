@@ -13,7 +13,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,7 +34,7 @@ from ai_engine.pipeline.resources import Cutouts, Model, Resources, Run, Shape
 from ai_engine.printing.prepare import PrintReport, finish, limit_faces
 from ai_engine.printing.preview import preview_png
 from ai_engine.stage import Stage
-from ai_engine.stage_result import JobFailure, JobResult, StageResult
+from ai_engine.stage_result import JobFailure, JobResult, StageResult, UsedOptions
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def run_job(job: Job, resources: Resources, run: Run) -> JobResult:
             logger, "job failed", job_id=job.job_id, code=error.code, stage=error.stage, detail=error.detail
         )
         return JobResult(
-            options=asdict(job.options),
+            options=UsedOptions(job.options, job.print_options),
             model=line.named,
             cutout=line.cutout,
             cutouts=line.cutouts,
@@ -89,7 +89,7 @@ class JobLine:
             seconds |= result.seconds
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
-            options=asdict(options) | asdict(self.job.print_options) | {"degraded": list(mesh.degraded)},
+            options=UsedOptions(options, self.job.print_options, mesh.degraded),
             model=self.named,
             artifact=file.artifact,
             preview=file.preview,

@@ -41,7 +41,8 @@ class JobEvent:
         cutout: dict[str, Any] = {"cutout": asdict(result.cutout)} if result.cutout else {}
         if result.cutouts:
             cutout = {"cutouts": {view: asdict(facts) for view, facts in result.cutouts.items()}}
-        facts = {"timings_s": result.timings_s, "options": result.options, "model": result.model}
+        options = result.options.to_dict() if result.options else {}
+        facts = {"timings_s": result.timings_s, "options": options, "model": result.model}
         return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | cutout | facts)
 
     def to_json(self, url: str | None = None, *, upload: UploadFacts | None = None) -> str:

@@ -18,14 +18,14 @@ from support.sample_job import job as sample_job
 from support.sample_job import print_facts
 
 from ai_engine.facts import MeshFacts
-from ai_engine.job import Artifact, Job
+from ai_engine.job import Artifact, Job, JobOptions
 from ai_engine.logs import without_secrets
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
 from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.stage import Stage
-from ai_engine.stage_result import JobFailure, JobResult
+from ai_engine.stage_result import JobFailure, JobResult, UsedOptions
 from ai_engine.web.api_keys import parse_keys
 from ai_engine.webhooks.event import JobEvent
 from fuzz.conftest import IS_LONG
@@ -79,7 +79,9 @@ def test_the_event_of_a_failure_is_small_plain_and_comes_back_as_it_was(
     session_id: str, asset_id: str, title: str, detail: str, seconds: float, seed: int
 ) -> None:
     failure = JobFailure("internal", title, detail, Stage.QUEUE, True)
-    result = JobResult({"queue": seconds}, {"seed": seed}, {"id": "m", "licence": "l"}, failure=failure)
+    result = JobResult(
+        {"queue": seconds}, UsedOptions(JobOptions(seed)), {"id": "m", "licence": "l"}, failure=failure
+    )
 
     check_event(replace(sample_job(), session_id=session_id, asset_id=asset_id), result)
 
@@ -90,7 +92,9 @@ def test_the_event_of_a_success_is_small_plain_and_comes_back_as_it_was(
     asset_id: str, warnings: list[str], bbox: tuple[float, float, float], size: int
 ) -> None:
     facts = MeshFacts("stl", size, "mm", bbox, print_facts(warnings=tuple(warnings)))
-    result = JobResult({"queue": 0.1}, {"degraded": []}, {}, Artifact("x", "0" * 64, size), mesh=facts)
+    result = JobResult(
+        {"queue": 0.1}, UsedOptions(JobOptions(0)), {}, Artifact("x", "0" * 64, size), mesh=facts
+    )
 
     check_event(replace(sample_job(), asset_id=asset_id), result)
 

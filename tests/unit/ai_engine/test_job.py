@@ -11,9 +11,9 @@ from support.sample_job import print_facts
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.errors import JobCancelled, UnreadableImage
 from ai_engine.facts import DecodeFacts, MeshFacts
-from ai_engine.job import Artifact, Job, PrintOptions, rfc3339
+from ai_engine.job import Artifact, Job, JobOptions, PrintOptions, rfc3339
 from ai_engine.stage import Stage, overall_progress
-from ai_engine.stage_result import JobFailure, JobResult
+from ai_engine.stage_result import JobFailure, JobResult, UsedOptions
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.wishes.additions import Attach, Base, Hollow
 
@@ -43,7 +43,7 @@ def job(**changes: Any) -> Job:
 def result() -> JobResult:
     return JobResult(
         timings_s={"download": 0.5},
-        options={"seed": 1},
+        options=UsedOptions(JobOptions(seed=1)),
         model={"id": "m"},
         artifact=Artifact("x/mesh.stl", "ab" * 32, 184),
         mesh=MeshFacts("stl", 2, "model", (1.0, 2.0, 3.0), print_facts()),

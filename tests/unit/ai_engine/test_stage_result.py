@@ -6,8 +6,9 @@ import json
 from dataclasses import asdict
 
 from ai_engine.facts import CutOutFacts, DecodeFacts
-from ai_engine.job import Artifact
-from ai_engine.stage_result import StageResult
+from ai_engine.job import Artifact, JobOptions, PrintOptions
+from ai_engine.stage_result import JobResult, StageResult, UsedOptions
+from ai_engine.wishes.additions import Base
 
 FILE = Artifact("uri", "0" * 64, 5)
 FACTS = DecodeFacts("strict", (32, 32, 32), 0.05, True, 1000)
@@ -37,3 +38,20 @@ def test_a_stage_that_the_version_before_finished_is_read() -> None:
 
     assert StageResult.from_dict(picture) == StageResult(FILE, {"download": 0.25})
     assert StageResult.from_dict(shape) == StageResult(FILE, {"denoise": 1.5, "decode": 0.5}, FACTS)
+
+
+def test_options_come_back_from_plain_values_as_they_were() -> None:
+    used = UsedOptions(
+        JobOptions(seed=7, num_inference_steps=5),
+        PrintOptions(60.0, base=Base(text="Ada")),
+        ("num_chunks 2048",),
+    )
+
+    assert JobResult.from_dict(json.loads(json.dumps(JobResult(options=used).to_dict()))).options == used
+
+
+def test_options_that_the_version_before_wrote_are_read() -> None:
+    ended = JobResult().to_dict()
+
+    assert JobResult.from_dict(ended | {"options": {"seed": 7}}).options == UsedOptions(JobOptions(seed=7))
+    assert JobResult.from_dict(ended | {"options": {}}).options is None

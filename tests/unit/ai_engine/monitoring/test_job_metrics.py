@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai_engine.job import JobStatus
+from ai_engine.job import JobOptions, JobStatus
 from ai_engine.job_queue.database import Database
 from ai_engine.monitoring.counters import Counters, Figure
 from ai_engine.monitoring.job_metrics import BUCKETS_S, JobMetrics, of_job
 from ai_engine.stage import Stage
-from ai_engine.stage_result import JobFailure, JobResult
+from ai_engine.stage_result import JobFailure, JobResult, UsedOptions
 
 OUT_OF_MEMORY = JobFailure("gpu_out_of_memory", "", "", Stage.DENOISE, True)
 
@@ -23,7 +23,7 @@ def test_each_stage_falls_into_the_first_bucket_that_it_fits() -> None:
 
 
 def test_every_time_the_device_ran_short_counts_also_where_the_job_got_through() -> None:
-    lowered = JobResult(options={"degraded": ["num_chunks", "guidance"]})
+    lowered = JobResult(options=UsedOptions(JobOptions(1), degraded=("num_chunks", "guidance")))
 
     assert of_job(JobStatus.SUCCEEDED, lowered)[Figure.of("out_of_memory")] == 2
     assert of_job(JobStatus.FAILED, JobResult(failure=OUT_OF_MEMORY))[Figure.of("out_of_memory")] == 1

@@ -10,13 +10,13 @@ from support.sample_job import job, print_facts
 
 from ai_engine.facts import DecodeFacts, MeshFacts, PrintFacts
 from ai_engine.job import Artifact, JobOptions, PrintOptions
-from ai_engine.stage_result import JobResult
+from ai_engine.stage_result import JobResult, UsedOptions
 from ai_engine.webhooks.event import JobEvent, artifact_facts
 from ai_engine.webhooks.event_schema import OptionsFacts, WebhookEvent
 
 MESH = MeshFacts("stl", 12, "mm", (1.0, 2.0, 3.0), print_facts())
 FILE, PREVIEW = Artifact("x/mesh.stl", "ab" * 32, 684), Artifact("x/preview.png", "cd" * 32, 99)
-OPTIONS = asdict(JobOptions(seed=7)) | asdict(PrintOptions(height_mm=3.0)) | {"degraded": []}
+OPTIONS = UsedOptions(JobOptions(seed=7), PrintOptions(height_mm=3.0))
 RESULT = JobResult({"denoise": 1.5}, OPTIONS, {"id": "m", "licence": "l"}, FILE, PREVIEW, mesh=MESH)
 
 
@@ -42,7 +42,7 @@ def test_no_member_of_the_schema_is_without_a_type() -> None:
     untyped = [
         f"{kind}.{name}"
         for kind, about in schema["$defs"].items()
-        for name, field in about["properties"].items()
+        for name, field in about.get("properties", {}).items()
         if not _is_typed(field)
     ]
 
