@@ -280,21 +280,3 @@ class ServedModels(BaseModel):
 
     default: str | None = Field(description="Used where a request names none. None: no worker has said yet.")
     models: list[ServedModelView]
-
-
-class LicenceFacts(BaseModel):
-    """What one may do with a thing."""
-
-    name: str
-    licence: str
-    url: str
-    conditions: list[str]
-
-
-class Licences(BaseModel):
-    """Of what is in use; those of the models hold for the meshes too."""
-
-    code: LicenceFacts
-    shape_model: LicenceFacts | None = Field(description="None while no worker has said which one it has.")
-    shape_models: list[LicenceFacts] = Field(description="Of every model that is served.")
-    matting_model: LicenceFacts | None = Field(description="None where backgrounds are not removed.")

@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine.api.dependencies import OF_KEY, AnyService, Connected, Service, live_worker
 from ai_engine.api.response_schemas import (
     Alive,
     Health,
-    LicenceFacts,
-    Licences,
     MattingModels,
     ModelWorker,
     Readiness,
@@ -40,6 +39,24 @@ _NOT_READY: dict[WorkerState, ReadyState] = {
 }
 
 router = open_router()
+
+
+class LicenceFacts(BaseModel):
+    """What one may do with a thing."""
+
+    name: str
+    licence: str
+    url: str
+    conditions: list[str]
+
+
+class Licences(BaseModel):
+    """Of what is in use; those of the models hold for the meshes too."""
+
+    code: LicenceFacts
+    shape_model: LicenceFacts | None = Field(description="None while no worker has said which one it has.")
+    shape_models: list[LicenceFacts] = Field(description="Of every model that is served.")
+    matting_model: LicenceFacts | None = Field(description="None where backgrounds are not removed.")
 
 
 @router.head("/health", include_in_schema=False)
