@@ -43,7 +43,7 @@ _JSON = "application/json"
 _FORM = "multipart/form-data"
 _BASE64_GROWTH = 4 / 3 * 80 / 76
 """Characters per byte of a picture, with a line break of four characters (as JSON escapes it) after each 76."""
-_EMBEDDED_PICTURE = re.compile(rb':\s*"data:[^"]*"', re.IGNORECASE)
+_EMBEDDED_PICTURE = re.compile(rb':\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
 
 R = TypeVar("R", bound=PictureRequest)
 
@@ -225,7 +225,7 @@ def _decode_picture(url: str | None, field: str, how: Reading[R]) -> Picture | N
 
 
 def _is_data_url(text: str) -> bool:
-    return text[:5].lower() == "data:"
+    return text.lstrip()[:5].lower() == "data:"
 
 
 def _check_picture(file: IO[bytes], field: str) -> Picture:

@@ -139,8 +139,10 @@ def _require_foreground(cutout: Cutout, *, is_own: bool) -> Cutout:
     if is_own and num_pixels >= MIN_OWN_FOREGROUND_PX:
         return cutout
     if share < MIN_FOREGROUND_SHARE:
+        size = f"{share:.1%}" if not is_own else f"{num_pixels:,.0f} of {cutout.alpha.size:,} pixels"
+        enough = f" or {MIN_OWN_FOREGROUND_PX:,} pixels" if is_own else ""
         raise NoForeground(
-            f"The object covers {share:.1%} of the picture; at least {MIN_FOREGROUND_SHARE:.0%} is needed."
+            f"The object covers {size} of the picture; at least {MIN_FOREGROUND_SHARE:.0%}{enough} is needed."
         )
     return cutout
 

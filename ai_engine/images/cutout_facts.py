@@ -37,7 +37,7 @@ def measure(alpha: NDArray[np.uint8], *, source: str, num_parts: int, num_droppe
     found: dict[CutOutWarning, bool] = {
         "covers_everything": share >= FULL_SHARE,
         "touches_border": bool(borders) and not (source == "alpha" and touches_all_borders(alpha > 0)),
-        "small": _longer_side_px(is_object) < SMALL_SIDE_PX,
+        "small": _longer_side_px(alpha > 0) < SMALL_SIDE_PX,
         "soft": _soft_share(alpha) > MAX_SOFT_SHARE,
         "several_objects": num_parts > 1,
     }
@@ -55,8 +55,8 @@ def _touched_borders(is_object: NDArray[np.bool_]) -> tuple[Border, ...]:
     return tuple(name for name, edge in edges.items() if edge.any() and edge.mean() >= MIN_TOUCH_SHARE)
 
 
-def _longer_side_px(is_object: NDArray[np.bool_]) -> int:
-    spans = [np.flatnonzero(is_object.any(axis=axis)) for axis in (0, 1)]
+def _longer_side_px(is_seen: NDArray[np.bool_]) -> int:
+    spans = [np.flatnonzero(is_seen.any(axis=axis)) for axis in (0, 1)]
     return max((int(span[-1] - span[0]) + 1 for span in spans if len(span)), default=0)
 
 

@@ -10,17 +10,22 @@ from ai_engine.errors import ImageTooLarge, UnreadableImage
 from ai_engine.images.formats import DownloadLimits, over_limit
 from ai_engine.stage import Stage
 
+_UNNAMED_TYPES = ("", "application/octet-stream", "binary/octet-stream")
+"""What programs write for a file whose type they don't know; the first bytes say it."""
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+
 
 def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
-    """The bytes of the picture in a `data:image/...;base64,` URL.
+    """The bytes of the picture in a `data:image/...;base64,` URL, whose text may be URL-safe base64 too.
 
     Raises:
         UnreadableImage: the URL is not of that form, or its text is not base64.
         ImageTooLarge: more than `limits.max_bytes`.
     """
     head, separator, text = url.partition(",")
-    media_type, *parameters = head[5:].lower().split(";")
-    if not separator or not media_type.startswith("image/") or parameters[-1:] != ["base64"]:
+    media_type, *parameters = (part.strip() for part in head.lstrip()[5:].lower().split(";"))
+    is_picture = media_type.startswith("image/") or media_type in _UNNAMED_TYPES
+    if not separator or not is_picture or parameters[-1:] != ["base64"]:
         raise UnreadableImage("A data URL must begin with data:image/...;base64,", stage=Stage.DOWNLOAD)
     if len(text) * 3 // 4 > 3 * limits.max_bytes:  # percent signs may triple it
         raise ImageTooLarge(over_limit(limits))
@@ -34,6 +39,6 @@ def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
 
 
 def _pad(text: bytes) -> bytes:
-    """Base64 text as the decoder wants it: blanks and line breaks dropped, padding added, as browsers do."""
-    dense = text.translate(None, b" \t\n\r\f")
+    """Base64 text as the decoder wants it: blanks and line breaks dropped, its own alphabet, its own padding."""
+    dense = text.translate(_TO_BASE64, b" \t\n\r\f").rstrip(b"=")
     return dense + b"=" * (-len(dense) % 4)

@@ -7,7 +7,8 @@ from typing import Literal
 from ai_engine.errors import DownloadError, ImageTooLarge, ImageUrlForbidden, UnreadableImage
 from ai_engine.images.formats import DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.outbound.addresses import AddressForbidden
-from ai_engine.outbound.client import GuardedClient, RedirectForbidden, TransferTooLarge
+from ai_engine.outbound.client import GuardedClient, RedirectForbidden
+from ai_engine.outbound.content_coding import TransferTooLarge
 from ai_engine.outbound.deadline import TransferFailed
 from ai_engine.stage import Stage
 

@@ -29,7 +29,7 @@ MIN_CORNER_PX = 4
 MAX_ROUND_CLEAR_SHARE = 0.42
 """Of the box that a clear corner spans: a circle of some pixels clears 0.21 to 0.4, a straight cut 0.5 or more."""
 SOLID_PERCENTILE = 99.0
-"""Of the visible pixels' opacity: stray solid pixels do not make a see-through object solid."""
+"""Of the opacity of the heaviest part: stray solid pixels do not make a see-through object solid."""
 
 MARGIN_SHARE = 0.3
 """Ground round the object that GrabCut sees, as a share of the object's longer side."""
@@ -61,13 +61,13 @@ def without_haze(alpha: Mask) -> Mask:
     return np.where(alpha <= FAINT_ALPHA, np.uint8(0), alpha)
 
 
-def without_islands(mask: Mask) -> Parts:
-    """The mask without its small separate parts (floaters), weighed by their opacity."""
+def without_islands(mask: Mask, *, min_share: float = MIN_ISLAND_SHARE) -> Parts:
+    """The mask without its parts (floaters) of less than `min_share` of the heaviest, weighed by their opacity."""
     labels, num_parts = ndimage.label(mask, structure=np.ones((3, 3), np.int8))
     if num_parts < 2:
         return Parts(mask)
     weights = np.bincount(labels.ravel(), weights=mask.ravel())
-    is_kept = weights >= MIN_ISLAND_SHARE * weights.max()
+    is_kept = weights >= min_share * weights.max()
     num_kept = int(np.count_nonzero(is_kept))
     return Parts(np.where(is_kept[labels], mask, np.uint8(0)), num_kept, num_parts - num_kept)
 
@@ -122,7 +122,8 @@ def _is_round(corner: NDArray[np.bool_]) -> bool:
 
 def make_solid(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     """Opacity [h, w] so scaled that the object is solid somewhere (glass of alpha 110 to 255), and whether it was."""
-    peak = float(np.percentile(alpha[alpha > FAINT_ALPHA], SOLID_PERCENTILE))
+    heaviest = without_islands(without_haze(alpha), min_share=1.0).mask
+    peak = float(np.percentile(heaviest[heaviest > 0], SOLID_PERCENTILE))
     if peak >= FOREGROUND_ALPHA:
         return alpha, False
     return np.minimum(np.round(alpha * (255 / peak)), 255).astype(np.uint8), True

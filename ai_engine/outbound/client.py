@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ssl
 import time
-import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import httpcore2
 
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, Target
 from ai_engine.outbound.checked_socket import CheckedBackend
+from ai_engine.outbound.content_coding import TransferTooLarge, without_codings
 from ai_engine.outbound.deadline import Deadline, TransferFailed
 
 MAX_REDIRECTS = 3
@@ -27,13 +27,7 @@ MAX_ANSWER_BYTES = 4096
 ANSWER_BODY_S = 5.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BODY_STATUSES = frozenset({200, 203})
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""What zlib calls the content codings of RFC 9110 8.4.1 that are undone."""
 _RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class TransferTooLarge(Exception):
-    """The body is larger than was asked for; the rest of it was not read."""
 
 
 class RedirectForbidden(AddressForbidden):
@@ -193,31 +187,7 @@ def _body(response: httpcore2.Response, max_bytes: int, deadline: Deadline) -> b
         if len(body) > max_bytes:
             raise TransferTooLarge(f"more than {max_bytes} bytes came")
         deadline.remaining_s()
-    return _without_coding(bytes(body), _headers(response).get("content-encoding", ""), max_bytes)
-
-
-def _without_coding(body: bytes, coding: str, max_bytes: int) -> bytes:
-    """The body with its content coding undone, unpacked to `max_bytes` at most.
-
-    Raises:
-        TransferTooLarge: it unpacks to more.
-        TransferFailed: the coding is another one, or the body is not in it.
-    """
-    name = coding.strip().lower()
-    if name in ("", "identity"):
-        return body
-    if name not in _WINDOW_BITS:
-        raise TransferFailed("the body has a content coding other than gzip or deflate", is_retryable=False)
-    unpacker = zlib.decompressobj(_WINDOW_BITS[name])
-    try:
-        unpacked = unpacker.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise TransferFailed(f"the body is not the {name} that it announces", is_retryable=True) from error
-    if len(unpacked) > max_bytes:
-        raise TransferTooLarge(f"more than {max_bytes} bytes after unpacking {name}")
-    if not unpacker.eof:
-        raise TransferFailed(f"the {name} body is cut short", is_retryable=True)
-    return unpacked
+    return without_codings(bytes(body), _headers(response).get("content-encoding", ""), max_bytes)
 
 
 def _start_of_body(response: httpcore2.Response, deadline: Deadline) -> bytes:

@@ -406,3 +406,19 @@ def test_the_matting_model_runs_on_as_many_threads_as_are_set() -> None:
     remover.load()
     options = remover._session.inner_session.get_session_options()
     assert options.intra_op_num_threads == 3
+
+
+def test_a_solid_island_beside_glass_does_not_make_the_glass_nothing() -> None:
+    alpha = np.where(disc(radius=30), 40, 0)
+    alpha[2:6, 2:6] = 255
+    cutout = cut_out(png(with_alpha(alpha)), remove="auto", remover=None)
+    assert np.array_equal(cutout.alpha, opaque(disc(radius=30)))
+
+
+def test_a_cutout_of_too_few_pixels_is_refused_with_their_number() -> None:
+    alpha = np.zeros((2000, 2000), np.uint8)
+    alpha[900:920, 900:930] = 255
+    picture = np.dstack([np.full((2000, 2000, 3), (9, 99, 200), np.uint8), alpha])
+    picture[905, :, :3] = 0
+    with pytest.raises(NoForeground, match=r"600 of 4,000,000 pixels .* 4,096 pixels"):
+        cut_out(png(picture), remove="auto", remover=None)

@@ -71,6 +71,11 @@ def test_what_is_suspicious_is_warned_of(alpha: np.ndarray, warning: str) -> Non
     assert warning in facts(alpha).warnings
 
 
+def test_glass_round_a_small_solid_core_is_not_small() -> None:
+    alpha = np.maximum(box(100, 100, 300, 300, opacity=90), box(190, 190, 210, 210))
+    assert facts(alpha).warnings == ("soft",)
+
+
 def test_soft_edges_alone_are_not_soft() -> None:
     alpha = box(100, 100, 300, 300)
     alpha[100:104, 100:300] = alpha[296:300, 100:300] = 120

@@ -14,7 +14,16 @@ DATA = bytes(range(256)) * 4 + b"x"
 TEXT = base64.b64encode(DATA).decode()
 
 
-@pytest.mark.parametrize("head", ["data:image/png;base64,", "DATA:IMAGE/PNG;charset=x;BASE64,"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "data:image/png;base64,",
+        "DATA:IMAGE/PNG;charset=x;BASE64,",
+        " \ndata:image/png; base64,",
+        "data:application/octet-stream;base64,",
+        "data:;base64,",
+    ],
+)
 def test_a_data_url_carries_its_bytes(head: str) -> None:
     assert decode_data_url(head + TEXT, LIMITS) == DATA
 
@@ -27,8 +36,10 @@ def test_a_data_url_carries_its_bytes(head: str) -> None:
         "\n".join(textwrap.wrap(TEXT, 64)) + "\n",
         " ".join(textwrap.wrap(TEXT, 4)),
         TEXT.rstrip("="),
+        TEXT.rstrip("=") + "====",
+        TEXT.replace("+", "-").replace("/", "_"),
     ],
-    ids=["percent-encoded", "lines of 76", "lines of 64", "blanks", "no padding"],
+    ids=["percent-encoded", "lines of 76", "lines of 64", "blanks", "no padding", "much padding", "URL-safe"],
 )
 def test_base64_is_read_as_browsers_read_it(text: str) -> None:
     assert decode_data_url("data:image/png;base64," + text, LIMITS) == DATA

@@ -93,7 +93,7 @@ def test_an_avif_of_thousands_of_boxes_is_refused_before_it_is_decoded() -> None
 
 
 @given(cut=st.integers(12, 300), flip=st.integers(0, 255))
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 def test_a_damaged_avif_is_refused_as_one_or_read(cut: int, flip: int) -> None:
     avif = bytearray(file_of("AVIF"))
     avif[cut % len(avif)] ^= flip
@@ -169,7 +169,7 @@ def test_another_format_is_named_with_what_to_send_instead(data: bytes, name: st
     crc=st.none() | st.integers(0, 2**32 - 1),
     is_behind=st.booleans(),
 )
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100)
 def test_chunks_beside_the_pixels_never_change_a_png(
     name: str, body: bytes, crc: int | None, is_behind: bool
 ) -> None:
@@ -196,7 +196,7 @@ APPLICATION_HEADS = [
     body=st.binary(max_size=60),
     num_copies=st.integers(1, 5),
 )
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100)
 def test_application_segments_never_change_a_jpeg(
     marker: int, head: bytes, body: bytes, num_copies: int
 ) -> None:
@@ -253,7 +253,7 @@ def test_a_png_that_lacks_its_last_bytes_is_read(num_cut: int) -> None:
     body=st.binary(max_size=60),
     is_first=st.booleans(),
 )
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 def test_unknown_chunks_never_change_a_webp(name: str, body: bytes, is_first: bool) -> None:
     webp = file_of("WEBP", lossless=True)
     chunk = name.encode() + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)

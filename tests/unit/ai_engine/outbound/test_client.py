@@ -9,7 +9,8 @@ import pytest
 from support.raw_server import answering, raw_server, redirect, response
 
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
-from ai_engine.outbound.client import GuardedClient, TransferTooLarge
+from ai_engine.outbound.client import GuardedClient
+from ai_engine.outbound.content_coding import TransferTooLarge
 from ai_engine.outbound.deadline import TransferFailed
 
 PUBLIC = "93.184.216.34"
