@@ -26,11 +26,10 @@ from benchmarks.measuring import Asked, Row, Table, forget_peak, peak_bytes, rat
 from benchmarks.pictures import ellipse, held_out
 from benchmarks.published import EMBEDDED, random_pipeline
 from hy3dgen.families.hunyuan3d_2 import FRAME
-from hy3dgen.runtime.warm_up import choose_attention, compile_networks, warm_up
+from hy3dgen.runtime.warm_up import compile_networks, fit_to_card, warm_up
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 from tests.support.fields import field_of
 
-POINTS_PER_CALL = 8000
 EMBEDDED_STEPS = 50
 MAX_VERTICES = 20_000
 
@@ -58,9 +57,9 @@ def tables(asked: Asked) -> Iterator[Table]:
     pipeline = pipeline_of(variant, asked)
     is_random = variant != "tiny"
     if asked.is_gpu:
-        pipeline.model = choose_attention(pipeline.model)
-        pipeline.model, _ = compile_networks(pipeline.model, POINTS_PER_CALL)
-    warm_up(pipeline.model, POINTS_PER_CALL)
+        pipeline.model = fit_to_card(pipeline.model)
+        pipeline.model, _ = compile_networks(pipeline.model)
+    warm_up(pipeline.model)
     steps = asked.steps or (pipeline.config.settings.default_steps if is_random else EMBEDDED_STEPS)
     with tempfile.TemporaryDirectory() as folder, KnownBody(pipeline) if is_random else nullcontext():
         work = partial(_one_way, asked, pipeline, steps, resolution, Path(folder))
@@ -122,7 +121,9 @@ def _ours(
         "encode, denoise", lambda: pipeline(picture, num_inference_steps=steps, generator=_generator())
     )
     tokens = seconds.of("tokens", lambda: vae(latents / vae.scale_factor))
-    decode = partial(vae.latents2mesh, octree_resolution=resolution, num_chunks=POINTS_PER_CALL)
+    decode = partial(
+        vae.latents2mesh, octree_resolution=resolution, num_chunks=pipeline.model.points_per_call
+    )
     (found,) = seconds.of("decode, extract", lambda: decode(tokens))
     mesh = Mesh(found.vertices, found.faces)
     seconds.of("write STL", lambda: write_stl(mesh, path))

@@ -82,6 +82,11 @@ class ShapeModel:
         """What the model was published to be sampled with."""
         return self.family.defaults
 
+    @property
+    def points_per_call(self) -> int:
+        """The points asked of the field in one call, unless a caller bounds them further."""
+        return self.execution.points_per_call or POINTS_PER_CALL
+
     def prepare_image(self, image: Picture | Views) -> Tensor:
         """The family's pixels of an RGBA cut-out, before its encoder's own resizing and normalisation: [1, 3, H, W].
 
@@ -232,11 +237,12 @@ class ShapeModel:
             LatentShapeError: `tokens` did not come out of `tokens`.
         """
         vae, frame = self.family.vae, self.family.frame
+        wished = max_points_per_call or self.points_per_call
         search = Search(
             box=frame.box if bounds is None else Box.from_bounds(bounds),
             resolution=resolution,
             iso=frame.iso if level is None else float(level),
-            options=DecodeOptions(max_points_per_call=max_points_per_call or POINTS_PER_CALL, mode=mode),
+            options=DecodeOptions(mode, self.execution.bounded_points(wished)),
         )
         with reporting((self.execution.query,), on_lowered):
             decoded = vae.decode(tokens, search, on_level=on_level, on_lowered=on_lowered)

@@ -16,9 +16,9 @@ from ai_engine.settings import Settings
 from hy3dgen import errors as shape_errors
 from hy3dgen import models
 from hy3dgen.families.card import Card
-from hy3dgen.runtime.out_of_memory import first_that_fits
+from hy3dgen.runtime.out_of_memory import first_that_fits, free_memory
 from hy3dgen.shape_model import ShapeModel as LoadedModel
-from hy3dgen.weights.offload import Residence
+from hy3dgen.weights.offload import NOWHERE, Residence
 
 if TYPE_CHECKING:
     import torch
@@ -142,6 +142,21 @@ def residences_from(first: Residence, settings: Settings) -> Sequence[Residence]
     return order[order.index(first) :] if settings.memory == "auto" else (first,)
 
 
+def open_beside(settings: Settings, device: torch.device, dtype: torch.dtype) -> LoadedModel:
+    """The checkpoint once more beside the loaded one, in numbers of another type: on a GPU layer by layer.
+
+    Raises:
+        CheckpointError: it can't be used any more.
+    """
+    return models.open_model(
+        settings.model_path,
+        device=device,
+        dtype=dtype,
+        variant=settings.model_variant,
+        residence="minimal" if device.type == "cuda" else "full",
+    )
+
+
 def open_where_it_fits(
     settings: Settings,
     device: torch.device,
@@ -174,3 +189,17 @@ def open_where_it_fits(
         raise StartupError(str(error)) from error
     except shape_errors.GpuOutOfMemory as error:
         raise StartupError(f"{settings.model_path.name} does not fit the memory of {device}") from error
+
+
+def reopen_where_it_fits(
+    model: LoadedModel, settings: Settings, residences: Sequence[Residence]
+) -> tuple[LoadedModel, Residence]:
+    """The checkpoint of `model` in the first of `residences` that fits, after the weights of `model` are freed.
+
+    Raises:
+        StartupError: as `open_where_it_fits`.
+    """
+    for network in model.family.networks:
+        network.to(NOWHERE)
+    free_memory()
+    return open_where_it_fits(settings, model.device, residences, None)

@@ -5,9 +5,12 @@ Loads nothing.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -26,12 +29,14 @@ from ai_engine.stage import Stage
 from hy3dgen import errors as shape_errors
 from hy3dgen import models
 from hy3dgen.runtime.out_of_memory import is_shortage
+from hy3dgen.runtime.warm_up import has_compiler
 from hy3dgen.weights.offload import ACTIVATION_BYTES, Residence, Weights, choose_residence
 
 Memory = Literal["auto", "full", "low", "minimal"]
 
 DEVICE_FAULT_MESSAGES = ("CUDA error", "CUDA driver error", "cuDNN error", "Triton Error [CUDA]")
 """How errors of the GPU begin that have no class of their own: from cuBLAS, cuDNN, the driver, compiled kernels."""
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
 NO_ROOM = "The job does not fit the device's memory, not even in its smallest form"
 
 
@@ -137,16 +142,70 @@ def prepare_card(device: torch.device, dtype: torch.dtype) -> None:
         StartupError: the card computes `dtype` only by emulation.
     """
     torch.cuda.set_device(device.index or 0)
-    if dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if dtype == torch.bfloat16 and not can_compute_bfloat16(device):
         raise StartupError(f"DTYPE=bfloat16, but {device} has no bfloat16 arithmetic; set DTYPE=float16")
     if dtype == torch.float32:
         torch.backends.cudnn.allow_tf32 = False
 
 
+@dataclass(frozen=True)
+class CardReport:
+    """A GPU in words, and whether this PyTorch has code for it."""
+
+    text: str
+    is_supported: bool
+
+    @classmethod
+    def of(cls, device: torch.device) -> CardReport:
+        """Asks the driver."""
+        major, minor = capability = torch.cuda.get_device_capability(device)
+        name = torch.cuda.get_device_name(device)
+        return cls(f"{name}, sm_{major}{minor}; {seen_by_torch()}", is_built_for(capability))
+
+
 def seen_by_torch() -> str:
-    """The CUDA version and the card architectures that this PyTorch was built for, in words."""
+    """The CUDA version and the card architectures that this PyTorch was built for, and the driver, in words."""
     built = torch.version.cuda or "no CUDA"
-    return f"PyTorch {torch.__version__} is built for {built}, cards {' '.join(torch.cuda.get_arch_list()) or 'none'}"
+    cards = " ".join(torch.cuda.get_arch_list()) or "none"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = "" if visible is None else f", CUDA_VISIBLE_DEVICES={visible}"
+    return (
+        f"driver {driver_version()}{hidden}; PyTorch {torch.__version__} is built for {built}, cards {cards}"
+    )
+
+
+def driver_version(file: Path = DRIVER_FILE) -> str:
+    """The version of NVIDIA's driver; `none` where there is none."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", file.read_text())
+    except OSError:
+        return "none"
+    return found[1] if found else "unknown"
+
+
+def is_built_for(capability: tuple[int, int]) -> bool:
+    """True when this PyTorch has code for a card: of its major architecture and no later, or any that it translates."""
+    major, minor = capability
+    for kind, digits in (arch.split("_") for arch in torch.cuda.get_arch_list()):
+        built = int(re.sub(r"\D", "", digits))
+        is_same = built // 10 == major and built % 10 <= minor
+        if is_same or (kind == "compute" and built <= 10 * major + minor):
+            return True
+    return False
+
+
+def is_compiled(settings: Settings, residence: Residence, device: torch.device) -> bool | None:
+    """True when the networks are to be compiled, False when there is no C compiler for it, None where it is unwished.
+
+    A compiled network is bound to the place its weights lie at.
+    """
+    is_asked = settings.compile == "1" or (settings.compile == "auto" and device.type == "cuda")
+    return has_compiler() if is_asked and residence == "full" else None
+
+
+def can_compute_bfloat16(device: torch.device) -> bool:
+    """False on cards that only emulate it."""
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def is_device_fault(error: RuntimeError) -> bool:

@@ -9,45 +9,56 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import torch
 
-from ai_engine.errors import (
-    StartupError,
-)
+from ai_engine.errors import StartupError
 from ai_engine.facts import DecodeFacts, ModelFacts
 from ai_engine.job import JobOptions, Progress
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.pipeline.checkpoint import (
     card_facts,
     check_checkpoint,
+    open_beside,
     open_where_it_fits,
+    reopen_where_it_fits,
     residences_from,
     warn_of_territory,
 )
-from ai_engine.pipeline.device import Room, choose_device, dtype_of, prepare_card, translate_errors
+from ai_engine.pipeline.device import (
+    Room,
+    can_compute_bfloat16,
+    choose_device,
+    dtype_of,
+    is_compiled,
+    prepare_card,
+    translate_errors,
+)
 from ai_engine.pipeline.device_thread import DeviceThread
 from ai_engine.pipeline.resources import Cutouts, Shape
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
+from hy3dgen.errors import NotFinite
 from hy3dgen.families.card import Card
-from hy3dgen.field.decode_options import POINTS_PER_CALL, DecodeProgress
+from hy3dgen.field.decode_options import DecodeProgress
 from hy3dgen.field.geometry import Mesh as ShapeMesh
 from hy3dgen.field.sparse_field import DecodeReport
-from hy3dgen.runtime.out_of_memory import OnLowered, free_memory, is_shortage
+from hy3dgen.runtime.out_of_memory import OnLowered, is_shortage
 from hy3dgen.runtime.warm_up import (
-    choose_attention,
     compile_networks,
-    has_compiler,
+    fit_to_card,
     set_compiler_cache,
     warm_up,
 )
 from hy3dgen.sampling import count_calls
 from hy3dgen.shape_model import ShapeModel as LoadedModel
-from hy3dgen.weights.offload import NOWHERE, Residence
+from hy3dgen.weights.offload import Residence
 
 T = TypeVar("T")
+
+IN_BFLOAT16 = "float16 overflowed, computed in bfloat16"
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +70,8 @@ class ShapeModel:
     model: LoadedModel
     residence: Residence = "full"
     thread: DeviceThread = field(default_factory=DeviceThread)
+    reopen: Callable[[], LoadedModel] | None = None
+    """Opens the model once more in numbers of a wider range, for a job whose numbers overflowed; None: it fails."""
 
     @classmethod
     def load(cls, settings: Settings, on_loaded: Callable[[float], None] | None = None) -> ShapeModel:
@@ -85,7 +98,9 @@ class ShapeModel:
             raise StartupError(f"SPEED=fast does not fit {model.card.model_id}, which is distilled; unset it")
         seconds, path = time.monotonic() - begun_s, settings.model_path
         logger.info("model loaded in %.1f s: %s on %s, memory %s", seconds, path, device, residence)
-        return cls(model, residence, thread)
+        reopen = partial(open_beside, settings, device, torch.bfloat16)
+        is_wider = model.dtype == torch.float16 and can_compute_bfloat16(device)
+        return cls(model, residence, thread, reopen if is_wider else None)
 
     def make_ready(self, settings: Settings) -> ShapeModel:
         """The model after what would make its first job slower than later ones: first calls, and compiling.
@@ -110,35 +125,20 @@ class ShapeModel:
             logger.info("model ready for its first job in %.1f s", time.monotonic() - begun_s)
             return replace(self, model=model)
         # Not while the error is handled: it holds on to the tensors of the failed call.
-        return self._reload(settings, lower)._make_ready(settings)
+        logger.warning("a job does not fit the memory of %s; going on with memory %s", self.device, lower[0])
+        model, residence = reopen_where_it_fits(self.model, settings, lower)
+        return replace(self, model=model, residence=residence)._make_ready(settings)
 
     def _warm_up(self, settings: Settings) -> LoadedModel:
-        model = choose_attention(self.model) if self.has_gpu else self.model
-        if self._is_compiled(settings.compile):
+        model = fit_to_card(self.model) if self.has_gpu else self.model
+        has_compiler = is_compiled(settings, self.residence, self.device)
+        if has_compiler is False:
+            logger.warning("the networks are not compiled: there is no C compiler (docs/performance.md)")
+        elif has_compiler:
             set_compiler_cache(settings.data_dir.absolute() / "compiled")
             model, _ = compile_networks(model)
         warm_up(model)
-        if self.has_gpu:
-            # The trials before the first job took more than jobs do.
-            free_memory()
-            torch.cuda.reset_peak_memory_stats(self.device)
         return model
-
-    def _reload(self, settings: Settings, lower: Sequence[Residence]) -> ShapeModel:
-        """The model in the first of these residences that fits; this one's weights are freed before."""
-        logger.warning("a job does not fit the memory of %s; going on with memory %s", self.device, lower[0])
-        for network in self.model.family.networks:
-            network.to(NOWHERE)
-        free_memory()
-        model, residence = open_where_it_fits(settings, self.device, lower, None)
-        return replace(self, model=model, residence=residence)
-
-    def _is_compiled(self, wish: Literal["auto", "0", "1"]) -> bool:
-        # A compiled network is bound to the place its weights lie at.
-        is_wished = self.residence == "full" and (wish == "1" or (wish == "auto" and self.has_gpu))
-        if is_wished and not has_compiler():
-            logger.warning("the networks are not compiled: there is no C compiler (docs/performance.md)")
-        return is_wished and has_compiler()
 
     @property
     def device(self) -> torch.device:
@@ -198,7 +198,7 @@ class ShapeModel:
             guidance_scale=_choose(options.guidance_scale, defaults.guidance_scale),
             mc_level=_choose(options.mc_level, frame.iso),
             bounds=_choose(options.bounds, frame.half_extent),
-            num_chunks=_choose(options.num_chunks, POINTS_PER_CALL),
+            num_chunks=_choose(options.num_chunks, self.model.points_per_call),
         )
 
     def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
@@ -226,18 +226,26 @@ class ShapeModel:
 
         options = self.complete(options)
         with translate_errors():
-            latents = self._sample(rgba, options, progress, on_lowered)
-            mesh, report = self._decode(self.model.tokens(latents), options, progress, on_lowered)
-        for warning in report.warnings:
-            logger.warning("suspicious field: %s", warning)
-        return Shape(Mesh(mesh.vertices, mesh.faces), _facts(report, options), tuple(lowered))
+            try:
+                mesh, report = self._compute(rgba, options, progress, on_lowered)
+            except NotFinite as error:
+                if self.reopen is None:
+                    raise
+                logger.warning("computing once more in bfloat16: %s", error)
+            else:
+                return _shape(mesh, report, options, lowered)
+            wider = replace(self, model=self.reopen(), reopen=None)
+            mesh, report = wider._compute(rgba, options, progress, on_lowered)
+            return _shape(mesh, report, options, [*lowered, IN_BFLOAT16])
+
+    def _compute(
+        self, rgba: Cutouts, options: JobOptions, progress: Progress, on_lowered: OnLowered
+    ) -> tuple[ShapeMesh, DecodeReport]:
+        tokens = self.model.tokens(self._sample(rgba, options, progress, on_lowered))
+        return self._decode(tokens, options, progress, on_lowered)
 
     def _sample(
-        self,
-        rgba: Cutouts,
-        options: JobOptions,
-        progress: Progress,
-        on_lowered: OnLowered,
+        self, rgba: Cutouts, options: JobOptions, progress: Progress, on_lowered: OnLowered
     ) -> torch.Tensor:
         num_steps = options.num_inference_steps or 1
 
@@ -278,8 +286,10 @@ def _choose(wished: T | None, own: T) -> T:
     return own if wished is None else wished
 
 
-def _facts(report: DecodeReport, options: JobOptions) -> DecodeFacts:
-    return DecodeFacts(
+def _shape(mesh: ShapeMesh, report: DecodeReport, options: JobOptions, lowered: Sequence[str]) -> Shape:
+    for warning in report.warnings:
+        logger.warning("suspicious field: %s", warning)
+    facts = DecodeFacts(
         mode=options.decode_mode,
         coarse_resolution=report.coarse_resolution,
         saturation_distance=report.saturation_distance,
@@ -287,3 +297,4 @@ def _facts(report: DecodeReport, options: JobOptions) -> DecodeFacts:
         num_queries=report.num_queries,
         warnings=report.warnings,
     )
+    return Shape(Mesh(mesh.vertices, mesh.faces), facts, tuple(lowered))

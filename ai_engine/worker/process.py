@@ -102,7 +102,7 @@ class _Worker:
             StartupError: a model, a device or the store of files can't be used.
         """
         try:
-            return open_workshop(self.settings, self.heartbeat.note_loaded)
+            return open_workshop(see_own_card(self.settings), self.heartbeat.note_loaded)
         except StartupError:
             self.heartbeat.stop()
             self.leases.describe(self.executor_id, WorkerState.FAILED)
@@ -169,6 +169,22 @@ class _Worker:
         failover.stop()
         _drain(self.leases, self.executor_id, self.heartbeat, handover, self.settings.drain_s)
         self.recorder.tracer.close()
+
+
+def see_own_card(settings: Settings) -> Settings:
+    """The settings of a process to which its own GPU is the only one, and so the first: `cuda:0`.
+
+    Nothing that asks for "the" card can open a context on another worker's. To be called before CUDA starts, which
+    reads CUDA_VISIBLE_DEVICES once; where that is set already, the device's number counts in its list.
+    """
+    kind, _, number = settings.device.partition(":")
+    if kind != "cuda" or not number:
+        return settings
+    listed = [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+    if listed and int(number) >= len(listed):
+        return settings
+    os.environ["CUDA_VISIBLE_DEVICES"] = listed[int(number)] if listed else number
+    return settings.model_copy(update={"device": "cuda:0"})
 
 
 def _watchdog(settings: Settings, model: Model, handover: Handover) -> Watchdog:

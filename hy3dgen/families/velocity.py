@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hy3dgen.networks.skip_dit import Heads, SkipDiT
 from hy3dgen.networks.stream_dit import DiT
+from hy3dgen.runtime.attention import retry_without_cudnn
 from hy3dgen.runtime.out_of_memory import (
     OnLowered,
     free_memory,
@@ -111,7 +112,7 @@ def skip_velocity_for(
     Both sides are asked one after the other, whatever `pairing` says: the one without a picture skips its
     cross-attention.
     """
-    network = retry_after_oom(dit.velocity)
+    network = retry_without_cudnn(retry_after_oom(dit.velocity))
     with_picture = BoundSkipDenoiser(network, dit.keys_values(context), clock)
     if guidance_scale < 0 or guidance_scale == 1:
         return with_picture
@@ -134,7 +135,8 @@ def velocity_for(
     `dit.velocity`. A call that the device has no room for is made once more in freed memory; a batched pair then
     goes on one by one, and `on_lowered` hears of it.
     """
-    network, has_guidance = retry_after_oom(network or dit.velocity), dit.config.has_guidance
+    network = retry_without_cudnn(retry_after_oom(network or dit.velocity))
+    has_guidance = dit.config.has_guidance
     clock = clock or Clock()
     moments = clock.network_time(times).to(context.device)
     made = _rows(dit, moments, guidance_scale if has_guidance else None)

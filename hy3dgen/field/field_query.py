@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from hy3dgen.errors import GpuOutOfMemory, ShapeModelError
+from hy3dgen.errors import GpuOutOfMemory, NotFinite
 from hy3dgen.field.lattice import CELLS_PER_BLOCK, Grid, locate
 from hy3dgen.runtime.out_of_memory import free_bytes, free_memory, is_shortage
 
@@ -48,13 +48,13 @@ class FieldQuery:
     """The field as a function of any number of points, asked in calls of two fixed sizes.
 
     A network may round differently at another batch size, so every call is padded to `points_per_call`, or to a small
-    fixed size for what is left over. When the device runs out of memory the calls become half as large and the work
-    goes on where it stood.
+    fixed size for what is left over; with `has_one_size` to the first alone. When the device runs out of memory the
+    calls become half as large and the work goes on where it stood.
     """
 
-    def __init__(self, query: Query, points_per_call: int) -> None:
+    def __init__(self, query: Query, points_per_call: int, *, has_one_size: bool = False) -> None:
         self._query = query
-        self.points_per_call = points_per_call
+        self.points_per_call, self.has_one_size = points_per_call, has_one_size
         self.num_points = 0
         self.num_padding = 0
         self.num_calls = 0
@@ -65,7 +65,7 @@ class FieldQuery:
 
         Raises:
             GpuOutOfMemory: not even the smallest call fits.
-            ShapeModelError: a logit is not a finite number.
+            NotFinite: a logit is not a finite number.
         """
         parts = []
         start = 0
@@ -76,7 +76,7 @@ class FieldQuery:
         logits = torch.cat(parts) if parts else points.new_empty(0)
         if not torch.isfinite(logits).all():
             num_bad = int((~torch.isfinite(logits)).sum())
-            raise ShapeModelError(f"{num_bad} of {len(logits)} logits are not finite numbers")
+            raise NotFinite(f"{num_bad} of {len(logits)} logits are not finite numbers")
         return logits
 
     def _one_call(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " k"]:
@@ -95,7 +95,7 @@ class FieldQuery:
             return logits[: len(batch)].float()
 
     def _call_size(self, num_left: int) -> int:
-        is_full = num_left >= self.points_per_call
+        is_full = self.has_one_size or num_left >= self.points_per_call
         return self.points_per_call if is_full else min(self.points_per_call, MIN_POINTS_PER_CALL)
 
     def _ask(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"] | None:

@@ -55,7 +55,7 @@ def decode_field(
 
     Raises:
         GpuOutOfMemory: not even the smallest call fits.
-        ShapeModelError: a logit is not a finite number.
+        NotFinite: a logit is not a finite number.
         ValueError: `iso` is not a finite number.
     """
     cells = resolution if isinstance(resolution, tuple) else (index(resolution),) * 3
@@ -76,7 +76,10 @@ class SurfaceSearch:
         fitting = points_that_fit(
             device, bytes_per_point=options.bytes_per_point, memory_share=options.memory_share
         )
-        self.query = FieldQuery(query, min(options.max_points_per_call, fitting))
+        # A GPU's libraries may take another kernel for another size: all of a field is rounded in one way there.
+        self.query = FieldQuery(
+            query, min(options.max_points_per_call, fitting), has_one_size=device.type == "cuda"
+        )
         self.cells_per_block = options.cells_per_block or cells_that_fit(device)
         self.memory = FieldMemory(self.query, grid, device)
         self.calibration: Calibration | None = None

@@ -228,7 +228,9 @@ class ShapeVAE(nn.Module):
             box=self.frame.box if bounds is None else Box.from_bounds(bounds),
             resolution=octree_resolution,
             iso=self.frame.iso if mc_level is None else mc_level,
-            options=DecodeOptions(max_points_per_call=num_chunks, mode=decode_mode),
+            options=DecodeOptions(
+                max_points_per_call=self.execution.bounded_points(num_chunks), mode=decode_mode
+            ),
         )
         decoded = (
             self.decode(row[None], search, on_level=on_level, on_lowered=on_lowered) for row in latents

@@ -6,13 +6,14 @@ exponentials attends to the others alone, and the one is merged into its result.
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,12 @@ CANDIDATES = (
 LAST = SDPBackend.MATH
 """Runs anywhere, holds all scores at once in float32 (1.3 GB for v2-0): tried where nothing else runs."""
 NUM_TRIES = 5
+CUDNN_FRONTEND = "cuDNN Frontend error"
+"""How errors begin where cuDNN has no plan for a call: no fault of the device, and the other kernels may do it."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 Merge = Literal["cudnn", "flash", "efficient"]
 """A kernel that gives the logarithm of its sums of exponentials, too."""
@@ -50,7 +57,7 @@ def fastest_kernel(
             break
         try:
             with sdpa_kernel(kernel):
-                seconds[kernel] = _median_seconds(
+                seconds[kernel] = median_seconds(
                     lambda: scaled_dot_product_attention(heads, heads, heads), device
                 )
         except RuntimeError:  # also a lack of memory
@@ -113,10 +120,30 @@ def fastest_merge(
                 call = partial(scaled_dot_product_attention, heads, repeated, repeated)
             else:
                 call = partial(attend_merging, heads, heads, heads, first_key_counts, kernel)
-            seconds[kernel] = _median_seconds(call, device)
+            seconds[kernel] = median_seconds(call, device)
         except (RuntimeError, NotImplementedError):  # no such kernel here, or a lack of memory
             continue
     return min(seconds, key=lambda kernel: seconds[kernel]) if seconds else None
+
+
+def retry_without_cudnn(network: Callable[P, T]) -> Callable[P, T]:
+    """Calls `network`; where cuDNN finds no plan for its attention, once more with the other kernels, and so on."""
+    is_avoided = False
+
+    def call(*arguments: P.args, **named: P.kwargs) -> T:
+        nonlocal is_avoided
+        if not is_avoided:
+            try:
+                return network(*arguments, **named)
+            except RuntimeError as error:
+                if not str(error).startswith(CUDNN_FRONTEND):
+                    raise
+                logger.warning("attention goes on without cuDNN: %s", str(error).partition("\n")[0])
+            is_avoided = True
+        with sdpa_kernel([one for one in (*CANDIDATES, LAST) if "CUDNN" not in one.name], set_priority=True):
+            return network(*arguments, **named)
+
+    return call
 
 
 @contextmanager
@@ -130,7 +157,8 @@ def preferring(kernel: SDPBackend | None) -> Iterator[None]:
         yield
 
 
-def _median_seconds(call: Callable[[], object], device: torch.device) -> float:
+def median_seconds(call: Callable[[], object], device: torch.device) -> float:
+    """How long a call takes on the device, after a first that does not count."""
     seconds = []
     for _ in range(NUM_TRIES + 1):
         begun_s = _now_s(device)

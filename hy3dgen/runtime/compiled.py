@@ -34,12 +34,14 @@ class FixedShapes:
             plain, dynamic=False, fullgraph=True, mode="reduce-overhead" if has_graphs else None
         )
         self._prepared: set[Hashable] = set()
+        self._logged: set[Hashable] = set()
         self.on_lowered: OnLowered = ignore_lowered
         """Hears when the twin is given up for lack of memory."""
 
     def __call__(self, *arguments: Any) -> Tensor:
         """What `plain` gives."""
         if shape_of(arguments) not in self._prepared:
+            self._log_plain(arguments)
             return self.plain(*arguments)
         try:
             return self._call(arguments)
@@ -69,6 +71,13 @@ class FixedShapes:
         seconds = time.monotonic() - begun_s
         logger.info("compiled %s in %.1f s, deviation %.1g", self.name, seconds, off)
         return True
+
+    def _log_plain(self, arguments: tuple[Any, ...]) -> None:
+        """Logs, once for each, which shapes go the plain way though others are compiled."""
+        shapes = tuple(tuple(one.shape) for one in arguments if isinstance(one, Tensor))
+        if self._prepared and shapes not in self._logged:
+            self._logged.add(shapes)
+            logger.info("%s goes the plain way for calls of %s", self.name, shapes)
 
     def _forget(self, *, is_short: bool) -> None:
         """Goes the plain way from now on; frees the graphs where memory was the reason."""

@@ -25,13 +25,19 @@ class Execution:
     """What the defaults give is the plain way; every other gives the same shapes.
 
     `denoise` and `query` stand for the denoiser's and the geometry decoder's own call, as their compiled twins do.
-    `attention` is the kernel to prefer while denoising, `load` what offloaded weights are loaded by.
+    `attention` is the kernel to prefer while denoising, `load` what offloaded weights are loaded by, `points_per_call`
+    the number of points that calls of the field were prepared for, None for any.
     """
 
     denoise: Callable[..., Tensor] | None = None
     query: Callable[..., Tensor] | None = None
     attention: SDPBackend | None = None
     load: Load = no_offload
+    points_per_call: int | None = None
+
+    def bounded_points(self, wished: int) -> int:
+        """The points of a call that may have `wished` at most: as many as were prepared, where that is no more."""
+        return min(wished, self.points_per_call or wished)
 
 
 def check_finite(numbers: Tensor, network: str) -> Tensor:

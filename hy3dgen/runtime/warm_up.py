@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,21 +18,26 @@ from PIL import Image
 from torch import Tensor
 
 from hy3dgen.families.velocity import SamplingOptions
-from hy3dgen.field.decode_options import POINTS_PER_CALL
-from hy3dgen.field.field_query import MIN_POINTS_PER_CALL
+from hy3dgen.field.decode_options import POINTS_PER_CALL, DecodeOptions
+from hy3dgen.field.field_query import MIN_POINTS_PER_CALL, points_that_fit
 from hy3dgen.field.geometry import Frame
 from hy3dgen.field.marching_cubes import extract_surface
 from hy3dgen.field.octree import decode_field
 from hy3dgen.networks.image_encoder import PATCH_PX
 from hy3dgen.networks.stream_dit import DiT
-from hy3dgen.runtime.attention import fastest_kernel, fastest_merge, preferring
+from hy3dgen.runtime.attention import fastest_kernel, fastest_merge, median_seconds, preferring
 from hy3dgen.runtime.compiled import FixedShapes
+from hy3dgen.runtime.out_of_memory import free_memory, is_shortage
 from hy3dgen.sampling import euler
 from hy3dgen.shape_model import ShapeModel
 
 BALL_RADIUS, BALL_CELLS = 0.6, 64
 CPU_TOKENS, CPU_POINTS = 64, 2048
 """On a CPU a first call costs little beside the work itself: a few tokens and points show it the way."""
+
+CALL_SIZES = (POINTS_PER_CALL, 4 * POINTS_PER_CALL, 16 * POINTS_PER_CALL)
+USUAL_BATCHES = (35_937, 2_800, 1_200, 6_400, 238_688, 126_201, 1, 153_356, 529, 1_060)
+"""How many points a decode of a body with thin parts asks at once, one after the other, at 256 cells a side."""
 
 MAX_COMPILE_THREADS = 4
 
@@ -45,28 +51,32 @@ class SampleShapes:
     num_latents: int
     num_context: int
     points_per_call: int
+    has_one_size: bool
 
     @property
     def call_sizes(self) -> set[int]:
-        """The numbers of points that calls of the field have."""
-        return {self.points_per_call, min(MIN_POINTS_PER_CALL, self.points_per_call)}
+        """The numbers of points that calls of the field have: on a GPU one, so that all are rounded alike."""
+        left_over = self.points_per_call if self.has_one_size else MIN_POINTS_PER_CALL
+        return {self.points_per_call, min(left_over, self.points_per_call)}
 
 
-def sample_shapes(model: ShapeModel, points_per_call: int) -> SampleShapes:
-    """The sizes of a job's calls."""
+def sample_shapes(model: ShapeModel, points_per_call: int | None = None) -> SampleShapes:
+    """The sizes of a job's calls; of the field's as the model has them unless given."""
     num_context = 1 + (model.family.conditioner.config.working_px // PATCH_PX) ** 2
-    return SampleShapes(model.family.num_latents, num_context, points_per_call)
+    points_per_call = points_per_call or model.points_per_call
+    return SampleShapes(model.family.num_latents, num_context, points_per_call, model.device.type == "cuda")
 
 
 @torch.no_grad()
-def warm_up(model: ShapeModel, points_per_call: int = POINTS_PER_CALL) -> None:
+def warm_up(model: ShapeModel, points_per_call: int | None = None) -> None:
     """Goes through a job once: a plain picture, noise for its tokens, one step, one call of each fixed size, a ball."""
     shapes = sample_shapes(model, points_per_call)
     if model.device.type == "cpu":
         shapes = SampleShapes(
             min(CPU_TOKENS, shapes.num_latents),
             min(CPU_TOKENS, shapes.num_context),
-            min(CPU_POINTS, points_per_call),
+            min(CPU_POINTS, shapes.points_per_call),
+            has_one_size=False,
         )
     context = _sample_context(model, shapes.num_context)
     latents = model.noise(torch.Generator().manual_seed(0))[:, : shapes.num_latents]
@@ -79,6 +89,10 @@ def warm_up(model: ShapeModel, points_per_call: int = POINTS_PER_CALL) -> None:
     for num_points in shapes.call_sizes:
         model.query(_points(model, num_points), tokens)
     _extract_ball(model.family.vae.frame, model.device)
+    if model.device.type == "cuda":
+        # The trials before the first job took more than jobs do.
+        free_memory()
+        torch.cuda.reset_peak_memory_stats(model.device)
 
 
 def _extract_ball(frame: Frame, device: torch.device) -> None:
@@ -90,9 +104,14 @@ def _extract_ball(frame: Frame, device: torch.device) -> None:
     extract_surface(decode_field(ball, frame.box, BALL_CELLS, iso=frame.iso, device=device))
 
 
+def fit_to_card(model: ShapeModel) -> ShapeModel:
+    """The model with what is fastest on its GPU, found by trying: attention kernels, points per call."""
+    return choose_points_per_call(choose_attention(model))
+
+
 def choose_attention(model: ShapeModel) -> ShapeModel:
     """The model with the attention kernels that are fastest here for the denoiser's numbers of tokens."""
-    shapes, dit = sample_shapes(model, points_per_call=1), model.family.dit
+    shapes, dit = sample_shapes(model), model.family.dit
     sizes = dit.config
     num_tokens = shapes.num_latents + shapes.num_context
     kernel = fastest_kernel(
@@ -113,6 +132,33 @@ def choose_attention(model: ShapeModel) -> ShapeModel:
     return model.running(attention=kernel)
 
 
+@torch.no_grad()
+def choose_points_per_call(model: ShapeModel) -> ShapeModel:
+    """The model with the number of points per call by which a usual decode takes least, small last calls padded.
+
+    A large card is filled by more points; on a small one they only pad more.
+    """
+    vae = model.family.vae
+    model.execution.load(vae)
+    key, value = vae.geometry.keys_values(_noise(model, 1, model.family.num_latents, vae.config.width))
+    options, seconds = DecodeOptions(), dict[int, float]()
+    fitting = points_that_fit(
+        model.device, bytes_per_point=options.bytes_per_point, memory_share=options.memory_share
+    )
+    for size in (one for one in CALL_SIZES if one <= fitting):
+        try:
+            points = _points(model, size)
+            call_s = median_seconds(partial(vae.geometry, points, key, value), model.device)
+        except RuntimeError as error:
+            if not is_shortage(error):
+                raise
+            break
+        seconds[size] = call_s * sum(-(-batch // size) for batch in USUAL_BATCHES)
+    chosen = min(seconds, key=lambda size: seconds[size], default=MIN_POINTS_PER_CALL)
+    logger.info("%d points a call", chosen)
+    return model.running(points_per_call=chosen)
+
+
 def has_compiler() -> bool:
     """True when there is a C compiler, which what compiles networks calls at run time: `CC`, or one of that name."""
     names = [os.environ.get("CC") or "cc", "gcc", "clang", "g++", "clang++"]
@@ -129,7 +175,7 @@ def set_compiler_cache(folder: Path) -> None:
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
 
 
-def compile_networks(model: ShapeModel, points_per_call: int = POINTS_PER_CALL) -> tuple[ShapeModel, bool]:
+def compile_networks(model: ShapeModel, points_per_call: int | None = None) -> tuple[ShapeModel, bool]:
     """The model with denoiser and geometry decoder compiled for the shapes of jobs; False when something stays plain.
 
     A denoiser with long skips stays plain.
@@ -137,6 +183,8 @@ def compile_networks(model: ShapeModel, points_per_call: int = POINTS_PER_CALL) 
     shapes, has_graphs = sample_shapes(model, points_per_call), model.device.type == "cuda"
     decoder = FixedShapes(model.family.vae.geometry.forward, "geometry decoder", has_graphs=has_graphs)
     is_decoder_done = _prepare_decoder(model, decoder, shapes)
+    if is_decoder_done:
+        model = model.running(points_per_call=shapes.points_per_call)
     if not isinstance(model.family.dit, DiT):
         return model.running(query=decoder), False
     denoiser = FixedShapes(model.family.dit.velocity, "denoiser", has_graphs=has_graphs)

@@ -27,6 +27,7 @@ CUDA = {
     "memory_allocated": 0,
     "is_initialized": True,
     "empty_cache": None,
+    "reset_peak_memory_stats": None,
     "synchronize": None,
     "current_stream": None,
 }

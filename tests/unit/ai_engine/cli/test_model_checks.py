@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from ai_engine.cli import model_checks
-from ai_engine.cli.model_checks import _field, _room, plain_ball, shape_model, trial_warnings
+from ai_engine.cli.model_checks import _card, _field, _room, plain_ball, shape_model, trial_warnings
+from ai_engine.pipeline import device
 from ai_engine.pipeline.device import Room
 from ai_engine.pipeline.shape_model import ShapeModel
 from ai_engine.settings import Settings
@@ -72,6 +74,34 @@ def test_it_says_before_loading_whether_the_model_will_fit(tmp_path: Path) -> No
     found = list(shape_model(settings(tmp_path, device="cpu")))
     assert found[0].text.startswith("device: cpu, main memory; a job takes about 1.0 GB, memory full")
     assert found[0].remedy is None
+
+
+def test_a_missing_c_compiler_is_named_with_what_it_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(tmp_path, device="cpu", compile="1")
+    monkeypatch.setattr(device, "has_compiler", lambda: False)
+    (wrong,) = _card(chosen)
+    assert "1.7 times with v2-mini" in wrong.text
+    assert wrong.remedy is not None
+    assert "gcc" in wrong.remedy
+    monkeypatch.setattr(device, "has_compiler", lambda: True)
+    assert [finding.remedy for finding in _card(chosen)] == [None]
+    assert list(_card(settings(tmp_path, device="cpu"))) == []
+
+
+def test_a_card_that_pytorch_was_not_built_for_is_named_with_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "choose_device", lambda name, require_gpu: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80"])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (GIGABYTES, GIGABYTES))
+    wrong = next(_card(settings(tmp_path, compile="0")))
+    assert wrong.text.startswith("card: Tesla V100, sm_70; driver ")
+    assert wrong.text.endswith("cards sm_75 sm_80")
+    assert wrong.remedy == "install a PyTorch built for it"
 
 
 def test_a_device_that_is_too_small_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

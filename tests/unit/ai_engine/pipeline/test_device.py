@@ -6,19 +6,72 @@ import pytest
 import torch
 
 from ai_engine.errors import StartupError
+from ai_engine.pipeline import device as device_module
 from ai_engine.pipeline.device import (
     Room,
     choose_device,
+    driver_version,
     dtype_of,
+    is_built_for,
+    is_compiled,
     prepare_card,
     share_memory,
     shared_memory,
 )
 from ai_engine.settings import Settings
-from hy3dgen.weights.offload import Weights
+from hy3dgen.weights.offload import Residence, Weights
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 WEIGHTS = Weights(2 * 10**9, 2 * 10**9, 10**9)
+
+
+def test_the_drivers_version_is_read_off_its_kernel_module(tmp_path: Path) -> None:
+    said = tmp_path / "version"
+    said.write_text(
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs-builder)\n"
+        "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14+deb12u1)\n"
+    )
+    assert driver_version(said) == "580.65.06"
+    said.write_text(
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n"
+    )
+    assert driver_version(said) == "535.104.05"
+    assert driver_version(tmp_path / "none") == "none"
+
+
+@pytest.mark.parametrize(
+    ("card", "is_built"), [((7, 0), False), ((7, 5), True), ((8, 9), True), ((10, 3), True), ((12, 0), True)]
+)
+def test_a_card_is_supported_when_pytorch_has_code_of_its_architecture_or_code_to_translate(
+    card: tuple[int, int], is_built: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120a", "compute_120"]
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built)
+    assert is_built_for(card) == is_built
+
+
+@pytest.mark.parametrize(
+    ("changes", "residence", "device", "found"),
+    [
+        ({"compile": "1"}, "full", CPU, True),
+        ({"compile": "1"}, "low", CPU, None),
+        ({}, "full", CPU, None),
+        ({}, "full", GPU, True),
+        ({"compile": "0"}, "full", GPU, None),
+    ],
+)
+def test_networks_are_compiled_where_it_is_wished_and_their_weights_stay(
+    changes: dict[str, str],
+    residence: Residence,
+    device: torch.device,
+    found: bool | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(device_module, "has_compiler", lambda: True)
+    settings = Settings().model_copy(update=changes)
+    assert is_compiled(settings, residence, device) is found
+    monkeypatch.setattr(device_module, "has_compiler", lambda: False)
+    assert is_compiled(settings, residence, device) is (None if found is None else False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -26,12 +26,13 @@ from ai_engine.errors import (
     StartupError,
 )
 from ai_engine.job import JobOptions
-from ai_engine.pipeline import shape_model
+from ai_engine.pipeline import device, shape_model
 from ai_engine.pipeline.device import Room
 from ai_engine.pipeline.shape_model import ShapeModel
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from hy3dgen import models
+from hy3dgen.errors import NotFinite
 from hy3dgen.families.variants import Settings as Variant
 from hy3dgen.runtime.warm_up import warm_up
 from hy3dgen.shape_model import ShapeModel as LoadedModel
@@ -183,7 +184,7 @@ def test_compiling_is_for_networks_that_stay_where_they_are(
         compiled.append(1)
         return model, True
 
-    monkeypatch.setattr(shape_model, "has_compiler", lambda: True)
+    monkeypatch.setattr(device, "has_compiler", lambda: True)
     monkeypatch.setattr(shape_model, "compile_networks", compile_networks)
     monkeypatch.setattr(shape_model, "set_compiler_cache", lambda folder: None)
     settings = Settings(device="cpu", compile=wish, memory=memory, data_dir=tmp_path)
@@ -213,6 +214,39 @@ def test_numbers_that_overflow_end_the_job_with_what_to_set(
         pytest.raises(InternalError, match="shape decoder gave numbers that are not finite"),
     ):
         model.generate(picture, OPTIONS, ignore)
+
+
+def test_a_job_that_overflows_float16_is_computed_once_more_in_bfloat16_and_says_so(
+    picture: NDArray[np.uint8], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = ShapeModel.load(Settings(device="cpu", dtype="float16"))
+
+    def overflow(_: torch.nn.Module, __: object, velocity: torch.Tensor) -> torch.Tensor:
+        return velocity * float("inf")
+
+    with model.model.family.vae.register_forward_hook(overflow):
+        shape = model.generate(picture, OPTIONS, ignore)
+    assert shape.degraded == ("float16 overflowed, computed in bfloat16",)
+    assert len(shape.mesh.faces) > 100
+    assert "shape decoder gave numbers that are not finite in float16" in caplog.text
+    assert model.generate(picture, OPTIONS, ignore).degraded == (), (
+        "the next job is computed in float16 again"
+    )
+
+
+def test_numbers_that_overflow_in_bfloat16_too_end_the_job(
+    picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, reads = ShapeModel.load(Settings(device="cpu", dtype="float16")), list[torch.dtype]()
+
+    def overflow(loaded: LoadedModel, latents: torch.Tensor) -> torch.Tensor:
+        reads.append(loaded.dtype)
+        raise NotFinite("the shape decoder gave numbers that are not finite")
+
+    monkeypatch.setattr(LoadedModel, "tokens", overflow)
+    with pytest.raises(InternalError, match="overflowed"):
+        model.generate(picture, OPTIONS, ignore)
+    assert reads == [torch.float16, torch.bfloat16]
 
 
 def refuse_calls(network: torch.nn.Module, max_points: int) -> RemovableHandle:

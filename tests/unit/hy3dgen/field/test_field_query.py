@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hy3dgen.errors import GpuOutOfMemory, ShapeModelError
+from hy3dgen.errors import GpuOutOfMemory, NotFinite
 from hy3dgen.field.field_query import (
     MAX_CELLS_PER_BLOCK,
     MAX_POINTS_PER_CALL,
@@ -71,7 +71,7 @@ def test_values_that_are_no_numbers_are_counted_and_refused(bad: float) -> None:
     def broken(points: Tensor) -> Tensor:
         return torch.where(torch.arange(len(points)) == 3, bad, 0.0)
 
-    with pytest.raises(ShapeModelError, match="1 of 10 logits"):
+    with pytest.raises(NotFinite, match="1 of 10 logits"):
         FieldQuery(broken, 4096)(some_points(10))
 
 

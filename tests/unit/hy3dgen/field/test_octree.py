@@ -20,7 +20,7 @@ from support.mesh_checks import (
 from support.pretended_gpu import Traffic, pretended_gpu
 from torch import Tensor
 
-from hy3dgen.errors import Cancelled, GpuOutOfMemory, ShapeModelError
+from hy3dgen.errors import Cancelled, GpuOutOfMemory, NotFinite
 from hy3dgen.field.decode_options import DecodeOptions, DecodeProgress, Mode
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL, cells_that_fit
 from hy3dgen.field.geometry import Box
@@ -308,7 +308,7 @@ def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
     def query(points: Tensor) -> Tensor:
         return torch.where(points[:, 0] > 0.9, bad, points[:, 1])
 
-    with pytest.raises(ShapeModelError, match="not finite"):
+    with pytest.raises(NotFinite, match="not finite"):
         decode(query, 40)
 
 
@@ -397,17 +397,20 @@ def test_a_decode_hardly_waits_for_a_gpu_and_copies_hardly_anything_to_it(
         body = field_of("solid").to(gpu)
         extract_surface(decode_field(body, BOX, 64, iso=LEVEL, device=gpu))  # as the warm-up
         traffic.clear()
-        field = decode_field(without_traffic(body, traffic), BOX, resolution, iso=LEVEL, device=gpu)
+        calls: set[int] = set()
+        field = decode_field(without_traffic(body, traffic, calls), BOX, resolution, iso=LEVEL, device=gpu)
         extract_surface(field, cells_that_fit(gpu))
     assert field.report.num_queries > 400_000
+    assert calls == {field.report.points_per_call}, "one size, so that all of a field is rounded alike"
     assert traffic.num_waits <= max_waits
     assert traffic.num_copies <= 10
 
 
-def without_traffic(body: Field, traffic: Traffic) -> Callable[[Tensor], Tensor]:
-    """The field without what it copies itself, which a network does not."""
+def without_traffic(body: Field, traffic: Traffic, calls: set[int]) -> Callable[[Tensor], Tensor]:
+    """The field without what it copies itself, which a network does not; `calls` gets the sizes asked."""
 
     def query(points: Tensor) -> Tensor:
+        calls.add(len(points))
         copies = traffic.copies.copy()
         logits = body(points)
         traffic.copies = copies

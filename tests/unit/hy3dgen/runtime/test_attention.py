@@ -13,7 +13,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from hy3dgen.runtime import attention
-from hy3dgen.runtime.attention import attend_merging, fastest_kernel, fastest_merge, preferring
+from hy3dgen.runtime.attention import (
+    attend_merging,
+    fastest_kernel,
+    fastest_merge,
+    preferring,
+    retry_without_cudnn,
+)
 
 CPU = torch.device("cpu")
 
@@ -86,7 +92,7 @@ def test_attention_with_equal_keys_goes_the_way_that_runs_fastest(monkeypatch: p
     seconds = {16: 3.0, 1: 2.0}
     monkeypatch.setattr(
         attention,
-        "_median_seconds",
+        "median_seconds",
         lambda call, device: seconds[16 if "scaled" in call.func.__name__ else 1],
     )
     assert fastest_merge(2, 9, 8, 16, device=CPU, dtype=torch.float16) == "cudnn"
@@ -100,3 +106,27 @@ def test_a_gpus_kernels_give_a_log_sum_for_each_query(kernel: attention.Merge) -
     found, log_sum = attention._attend_with_log_sum(query, key, key, kernel)
     assert (tuple(found.shape), tuple(log_sum.shape)) == ((1, 16, 3073, 64), (1, 16, 3073))
     assert log_sum.dtype == torch.float32
+
+
+def test_where_cudnn_has_no_plan_the_other_kernels_are_asked_and_it_is_not_tried_again() -> None:
+    tried: list[bool] = []
+
+    def network(number: int) -> int:
+        tried.append(torch.backends.cuda.cudnn_sdp_enabled())
+        if tried[-1]:
+            raise RuntimeError(
+                "cuDNN Frontend error: [cudnn_frontend] No valid execution plans built.\nat line 1"
+            )
+        return number + 1
+
+    call = retry_without_cudnn(network)
+    assert [call(1), call(2)] == [2, 3]
+    assert tried == [True, False, False]
+
+
+def test_other_errors_of_a_network_go_on() -> None:
+    def network() -> None:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+    with pytest.raises(RuntimeError, match="EXECUTION_FAILED"):
+        retry_without_cudnn(network)()

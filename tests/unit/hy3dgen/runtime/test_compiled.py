@@ -57,6 +57,16 @@ def test_calls_of_other_shapes_or_values_go_the_plain_way() -> None:
     assert torch.equal(function(numbers.double(), 3), wave(numbers.double(), 3))
 
 
+def test_shapes_that_are_not_prepared_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    function, numbers = fixed(fast=wave), torch.linspace(0, 1, 100)
+    function(numbers[:50], 3)
+    assert function.prepare(numbers, 3)
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            function(numbers[:50], 3)
+    assert caplog.text.count("wave goes the plain way for calls of ((50,),)") == 1
+
+
 def test_what_does_not_compile_stays_plain_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def unfit(numbers: Tensor) -> Tensor:
         return numbers * len(str(numbers.sum().item()))

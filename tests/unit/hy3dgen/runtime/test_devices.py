@@ -14,7 +14,7 @@ from support.pretended_gpu import OnGpu, pretended_gpu
 from torch import Tensor
 
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
-from hy3dgen.runtime.warm_up import choose_attention, warm_up
+from hy3dgen.runtime.warm_up import fit_to_card, warm_up
 from hy3dgen.weights.offload import Residence
 
 
@@ -24,7 +24,7 @@ def job(device: torch.device, checkpoint: str, residence: Residence) -> tuple[Te
         DATA / f"{checkpoint}.safetensors", device, torch.float32, overrides=overrides, residence=residence
     )
     if device.type == "cuda":
-        pipeline.model = choose_attention(pipeline.model)
+        pipeline.model = fit_to_card(pipeline.model)
         warm_up(pipeline.model)
     generator = torch.Generator().manual_seed(3)
     steps: list[int] = []

@@ -73,3 +73,9 @@ def test_a_number_that_is_none_is_named_with_its_network_and_what_may_help(
     numbers[1, 2] = bad
     with pytest.raises(NotFinite, match=f"the denoiser .* not finite .*{advice}"):
         check_finite(numbers, "the denoiser")
+
+
+def test_calls_of_the_field_have_the_prepared_size_where_no_fewer_points_are_wished() -> None:
+    assert Execution().bounded_points(20_000) == 20_000
+    prepared = Execution(points_per_call=8000)
+    assert [prepared.bounded_points(wished) for wished in (20_000, 8000, 4000)] == [8000, 8000, 4000]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hy3dgen.field.geometry import Mesh
 from hy3dgen.field.marching_cubes import extract_surface
 from hy3dgen.field.sparse_field import SparseField
 from hy3dgen.runtime import warm_up as warm_up_module
-from hy3dgen.runtime.warm_up import warm_up
+from hy3dgen.runtime.warm_up import SampleShapes, choose_points_per_call, warm_up
 
 CASES = (("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo"))
 
@@ -46,6 +47,28 @@ def test_warming_up_goes_through_the_octree_and_the_extraction(monkeypatch: pyte
     warm_up(load_case(*CASES[0]).pipeline.model)
     (ball,) = balls
     assert np.linalg.norm(ball.vertices, axis=1) == pytest.approx(warm_up_module.BALL_RADIUS, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("second_call_s", "chosen"), [({8000: 1.0, 32_000: 3.9}, 8000), ({8000: 1.0, 32_000: 1.1}, 32_000)]
+)
+def test_a_call_has_as_many_points_as_make_a_usual_decode_shortest(
+    monkeypatch: pytest.MonkeyPatch, second_call_s: dict[int, float], chosen: int
+) -> None:
+    def seconds(call: partial[Tensor], device: torch.device) -> float:
+        size = call.args[0].shape[1]
+        if size not in second_call_s:
+            raise torch.OutOfMemoryError("full")
+        return second_call_s[size]
+
+    monkeypatch.setattr(warm_up_module, "median_seconds", seconds)
+    model = choose_points_per_call(load_case(*CASES[0]).pipeline.model)
+    assert model.points_per_call == chosen
+
+
+def test_a_field_is_asked_in_calls_of_one_size_on_a_gpu() -> None:
+    on_gpu, on_cpu = (SampleShapes(512, 257, 8000, has_one_size) for has_one_size in (True, False))
+    assert (on_gpu.call_sizes, on_cpu.call_sizes) == ({8000}, {8000, 2048})
 
 
 AGREE = """
