@@ -68,7 +68,8 @@ class ShapeModel:
         """The model with its weights in main memory, loaded to the device as `residence` says; once."""
         if residence == "minimal":
             offload_layers(self.family.networks, self.device)
-        elif residence == "low":
+            return self.running(is_pair_batched=self.device.type == "cuda")
+        if residence == "low":
             return self.running(load=ModelOffload(self.family.networks, self.device).load)
         return self
 
@@ -183,7 +184,7 @@ class ShapeModel:
         self.execution.load(self.family.dit)
         on_step = _ignore if callback is None else once_done(callback, self.device)
         with preferring(self.execution.attention), reporting((self.execution.denoise,), on_lowered):
-            velocity = self.guided_velocity(context, times, scale, options or SamplingOptions(), on_lowered)
+            velocity = self.guided_velocity(context, times, scale, options or self._options, on_lowered)
             found = (adams if sampler == "adams" else euler)(start, times, velocity, on_step)
         return check_finite(found, "the denoiser")
 
@@ -268,6 +269,10 @@ class ShapeModel:
         return velocity_for(
             family.dit, context, times, scale, options, self.execution.denoise, on_lowered, family.clock
         )
+
+    @property
+    def _options(self) -> SamplingOptions:
+        return SamplingOptions(pairing="batched" if self.execution.is_pair_batched else "folded")
 
     def _check_latents(self, latents: Tensor) -> Tensor:
         check_width(latents, self.family.vae.config.latent_channels, stage="sample(latents=...)")

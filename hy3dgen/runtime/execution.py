@@ -34,6 +34,8 @@ class Execution:
     attention: SDPBackend | None = None
     load: Load = no_offload
     points_per_call: int | None = None
+    is_pair_batched: bool = False
+    """Both sides of the guidance in one call unless asked otherwise: for weights that are brought anew for each."""
 
     def bounded_points(self, wished: int) -> int:
         """The points of a call that may have `wished` at most: as many as were prepared, where that is no more."""

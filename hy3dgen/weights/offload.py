@@ -6,12 +6,15 @@ process. An offloaded network has no numbers at all: using it without loading it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from hy3dgen.weights.layer_stream import LayerStream
 
 Residence = Literal["full", "low", "minimal"]
 """full: all networks on the device; low: one network at a time; minimal: one layer at a time."""
@@ -20,7 +23,7 @@ NOWHERE = torch.device("meta")
 ACTIVATION_BYTES = 1_000_000_000
 """Beside the weights, generously: 210 MB for a call of 8000 points, about as much for a step of v2-0, libraries."""
 MINIMAL_BYTES = 100_000_000
-"""The largest layer and the one before it."""
+"""The largest layer, and those on their way."""
 
 
 class ModelOffload:
@@ -57,19 +60,30 @@ def _assign(network: nn.Module, device: torch.device, weights: Mapping[str, Tens
 
 
 def offload_layers(networks: Sequence[nn.Module], device: torch.device) -> None:
-    """Makes each layer copy its own weights to `device` for each of its calls, and free them after it."""
-    for network in networks:
-        for layer in network.modules():
-            if next(layer.parameters(recurse=False), None) is not None:
-                _load_for_calls(layer, device)
+    """Makes each layer bring its own weights to `device` for each of its calls, and free them after it."""
+    layers = [one for network in networks for one in network.modules() if _has_weights(one)]
+    if device.type == "cuda":
+        stream = LayerStream(layers, device)
+        for layer in layers:
+            _load_for_calls(layer, stream.take)
+        return
+    for layer in layers:
+        _load_for_calls(layer, partial(_copied, dict(layer.named_parameters(recurse=False)), device))
 
 
-def _load_for_calls(layer: nn.Module, device: torch.device) -> None:
-    offloaded = dict(layer.named_parameters(recurse=False))
-    nowhere = {name: _parameter(one, NOWHERE) for name, one in offloaded.items()}
+def _copied(weights: Mapping[str, Tensor], device: torch.device, layer: nn.Module) -> Mapping[str, Tensor]:
+    return {name: one.to(device) for name, one in weights.items()}
+
+
+def _has_weights(layer: nn.Module) -> bool:
+    return next(layer.parameters(recurse=False), None) is not None
+
+
+def _load_for_calls(layer: nn.Module, take: Callable[[nn.Module], Mapping[str, Tensor]]) -> None:
+    nowhere = {name: _parameter(one.to(NOWHERE)) for name, one in layer.named_parameters(recurse=False)}
 
     def load(*_: object) -> None:
-        layer._parameters.update({name: _parameter(one, device) for name, one in offloaded.items()})
+        layer._parameters.update({name: _parameter(one) for name, one in take(layer).items()})
 
     def free(*_: object) -> None:
         layer._parameters.update(nowhere)
@@ -79,8 +93,8 @@ def _load_for_calls(layer: nn.Module, device: torch.device) -> None:
     layer.register_forward_hook(free, always_call=True)
 
 
-def _parameter(weights: Tensor, device: torch.device) -> nn.Parameter:
-    return nn.Parameter(weights.detach().to(device), requires_grad=False)
+def _parameter(weights: Tensor) -> nn.Parameter:
+    return nn.Parameter(weights.detach(), requires_grad=False)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,17 @@ CUDA = {
     "empty_cache": None,
     "reset_peak_memory_stats": None,
     "synchronize": None,
-    "current_stream": None,
 }
+
+
+class PretendedStream:
+    """A CUDA stream of such a device."""
+
+    def __init__(self, device: object = None) -> None:
+        pass
+
+    def wait_event(self, event: object) -> None:
+        pass
 
 
 class PretendedEvent:
@@ -118,8 +127,10 @@ class _Pretending(TorchFunctionMode):
 @contextmanager
 def pretended_gpu(traffic: Traffic | None = None) -> Iterator[torch.device]:
     answers: dict[str, Any] = {name: lambda *_, told=told, **__: told for name, told in CUDA.items()}
-    answers["Event"] = PretendedEvent
-    with patch.multiple(torch.cuda, **answers), _Pretending(traffic):
+    answers |= {"Event": PretendedEvent, "Stream": PretendedStream, "current_stream": PretendedStream}
+    answers["stream"] = lambda _: nullcontext()
+    recorded = patch.object(Tensor, "record_stream", lambda tensor, stream: None, create=True)
+    with patch.multiple(torch.cuda, **answers), recorded, _Pretending(traffic):
         yield GPU
 
 
@@ -131,6 +142,7 @@ def _called(function: Any, args: Any, kwargs: dict[str, Any], traffic: Traffic |
     is_on_gpu = [isinstance(one, OnGpu) for one in tensors]
     if name == "__get__" and function.__self__.__name__ == "device" and is_on_gpu[0]:
         return GPU
+    kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
     if name in ("numpy", "__array__") and any(is_on_gpu):
         raise TypeError("what is on the GPU must be fetched before NumPy sees it")
     others = [one for one in tensors if not isinstance(one, OnGpu) and one.ndim > 0 and not one.is_meta]

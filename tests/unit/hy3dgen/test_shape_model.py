@@ -11,11 +11,13 @@ import torch
 from parity.parity_case import DATA, close, same
 from PIL import Image
 from safetensors.torch import load_file
+from support.pretended_gpu import pretended_gpu
 
 from hy3dgen.errors import EmptyImage, EmptyMesh, ImageError, LatentShapeError, SamplerUnfit
 from hy3dgen.models import open_model
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
 from hy3dgen.shape_model import ShapeModel
+from hy3dgen.weights.offload import Residence
 
 OVERRIDES = json.loads((DATA / "overrides.json").read_text())
 STAGES = load_file(DATA / "stages.safetensors")
@@ -31,6 +33,25 @@ def opened(name: str = "checkpoint", **overrides: Any) -> ShapeModel:
 @pytest.fixture(scope="module")
 def model() -> ShapeModel:
     return opened()
+
+
+@pytest.mark.parametrize(("residence", "num_asked"), [("minimal", 3), ("low", 6)])
+def test_layers_that_are_brought_for_their_calls_are_brought_once_a_step(
+    residence: Residence, num_asked: int
+) -> None:
+    with pretended_gpu() as gpu:
+        overrides = OVERRIDES["checkpoint"]
+        there = open_model(
+            DATA / "checkpoint.safetensors",
+            device=gpu,
+            dtype=torch.float32,
+            overrides=overrides,
+            residence=residence,
+        )
+        asked: list[int] = []
+        there.family.dit.final.register_forward_hook(lambda *_: asked.append(1))
+        there.sample(PICTURE, 4, generator=seeded(0))
+    assert len(asked) == num_asked, "both sides of the guidance in one call, or one after the other"
 
 
 def seeded(seed: int) -> torch.Generator:

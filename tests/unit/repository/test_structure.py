@@ -166,7 +166,6 @@ TESTED_ELSEWHERE = {
     "ai_engine/pipeline/resources.py": "unit/ai_engine/pipeline/test_pipeline.py",
     "ai_engine/worker/durable_run.py": "service/test_kill.py",
     "ai_engine/worker/failover.py": "service/test_several_machines.py",
-    "ai_engine/worker/process.py": "service/test_stop.py",
     "ai_engine/worker/workflows.py": "service/test_main_line.py",
 }
 """Source files without a test of their own path, and the test that covers each, below `tests/`."""
