@@ -19,7 +19,7 @@ from ai_engine.api.dependencies import (
     Service,
     find_summary,
 )
-from ai_engine.api.response_schemas import DeliveryView, JobView, delivery_view, view_of
+from ai_engine.api.response_schemas import JobView, view_of
 from ai_engine.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -32,7 +32,7 @@ from ai_engine.errors import (
 from ai_engine.job import CallerId
 from ai_engine.job_queue.deliveries import DeliveryPage
 from ai_engine.job_queue.delivery_index import DeliveryFilter, DeliveryStatus
-from ai_engine.job_queue.records import JobSummary
+from ai_engine.job_queue.records import DeliveryAttempt, JobSummary
 from ai_engine.logs import event
 from ai_engine.web.auth import Caller, KnownCaller, keyed_router
 from ai_engine.web.bodies import SmallBodyRoute
@@ -78,7 +78,7 @@ class DeliverySummaryView(BaseModel):
     status: DeliveryStatus = Field(
         description="waiting: an attempt is due, now or later. dead: no attempt follows of itself."
     )
-    last: DeliveryView = Field(description="The latest attempt.")
+    last: DeliveryAttempt = Field(description="The latest attempt.")
     status_url: str
 
 
@@ -190,7 +190,7 @@ def _list_of(page: DeliveryPage) -> DeliveryList:
             session_id=one.job.session_id,
             asset_id=one.job.asset_id,
             status=one.status,
-            last=delivery_view(one.last),
+            last=one.last,
             status_url=f"/jobs/{one.job.job_id}",
         )
         for one in page.deliveries

@@ -10,7 +10,6 @@ from ai_engine.facts import CutOutFacts, DecodeFacts, ModelFacts, PrintFacts, Vi
 from ai_engine.job import CutOut, Job, JobStatus, rfc3339
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
-    DeliveryState,
     JobPage,
     JobRecord,
     JobSummary,
@@ -38,28 +37,26 @@ class Accepted(BaseModel):
     eta_s: int | None = Field(description="Seconds until it is done, from what jobs took lately.")
 
 
-class DeliveryView(BaseModel):
-    """One attempt to bring the result to the webhook."""
-
-    attempt: int
-    state: DeliveryState = Field(
-        description="dead: failed, and no attempt follows of itself. replaced: a redelivery came first."
-    )
-    status: int | None = Field(description="The receiver's HTTP status.")
-    detail: str | None
-    at: str | None = Field(description="When it was made, or will be.")
-    form: str | None = Field(
-        description="multipart, binary or link; link also where the file was too large for another form."
-    )
-
-
-class JobView(BaseModel):
-    """All that is known of a job."""
+class JobSummaryView(BaseModel):
+    """One job in the list of jobs; `GET /jobs/{id}` has more."""
 
     job_id: str
     session_id: str
     asset_id: str
     status: JobStatus
+    attempt: int = Field(description="2 is the first retry.")
+    retry_of: str | None = Field(description="The job_id of the first attempt.")
+    created_at: str
+    ended_at: str | None
+    format: str
+    status_url: str
+    error: JobFailure | None
+    artifact: ArtifactFacts | None
+
+
+class JobView(JobSummaryView):
+    """All that is known of a job."""
+
     stage: Stage
     progress: float = Field(ge=0, le=1)
     queue_position: int | None = Field(
@@ -68,15 +65,9 @@ class JobView(BaseModel):
     eta_s: int | None = Field(
         description="Seconds until it is done, from what jobs took lately, while it waits."
     )
-    attempt: int = Field(description="2 is the first retry.")
-    retry_of: str | None = Field(description="The job_id of the first attempt.")
-    created_at: str
-    ended_at: str | None
     timings_s: dict[str, float] = Field(description="Seconds of each stage that is done.")
     options: OptionsFacts
     model: dict[str, str]
-    error: JobFailure | None
-    artifact: ArtifactFacts | None
     cutout: CutOutFacts | None = Field(
         description="Known as soon as the cut-out is made; null where there are several views."
     )
@@ -86,24 +77,7 @@ class JobView(BaseModel):
     upload: UploadFacts | None = Field(
         description="What became of the upload; null while that is open, or where there is none."
     )
-    deliveries: list[DeliveryView]
-
-
-class JobSummaryView(BaseModel):
-    """One job in the list of jobs; `GET /jobs/{id}` has more."""
-
-    job_id: str
-    session_id: str
-    asset_id: str
-    status: JobStatus
-    attempt: int
-    retry_of: str | None
-    created_at: str
-    ended_at: str | None
-    format: str
-    status_url: str
-    error: JobFailure | None
-    artifact: ArtifactFacts | None
+    deliveries: list[DeliveryAttempt]
 
 
 class JobList(BaseModel):
@@ -192,41 +166,20 @@ def view_of(record: JobRecord) -> JobView:
     known = record.summary
     job, result = known.job, known.result
     return JobView(
-        job_id=job.job_id,
-        session_id=job.session_id,
-        asset_id=job.asset_id,
-        status=known.status,
+        **dict(_summary(known)),
         stage=record.stage,
         progress=record.progress,
         queue_position=record.place.position if record.place else None,
         eta_s=record.place.eta_s if record.place else None,
-        attempt=job.attempt,
-        retry_of=job.retry_of,
-        created_at=rfc3339(job.accepted_at_s),
-        ended_at=rfc3339(known.ended_at_s) if known.ended_at_s else None,
         timings_s=dict(record.so_far.timings_s),
         options=_options(job, result),
         model=result.model if result else {},
-        error=result.failure if result else None,
-        artifact=_artifact(job, result),
         cutout=record.so_far.cutout,
         cutouts=dict(record.so_far.cutouts),
         print=result.mesh.print if result and result.mesh else None,
         decode=result.decode if result else None,
         upload=next((one.upload for one in reversed(record.deliveries) if one.upload), None),
-        deliveries=[delivery_view(attempt) for attempt in record.deliveries],
-    )
-
-
-def delivery_view(attempt: DeliveryAttempt) -> DeliveryView:
-    """One attempt as its caller sees it."""
-    return DeliveryView(
-        attempt=attempt.attempt,
-        state=attempt.state,
-        status=attempt.status,
-        detail=attempt.detail,
-        at=rfc3339(attempt.at_s) if attempt.at_s else None,
-        form=attempt.form,
+        deliveries=list(record.deliveries),
     )
 
 

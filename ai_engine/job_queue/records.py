@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dbos import DBOSClient, WorkflowStatus, error
+from pydantic import ConfigDict
 
 from ai_engine.errors import InternalError, JobCancelled, WorkerLost
-from ai_engine.job import Job, JobStatus
+from ai_engine.job import Job, JobStatus, rfc3339
 from ai_engine.job_queue.dbos_setup import PROGRESS
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
 from ai_engine.stage import Stage
@@ -37,16 +38,18 @@ DeliveryState = Literal["waiting", "sending", "accepted", "failed", "dead", "rep
 class DeliveryAttempt:
     """One attempt to bring the result to the webhook."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
     attempt: int
     state: DeliveryState
     """dead: failed, and no attempt follows of itself. replaced: a redelivery came first."""
     status: int | None
     """The receiver's HTTP status."""
     detail: str | None
-    at_s: float | None
-    """When it was made, or will be."""
+    at: str | None
+    """When it was made, or will be, RFC 3339 in UTC."""
     form: str | None = None
-    """How the mesh went, or would have gone: multipart, binary or link."""
+    """multipart, binary or link; link also where the file was too large for another form."""
     upload: UploadFacts | None = None
     """What became of the upload, if this attempt settled it."""
 
@@ -171,7 +174,7 @@ def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
     number, status = attempt_number(row), EngineStatus(row.status)
     if status in WAITING:
         due_ms = row.delay_until_epoch_ms
-        return DeliveryAttempt(number, "waiting", None, None, due_ms / 1000 if due_ms else None)
+        return DeliveryAttempt(number, "waiting", None, None, rfc3339(due_ms / 1000) if due_ms else None)
     if status == EngineStatus.PENDING:
         return DeliveryAttempt(number, "sending", None, None, None)
     if status == EngineStatus.CANCELLED:
@@ -179,7 +182,8 @@ def attempt_of(row: WorkflowStatus) -> DeliveryAttempt:
     if status != EngineStatus.SUCCESS or row.output is None:
         return DeliveryAttempt(number, "dead", None, "something went wrong on our side", None)
     sent = DeliveryOutcome.from_dict(row.output)
-    return DeliveryAttempt(number, sent.state, sent.status, sent.detail, sent.at_s, sent.form, sent.upload)
+    at = rfc3339(sent.at_s)
+    return DeliveryAttempt(number, sent.state, sent.status, sent.detail, at, sent.form, sent.upload)
 
 
 def last_progress(client: DBOSClient, job_id: str) -> dict[str, Any] | None:

@@ -298,6 +298,39 @@ export interface components {
             warnings: string[];
         };
         /**
+         * DeliveryAttempt
+         * @description One attempt to bring the result to the webhook.
+         */
+        DeliveryAttempt: {
+            /**
+             * At
+             * @description When it was made, or will be, RFC 3339 in UTC.
+             */
+            at: string | null;
+            /** Attempt */
+            attempt: number;
+            /** Detail */
+            detail: string | null;
+            /**
+             * Form
+             * @description multipart, binary or link; link also where the file was too large for another form.
+             */
+            form?: string | null;
+            /**
+             * State
+             * @description dead: failed, and no attempt follows of itself. replaced: a redelivery came first.
+             * @enum {string}
+             */
+            state: "waiting" | "sending" | "accepted" | "failed" | "dead" | "replaced";
+            /**
+             * Status
+             * @description The receiver's HTTP status.
+             */
+            status: number | null;
+            /** @description What became of the upload, if this attempt settled it. */
+            upload?: components["schemas"]["UploadFacts"] | null;
+        };
+        /**
          * DeliveryList
          * @description Deliveries, of the newest job first.
          */
@@ -320,7 +353,7 @@ export interface components {
             /** Job Id */
             job_id: string;
             /** @description The latest attempt. */
-            last: components["schemas"]["DeliveryView"];
+            last: components["schemas"]["DeliveryAttempt"];
             /** Session Id */
             session_id: string;
             /**
@@ -331,37 +364,6 @@ export interface components {
             status: "waiting" | "accepted" | "dead";
             /** Status Url */
             status_url: string;
-        };
-        /**
-         * DeliveryView
-         * @description One attempt to bring the result to the webhook.
-         */
-        DeliveryView: {
-            /**
-             * At
-             * @description When it was made, or will be.
-             */
-            at: string | null;
-            /** Attempt */
-            attempt: number;
-            /** Detail */
-            detail: string | null;
-            /**
-             * Form
-             * @description multipart, binary or link; link also where the file was too large for another form.
-             */
-            form: string | null;
-            /**
-             * State
-             * @description dead: failed, and no attempt follows of itself. replaced: a redelivery came first.
-             * @enum {string}
-             */
-            state: "waiting" | "sending" | "accepted" | "failed" | "dead" | "replaced";
-            /**
-             * Status
-             * @description The receiver's HTTP status.
-             */
-            status: number | null;
         };
         /**
          * DiskView
@@ -493,7 +495,10 @@ export interface components {
             artifact: components["schemas"]["ArtifactFacts"] | null;
             /** Asset Id */
             asset_id: string;
-            /** Attempt */
+            /**
+             * Attempt
+             * @description 2 is the first retry.
+             */
             attempt: number;
             /** Created At */
             created_at: string;
@@ -504,7 +509,10 @@ export interface components {
             format: string;
             /** Job Id */
             job_id: string;
-            /** Retry Of */
+            /**
+             * Retry Of
+             * @description The job_id of the first attempt.
+             */
             retry_of: string | null;
             /** Session Id */
             session_id: string;
@@ -538,7 +546,7 @@ export interface components {
             };
             decode: components["schemas"]["DecodeFacts"] | null;
             /** Deliveries */
-            deliveries: components["schemas"]["DeliveryView"][];
+            deliveries: components["schemas"]["DeliveryAttempt"][];
             /** Ended At */
             ended_at: string | null;
             error: components["schemas"]["JobFailure"] | null;
@@ -547,6 +555,8 @@ export interface components {
              * @description Seconds until it is done, from what jobs took lately, while it waits.
              */
             eta_s: number | null;
+            /** Format */
+            format: string;
             /** Job Id */
             job_id: string;
             /** Model */
@@ -571,6 +581,8 @@ export interface components {
             session_id: string;
             stage: components["schemas"]["Stage"];
             status: components["schemas"]["JobStatus"];
+            /** Status Url */
+            status_url: string;
             /**
              * Timings S
              * @description Seconds of each stage that is done.

@@ -6,7 +6,7 @@ type Schemas = components["schemas"];
 
 export type Accepted = Schemas["Accepted"];
 export type Artifact = Schemas["ArtifactFacts"];
-export type Delivery = Schemas["DeliveryView"];
+export type Delivery = Schemas["DeliveryAttempt"];
 export type Format = Artifact["format"];
 export type JobError = Schemas["JobFailure"];
 export type JobView = Schemas["JobView"];

@@ -105,17 +105,17 @@ def test_an_attempt_that_left_no_outcome_has_the_state_of_its_entry(status: Engi
 
 def test_an_attempt_that_waits_says_until_when() -> None:
     waiting = attempt_of(attempt(EngineStatus.DELAYED, delay_until_epoch_ms=4000))
-    assert (waiting.state, waiting.at_s) == ("waiting", 4.0)
-    assert attempt_of(attempt(EngineStatus.ENQUEUED)).at_s is None
+    assert (waiting.state, waiting.at) == ("waiting", "1970-01-01T00:00:04Z")
+    assert attempt_of(attempt(EngineStatus.ENQUEUED)).at is None
 
 
 def test_an_attempt_that_was_made_is_what_its_outcome_says() -> None:
     outcome = DeliveryOutcome(True, 204, "ok", 9.0, None, form="binary")
     made = attempt_of(attempt(EngineStatus.SUCCESS, output=outcome.to_dict()))
-    assert (made.attempt, made.state, made.status, made.at_s, made.form) == (
+    assert (made.attempt, made.state, made.status, made.at, made.form) == (
         3,
         "accepted",
         204,
-        9.0,
+        "1970-01-01T00:00:09Z",
         "binary",
     )
