@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from ai_engine.facts import ModelFacts, PartLicence
+
 WEIGHTS_FILE = "model.fp16.safetensors"
 DEFAULT_VARIANT = "v2-0"
 DEFAULT_MATTING = "isnet-general-use"
@@ -59,6 +61,8 @@ class Licence:
     conditions: tuple[str, ...]
     must_accept: bool
     territory_excluded: frozenset[str] = frozenset()
+    seen_on: str = "2026-11-23"
+    """When it was looked up."""
 
     def refusal(self, what: str, territory: str | None) -> str | None:
         """Why `what` may not be used in `territory`, a country code or EU; None where it may."""
@@ -139,6 +143,8 @@ MIT = Licence(
 TRIPOSG_LICENCE = replace(MIT, url="https://huggingface.co/VAST-AI/TripoSG")
 STEP1X_LICENCE = replace(APACHE, url="https://huggingface.co/stepfun-ai/Step1X-3D")
 
+PROJECT = replace(APACHE, conditions=())
+"""Of the code, and of the models that were trained with it and come with it."""
 UNKNOWN_LICENCE = Licence(
     name="unknown",
     url="",
@@ -349,6 +355,20 @@ MATTING_MODELS: Mapping[str, Weights] = MappingProxyType(
         )
     }
 )
+
+
+def matting_licence(name: str) -> Licence:
+    """Of a background remover: of a published one, or of the embedded one."""
+    return MATTING_MODELS[name].licence if name in MATTING_MODELS else PROJECT
+
+
+def with_remover(card: ModelFacts, matting_model: str) -> ModelFacts:
+    """The card of a model that gets its cut-outs from `matting_model`; unchanged for none."""
+    if matting_model == NONE:
+        return card
+    licence = matting_licence(matting_model)
+    part = PartLicence(f"background remover {matting_model}", licence.name, licence.url, licence.seen_on)
+    return replace(card, licences=(*card.licences, part))
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:

@@ -63,8 +63,8 @@ class Admission:
     clock: Callable[[], float] = field(default=time.time, repr=False)
     matting_models: Callable[[], Collection[str] | None] = field(default=lambda: None, repr=False)
     """Those that the workers have; None when none has said yet."""
-    takes_views: Callable[[], bool | None] = field(default=lambda: None, repr=False)
-    """True where the workers' model takes several views; None when none has said yet."""
+    takes_views: Callable[[str | None], bool | None] = field(default=lambda _: None, repr=False)
+    """True where the model of this name takes several views; None when none has said yet."""
     served_models: Callable[[], Sequence[ServedModel]] = field(default=tuple, repr=False)
     """The shape models that the workers serve; none when none has said yet."""
 
@@ -82,7 +82,7 @@ class Admission:
         self._check_matting_model(request.matting_model)
         model = self._model(request)
         if request.image_urls is not None or submission.views:
-            self._check_views("image_urls" if request.image_urls else next(iter(submission.views)))
+            self._check_views("image_urls" if request.image_urls else next(iter(submission.views)), model)
         return replace(job, model=model)
 
     def draft(self, submission: Submission[JobRequest]) -> Job:
@@ -245,8 +245,8 @@ class Admission:
     def _served_names(self) -> list[str]:
         return [one.name for one in self.served_models()]
 
-    def _check_views(self, field: str) -> None:
-        takes_views = self.takes_views()
+    def _check_views(self, field: str, model: str | None) -> None:
+        takes_views = self.takes_views(model)
         if takes_views is None:
             raise NotReady("No worker has said yet whether its model takes several views.", retry_after_s=5)
         if not takes_views:

@@ -83,7 +83,7 @@ def _service(settings: Settings) -> Service:
         webhook_policy(settings),
         store,
         matting_models=lambda: service.engine.matting_models(),
-        takes_views=lambda: service.engine.takes_views(),
+        takes_views=lambda model: service.engine.takes_views(model),
         served_models=lambda: service.engine.served_models(),
     )
     streams = OpenPlaces(settings.max_open_streams_per_key, too_many_streams)

@@ -27,7 +27,7 @@ from ai_engine.errors import NotReady, OperatorsOnly
 from ai_engine.facts import ModelFacts
 from ai_engine.job_queue.worker_leases import ServedModel, WorkerLease, WorkerState
 from ai_engine.monitoring.operations import Operations, read_operations
-from ai_engine.published_weights import APACHE, MATTING_MODELS, UNKNOWN_LICENCE, Licence, find_licence
+from ai_engine.published_weights import PROJECT, UNKNOWN_LICENCE, Licence, find_licence, matting_licence
 from ai_engine.settings import MattingModel
 from ai_engine.web.auth import KnownOperator, bearer, known_caller, open_router
 from ai_engine.web.problems import problems
@@ -170,10 +170,6 @@ def _readiness_of(worker: WorkerLease, *, has_room: Callable[[], bool]) -> Readi
     return Readiness(status="loading", progress=round(worker.loaded, 3))
 
 
-PROJECT = Licence("Apache License 2.0", APACHE.url, (), must_accept=False)
-"""Of the code, and of the models that were trained with it and come with it."""
-
-
 def licences_in_use(
     worker: WorkerLease | None, served: Sequence[ServedModel], matting_model: MattingModel
 ) -> Licences:
@@ -183,7 +179,7 @@ def licences_in_use(
     """
     is_known = worker is not None and worker.model_id is not None
     matting = (
-        None if matting_model == "none" else _licence_facts(matting_model, _matting_licence(matting_model))
+        None if matting_model == "none" else _licence_facts(matting_model, matting_licence(matting_model))
     )
     shape = _shape_model(worker) if worker and is_known else None
     cards = {one.facts.model_id: one.facts for one in served if one.facts}
@@ -202,10 +198,6 @@ def _card_licence(card: ModelFacts) -> LicenceFacts:
 
 def _shape_model(worker: WorkerLease) -> LicenceFacts:
     return _licence_facts(worker.model_id or "", find_licence(worker.licence or UNKNOWN_LICENCE.name))
-
-
-def _matting_licence(name: MattingModel) -> Licence:
-    return MATTING_MODELS[name].licence if name in MATTING_MODELS else PROJECT
 
 
 def _licence_facts(name: str, licence: Licence) -> LicenceFacts:

@@ -66,8 +66,10 @@ def shape_model(settings: Settings) -> Iterator[Finding]:
 def _together(planned: Mapping[str, Settings]) -> str:
     """Whether the models of one worker lie in its device's memory together."""
     turns = [name for name, own in planned.items() if own.memory in ("low", "minimal")]
-    how = f"they take turns on the device: {', '.join(turns)}" if turns else "all stay in memory"
-    return f"shape models: {', '.join(planned)}; {how}"
+    stay = [name for name in planned if name not in turns]
+    how = [f"{', '.join(stay)} in the device's memory all the time"] if stay else []
+    how += [f"{name} brought there for its jobs ({planned[name].memory})" for name in turns]
+    return f"shape models: {', '.join(planned)}; {'; '.join(how)}"
 
 
 def _one_model(settings: Settings) -> Iterator[Finding]:

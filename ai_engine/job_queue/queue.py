@@ -210,9 +210,9 @@ class JobQueue:
         """The matting models that a request may choose from; None when no worker has said yet."""
         return self._leases.matting_models()
 
-    def takes_views(self) -> bool | None:
-        """True where a model that is served takes several views; None when no worker has said yet."""
-        cards = [one.facts for one in self.served_models() if one.facts]
+    def takes_views(self, model: str | None) -> bool | None:
+        """True where the model, or for None one that is served, takes several views; None when no worker has said."""
+        cards = [one.facts for one in self.served_models() if one.facts and model in (None, one.name)]
         return any(len(card.views) > 1 for card in cards) if cards else None
 
     def served_models(self) -> Sequence[ServedModel]:

@@ -91,18 +91,23 @@ def shared_memory(checkpoints: Sequence[Settings]) -> list[Memory]:
         return wished
     weights = [Room.on(device, one).weights for one in checkpoints]
     free = torch.cuda.mem_get_info(device)[0]
-    return [share_memory(one, weights, free) for one in weights]
+    return share_memory(weights, free)
 
 
-def share_memory(own: Weights, weights: Sequence[Weights], free: int) -> Residence:
-    """What of `own` lies in `free` bytes of a device's memory that all of `weights` share.
+def share_memory(weights: Sequence[Weights], free: int) -> list[Memory]:
+    """What of each of `weights` stays in `free` bytes of a device's memory that all of them share.
 
-    All of them where they fit together. Else they take turns: each is `low`, where the largest network of each may
-    stay there after its job, or `minimal`.
+    Greedily, the first model first: all of it where the largest network of each later one still has room, else its own
+    largest network (`low`), else one layer at a time (`minimal`).
     """
-    if sum(one.total for one in weights) + ACTIVATION_BYTES <= free:
-        return "full"
-    return "low" if sum(one.largest for one in weights) + ACTIVATION_BYTES <= free else "minimal"
+    left, chosen = free - ACTIVATION_BYTES, list[Memory]()
+    for place, own in enumerate(weights):
+        later = sum(one.largest for one in weights[place + 1 :])
+        stays: dict[Memory, int] = {"full": own.total + later, "low": own.largest}
+        how: Memory = next((one for one, needed in stays.items() if needed <= left), "minimal")
+        left -= {"full": own.total, "low": own.largest}.get(how, 0)
+        chosen.append(how)
+    return chosen
 
 
 def dtype_of(settings: Settings, device: torch.device) -> torch.dtype:

@@ -36,6 +36,7 @@ from ai_engine.logs import event
 from ai_engine.monitoring.recorder import Recorder, open_recorder
 from ai_engine.pipeline.resources import Model, Resources
 from ai_engine.pipeline.workshop import open_workshop
+from ai_engine.published_weights import with_remover
 from ai_engine.settings import Settings
 from ai_engine.storage.data_folder import DataFolder
 from ai_engine.worker.failover import Failover
@@ -152,9 +153,9 @@ class _Worker:
     def _announce(self, resources: Resources) -> None:
         model = resources.model
         self.leases.announce_matting(self.executor_id, resources.removers.installed)
-        self.leases.announce_models(
-            self.executor_id, {name: one.facts for name, one in resources.models.items()}
-        )
+        remover = self.settings.matting_model
+        cards = {name: with_remover(one.facts, remover) for name, one in resources.models.items()}
+        self.leases.announce_models(self.executor_id, cards)
         self.leases.describe(
             self.executor_id,
             WorkerState.READY,

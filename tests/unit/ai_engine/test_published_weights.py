@@ -6,11 +6,14 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from ai_engine.facts import ModelFacts, PartLicence
 from ai_engine.published_weights import (
     APACHE,
     FOLDERS,
     LICENCE_TEXTS,
     MATTING_MODELS,
+    MIT,
+    PROJECT,
     SHAPE_MODELS,
     UNKNOWN_LICENCE,
     HubOrigin,
@@ -18,6 +21,7 @@ from ai_engine.published_weights import (
     add_choices,
     find_licence,
     licence_texts,
+    with_remover,
 )
 
 FILES = [*SHAPE_MODELS.values(), *MATTING_MODELS.values()]
@@ -61,3 +65,12 @@ def test_the_command_offers_each_published_model() -> None:
         assert parser.parse_args(["--variant", name]).variant == name
     for name in MATTING_MODELS:
         assert parser.parse_args(["--matting", name]).matting == name
+
+
+def test_a_card_names_the_licence_of_the_remover_that_makes_its_cut_outs() -> None:
+    card = ModelFacts("made-up", "Made up", (PartLicence("weights", "MIT", "", ""),))
+
+    assert with_remover(card, "none") == card
+    assert with_remover(card, "tiny").licences[1].name == PROJECT.name
+    (_, remover) = with_remover(card, "birefnet-general").licences
+    assert remover == PartLicence("background remover birefnet-general", MIT.name, MIT.url, "2026-11-23")

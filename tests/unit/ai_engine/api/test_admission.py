@@ -181,7 +181,7 @@ def views_of(*names: ViewName, content: bytes = BYTES) -> Submission[JobRequest]
 
 
 def seeing(folder: Path, *, takes_views: bool | None = True) -> Admission:
-    return replace(admission(folder), takes_views=lambda: takes_views)
+    return replace(admission(folder), takes_views=lambda _: takes_views)
 
 
 def test_views_are_kept_by_their_names_and_copied_for_a_retry(tmp_path: Path) -> None:
@@ -244,6 +244,17 @@ def test_views_are_refused_where_the_model_takes_one_or_nothing_is_known(tmp_pat
         assert (caught.value.field, caught.value.field_code) == (field, "views_unfit")
     with pytest.raises(NotReady):
         seeing(tmp_path, takes_views=None).admit(by_url)
+
+
+def test_it_is_the_named_model_that_must_take_views(tmp_path: Path) -> None:
+    door = replace(
+        admission(tmp_path), takes_views=lambda model: model == "mv", served_models=served("one", "mv")
+    )
+
+    views = replace(views_of("left"), request=JobRequest(session_id="s", asset_id="a", model="mv"))
+    assert door.admit(views).model == "mv"
+    with pytest.raises(InvalidField, match="takes one view only"):
+        door.admit(views_of("left"))
 
 
 def served(

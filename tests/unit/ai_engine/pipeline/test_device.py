@@ -132,9 +132,20 @@ def test_a_start_without_a_gpu_says_what_this_pytorch_was_built_for() -> None:
         choose_device("cuda", require_gpu=False)
 
 
-@pytest.mark.parametrize(("free", "how"), [(12, "full"), (10, "low"), (6, "low"), (5, "low"), (4, "minimal")])
-def test_models_of_one_worker_stay_on_the_device_together_or_take_turns(free: int, how: str) -> None:
-    assert share_memory(WEIGHTS, [WEIGHTS, WEIGHTS], free * 10**9) == how
+@pytest.mark.parametrize(
+    ("free", "how"),
+    [
+        (11, ["full", "full"]),
+        (10, ["full", "low"]),
+        (8, ["full", "low"]),
+        (7, ["low", "low"]),
+        (5, ["low", "low"]),
+        (4, ["low", "minimal"]),
+        (2, ["minimal", "minimal"]),
+    ],
+)
+def test_models_of_one_worker_share_the_device_the_first_one_first(free: int, how: list[str]) -> None:
+    assert share_memory([WEIGHTS, WEIGHTS], free * 10**9) == how
 
 
 def test_a_chosen_memory_holds_for_every_model_and_one_alone_chooses_for_itself(tmp_path: Path) -> None:
