@@ -5,7 +5,6 @@ Sent as a real delivery is: same addresses allowed, same secret, same forms; the
 
 from __future__ import annotations
 
-import json
 import struct
 import time
 import uuid
@@ -69,8 +68,8 @@ def _delivery(url: str, form: WebhookFormat) -> Delivery:
     # A link would lead to a job's file, and there is no job.
     data |= {} if form == "link" else {"artifact": artifact}
     mesh = MeshFile(lambda: iter([stl]), f"{NAME}.stl", "stl", len(stl), digest)
-    text = JobEvent(EVENT_TYPE, rfc3339(time.time()), data).to_json()
-    return Delivery(job_id, NAME, NAME, url, form, text, mesh)
+    event = JobEvent(EVENT_TYPE, rfc3339(time.time()), data).write()
+    return Delivery(job_id, NAME, NAME, url, form, event, mesh)
 
 
 def _tetrahedron_stl() -> bytes:
@@ -83,9 +82,9 @@ def _tetrahedron_stl() -> bytes:
 
 
 def _form_in_words(delivery: Delivery) -> str:
-    size = len(delivery.event)
+    size = len(delivery.event.text)
     if delivery.form == "link":
-        return f"the event {json.loads(delivery.event)['type']} as JSON, {size} bytes; no link, as there is no job"
+        return f"the event {EVENT_TYPE} as JSON, {size} bytes; no link, as there is no job"
     file = f"a file of {delivery.mesh.size} bytes" if delivery.mesh else "no file"
     return f"{delivery.form}: {file}, and the event of {size} bytes"
 

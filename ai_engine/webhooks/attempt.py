@@ -132,7 +132,7 @@ def _delivery(task: DeliveryTask, context: DeliveryContext) -> Delivery:
         asset_id=job.asset_id,
         url=job.webhook_url,
         form="link" if fallback and link else job.webhook_format,
-        event=task.event.to_json(link, upload=task.upload or (UPLOADED if upload and mesh else None)),
+        event=task.event.write(link, upload=task.upload or (UPLOADED if upload and mesh else None)),
         mesh=mesh,
         upload=upload,
         is_uploaded=task.is_uploaded,

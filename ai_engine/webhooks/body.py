@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ai_engine.facts import MEDIA_TYPES, MeshFormat
 from ai_engine.job import WebhookFormat
+from ai_engine.webhooks.event import EventText
 from ai_engine.webhooks.upload import Upload
 
 
@@ -37,8 +37,7 @@ class Delivery:
     url: str | None
     """The webhook's; None when there is only an upload."""
     form: WebhookFormat
-    event: str
-    """Compact ASCII JSON."""
+    event: EventText
     mesh: MeshFile | None
     """None when the job has failed."""
     upload: Upload | None = None
@@ -73,7 +72,7 @@ def request_body(delivery: Delivery) -> RequestBody:
         return _multipart(delivery)
     if delivery.mesh is not None and carries_file(delivery):
         return _binary(delivery, delivery.mesh)
-    data = delivery.event.encode("ascii")
+    data = delivery.event.text.encode("ascii")
     return RequestBody({"Content-Type": "application/json"}, len(data), iter([data]))
 
 
@@ -86,7 +85,7 @@ def _binary(delivery: Delivery, mesh: MeshFile) -> RequestBody:
     headers = {
         "Content-Type": MEDIA_TYPES[mesh.format],
         "Content-Digest": f"sha-256=:{b64encode(bytes.fromhex(mesh.sha256)).decode()}:",
-        "X-Generation-Event": delivery.event,
+        "X-Generation-Event": delivery.event.text,
         "X-Session-Id": delivery.session_id,
         "X-Asset-Id": delivery.asset_id,
         "X-Job-Id": delivery.job_id,
@@ -106,7 +105,7 @@ def _multipart(delivery: Delivery) -> RequestBody:
 
 
 def _text_values(delivery: Delivery) -> dict[str, str]:
-    data = json.loads(delivery.event)["data"]
+    data = delivery.event.data
     values = {
         "session_id": delivery.session_id,
         "asset_id": delivery.asset_id,
@@ -116,7 +115,7 @@ def _text_values(delivery: Delivery) -> dict[str, str]:
         # One line: a receiver may put it into a header or a log.
         sentence = " ".join(data["error"]["detail"].encode("ascii", "replace").decode().split())
         values |= {"error": sentence, "code": data["error"]["code"]}
-    return values | {"job_id": delivery.job_id, "event": delivery.event}
+    return values | {"job_id": delivery.job_id, "event": delivery.event.text}
 
 
 def _text_part(boundary: str, name: str, value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,16 @@ from ai_engine.webhooks.upload import UploadFacts
 MAX_EVENT_BYTES = 4096
 MAX_DETAIL_CHARS = 300
 _LEAST_NEEDED = ("print", "timings_s", "options", "cutout", "cutouts", "model")
+
+
+@dataclass(frozen=True)
+class EventText:
+    """An event as it is sent: written once, for the signature, the body and the headers."""
+
+    text: str
+    """Compact ASCII JSON below 4 kB: what is signed."""
+    data: Mapping[str, Any]
+    """What `data` is in it."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,8 @@ class JobEvent:
         facts = {"timings_s": result.timings_s, "options": options, "model": result.model}
         return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | cutout | facts)
 
-    def to_json(self, url: str | None = None, *, upload: UploadFacts | None = None) -> str:
-        """Compact ASCII JSON below 4 kB: what is signed. `url` is where the file is had.
+    def write(self, url: str | None = None, *, upload: UploadFacts | None = None) -> EventText:
+        """The event as it is sent; `url` is where the file is had.
 
         What would not fit is left out, the least needed first, and named in `left_out`.
         """
@@ -61,7 +72,11 @@ class JobEvent:
             text = json.dumps(asdict(self) | {"data": data}, separators=(",", ":"))
             if len(text) < MAX_EVENT_BYTES:
                 break
-        return text
+        return EventText(text, data)
+
+    def to_json(self) -> str:
+        """The event as the job engine keeps it: `write` without a link."""
+        return self.write().text
 
     @classmethod
     def from_json(cls, text: str) -> JobEvent:

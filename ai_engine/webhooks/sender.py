@@ -152,7 +152,7 @@ class WebhookClient:
         if delivery.fallback is not None:
             headers["X-Delivery-Fallback"] = delivery.fallback
         signatures = [
-            signer.sign(msg_id=delivery.event_id, timestamp=now, data=delivery.event)
+            signer.sign(msg_id=delivery.event_id, timestamp=now, data=delivery.event.text)
             for signer in self.signers
         ]
         return headers | ({"webhook-signature": " ".join(signatures)} if signatures else {})

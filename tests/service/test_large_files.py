@@ -35,6 +35,7 @@ from ai_engine.outbound.client import GuardedClient
 from ai_engine.job import Artifact
 from ai_engine.settings import Settings
 from ai_engine.webhooks.body import Delivery, MeshFile
+from ai_engine.webhooks.event import EventText
 from ai_engine.webhooks.sender import WebhookClient
 
 what, told = sys.argv[1], json.loads(sys.argv[2])
@@ -68,7 +69,7 @@ def deliver():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     mesh = MeshFile(partial(store.read, Artifact(**told)), "a1.stl", "stl", told["size"], told["sha256"])
     url = f"http://127.0.0.1:{server.server_port}/"
-    event = json.dumps({"data": {"status": "completed"}})
+    event = EventText("{}", {"status": "completed"})
     sender = WebhookClient(http=GuardedClient(AddressPolicy(is_development=True)))
     outcome = sender.send(Delivery("0" * 32, "s", "a", url, "binary", event, mesh), 1)
     assert outcome.is_accepted, outcome

@@ -156,13 +156,13 @@ def test_an_event_stays_below_4_kb_and_says_what_it_left_out() -> None:
     longest = job(session_id="s" * 128, asset_id="a" * 128)
     url = f"https://{'h' * 500}/files/{'0' * 32}/{'a' * 128}.stl?expires=1790000000&signature={'s' * 43}"
 
-    text = JobEvent.of(longest, crowded, 0.0).to_json(url)
+    text = JobEvent.of(longest, crowded, 0.0).write(url).text
 
     assert len(text) < 4096
     data = json.loads(text)["data"]
     assert (data["left_out"], data["timings_s"]) == (["print"], {"denoise": 1.0})
     assert data["artifact"]["url"] == url
-    assert "left_out" not in json.loads(JobEvent.of(longest, result(), 0.0).to_json(url))["data"]
+    assert "left_out" not in json.loads(JobEvent.of(longest, result(), 0.0).write(url).text)["data"]
 
 
 def test_an_event_of_a_failure_with_much_to_say_is_cut_short() -> None:

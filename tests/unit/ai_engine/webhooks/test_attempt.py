@@ -42,7 +42,7 @@ def test_a_file_over_the_limit_goes_as_a_link_at_once(tmp_path: Path) -> None:
 
     assert (inline.form, inline.fallback) == ("multipart", None)
     assert (linked.form, linked.fallback) == ("link", "max_inline_bytes")
-    assert '"url":"https://mesh.example.com/files/' in linked.event
+    assert '"url":"https://mesh.example.com/files/' in linked.event.text
 
 
 def test_without_a_public_address_the_file_goes_inline_whatever_its_size(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_link_stays_a_link_once_the_receiver_found_the_file_too_large(tmp_path
 def test_the_link_is_the_same_on_every_attempt(tmp_path: Path) -> None:
     sent = delivery(tmp_path, size=1, public_url="https://mesh.example.com", linked_at_s=1000.0)
 
-    assert "expires=1060&" in sent.event, "from when the job ended, not from when this is sent"
+    assert "expires=1060&" in sent.event.text, "from when the job ended, not from when this is sent"
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def test_a_webhook_that_replaces_an_upload_has_the_file_and_says_why(
     sent = _delivery(task, context)
 
     assert (sent.form, sent.upload, sent.fallback) == (form, None, "upload_failed")
-    assert json.loads(sent.event)["data"]["upload"] == {
+    assert json.loads(sent.event.text)["data"]["upload"] == {
         "state": "given_up",
         "detail": "the upload's server answered 403",
         "status": 403,
@@ -166,6 +166,6 @@ def test_the_event_is_the_same_before_and_after_the_upload(tmp_path: Path) -> No
     first, later = _delivery(task, context), _delivery(replace(task, upload=UPLOADED), context)
 
     assert first.event == later.event
-    assert json.loads(first.event)["data"]["upload"]["state"] == "uploaded"
+    assert json.loads(first.event.text)["data"]["upload"]["state"] == "uploaded"
     assert first.upload is not None
     assert first.upload.headers == {"content-type": "model/stl", "x-amz-acl": "a"}

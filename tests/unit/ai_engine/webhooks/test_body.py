@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from base64 import b64decode
 from email.message import Message
 from email.parser import BytesParser
@@ -11,6 +12,7 @@ import pytest
 
 from ai_engine.job import WebhookFormat
 from ai_engine.webhooks.body import Delivery, MeshFile, RequestBody, carries_file, request_body
+from ai_engine.webhooks.event import EventText
 from ai_engine.webhooks.upload import Upload
 
 DATA = b"solid mesh \r\n--not-a-boundary--\r\n" * 40
@@ -24,8 +26,12 @@ FAILURE = (
 )
 
 
+def event_of(text: str) -> EventText:
+    return EventText(text, json.loads(text)["data"])
+
+
 def delivery(form: WebhookFormat, **changes: Any) -> Delivery:
-    fields: dict[str, Any] = {"event": SUCCESS, "mesh": MESH}
+    fields: dict[str, Any] = {"event": event_of(SUCCESS), "mesh": MESH}
     return Delivery(
         "j1", session_id="s1", asset_id="a1", url="https://w.example/", form=form, **fields | changes
     )
@@ -60,7 +66,7 @@ def test_a_form_holds_the_fields_the_event_and_the_file() -> None:
 
 
 def test_a_failure_is_a_form_without_a_file_whose_error_is_one_line_of_ascii() -> None:
-    parts = parts_of(request_body(delivery("multipart", event=FAILURE, mesh=None)))
+    parts = parts_of(request_body(delivery("multipart", event=event_of(FAILURE), mesh=None)))
 
     assert "file" not in parts
     assert parts["error"].get_payload() == "Nothing ?ber there"
@@ -86,7 +92,7 @@ def test_a_binary_body_is_the_file_alone_and_its_headers_say_whose() -> None:
     "one",
     [
         delivery("link"),
-        delivery("binary", mesh=None, event=FAILURE),
+        delivery("binary", mesh=None, event=event_of(FAILURE)),
         delivery("multipart", upload=Upload("https://bucket.example/k", {})),
     ],
     ids=["link", "binary failure", "upload"],
@@ -94,7 +100,7 @@ def test_a_binary_body_is_the_file_alone_and_its_headers_say_whose() -> None:
 def test_what_carries_no_file_is_the_event_as_json(one: Delivery) -> None:
     body = request_body(one)
 
-    assert sent(body) == one.event.encode()
+    assert sent(body) == one.event.text.encode()
     assert body.headers == {"Content-Type": "application/json"}
 
 

@@ -22,7 +22,7 @@ def success(**changes: Any) -> JobResult:
 
 
 def data_of(event: JobEvent, **options: Any) -> dict[str, Any]:
-    text = event.to_json(**options)
+    text = event.write(**options).text
     assert text.isascii()
     assert len(text) < MAX_EVENT_BYTES
     data: dict[str, Any] = json.loads(text)["data"]

@@ -24,6 +24,7 @@ from ai_engine.outbound.client import Answer
 from ai_engine.outbound.deadline import TransferFailed
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.body import Delivery, MeshFile
+from ai_engine.webhooks.event import EventText
 from ai_engine.webhooks.sender import Outcome, WebhookClient, next_delay_s, retry_after_s
 from ai_engine.webhooks.upload import Upload
 
@@ -58,6 +59,10 @@ class Receiver:
         return self.answer
 
 
+def event_of(text: str) -> EventText:
+    return EventText(text, json.loads(text)["data"])
+
+
 def answer(status: int, **headers: str) -> Answer:
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
 
@@ -66,7 +71,7 @@ def delivery(
     tmp_path: Path, form: Any = "multipart", *, event: str = EVENT, has_mesh: bool = True
 ) -> Delivery:
     mesh = MeshFile(lambda: iter([b"--mesh\r\n"] * 3), "a1.stl", "stl", 24, "ab" * 32) if has_mesh else None
-    return Delivery("f" * 32, "s1", "a1", "https://example.com/hook", form, event, mesh)
+    return Delivery("f" * 32, "s1", "a1", "https://example.com/hook", form, event_of(event), mesh)
 
 
 def send(what: Delivery, reply: Answer | Exception, **settings: Any) -> tuple[Outcome, dict[str, Any]]:
@@ -222,7 +227,7 @@ def test_a_large_file_is_sent_without_ever_being_in_memory_whole(tmp_path: Path)
     what, store = delivery(tmp_path), LocalStore(tmp_path)
     artifact = store.put("job", "mesh.stl", write)
     mesh = MeshFile(partial(store.read, artifact), "a1.stl", "stl", artifact.size, artifact.sha256)
-    large = Delivery(what.job_id, "s1", "a1", what.url, "multipart", EVENT, mesh)
+    large = Delivery(what.job_id, "s1", "a1", what.url, "multipart", event_of(EVENT), mesh)
     sent = []
 
     class Counting(Receiver):
@@ -413,6 +418,7 @@ from ai_engine.storage.store import LocalStore
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.job import Artifact
 from ai_engine.webhooks.body import Delivery, MeshFile
+from ai_engine.webhooks.event import EventText
 from ai_engine.webhooks.sender import WebhookClient
 from tests.support.peak_memory import peak_kb
 
@@ -421,10 +427,10 @@ artifact = Artifact(file.name, "00" * 32, file.stat().st_size)
 mesh = MeshFile(partial(LocalStore(file.parent).read, artifact), "a.stl", "stl", artifact.size, artifact.sha256)
 sender = WebhookClient(http=GuardedClient(AddressPolicy(is_development=True)))
 url = f"http://127.0.0.1:{port}/"
-small = Delivery("f" * 32, "s", "a", url, "binary", "{}", None)
+small = Delivery("f" * 32, "s", "a", url, "binary", EventText("{}", {}), None)
 assert sender.send(small, 1).is_accepted
 before = peak_kb()
-assert sender.send(Delivery("f" * 32, "s", "a", url, "binary", "{}", mesh), 1).is_accepted
+assert sender.send(Delivery("f" * 32, "s", "a", url, "binary", EventText("{}", {}), mesh), 1).is_accepted
 print(peak_kb() - before)
 """
 
