@@ -1,8 +1,9 @@
 """All that needs a GPU, part by part: `python -m benchmarks.gpu --json results.json --seconds 570`.
 
-First what must be true (the reference's numbers, sparse equal to dense, weights in turns, compiled twins), then what is
-claimed to be fast. Each part is a process of its own with a limit. The file is written after each part, with what a
-part had finished when it was stopped; the same command goes on with those not done, the ones not tried yet first.
+In the order of a first hour on a card (docs/gpu.md): what must be true, threads and graphs, bytes of weights, kernels,
+compiling, calls and glue of a decode, shortage of memory; then what is claimed to be fast. Each part is a process of
+its own with a limit. The file is written after each part, with what a part had finished when it was stopped; the same
+command goes on with those not done, the ones not tried yet first. One table at the end holds what decides.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.measuring import machine, write_json
+from benchmarks.measuring import Table, machine, write_json
+from benchmarks.predictions import CARD_ESTIMATES, CARDS, HEADER
 
 LEAST_S = 20.0
 """Less is not worth a part's start."""
@@ -48,23 +50,32 @@ def _rows(name: str, *arguments: str, limit_s: float = 300) -> Part:
     return Part(name, ("benchmarks", *arguments, "--device", "cuda"), limit_s, has_tables=True)
 
 
+def _step(name: str, step: str, limit_s: float = 300) -> Part:
+    return Part(name, ("benchmarks.card", step), limit_s, has_tables=True)
+
+
 PARTS = (
-    _tests("the reference's numbers, sparse equals dense", "tests/parity"),
+    _tests("1 the reference's numbers, sparse equals dense", "tests/parity"),
     _tests(
-        "weights in turns, float8, kernels, compiled twins",
+        "1 weights in turns, float8, kernels, compiled twins",
         "tests/unit/hy3dgen/weights",
         *(f"tests/unit/hy3dgen/runtime/test_{name}.py" for name in ("attention", "warm_up")),
     ),
+    _step("2 threads and graphs of twelve jobs", "threads", limit_s=540),
+    _step("3 bytes of the weights", "bytes"),
+    _step("4 kernels of a step", "kernels"),
+    _rows("5 compiling", "compile"),
+    _step("6 calls and glue of a decode", "calls"),
+    _step("7 shortage of memory", "shortage", limit_s=540),
     _rows("a job of v2-0, octree 256", "job", "--variant", "v2-0", "--resolution", "256"),
     _rows("a job of v2-0-turbo, octree 256", "job", "--variant", "v2-0-turbo", "--resolution", "256"),
     _rows("decode, 256", "decode", "--resolution", "256"),
     _rows("decode, 512", "decode", "--resolution", "512"),
-    _rows("denoise, v2-0", "denoise", "--variant", "v2-0", limit_s=540),
+    _rows("denoise, v2-0", "denoise", "--variant", "v2-0", limit_s=580),
     _rows("a job of v2-0, octree 512", "job", "--variant", "v2-0", "--resolution", "512"),
     _rows("start, v2-0", "start", "--variant", "v2-0", limit_s=420),
     _rows("memory", "memory", limit_s=420),
     _rows("throughput", "throughput", limit_s=420),
-    _rows("compiling", "compile"),
     _rows("options", "options"),
 )
 
@@ -84,6 +95,17 @@ def main() -> None:
     parts = [part for part in PARTS if not options.only or any(word in part.name for word in options.only)]
     told = run_parts(parts, options.json, options.seconds, machine(torch.device("cuda")))
     print("\n".join(f"{one['status']:12} {one['seconds']:6.0f} s  {name}" for name, one in told.items()))
+    print(f"\n{deciding_table(told)}")
+
+
+def deciding_table(told: Mapping[str, Any]) -> Table:
+    """What decides, of all parts that measured it, in their order; of a job what was reckoned for each card."""
+    tables = [table for one in told.values() for section in one["sections"] for table in section["tables"]]
+    rows = tuple(tuple(row) for table in tables if tuple(table["header"]) == HEADER for row in table["rows"])
+    estimates = tuple(("C", name, " / ".join(map(str, row)), "-") for name, row in CARD_ESTIMATES.items())
+    return Table(
+        "What decides", HEADER, rows + estimates, f"C: reckoned for {', '.join(CARDS)}; see the job's rows."
+    )
 
 
 def run_parts(

@@ -26,6 +26,7 @@ from benchmarks.measuring import Asked, Row, Table, forget_peak, peak_bytes, rat
 from benchmarks.pictures import ellipse, held_out
 from benchmarks.published import EMBEDDED, random_pipeline
 from hy3dgen.families.hunyuan3d_2 import FRAME
+from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.runtime.warm_up import compile_networks, fit_to_card, warm_up
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 from tests.support.fields import field_of
@@ -61,7 +62,10 @@ def tables(asked: Asked) -> Iterator[Table]:
         pipeline.model, _ = compile_networks(pipeline.model)
     warm_up(pipeline.model)
     steps = asked.steps or (pipeline.config.settings.default_steps if is_random else EMBEDDED_STEPS)
-    with tempfile.TemporaryDirectory() as folder, KnownBody(pipeline) if is_random else nullcontext():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        KnownBody(pipeline.vae, pipeline.device) if is_random else nullcontext(),
+    ):
         work = partial(_one_way, asked, pipeline, steps, resolution, Path(folder))
         work(_ours, min(steps, 2))
         (ours, our_mesh), (theirs, their_mesh) = work(_ours), work(_today)
@@ -159,8 +163,8 @@ def _generator() -> torch.Generator:
 class KnownBody(AbstractContextManager[None]):
     """The decoder is asked for its cost, a body for the logits."""
 
-    def __init__(self, pipeline: Hunyuan3DDiTFlowMatchingPipeline) -> None:
-        self.vae, self.body = pipeline.vae, field_of("solid").to(pipeline.device)
+    def __init__(self, vae: ShapeVAE, device: torch.device) -> None:
+        self.vae, self.body = vae, field_of("solid").to(device)
         self.before = self.vae.execution
 
     def __enter__(self) -> None:

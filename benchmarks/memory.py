@@ -125,7 +125,7 @@ def fit(device: str, variant: str, residence: Residence) -> dict[str, str]:
     home = asked.device if residence == "full" else torch.device("cpu")
     model = random_pipeline(variant, home, asked.dtype).model
     pipeline = Hunyuan3DDiTFlowMatchingPipeline(replace(model, device=asked.device).resident(residence))
-    with KnownBody(pipeline):
+    with KnownBody(pipeline.vae, pipeline.device):
         return {str(budget): _within(asked, pipeline, budget) for budget in reversed(BUDGETS_GB)}
 
 

@@ -6,6 +6,8 @@ at width 1024. v2-0 has 4442 tokens beside a picture, mini 1882; with the empty 
 
 from __future__ import annotations
 
+from typing import Any
+
 PREDICTIONS = {
     "denoise": "mini: 1.65x over 50 steps (2.97 against 1.82 TFLOP a step, and 49 calls for 50); v2-0 on a CPU: 1.27x; "
     "v2-0 on a GPU, where attention repeats the folded key: 1.2x eager, 1.5x compiled",
@@ -32,3 +34,39 @@ PREDICTIONS = {
     "0.25 with GrabCut, 0.02 without",
     "cpu": "embedded model, image to STL at octree 128 on one core: 4 CPU s, of it decoding 60 %; imports 3 s",
 }
+
+HEADER = ("step", "what decides", "reckoned", "found")
+"""Of tables that decide a question of the first hour on a card."""
+
+CARDS = ("T4", "3090", "4090", "5090", "A100", "H100")
+CARD_ESTIMATES: dict[str, tuple[float, ...]] = {
+    "encoder, ms": (190, 73, 37, 27, 23, 12),
+    "step eager, ms": (880, 303, 140, 105, 94, 44),
+    "49 steps eager, s": (43, 14.8, 6.9, 5.2, 4.6, 2.2),
+    "49 steps compiled, s": (39, 13.6, 5.8, 4.5, 4.0, 1.8),
+    "shape tokens, ms": (95, 34, 15, 12, 10, 5),
+    "decode 256, s": (1.3, 0.49, 0.24, 0.19, 0.18, 0.10),
+    "decode 512, s": (4.6, 1.7, 0.79, 0.61, 0.55, 0.29),
+    "job eager, s": (45, 15.4, 7.2, 5.4, 4.8, 2.3),
+    "job compiled, s": (41, 14.2, 6.1, 4.7, 4.2, 1.9),
+    "v2-0-turbo, 5 steps, s": (2.6, 0.89, 0.41, 0.31, 0.27, 0.13),
+}
+"""v2-0, float16, 50 steps, octree 256, reckoned to a fourth from 15.6 TFLOP and 30 GB a step at assumed rates.
+
+Rates of T4 .. H100: matrices 28, 62, 150, 190, 235, 550 TFLOP/s, attention 15, 55, 140, 175, 180, 400 TFLOP/s, memory
+0.25, 0.8, 0.9, 1.5, 1.6, 2.7 TB/s. Before the context without a picture was merged (6 % of a step less).
+"""
+
+DECIDING: dict[str, dict[Any, Any]] = {
+    "kernels": {"seen": "1158, 26 on an H100", "blank": "below 1222, 18 on an H100"},
+    "step_ms": dict(zip(CARDS, CARD_ESTIMATES["step eager, ms"], strict=True)),
+    "decode_s": dict(zip(CARDS, CARD_ESTIMATES["decode 256, s"], strict=True)),
+    "glue_ms": {256: "15 to 20 (38 before)", 512: "30 to 40 (75 before)"},
+    "fits": {(6, "full"): "gpu_out_of_memory"},
+}
+"""What was reckoned of each step of `benchmarks.card`."""
+
+
+def card_column(machine: str) -> str:
+    """The column of estimates for a machine's card: its own, else that of an H100, which later ones resemble most."""
+    return next((card for card in CARDS if card in machine), "H100")

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from benchmarks import today
 from benchmarks.__main__ import DELEGATED, MODULES
+from benchmarks.card import STEPS_IN_ORDER, table_of
 from benchmarks.denoise import folded_flops, pair_flops
-from benchmarks.gpu import PARTS, Part, run_parts
+from benchmarks.gpu import PARTS, Part, deciding_table, run_parts
 from benchmarks.measuring import Asked, Table, in_turns, ratio
-from benchmarks.predictions import PREDICTIONS
-from benchmarks.published import config_of, networks_of, shapes_of, write_random_file
+from benchmarks.predictions import CARD_ESTIMATES, HEADER, PREDICTIONS, card_column
+from benchmarks.published import EMBEDDED, config_of, networks_of, shapes_of, write_random_file
 from hy3dgen.families.variants import VARIANTS
 from hy3dgen.models import weights_of
 
@@ -142,4 +143,30 @@ def test_every_part_of_the_gpu_run_names_what_exists() -> None:
         program, first, *_ = part.module
         paths = [Path(one) for one in part.module if one.startswith("tests/")]
         assert all(path.exists() for path in paths)
-        assert program == "pytest" or first in MODULES
+        assert program == "pytest" or first in (STEPS_IN_ORDER if program == "benchmarks.card" else MODULES)
+
+
+def test_the_gpu_run_goes_through_the_first_hour_in_its_order_and_ends_in_one_table() -> None:
+    numbers = [part.name.split()[0] for part in PARTS if part.name[0].isdigit()]
+    assert numbers == sorted(numbers)
+    assert set(numbers) == {"1", "2", "3", "4", "5", "6", "7"}
+    deciding = {"header": HEADER, "rows": [["3 H2", "allocated", "4.93", "4.93"]]}
+    other = {"header": ["a"], "rows": [["1"]]}
+    told = {"one": {"sections": [{"tables": [other, deciding]}]}, "two": {"sections": []}}
+    table = deciding_table(told)
+    assert table.rows[0] == ("3 H2", "allocated", "4.93", "4.93")
+    assert len(table.rows) == 1 + len(CARD_ESTIMATES)
+
+
+@pytest.mark.parametrize(
+    ("machine", "card"),
+    [("NVIDIA GeForce RTX 4090, 24 GiB", "4090"), ("NVIDIA B200", "H100"), ("Tesla T4", "T4")],
+)
+def test_estimates_are_of_the_card_that_is_there(machine: str, card: str) -> None:
+    assert card_column(machine) == card
+
+
+def test_a_step_of_the_first_hour_runs_without_a_card() -> None:
+    table = table_of("bytes", Asked(torch.device("cpu")), EMBEDDED)
+    ((step, _, reckoned, found),) = table.rows
+    assert (step, found) == ("3 H2", reckoned)
