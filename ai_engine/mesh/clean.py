@@ -94,7 +94,9 @@ def _solids(mesh: Mesh, min_part_share: float) -> tuple[Mesh, _Bodies, Repairs]:
 def _join(mesh: Mesh, bodies: _Bodies, repairs: Repairs) -> Mesh:
     """With bodies that overlap or share a wall made one; hollows are no bodies here."""
     is_solid = repairs.bad_edges_left == 0 and len(mesh.faces) > 0
-    return unite(mesh, bodies.labels, bodies.volumes) if is_solid else mesh
+    if not is_solid:
+        return mesh
+    return unite(mesh, bodies.labels, bodies.volumes, tolerance=WELD_SHARE * diagonal(mesh))
 
 
 def _make_solid(mesh: Mesh, repairs: Repairs) -> tuple[Mesh, Repairs]:

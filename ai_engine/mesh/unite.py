@@ -5,6 +5,7 @@ from __future__ import annotations
 import manifold3d
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ai_engine.mesh.containment import windings
 from ai_engine.mesh.mesh import Mesh
@@ -15,8 +16,10 @@ MAX_BODIES = 2000
 """Above this the boxes of all pairs would not fit memory; bodies then stay as they are."""
 
 
-def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles) -> Mesh:
+def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles, *, tolerance: float = 0.0) -> Mesh:
     """The mesh with bodies that overlap or touch in a face joined; `mesh` itself where there are none.
+
+    Bodies touch, too, whose corners lie nearer than `tolerance` to each other.
 
     Needs a mesh whose edges have two faces each that agree, faces looking out of solid: `labels` [F] names the body of
     each face, `volumes` is negative for the bodies that bound hollows.
@@ -24,7 +27,7 @@ def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles) -> Mesh:
     solids = np.flatnonzero(volumes > 0)
     if not 1 < len(solids) <= MAX_BODIES:
         return mesh
-    groups = _meeting(mesh, labels, solids)
+    groups = _meeting(mesh, labels, solids, tolerance)
     meeting = np.flatnonzero(np.bincount(groups) > 1)
     if len(meeting) == 0:
         return mesh
@@ -32,7 +35,7 @@ def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles) -> Mesh:
     is_joined = np.zeros(len(volumes), np.bool_)
     pieces: list[Mesh] = []
     for members in (solids[groups == group] for group in meeting):
-        whole = _union(mesh, labels, owners, members)
+        whole = _union(_snapped(mesh, owners[labels], members, tolerance), labels, owners, members)
         if whole is not None:
             is_joined |= np.isin(owners, members)
             pieces.append(whole)
@@ -41,17 +44,36 @@ def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles) -> Mesh:
     return together(compact(mesh.vertices, mesh.faces[~is_joined[labels]]), *pieces)
 
 
-def _meeting(mesh: Mesh, labels: NDArray[np.int32], solids: Numbers) -> NDArray[np.int32]:
-    """A group per solid; those of one group are tied together by bounding boxes that meet."""
+def _meeting(mesh: Mesh, labels: NDArray[np.int32], solids: Numbers, tolerance: float) -> NDArray[np.int32]:
+    """A group per solid; those of one group are tied together by bounding boxes no further than `tolerance` apart."""
     corners = mesh.corners()
     lower = np.full((int(labels.max()) + 1, 3), np.inf, np.float32)
     upper = -lower
     np.minimum.at(lower, labels, corners.min(axis=1))
     np.maximum.at(upper, labels, corners.max(axis=1))
     lower, upper = lower[solids], upper[solids]
-    meets = ((lower[:, None] <= upper[None]) & (lower[None] <= upper[:, None])).all(axis=2)
+    reach = upper + np.float32(tolerance)
+    meets = ((lower[:, None] <= reach[None]) & (lower[None] <= reach[:, None])).all(axis=2)
     one, other = np.nonzero(meets)
     return components(one, other, len(solids))
+
+
+def _snapped(mesh: Mesh, owners: Numbers, members: Numbers, tolerance: float) -> Mesh:
+    """The mesh with corners of one of `members` moved to those of another that lie nearer than `tolerance`.
+
+    `owners` [F] names the solid of each face.
+    """
+    if tolerance <= 0:
+        return mesh
+    owner = np.full(len(mesh.vertices), -1)
+    owner[mesh.faces] = owners[:, None]
+    those = np.flatnonzero(np.isin(owner, members))
+    near = those[cKDTree(mesh.vertices[those]).query_pairs(tolerance, output_type="ndarray")]
+    apart = near[owner[near[:, 0]] != owner[near[:, 1]]]
+    first, second = np.take_along_axis(apart, owner[apart].argsort(axis=1), axis=1).T
+    vertices = mesh.vertices.copy()
+    vertices[second] = mesh.vertices[first]
+    return Mesh(vertices, mesh.faces)
 
 
 def _owners(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles, solids: Numbers) -> Numbers:

@@ -44,7 +44,24 @@ def test_bodies_that_share_a_wall_or_space_become_one(bodies: tuple[Mesh, ...], 
     assert volume(whole) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("apart", [cube(2, (2.5, 0, 0)), cube(2, (2, 2, 0)), cube(2, (2, 2, 2))])
+@pytest.mark.parametrize("gap", [-1e-4, -1e-6, 1e-6, 1e-4])
+def test_bodies_with_a_hair_between_their_walls_become_one(gap: float) -> None:
+    whole, repairs = clean(joined(cube(2), cube(2, (2 + gap, 0, 0)), cube(2, (0, 2 + gap, 0))))
+    assert num_bodies(whole) == repairs.bodies_joined - 1 == 1
+    assert edge_facts(whole.faces, len(whole.vertices)).is_solid
+    assert volume(whole) == pytest.approx(24.0, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    "apart",
+    [
+        cube(2, (2.01, 0, 0)),
+        cube(2, (2 + 1e-5, 2 + 1e-5, 0)),
+        cube(2, (2.5, 0, 0)),
+        cube(2, (2, 2, 0)),
+        cube(2, (2, 2, 2)),
+    ],
+)
 def test_bodies_apart_or_touching_in_a_line_or_a_point_stay_two(apart: Mesh) -> None:
     whole, repairs = clean(joined(cube(2), apart))
     assert repairs.bodies_joined == 0
