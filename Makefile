@@ -58,7 +58,8 @@ studio:
 
 pictures: $(VENV)/dev
 	$(RUN) -m examples.readme_pictures demo $(if $(MATTING_HOME),photographs)
-	STUDIO_SCREENSHOTS=1 $(RUN) -m pytest -n0 tests/e2e/test_studio.py tests/e2e/test_operate.py -k pictures_of
+	STUDIO_SCREENSHOTS=1 $(RUN) -m pytest -n0 tests/e2e/test_studio.py tests/e2e/test_operate.py \
+	    tests/e2e/test_models_picture.py -k pictures_of
 
 docs: $(VENV)/dev
 	cd tests && PYTHONPATH=.:.. $(abspath $(RUN)) -m support.doc_tables

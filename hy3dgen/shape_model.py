@@ -88,7 +88,7 @@ class ShapeModel:
         """The points asked of the field in one call, unless a caller bounds them further."""
         return self.execution.points_per_call or POINTS_PER_CALL
 
-    def prepare_image(self, image: Picture | Views) -> Tensor:
+    def prepare_image(self, rgba: Picture | Views) -> Tensor:
         """The family's pixels of an RGBA cut-out, before its encoder's own resizing and normalisation: [1, 3, H, W].
 
         In [-1, 1] for Hunyuan3D, 8-bit for TripoSG and Step1X-3D; of named views [1, V, 3, H, W].
@@ -97,9 +97,9 @@ class ShapeModel:
             EmptyImage: nothing of the picture is visible.
             ImageError: it is no picture, a view has an unknown name, or the model takes one view only.
         """
-        if isinstance(image, Mapping):
-            return self._prepare_views(image)[0]
-        return self.family.prepare(_open_picture(image))
+        if isinstance(rgba, Mapping):
+            return self._prepare_views(rgba)[0]
+        return self.family.prepare(_open_picture(rgba))
 
     @torch.no_grad()
     def encode(self, image: Picture | Views) -> Float[Tensor, "1 context width"]:
@@ -131,22 +131,22 @@ class ShapeModel:
     @torch.no_grad()
     def velocity(
         self,
-        latents: Float[Tensor, "batch tokens channels"],
-        time: float | Float[Tensor, " batch"],
+        x: Float[Tensor, "batch tokens channels"],
+        tau: float | Float[Tensor, " batch"],
         context: Float[Tensor, "batch context width"],
     ) -> Float[Tensor, "batch tokens channels"]:
-        """One conditional evaluation: the velocity towards the shape at `time`, 0 noise .. 1 shape.
+        """One conditional evaluation: the velocity of latents `x` towards the shape at `tau`, 0 noise .. 1 shape.
 
         A network that takes the guidance scale as input gets the model's own.
         """
         family = self.family
         self.execution.load(family.dit)
-        moment = torch.as_tensor(time, dtype=torch.float64, device="cpu").expand(len(latents))
-        moment = family.clock.network_time(moment).to(latents.device)
+        moment = torch.as_tensor(tau, dtype=torch.float64, device="cpu").expand(len(x))
+        moment = family.clock.network_time(moment).to(x.device)
         if isinstance(family.dit, DiT) and family.dit.config.has_guidance:
             scale = torch.full_like(moment, family.defaults.guidance_scale)
-            return family.clock.towards_shape(family.dit(latents, moment, context, scale))
-        return family.clock.towards_shape(family.dit(latents, moment, context))
+            return family.clock.towards_shape(family.dit(x, moment, context, scale))
+        return family.clock.towards_shape(family.dit(x, moment, context))
 
     @torch.no_grad()
     def sample(

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from parity.family_case import NAMES, FamilyCase, family_case
 from parity.parity_case import DEVICE, Recorder, close, same
 from support.dense_twin import dense_field
 from support.mesh_checks import assert_same_cells, assert_same_surface
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hy3dgen.field.decode_options import DecodeOptions
 from hy3dgen.field.field_query import FieldQuery
@@ -53,6 +57,28 @@ def test_prepared_pictures_are_exact(name: str, pictures: list[str]) -> None:
     for picture in pictures:
         prepared = case.model.prepare_image(case.picture(f"image_{picture}.png"))
         assert same(prepared, case.prepared(f"prepared_{picture}.png")), picture
+
+
+def test_a_hard_matte_is_framed_as_by_the_reference_once_it_is_cut_to_its_largest_part() -> None:
+    """The reference's way for pictures without alpha. What is cropped by it goes through ours to the same pixels."""
+    case = family_case("triposg")
+    picture = np.array(case.picture("image_rgb.png").convert("RGB"))
+    mask = hard_matte(np.array(case.picture("matte_1024.png").convert("L")), picture.shape[:2])
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    left, upper, width, height = cv2.boundingRect(max(outlines, key=cv2.contourArea))
+    cut_out = np.dstack([picture, mask])[upper : upper + height, left : left + width]
+    assert same(case.model.prepare_image(cut_out), case.prepared("prepared_rgb.png"))
+
+
+def hard_matte(matte: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A soft matte as 0 and 255: resized, stretched to its range, cut by Otsu, parts under 200 px dropped."""
+    resized = functional.interpolate(
+        torch.from_numpy(matte)[None, None].float() / 255, size=size, mode="bilinear", antialias=True
+    )[0, 0]
+    levels = 255 * (resized - resized.min()) / (resized.max() - resized.min())
+    _, mask = cv2.threshold(levels.numpy().astype(np.uint8), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    _, parts, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    return np.where(facts[parts, cv2.CC_STAT_AREA] < 200, 0, mask).astype(np.uint8)
 
 
 def test_the_prepared_picture_of_2_1_is_exact() -> None:

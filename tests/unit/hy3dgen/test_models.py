@@ -95,3 +95,10 @@ def test_the_size_of_the_weights_is_known_before_any_is_read(path: Path) -> None
     found = weights_of(path, torch.float16)
     sizes = [2 * sum(one.numel() for one in network.parameters()) for network in model.family.networks]
     assert [found.conditioner, found.dit, found.vae] == sizes
+
+
+@pytest.mark.parametrize("tau", [0, 0.25, torch.tensor(0.25), torch.tensor([0.25])])
+def test_a_velocity_is_asked_at_a_time_of_any_form(tau: Any) -> None:
+    model = opened()
+    x, context = torch.zeros(1, 4, 16), torch.zeros(1, 3, 48)
+    assert model.velocity(x=x, tau=tau, context=context).shape == x.shape
