@@ -1,7 +1,4 @@
-"""The vocabulary of a job: what is asked for, and how far it is.
-
-Values only. Knows no HTTP, no database, no file and no tensor.
-"""
+"""The vocabulary of a job: what is asked for, and how far it is. Values only: no HTTP, database, file or tensor."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
-from ai_engine.facts import VIEWS, CutOutFacts, DecodeMode, MeshFormat, Sampler, ViewName
+from ai_engine.facts import VIEWS, CutOutFacts, DecodeFacts, DecodeMode, MeshFormat, Sampler, ViewName
 from ai_engine.stage import Stage
-from ai_engine.wishes.additions import Attach, Base, Hollow
+from ai_engine.wishes.print_options import PrintOptions
 
 CallerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
 RemoveBackground = Literal["auto", "always", "never"]
@@ -60,41 +57,6 @@ class JobOptions:
     sampler: Sampler = "euler"
     network_calls: int | None = None
     """How often the denoiser is asked about the picture: as used, never asked for."""
-
-
-@dataclass(frozen=True)
-class PrintOptions:
-    """What is asked of the finished mesh."""
-
-    height_mm: float | None = None
-    """None: raw model units, Y up. Set: millimetres, Z up, standing on z = 0."""
-    flat_base: bool = False
-    target_faces: int | None = None
-    max_bytes: int | None = None
-    """Of the file."""
-    require_printable: bool = False
-    thumbnail: bool = False
-    """Draw the picture of the mesh before the delivery."""
-    hollow: Hollow | None = None
-    base: Base | None = None
-    attach: Attach | None = None
-
-    @property
-    def has_additions(self) -> bool:
-        """True when anything is to be added to the mesh, or taken from it."""
-        return any(wish is not None for wish in (self.hollow, self.base, self.attach))
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> PrintOptions:
-        """The options that `dataclasses.asdict` and JSON made plain values of."""
-        kinds: dict[str, Callable[..., Any]] = {"hollow": Hollow, "base": Base, "attach": Attach}
-        wishes = {name: kind(**fields[name]) for name, kind in kinds.items() if fields.get(name)}
-        return cls(**fields | wishes)
-
-    @property
-    def is_mm(self) -> bool:
-        """True when the result is in millimetres with Z up."""
-        return self.height_mm is not None
 
 
 @dataclass(frozen=True)
@@ -166,6 +128,38 @@ class View:
 
 
 @dataclass(frozen=True)
+class DecodedShape:
+    """What a variant begins with: its own copy of the mesh that the shape model gave to another job."""
+
+    job_id: str
+    """Of the other job."""
+    mesh: Artifact
+    """In model units, as it was decoded."""
+    outline: Artifact
+    """The cut-out that the shape was made from; of several views the first."""
+    model: dict[str, str]
+    """The id and the licence of the shape model."""
+    decode: DecodeFacts | None = None
+    degraded: tuple[str, ...] = ()
+    cutout: CutOutFacts | None = None
+    cutouts: dict[ViewName, CutOutFacts] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> DecodedShape:
+        """The shape that `dataclasses.asdict` and JSON made plain values of."""
+        decode, cutout = fields["decode"], fields["cutout"]
+        values = {
+            "mesh": Artifact(**fields["mesh"]),
+            "outline": Artifact(**fields["outline"]),
+            "decode": DecodeFacts.from_dict(decode) if decode else None,
+            "degraded": tuple(fields["degraded"]),
+            "cutout": CutOutFacts.from_dict(cutout) if cutout else None,
+            "cutouts": {name: CutOutFacts.from_dict(one) for name, one in fields["cutouts"].items()},
+        }
+        return cls(**fields | values)
+
+
+@dataclass(frozen=True)
 class Job:
     """An accepted request: what the worker is given."""
 
@@ -187,7 +181,7 @@ class Job:
     """Seconds since 1970."""
     request_sha256: str
     """Of the request as it was checked: an idempotency key that comes with another one is refused."""
-    print_options: PrintOptions = PrintOptions()
+    print_options: PrintOptions = field(default_factory=PrintOptions)
     owner: str | None = None
     """The name of the API key that it came with, the only one that may see it; None where keys were off."""
     traceparent: str | None = None
@@ -212,6 +206,20 @@ class Job:
     """Several pictures of the object, in place of the one."""
     model: str | None = None
     """The shape model that is asked for, by its name in MODELS; None: the worker's first."""
+    more_formats: tuple[MeshFormat, ...] = ()
+    """Besides `format`: the mesh is written in each of them."""
+    decoded: DecodedShape | None = None
+    """Where the job is a variant of another: the mesh that it begins with."""
+
+    @property
+    def formats(self) -> tuple[MeshFormat, ...]:
+        """Those that the mesh is written in; the first is delivered."""
+        return (self.format, *self.more_formats)
+
+    @property
+    def variant_of(self) -> str | None:
+        """The id of the job whose mesh this one finishes again; None when it is no variant."""
+        return self.decoded.job_id if self.decoded else None
 
     @property
     def sources(self) -> tuple[PictureSource, ...]:
@@ -254,7 +262,11 @@ class Job:
     @property
     def file_name(self) -> str:
         """The mesh file's name as the caller sees it."""
-        return f"{self.asset_id}.{self.format}"
+        return self.file_name_in(self.format)
+
+    def file_name_in(self, file_format: MeshFormat) -> str:
+        """The name of its file in that format."""
+        return f"{self.asset_id}.{file_format}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -269,6 +281,8 @@ class Job:
             "options": JobOptions(**fields["options"]),
             "print_options": PrintOptions.from_dict(fields.get("print_options", {})),
             "cut_out": CutOut.from_dict(cut_out) if cut_out else None,
+            "more_formats": tuple(fields.get("more_formats", ())),
+            "decoded": DecodedShape.from_dict(fields["decoded"]) if fields.get("decoded") else None,
             "views": {name: View.from_dict(view) for name, view in fields.get("views", {}).items()},
         }
         return cls(**fields | files | values)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from ai_engine.errors import JobError
-from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, ViewName
-from ai_engine.job import Artifact, JobOptions, PrintOptions
+from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, MeshFormat, ViewName
+from ai_engine.job import Artifact, JobOptions
 from ai_engine.stage import Stage
+from ai_engine.wishes.print_options import PrintOptions
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class StageResult:
     """The files of several views; `artifact` is the first of them."""
     cutouts: Mapping[ViewName, CutOutFacts] = field(default_factory=dict)
     """Of several views, in place of `cutout`."""
+    more_files: Mapping[MeshFormat, Artifact] = field(default_factory=dict)
+    """The mesh in further formats."""
 
     def file(self, view: ViewName | None = None) -> Artifact | None:
         """The file, or that of one of several views; None when there is no such view."""
@@ -60,6 +63,7 @@ class StageResult:
             cutout=CutOutFacts.from_dict(cutout) if cutout else None,
             views={name: Artifact(**file) for name, file in fields.get("views", {}).items()},
             cutouts=_cutouts(fields),
+            more_files=_files(fields),
             **kept,
         )
 
@@ -136,6 +140,13 @@ class JobResult:
     cutouts: dict[ViewName, CutOutFacts] = field(default_factory=dict)
     """Of several views, in place of `cutout`."""
     failure: JobFailure | None = None
+    more_files: dict[MeshFormat, Artifact] = field(default_factory=dict)
+    """The mesh in further formats."""
+
+    def file(self, file_format: MeshFormat | None = None) -> Artifact | None:
+        """The mesh file in that format, or in the first; None where there is none."""
+        is_first = file_format is None or (self.mesh is not None and file_format == self.mesh.format)
+        return self.artifact if is_first or file_format is None else self.more_files.get(file_format)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -155,7 +166,12 @@ class JobResult:
             "failure": lambda **fields: JobFailure.from_dict(fields),
         }
         values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}
-        return cls(**fields | values | {"cutouts": _cutouts(fields)})
+        return cls(**fields | values | {"cutouts": _cutouts(fields), "more_files": _files(fields)})
+
+
+def _files(fields: Mapping[str, Any]) -> dict[MeshFormat, Artifact]:
+    """The files in further formats; none in what an earlier version wrote."""
+    return {name: Artifact(**file) for name, file in fields.get("more_files", {}).items()}
 
 
 def _cutouts(fields: Mapping[str, Any]) -> dict[ViewName, CutOutFacts]:

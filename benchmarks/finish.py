@@ -71,9 +71,9 @@ def ours(mesh: Any, out: Path) -> dict[str, Any]:
 
 def ours_in_mm(mesh: Any, out: Path) -> dict[str, Any]:
     """The same with a height, which adds the walls to the report."""
-    from ai_engine.job import PrintOptions
     from ai_engine.mesh_files.mesh_file import through_stl
     from ai_engine.printing.prepare import finish
+    from ai_engine.wishes.print_options import PrintOptions
 
     wishes = PrintOptions(height_mm=100)
     _, found = finish(mesh, wishes, see=lambda finished: through_stl(finished, out / "ours.stl"))

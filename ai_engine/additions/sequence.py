@@ -9,8 +9,8 @@ from ai_engine.additions.base import add_base, contact_depth
 from ai_engine.additions.hollow import hollow
 from ai_engine.additions.solid import Added
 from ai_engine.facts import AdditionFacts
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.wishes.print_options import PrintOptions
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
-from ai_engine.api.request_schema import CutOutRequest, JobRequest, job_of
+from ai_engine.api.request_schema import CutOutRequest, JobRequest, Redelivery, job_of
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit, ViewsUnfit
 from ai_engine.facts import VIEWS
-from ai_engine.job import Artifact, CutOut, Job, PictureSource, View
+from ai_engine.job import Artifact, CutOut, DecodedShape, Job, JobOptions, PictureSource, View
 from ai_engine.job_queue.dbos_setup import choose_model
 from ai_engine.job_queue.worker_leases import ServedModel
 from ai_engine.monitoring.tracing import sane_traceparent
@@ -28,28 +26,8 @@ from ai_engine.settings import Settings
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.web.url_fields import UrlField, check_urls
 from ai_engine.webhooks.task import NewTarget
-from ai_engine.webhooks.upload import UploadHeaders
 
 MAX_KEY_CHARS = 255
-
-
-class Redelivery(BaseModel):
-    """Where a delivery goes in place of where its request said."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    webhook_url: str | None = Field(
-        default=None, min_length=1, max_length=8192, description="A new webhook; the old one unless given."
-    )
-    upload_url: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=8192,
-        description="A new presigned URL that the file is PUT to; without it an upload that was done stays done.",
-    )
-    upload_headers: UploadHeaders | None = Field(
-        default=None, description="Headers of the new upload; those of the old one do not go with it."
-    )
 
 
 @dataclass(frozen=True)
@@ -107,6 +85,32 @@ class Admission:
             owner=headers.owner,
             traceparent=sane_traceparent(headers.traceparent),
         )
+
+    def draft_variant(self, source: Job, request: JobRequest, headers: RequestHeaders) -> Job:
+        """The variant of `source` that would be admitted, unchecked: its id and digest say whether it is known.
+
+        Raises:
+            InvalidField: the idempotency key is malformed.
+        """
+        draft = self.draft(Submission(request, None, headers))
+        digest = _sha256(f"{draft.request_sha256} of {source.job_id}")
+        return replace(draft, request_sha256=digest, model=source.model)
+
+    def admit_variant(self, draft: Job, request: JobRequest, shape: DecodedShape, options: JobOptions) -> Job:
+        """The variant with its own copies of the decoded mesh and its outline; `options` are those it was made with.
+
+        Raises:
+            InvalidField: an address may not be used.
+            FileExpired: the mesh is no longer kept.
+            StoreUnavailable: it can't be kept now.
+        """
+        check_urls(list(self._receivers(request)))
+        self._check_links(request)
+        return replace(draft, options=options, decoded=self._copy_shape(shape, draft.job_id))
+
+    def _copy_shape(self, shape: DecodedShape, job_id: str) -> DecodedShape:
+        mesh, outline = (self._copy(file, job_id) for file in (shape.mesh, shape.outline))
+        return replace(shape, mesh=mesh, outline=outline)
 
     def admit_cut_out(self, submission: Submission[CutOutRequest]) -> PictureSource:
         """The picture to cut out, under an id of its own; what came inside the request is in the store.
@@ -185,11 +189,13 @@ class Admission:
             for name, view in job.views.items()
         }
         attempt = replace(attempt, image=image, mask=mask, views=views)
+        if job.decoded is not None:
+            return replace(attempt, decoded=self._copy_shape(job.decoded, attempt.job_id))
         return attempt if job.cut_out is None else self.accept(attempt, job.cut_out)
 
     def _copy(self, file: Artifact, job_id: str) -> Artifact:
         if not self.store.has(file):
-            raise FileExpired("The picture is no longer kept; send the request again.")
+            raise FileExpired("The picture, or the mesh, is no longer kept; send the request again.")
 
         def write(path: Path) -> None:
             shutil.copyfile(self.store.path(file), path)

@@ -61,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     _wrap(app, settings)
     for router in (
         job_routes.router,
+        job_routes.variant_router,
         cut_out_routes.router,
         delivery_routes.router,
         file_routes.router,

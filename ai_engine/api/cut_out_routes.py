@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine.api.dependencies import (
@@ -25,7 +26,6 @@ from ai_engine.api.file_routes import file_answer
 from ai_engine.api.openapi import CUT_OUT_EXAMPLES, file_answers, submission_body
 from ai_engine.api.request_body import RequestHeaders, read_submission
 from ai_engine.api.request_schema import CutOutRequest
-from ai_engine.api.response_schemas import CutOutView, cut_out_view
 from ai_engine.errors import (
     FileNotReady,
     GenerationTimeout,
@@ -35,7 +35,8 @@ from ai_engine.errors import (
     NotReady,
     RequestRefused,
 )
-from ai_engine.job import CutOut, PictureSource
+from ai_engine.facts import CutOutFacts
+from ai_engine.job import CutOut, PictureSource, rfc3339
 from ai_engine.job_queue.on_demand import KEPT_S, CutOutOutcome, CutOutRecord, CutOutTask
 from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.stage_result import JobFailure
@@ -48,6 +49,19 @@ NO_WORKER_RETRY_S = 10
 PNG = "image/png"
 
 router = keyed_router()
+
+
+class CutOutView(BaseModel):
+    """A cut-out that was made before any job."""
+
+    cut_out_id: str = Field(description="`POST /generate-3d` takes it in place of a picture.")
+    url: str = Field(description="Where its picture is, a PNG.")
+    size: int = Field(description="Of the PNG, in bytes.")
+    sha256: str
+    expires_at: str = Field(description="How long it is kept. A job that begins with it has its own copy.")
+    cutout: CutOutFacts
+
+
 _MADE: dict[int | str, dict[str, Any]] = {
     201: {
         "model": CutOutView,
@@ -152,7 +166,7 @@ def _cut_out_of(record: CutOutRecord) -> CutOut:
 
 def _view(task: CutOutTask, cut_out: CutOut, service: Service) -> CutOutView:
     kept_s = min(KEPT_S, service.settings.retention_hours * 3600)
-    return cut_out_view(task.source.entry_id, cut_out, task.accepted_at_s + kept_s)
+    return _view_of(task.source.entry_id, cut_out, task.accepted_at_s + kept_s)
 
 
 def _answer(request: Request, service: Service, task: CutOutTask, cut_out: CutOut) -> Response:
@@ -163,3 +177,15 @@ def _answer(request: Request, service: Service, task: CutOutTask, cut_out: CutOu
         return JSONResponse(view.model_dump(mode="json"), 201, headers=headers)
     headers |= {"X-Cut-Out": view.model_dump_json(), "Content-Length": str(view.size)}
     return StreamingResponse(service.store.read(cut_out.artifact), 201, headers, media_type=PNG)
+
+
+def _view_of(cut_out_id: str, cut_out: CutOut, expires_at_s: float) -> CutOutView:
+    """A cut-out as its caller sees it."""
+    return CutOutView(
+        cut_out_id=cut_out_id,
+        url=f"/cut-outs/{cut_out_id}/cutout.png",
+        size=cut_out.artifact.size,
+        sha256=cut_out.artifact.sha256,
+        expires_at=rfc3339(expires_at_s),
+        cutout=cut_out.facts,
+    )

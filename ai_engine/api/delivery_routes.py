@@ -9,7 +9,6 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ai_engine.api.admission import Redelivery
 from ai_engine.api.dependencies import (
     OF_FILE,
     OF_JOB,
@@ -19,6 +18,7 @@ from ai_engine.api.dependencies import (
     Service,
     find_summary,
 )
+from ai_engine.api.request_schema import Redelivery
 from ai_engine.api.response_schemas import JobView, view_of
 from ai_engine.errors import (
     BodyTooLarge,

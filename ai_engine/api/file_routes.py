@@ -20,9 +20,17 @@ from ai_engine.api.dependencies import (
     live_worker,
 )
 from ai_engine.api.openapi import file_answers
-from ai_engine.errors import FileExpired, FileNotReady, JobNotFound, LinkExpired, LinkInvalid, NotReady
-from ai_engine.facts import MEDIA_TYPES, ViewName
-from ai_engine.job import Artifact
+from ai_engine.errors import (
+    FileExpired,
+    FileNotReady,
+    InvalidField,
+    JobNotFound,
+    LinkExpired,
+    LinkInvalid,
+    NotReady,
+)
+from ai_engine.facts import MEDIA_TYPES, MeshFormat, ViewName
+from ai_engine.job import Artifact, Job
 from ai_engine.job_queue.on_demand import PreviewTask
 from ai_engine.job_queue.records import JobSummary
 from ai_engine.stage import Stage
@@ -44,11 +52,20 @@ _PNG = file_answers("image/png")
 
 @router.head("/jobs/{job_id}/mesh", include_in_schema=False)
 @router.get(
-    "/jobs/{job_id}/mesh", response_class=StreamingResponse, responses=_MESH | problems(*OF_JOB, *OF_FILE)
+    "/jobs/{job_id}/mesh",
+    response_class=StreamingResponse,
+    responses=_MESH | problems(*OF_JOB, *OF_FILE, InvalidField),
 )
-def get_mesh(known: OwnSummary, request: Request, service: Connected) -> Response:
+def get_mesh(
+    known: OwnSummary,
+    request: Request,
+    service: Connected,
+    format: Annotated[
+        MeshFormat | None, Query(description="Of several formats; the first unless given.")
+    ] = None,
+) -> Response:
     """The mesh file; the ETag is its sha256, parts of it can be asked for with Range."""
-    return mesh_answer(request, service, known)
+    return mesh_answer(request, service, known, format)
 
 
 @link_router.head("/files/{job_id}/{file_name}", include_in_schema=False)
@@ -71,19 +88,34 @@ def get_linked_file(
         known = service.engine.summary(job_id)
     except JobNotFound as error:
         raise FileExpired("The file is no longer kept.") from error
-    return mesh_answer(request, service, known)
+    named = [one for one in known.job.formats if known.job.file_name_in(one) == file_name]
+    return mesh_answer(request, service, known, *named)
 
 
-def mesh_answer(request: Request, service: Service, known: JobSummary) -> Response:
-    """The mesh file of a job; raises FileNotReady or FileExpired where there is none."""
-    if known.result is None or known.result.artifact is None:
+def mesh_answer(
+    request: Request, service: Service, known: JobSummary, wished: MeshFormat | None = None
+) -> Response:
+    """The mesh file of a job in the format that is wished, or in the first.
+
+    Raises:
+        FileNotReady: the job has no mesh.
+        InvalidField: it has none in this format.
+        FileExpired: the file is no longer kept.
+    """
+    job, result = known.job, known.result
+    if result is None or result.artifact is None:
         raise FileNotReady(f"The job is {known.status.value}.")
+    mesh_format = wished or job.format
+    artifact = result.file(mesh_format)
+    if artifact is None:
+        has = ", ".join(job.formats)
+        raise InvalidField("format", f"the job has {has}: a variant has others", code="format_missing")
     return file_answer(
         request,
         service.store,
-        known.result.artifact,
-        media_type=MEDIA_TYPES[known.job.format],
-        filename=known.job.file_name,
+        artifact,
+        media_type=MEDIA_TYPES[mesh_format],
+        filename=job.file_name_in(mesh_format),
     )
 
 
@@ -100,10 +132,18 @@ def get_cutout(
     view: Annotated[ViewName | None, Query(description="Of several views; the first unless given.")] = None,
 ) -> Response:
     """The object on transparent ground: what the model saw. There as soon as it is made, while the job runs."""
-    cutout = service.engine.stage_file(known.job.job_id, Stage.CUTOUT, view)
+    cutout = _cutout(known.job, service, view)
     if cutout is None:
         raise FileNotReady(f"The job is {known.status.value}, and has no cut-out.")
     return file_answer(request, service.store, cutout, media_type="image/png")
+
+
+def _cutout(job: Job, service: Service, view: ViewName | None) -> Artifact | None:
+    """The job's cut-out, or that of a view of it; a variant has its first alone."""
+    if job.decoded is not None:
+        return job.decoded.outline if view is None else None
+    made = service.engine.stages(job.job_id).get(Stage.CUTOUT)
+    return made.file(view) if made else None
 
 
 @router.head("/jobs/{job_id}/preview.png", include_in_schema=False)

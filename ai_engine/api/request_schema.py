@@ -18,11 +18,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ai_engine.facts import VIEWS, DecodeMode, MeshFormat, Sampler, Speed, ViewName
-from ai_engine.job import CallerId, Job, JobOptions, PrintOptions, RemoveBackground, View, WebhookFormat
+from ai_engine.facts import MEDIA_TYPES, VIEWS, DecodeMode, MeshFormat, Sampler, Speed, ViewName
+from ai_engine.job import CallerId, Job, JobOptions, RemoveBackground, View, WebhookFormat
 from ai_engine.settings import Settings
 from ai_engine.webhooks.upload import UploadHeaders
 from ai_engine.wishes.additions import Attach, Base, Hollow
+from ai_engine.wishes.print_options import PrintOptions
 
 MAX_SEED = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
@@ -120,6 +121,29 @@ def _read_object(value: Any) -> Any:
     return {name: member for name, member in value.items() if member is not None}
 
 
+def _read_list(value: Any) -> Any:
+    """A list that a form's part has as JSON, or as words with commas between them."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [word.strip() for word in value.split(",")]
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise PydanticCustomError("json_list", "must be a JSON list") from error
+
+
+MeshFormats = Annotated[
+    tuple[MeshFormat, ...] | None,
+    BeforeValidator(_read_list),
+    Field(
+        min_length=1,
+        max_length=len(MEDIA_TYPES),
+        description="In place of `format`: several formats, a file each. The first is delivered and uploaded; `GET "
+        "/jobs/{job_id}/mesh?format=` serves each, and the event lists all. In a form: with commas between them.",
+        examples=[["stl", "3mf"]],
+    ),
+]
 HollowWish = Annotated[
     Hollow | None,
     BeforeValidator(_read_object),
@@ -199,6 +223,17 @@ class PictureRequest(BaseModel):
         if value is not None and info.data.get("image_urls") is not None:
             raise PydanticCustomError("two_outlines", "a mask is of one picture, not of several views")
         return value
+
+    @field_validator("formats", check_fields=False)
+    @classmethod
+    def _check_formats(
+        cls, formats: tuple[MeshFormat, ...] | None, info: ValidationInfo
+    ) -> tuple[MeshFormat, ...] | None:
+        if formats is not None and len(set(formats)) < len(formats):
+            raise PydanticCustomError("doubled", "names a format twice")
+        if formats is not None and info.data.get("format", "stl") not in ("stl", formats[0]):
+            raise PydanticCustomError("two_formats", "give format or formats, not both")
+        return formats
 
     @field_validator("hollow", "base", "attach", check_fields=False)
     @classmethod
@@ -399,6 +434,12 @@ class JobRequest(PictureRequest):
     hollow: HollowWish = None
     base: BaseWish = None
     attach: AttachWish = None
+    formats: MeshFormats = None
+
+    @property
+    def all_formats(self) -> tuple[MeshFormat, ...]:
+        """Those that the mesh is written in, the one that is delivered first."""
+        return self.formats or (self.format,)
 
     def options(self, default_speed: Speed = "faithful") -> JobOptions:
         """The request's wishes for the shape, with a seed drawn where none was given."""
@@ -422,11 +463,66 @@ class JobRequest(PictureRequest):
             target_faces=self.target_faces,
             max_bytes=self.max_bytes,
             require_printable=self.require_printable,
-            thumbnail=self.format == "3mf" if self.thumbnail is None else self.thumbnail,
+            thumbnail="3mf" in self.all_formats if self.thumbnail is None else self.thumbnail,
             hollow=self.hollow,
             base=self.base,
             attach=self.attach,
         )
+
+
+def _as_in_a_job(name: str) -> Any:
+    """The field of that name with its bounds, default and description."""
+    return JobRequest.model_fields[name]
+
+
+class VariantRequest(PictureRequest):
+    """What another finish of a job's mesh may be asked with: what is left out is as in a request for a job, not as in
+    the job's own. The names are the job's unless given.
+    """
+
+    session_id: CallerId | None = Field(default=None, description="The job's unless given.")
+    asset_id: CallerId | None = Field(default=None, description="The job's unless given.")
+    webhook_url: str | None = _as_in_a_job("webhook_url")
+    webhook_format: WebhookFormat | None = _as_in_a_job("webhook_format")
+    upload_url: str | None = _as_in_a_job("upload_url")
+    upload_headers: UploadHeaders | None = _as_in_a_job("upload_headers")
+    format: MeshFormat = _as_in_a_job("format")
+    formats: MeshFormats = None
+    target_faces: int | None = _as_in_a_job("target_faces")
+    max_bytes: int | None = _as_in_a_job("max_bytes")
+    height_mm: float | None = _as_in_a_job("height_mm")
+    flat_base: bool = _as_in_a_job("flat_base")
+    require_printable: bool = _as_in_a_job("require_printable")
+    thumbnail: Thumbnail = None
+    hollow: HollowWish = None
+    base: BaseWish = None
+    attach: AttachWish = None
+    priority: int = _as_in_a_job("priority")
+    timeout_s: int | None = _as_in_a_job("timeout_s")
+
+    def of(self, job: Job) -> JobRequest:
+        """The request of a job that asks for this finish of the mesh of `job`."""
+        names = {"session_id": job.session_id, "asset_id": job.asset_id}
+        return JobRequest.model_validate(names | self.model_dump(exclude_unset=True))
+
+
+class Redelivery(BaseModel):
+    """Where a delivery goes in place of where its request said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhook_url: str | None = Field(
+        default=None, min_length=1, max_length=8192, description="A new webhook; the old one unless given."
+    )
+    upload_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8192,
+        description="A new presigned URL that the file is PUT to; without it an upload that was done stays done.",
+    )
+    upload_headers: UploadHeaders | None = Field(
+        default=None, description="Headers of the new upload; those of the old one do not go with it."
+    )
 
 
 def job_of(request: JobRequest, *, job_id: str, accepted_at_s: float, settings: Settings) -> Job:
@@ -449,7 +545,8 @@ def job_of(request: JobRequest, *, job_id: str, accepted_at_s: float, settings: 
         if request.image_urls
         else {},
         matting_model=request.matting_model,
-        format=request.format,
+        format=request.all_formats[0],
+        more_formats=request.all_formats[1:],
         priority=request.priority,
         model=request.model,
         timeout_s=request.timeout_s or settings.job_timeout_s,

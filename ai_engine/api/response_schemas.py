@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from ai_engine.facts import CutOutFacts, DecodeFacts, ModelFacts, PrintFacts, ViewName
-from ai_engine.job import CutOut, Job, JobStatus, rfc3339
+from ai_engine.job import Job, JobStatus, rfc3339
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
     JobPage,
@@ -18,8 +18,8 @@ from ai_engine.job_queue.records import (
 from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, UsedOptions
-from ai_engine.webhooks.event import artifact_facts
-from ai_engine.webhooks.event_schema import ArtifactFacts, OptionsFacts, PictureFacts
+from ai_engine.webhooks.event import artifact_facts, file_facts
+from ai_engine.webhooks.event_schema import ArtifactFacts, FileFacts, OptionsFacts, PictureFacts
 from ai_engine.webhooks.upload import UploadFacts
 
 ReadyState = Literal["ready", "starting", "loading", "warming up", "busy", "draining", "failed"]
@@ -46,6 +46,7 @@ class JobSummaryView(BaseModel):
     status: JobStatus
     attempt: int = Field(description="2 is the first retry.")
     retry_of: str | None = Field(description="The job_id of the first attempt.")
+    variant_of: str | None = Field(description="The job_id of the job whose mesh this one finishes again.")
     created_at: str
     ended_at: str | None
     format: str
@@ -68,6 +69,7 @@ class JobView(JobSummaryView):
     timings_s: dict[str, float] = Field(description="Seconds of each stage that is done.")
     options: OptionsFacts
     model: dict[str, str]
+    artifacts: list[FileFacts] = Field(description="The files in all formats, the first included.")
     cutout: CutOutFacts | None = Field(
         description="Known as soon as the cut-out is made; null where there are several views."
     )
@@ -85,29 +87,6 @@ class JobList(BaseModel):
 
     jobs: list[JobSummaryView]
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
-
-
-class CutOutView(BaseModel):
-    """A cut-out that was made before any job."""
-
-    cut_out_id: str = Field(description="`POST /generate-3d` takes it in place of a picture.")
-    url: str = Field(description="Where its picture is, a PNG.")
-    size: int = Field(description="Of the PNG, in bytes.")
-    sha256: str
-    expires_at: str = Field(description="How long it is kept. A job that begins with it has its own copy.")
-    cutout: CutOutFacts
-
-
-def cut_out_view(cut_out_id: str, cut_out: CutOut, expires_at_s: float) -> CutOutView:
-    """A cut-out as its caller sees it."""
-    return CutOutView(
-        cut_out_id=cut_out_id,
-        url=f"/cut-outs/{cut_out_id}/cutout.png",
-        size=cut_out.artifact.size,
-        sha256=cut_out.artifact.sha256,
-        expires_at=rfc3339(expires_at_s),
-        cutout=cut_out.facts,
-    )
 
 
 def acceptance_of(job_id: str, submitted: Submitted) -> Accepted:
@@ -136,6 +115,7 @@ def _summary(known: JobSummary) -> JobSummaryView:
         status=known.status,
         attempt=job.attempt,
         retry_of=job.retry_of,
+        variant_of=job.variant_of,
         created_at=rfc3339(job.accepted_at_s),
         ended_at=rfc3339(known.ended_at_s) if known.ended_at_s else None,
         format=job.format,
@@ -156,6 +136,13 @@ def _artifact(job: Job, result: JobResult | None) -> ArtifactFacts | None:
     return facts.model_copy(update={"url": f"{route}/mesh", "preview": preview})
 
 
+def _artifacts(job: Job, result: JobResult | None) -> list[FileFacts]:
+    """The files in all formats, with the routes that serve them."""
+    files = file_facts(job, result) if result else []
+    route = f"/jobs/{job.job_id}/mesh?format="
+    return [file.model_copy(update={"url": f"{route}{file.format}"}) for file in files]
+
+
 def _options(job: Job, result: JobResult | None) -> OptionsFacts:
     used = result.options if result and result.failure is None else None
     return OptionsFacts(**(used or UsedOptions(job.options, job.print_options)).to_dict())
@@ -174,6 +161,7 @@ def view_of(record: JobRecord) -> JobView:
         timings_s=dict(record.so_far.timings_s),
         options=_options(job, result),
         model=result.model if result else {},
+        artifacts=_artifacts(job, result),
         cutout=record.so_far.cutout,
         cutouts=dict(record.so_far.cutouts),
         print=result.mesh.print if result and result.mesh else None,

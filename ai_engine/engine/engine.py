@@ -14,7 +14,7 @@ from ai_engine.engine.generated import Generated, Pictures, StageProgress
 from ai_engine.facts import MeshFormat, PrintFacts, ViewName
 from ai_engine.images.data_url import decode_data_url
 from ai_engine.images.formats import DownloadLimits
-from ai_engine.job import PrintOptions
+from ai_engine.wishes.print_options import PrintOptions
 
 if TYPE_CHECKING:
     from ai_engine.engine.finishing import Finished
@@ -38,6 +38,7 @@ SERVICE_FIELDS = frozenset(
         "image_urls",
         "mask_url",
         "format",
+        "formats",
         "priority",
     }
 )

@@ -11,7 +11,6 @@ import numpy as np
 
 from ai_engine.errors import ResultTooLarge
 from ai_engine.facts import MeshFacts, MeshFormat
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
 from ai_engine.mesh_files.read import ReadMesh, read_mesh
@@ -19,6 +18,7 @@ from ai_engine.printing.orientation import y_up, z_up
 from ai_engine.printing.prepare import PrintReport, finish, limit_faces
 from ai_engine.printing.preview import preview_png
 from ai_engine.printing.report import report
+from ai_engine.wishes.print_options import PrintOptions
 
 
 @dataclass(frozen=True, eq=False)

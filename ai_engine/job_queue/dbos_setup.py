@@ -38,7 +38,9 @@ EARLIER_JOB_QUEUE = "pipeline"
 EMPTIED_QUEUES = (WEBHOOK_QUEUE, EARLIER_JOB_QUEUE)
 UNNAMED_JOB_QUEUES = (PIPELINE_QUEUE, EARLIER_JOB_QUEUE)
 """Of jobs that name no model: each worker takes them."""
-JOB_QUEUES = (*UNNAMED_JOB_QUEUES, f"{PIPELINE_QUEUE}.%")
+VARIANT_QUEUE = "variants"
+"""Of jobs that begin with another one's mesh: they wait for no device, and any worker takes them."""
+JOB_QUEUES = (*UNNAMED_JOB_QUEUES, VARIANT_QUEUE, f"{PIPELINE_QUEUE}.%")
 """Of jobs of all models, known here or not, as patterns of names: a % stands for any text."""
 CUT_OUT_QUEUE = "cut-outs"
 PREVIEW_QUEUE = "previews"
@@ -51,6 +53,8 @@ PROGRESS = "progress"
 
 MAX_CUT_OUTS_IN_FLIGHT = 3
 """Of one worker and owner: one is cut out while the others are downloaded."""
+MAX_VARIANTS_IN_FLIGHT = 2
+"""Of one worker and owner, as many as finish at once."""
 MAX_PREVIEWS_IN_FLIGHT, MAX_PREVIEWS_PER_OWNER = 2, 1
 """Of one worker: a large mesh takes a processor for a second."""
 _SLOW_PER_PARTITION = 1
@@ -67,6 +71,11 @@ def pipeline_queue(model: str | None) -> str:
     return PIPELINE_QUEUE if model is None else f"{PIPELINE_QUEUE}.{model}"
 
 
+def queue_of(job: Job) -> str:
+    """The queue that the job waits in."""
+    return pipeline_queue(job.model) if job.decoded is None else VARIANT_QUEUE
+
+
 def model_of(queue: str) -> str | None:
     """The model that the jobs of this queue name; None where they name none."""
     return queue.partition(".")[2] or None
@@ -74,12 +83,16 @@ def model_of(queue: str) -> str | None:
 
 def is_job_queue(queue: str) -> bool:
     """True for the queues of jobs, of whatever model."""
-    return queue.partition(".")[0] in UNNAMED_JOB_QUEUES
+    return queue.partition(".")[0] in (*UNNAMED_JOB_QUEUES, VARIANT_QUEUE)
 
 
 def served_queues(settings: Settings) -> tuple[str, ...]:
-    """The queues whose jobs a worker takes: those of its models, and of jobs that name none."""
-    return (*UNNAMED_JOB_QUEUES, *(pipeline_queue(place.name) for place in settings.served_models))
+    """The queues whose jobs a worker takes: those of its models, of jobs that name none, and of variants."""
+    return (
+        *UNNAMED_JOB_QUEUES,
+        VARIANT_QUEUE,
+        *(pipeline_queue(place.name) for place in settings.served_models),
+    )
 
 
 def choose_model(wished: str | None, served: Sequence[str], settings: Settings) -> str | None:
@@ -139,6 +152,7 @@ def register_queues(register: Callable[..., object], settings: Settings) -> None
     sizes: dict[str, tuple[int, int | None]] = {
         **dict.fromkeys(served_queues(settings), (owners * settings.jobs_in_flight, settings.jobs_in_flight)),
         EARLIER_JOB_QUEUE: (settings.jobs_in_flight, None),
+        VARIANT_QUEUE: (owners * MAX_VARIANTS_IN_FLIGHT, MAX_VARIANTS_IN_FLIGHT),
         CUT_OUT_QUEUE: (owners * MAX_CUT_OUTS_IN_FLIGHT, MAX_CUT_OUTS_IN_FLIGHT),
         PREVIEW_QUEUE: (MAX_PREVIEWS_IN_FLIGHT, MAX_PREVIEWS_PER_OWNER),
         DELIVERY_QUEUE: (in_flight, per_host),
@@ -191,7 +205,7 @@ def delivery_options(entry: EntryId, delay_s: float, place: DeliveryPlace) -> En
 
 def generate_options(job: Job) -> EnqueueOptions:
     """How a job is queued. A second job of the same id is refused."""
-    options = _options(GENERATE, pipeline_queue(job.model), job.job_id, job.owner)
+    options = _options(GENERATE, queue_of(job), job.job_id, job.owner)
     options["workflow_id_reuse_policy"] = "reject"
     options["priority"] = job.priority + _FIRST_PRIORITY
     options["queue_partition_key"] = partition_of(job.owner)

@@ -17,8 +17,7 @@ from ai_engine.errors import (
     QueueFull,
     TooManyJobs,
 )
-from ai_engine.facts import ViewName
-from ai_engine.job import Artifact, Job, JobStatus
+from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
@@ -26,7 +25,7 @@ from ai_engine.job_queue.dbos_setup import (
     JOB_QUEUES,
     PROGRESS,
     generate_options,
-    pipeline_queue,
+    queue_of,
     register_queues,
 )
 from ai_engine.job_queue.deliveries import Deliveries, DeliveryPage
@@ -54,6 +53,8 @@ from ai_engine.stage_result import JobResult, StageResult
 from ai_engine.webhooks.task import SAME_TARGET, NewTarget
 
 EVENTS_POLL_S = 0.5
+STEPS = {"shape": Stage.DENOISE} | {stage.value: stage for stage in Stage}
+"""The stage that each step does; an earlier version had a step `shape`."""
 
 
 class JobQueue:
@@ -150,11 +151,11 @@ class JobQueue:
         """
         return self.summary(self._index.last_attempt(job.first_id) or job.job_id)
 
-    def stage_file(self, job_id: str, stage: Stage, view: ViewName | None = None) -> Artifact | None:
-        """The file that `stage` of the job left behind, of one of its views; None when there is none."""
+    def stages(self, job_id: str) -> dict[Stage, StageResult]:
+        """What the stages of the job that are done left behind."""
         steps = self._client.list_workflow_steps(job_id)
-        done = (step["output"] for step in steps if step["function_name"] == stage and step["output"])
-        return next((StageResult.from_dict(output).file(view) for output in done), None)
+        done = ((STEPS.get(step["function_name"]), step["output"]) for step in steps)
+        return {stage: StageResult.from_dict(output) for stage, output in done if stage and output}
 
     def _result_so_far(self, row: WorkflowStatus) -> JobResult:
         """What the stages that are done have found out."""
@@ -260,9 +261,7 @@ class JobQueue:
         row = self._row(job.job_id)
         if job_of(row).request_sha256 != job.request_sha256:
             raise KeyReused("This idempotency key came before with another request.")
-        place = self.place(job.job_id) or QueuePlace(
-            0, self._estimates.of(pipeline_queue(job.model)).eta_s(0)
-        )
+        place = self.place(job.job_id) or QueuePlace(0, self._estimates.of(queue_of(job)).eta_s(0))
         return Submitted(is_new=False, queue_position=place.position, eta_s=place.eta_s)
 
     def _how_far(self, row: WorkflowStatus, result: JobResult | None) -> tuple[Stage, float]:

@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from dbos import DBOSClient, WorkflowStatus
 
 from ai_engine.job import Job
-from ai_engine.job_queue.dbos_setup import GENERATE, JOB_QUEUES, PIPELINE_QUEUE, partition_of, pipeline_queue
+from ai_engine.job_queue.dbos_setup import (
+    GENERATE,
+    JOB_QUEUES,
+    PIPELINE_QUEUE,
+    VARIANT_QUEUE,
+    partition_of,
+    pipeline_queue,
+    queue_of,
+)
 from ai_engine.job_queue.records import QueuePlace
 from ai_engine.job_queue.worker_leases import Leases, WorkerState
 from ai_engine.job_queue.workflow_table import WorkflowTable, fair_place
@@ -88,7 +96,7 @@ class QueueEstimate:
             for one in self._leases.workers()
             if one.is_alive and one.state == WorkerState.READY
         }
-        if self._queue not in (None, PIPELINE_QUEUE):
+        if self._queue not in (None, PIPELINE_QUEUE, VARIANT_QUEUE):
             served = self._leases.served_models()
             ready &= {one.executor_id for one in served if pipeline_queue(one.name) == self._queue}
         return len(ready)
@@ -110,7 +118,7 @@ class QueueEstimates:
 
     def add(self, job: Job) -> QueuePlace:
         """Counts one more job in; its place in its queue."""
-        estimate = self.of(pipeline_queue(job.model))
+        estimate = self.of(queue_of(job))
         self.total.add(partition_of(job.owner))
         position = estimate.add(partition_of(job.owner))
         return QueuePlace(position, estimate.eta_s(position))

@@ -4,7 +4,8 @@
 
 Each stage writes its file, then gives back a small record of it; only the record goes into the job engine, which
 remembers it, so that a job whose worker died goes on after the last stage that was finished. A stage whose input
-file is gone (another machine, an emptied disk) makes it again first. Knows no database and no HTTP API.
+file is gone (another machine, an emptied disk) makes it again first. A variant begins with another job's mesh: it has
+the last stage alone, and never the device. Knows no database and no HTTP API.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ai_engine.errors import JobError, ResultTooLarge, ViewsUnfit
-from ai_engine.facts import CutOutFacts, MeshFacts, ViewName
+from ai_engine.facts import CutOutFacts, MeshFacts, MeshFormat, ViewName
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
 from ai_engine.job import Artifact, Job, JobOptions
 from ai_engine.logs import event
@@ -49,7 +50,7 @@ def run_job(job: Job, resources: Resources, run: Run) -> JobResult:
             logger, "job failed", job_id=job.job_id, code=error.code, stage=error.stage, detail=error.detail
         )
         return JobResult(
-            options=UsedOptions(job.options, job.print_options),
+            options=UsedOptions(line.used, job.print_options),
             model=line.named,
             cutout=line.cutout,
             cutouts=line.cutouts,
@@ -69,6 +70,8 @@ class JobLine:
         """Known once the cut-out is made."""
         self.cutouts: dict[ViewName, CutOutFacts] = {}
         """Likewise, of several views."""
+        self.used = job.options
+        """The options as asked, until the model has completed them."""
 
     def result(self) -> JobResult:
         """The finished job.
@@ -76,20 +79,14 @@ class JobLine:
         Raises:
             JobError: a stage could not do its work, or the model can't do it as asked.
         """
-        options = self.options  # first: what does not fit the model costs no download
-        if self.job.views and not self.model.takes_views:
-            raise ViewsUnfit(f"{self.model.model_id} takes one view only.")
-        picture = self.run.step(Stage.DOWNLOAD, self.stages.download)
-        cutout = self.run.step(Stage.CUTOUT, lambda: self.stages.cut_out(picture))
-        self.cutout, self.cutouts = cutout.cutout, dict(cutout.cutouts)
-        mesh = self.run.step(Stage.DENOISE, lambda: self.shape(picture, cutout))
+        picture, cutout, mesh = self._given() if self.job.decoded else self._made()
         file = self.run.step(Stage.FINISH, lambda: self.finish(picture, cutout, mesh))
         seconds: dict[str, float] = {}
         for result in (picture, cutout, mesh, file):
             seconds |= result.seconds
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
-            options=UsedOptions(options, self.job.print_options, mesh.degraded),
+            options=UsedOptions(self.used, self.job.print_options, mesh.degraded),
             model=self.named,
             artifact=file.artifact,
             preview=file.preview,
@@ -98,7 +95,30 @@ class JobLine:
             decode=mesh.decode,
             cutout=self.cutout,
             cutouts=self.cutouts,
+            more_files=dict(file.more_files),
         )
+
+    def _made(self) -> tuple[StageResult, StageResult, StageResult]:
+        """Picture, cut-out and mesh, each made by its stage.
+
+        Raises:
+            JobError: a stage could not do its work, or the model can't do it as asked.
+        """
+        self.used = self.options  # first: what does not fit the model costs no download
+        if self.job.views and not self.model.takes_views:
+            raise ViewsUnfit(f"{self.model.model_id} takes one view only.")
+        picture = self.run.step(Stage.DOWNLOAD, self.stages.download)
+        cutout = self.run.step(Stage.CUTOUT, lambda: self.stages.cut_out(picture))
+        self.cutout, self.cutouts = cutout.cutout, dict(cutout.cutouts)
+        return picture, cutout, self.run.step(Stage.DENOISE, lambda: self.shape(picture, cutout))
+
+    def _given(self) -> tuple[StageResult, StageResult, StageResult]:
+        """Cut-out and mesh of the job that this one is a variant of."""
+        decoded = self.job.decoded
+        assert decoded is not None
+        self.cutout, self.cutouts = decoded.cutout, decoded.cutouts
+        outline = StageResult(decoded.outline, {})
+        return outline, outline, StageResult(decoded.mesh, {}, decoded.decode, decoded.degraded)
 
     @property
     def model(self) -> Model:
@@ -111,7 +131,9 @@ class JobLine:
 
     @property
     def named(self) -> dict[str, str]:
-        """The model's id and licence; nothing where this worker does not have it."""
+        """The model's id and licence; of the worker's first where it does not have the one that is named."""
+        if self.job.decoded is not None:
+            return self.job.decoded.model
         model = self.resources.models.get(self.job.model or "", self.resources.model)
         return {"id": model.model_id, "licence": model.licence}
 
@@ -173,41 +195,52 @@ class JobLine:
             stl = Path(folder) / "mesh.stl"
             finished, report = finish(
                 load_mesh(source),
-                limit_faces(self.job.print_options, [self.job.format]),
+                limit_faces(self.job.print_options, self.job.formats),
                 see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
-                half_extent=self.options.bounds,
-                outline=lambda: _outline(next(iter(self.stages.files(picture, cutout).values()))),
+                half_extent=self.used.bounds,
+                outline=lambda: _outline(self._outline_file(picture, cutout)),
             )
             files = self._write(finished, stl)
         seconds = {Stage.FINISH.value: clock.seconds}
         return replace(files, seconds=seconds, mesh=_facts(self.job, report))
 
+    def _outline_file(self, picture: StageResult, cutout: StageResult) -> Path:
+        if self.job.decoded is not None:
+            return self.resources.store.path(cutout.artifact)
+        return next(iter(self.stages.files(picture, cutout).values()))
+
     def _mesh_file(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> Path:
+        if self.job.decoded is not None:
+            return self.resources.store.path(mesh.artifact)
         (stages, *_) = self.stages.views.values()
         return stages.present(mesh, lambda: self.shape(picture, cutout))
 
     def _write(self, mesh: Mesh, stl: Path) -> StageResult:
-        """The caller's file, and its picture or what that is drawn from later; `stl` holds the mesh already."""
+        """The caller's files, and their picture or what that is drawn from later; `stl` holds the mesh already."""
         job, store = self.job, self.resources.store
-        if not job.print_options.thumbnail:
-            file = self._write_file(mesh, stl, None)
-            return StageResult(file, {}, drawable=keep_drawable(mesh, file, job, store))
-        picture = preview_png(mesh, is_z_up=job.print_options.is_mm)
+        picture = preview_png(mesh, is_z_up=job.print_options.is_mm) if job.print_options.thumbnail else None
+        files = {one: self._write_file(mesh, stl, one, picture) for one in job.formats}
+        first = files.pop(job.format)
+        if picture is None:
+            kept = keep_drawable(mesh, files.get("stl", first), job, store)
+            return StageResult(first, {}, drawable=kept, more_files=files)
         preview = store.put_bytes(job.job_id, PREVIEW_FILE, picture)
-        return StageResult(self._write_file(mesh, stl, picture), {}, preview=preview)
+        return StageResult(first, {}, preview=preview, more_files=files)
 
-    def _write_file(self, mesh: Mesh, stl: Path, thumbnail: bytes | None) -> Artifact:
-        """The file in the format asked for."""
+    def _write_file(
+        self, mesh: Mesh, stl: Path, file_format: MeshFormat, thumbnail: bytes | None
+    ) -> Artifact:
+        """The file in that format."""
         job, max_bytes = self.job, self.job.print_options.max_bytes
 
         def write(path: Path) -> None:
-            if job.format == "stl":
+            if file_format == "stl":
                 shutil.move(stl, path)
             else:
                 fitting = None if max_bytes else thumbnail
-                write_mesh(mesh, path, job.format, notes=_notes(job), thumbnail=fitting)
+                write_mesh(mesh, path, file_format, notes=_notes(job), thumbnail=fitting)
 
-        artifact = self.resources.store.put(job.job_id, f"mesh.{job.format}", write)
+        artifact = self.resources.store.put(job.job_id, f"mesh.{file_format}", write)
         if max_bytes is not None and artifact.size > max_bytes:
             raise ResultTooLarge(f"The file has {artifact.size} bytes, {max_bytes} were allowed.")
         return artifact

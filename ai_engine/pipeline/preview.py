@@ -19,8 +19,8 @@ PREVIEW_FILE = "preview.png"
 
 
 def keep_drawable(mesh: Mesh, file: Artifact, job: Job, store: ArtifactStore) -> Artifact:
-    """The file that the picture of `mesh` is drawn from later; `file` is the one that the caller gets."""
-    if job.format == "stl":
+    """The file that the picture of `mesh` is drawn from later; `file` is the caller's STL, where there is one."""
+    if "stl" in job.formats:
         return file
     return store.put(job.job_id, "finished.npz", lambda path: save_mesh(mesh, path))
 

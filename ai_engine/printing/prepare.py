@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from ai_engine.additions.sequence import add_all
 from ai_engine.errors import AdditionUnfit, EmptyMesh, NotPrintable
 from ai_engine.facts import AdditionFacts, MeshFormat
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.clean import Repairs, clean
 from ai_engine.mesh.ghost_plane import GhostPlane, Outline, find_ghost_plane
 from ai_engine.mesh.mesh import Mesh
@@ -26,6 +25,7 @@ from ai_engine.printing.orientation import cut_flat_base, scale_to, stand, y_up,
 from ai_engine.printing.pymeshlab_repair import repair
 from ai_engine.printing.report import PrintReport, report
 from ai_engine.stage import Stage
+from ai_engine.wishes.print_options import PrintOptions
 
 __all__ = ["MIN_BASE_SHARE", "PrintReport", "finish", "report"]
 

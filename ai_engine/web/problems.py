@@ -27,7 +27,7 @@ _HEADERS = {
     413: {"Connection": "close"},
 }
 
-_OUTER = {("query",), ("path",), ("header",)}
+_OUTER = {("query",), ("path",), ("header",), ("body",)}
 """Where FastAPI says that a parameter stands; its name alone is enough."""
 
 _RETRY_LATER = {429, 503}
@@ -196,7 +196,7 @@ def _field_error(found: ErrorDetails | dict[str, Any]) -> dict[str, str]:
     if found["type"] == "extra_forbidden":
         return {"field": field, "code": "unknown_field", "detail": "there is no field of this name"}
     if found["type"] == "json_invalid":
-        return {"field": field, "code": "json_invalid", "detail": "the body is not valid JSON"}
+        return {"field": "body", "code": "json_invalid", "detail": "the body is not valid JSON"}
     return {"field": field, "code": found["type"], "detail": found["msg"]}
 
 

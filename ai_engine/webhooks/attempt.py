@@ -132,13 +132,24 @@ def _delivery(task: DeliveryTask, context: DeliveryContext) -> Delivery:
         asset_id=job.asset_id,
         url=job.webhook_url,
         form="link" if fallback and link else job.webhook_format,
-        event=task.event.write(link, upload=task.upload or (UPLOADED if upload and mesh else None)),
+        event=task.event.write(
+            link,
+            urls=_links(task, context.links) if link else {},
+            upload=task.upload or (UPLOADED if upload and mesh else None),
+        ),
         mesh=mesh,
         upload=upload,
         is_uploaded=task.is_uploaded,
         fallback=fallback,
         has_link=link is not None,
     )
+
+
+def _links(task: DeliveryTask, links: Links) -> dict[str, str]:
+    """Where the files in all formats are had, by filename."""
+    names = [task.job.file_name_in(one) for one in task.job.formats]
+    found = {name: links.url(task.job.job_id, name, task.linked_at_s) for name in names}
+    return {name: url for name, url in found.items() if url is not None}
 
 
 def _mesh_file(task: DeliveryTask, store: ArtifactStore) -> MeshFile | None:

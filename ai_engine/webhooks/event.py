@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ai_engine.errors import JobCancelled
 from ai_engine.facts import MEDIA_TYPES
 from ai_engine.job import Job, rfc3339
 from ai_engine.stage_result import JobResult
-from ai_engine.webhooks.event_schema import ArtifactFacts, PictureFacts
+from ai_engine.webhooks.event_schema import ArtifactFacts, FileFacts, PictureFacts
 from ai_engine.webhooks.upload import UploadFacts
 
 MAX_EVENT_BYTES = 4096
@@ -43,6 +44,8 @@ class JobEvent:
     def of(cls, job: Job, result: JobResult, ended_at_s: float) -> JobEvent:
         """The event for `result`."""
         about = {"job_id": job.job_id, "session_id": job.session_id, "asset_id": job.asset_id}
+        if job.variant_of is not None:
+            about["variant_of"] = job.variant_of
         if result.failure is not None:
             kind = "cancelled" if result.failure.code == JobCancelled.code else "failed"
             error = asdict(result.failure) | {"detail": result.failure.detail[:MAX_DETAIL_CHARS]}
@@ -56,14 +59,22 @@ class JobEvent:
         facts = {"timings_s": result.timings_s, "options": options, "model": result.model}
         return cls(f"generation.{kind}", rfc3339(ended_at_s), about | ending | cutout | facts)
 
-    def write(self, url: str | None = None, *, upload: UploadFacts | None = None) -> EventText:
-        """The event as it is sent; `url` is where the file is had.
+    def write(
+        self,
+        url: str | None = None,
+        *,
+        urls: Mapping[str, str] = MappingProxyType({}),
+        upload: UploadFacts | None = None,
+    ) -> EventText:
+        """The event as it is sent; `url` is where the file is had, `urls` by filename where all formats are.
 
         What would not fit is left out, the least needed first, and named in `left_out`.
         """
         data = dict(self.data)
         if url is not None and "artifact" in data:
             data["artifact"] = data["artifact"] | {"url": url}
+        if urls and "artifacts" in data:
+            data["artifacts"] = [file | {"url": urls[file["filename"]]} for file in data["artifacts"]]
         if upload is not None:
             data["upload"] = asdict(upload)
         for name in (None, *_LEAST_NEEDED):
@@ -88,10 +99,22 @@ def _describe(job: Job, result: JobResult) -> dict[str, Any]:
     artifact = artifact_facts(job, result)
     if artifact is None or result.mesh is None:
         return {}
+    files = [file.model_dump(mode="json", exclude_none=True) for file in file_facts(job, result)]
     return {
         "artifact": artifact.model_dump(mode="json", exclude_none=True),
+        **({"artifacts": files} if len(files) > 1 else {}),
         "print": asdict(result.mesh.print),
     }
+
+
+def file_facts(job: Job, result: JobResult) -> list[FileFacts]:
+    """The mesh file in each format as callers read them, without links; none when there is no mesh."""
+    found = [(one, result.file(one)) for one in job.formats]
+    return [
+        FileFacts(format=one, size=file.size, sha256=file.sha256, filename=job.file_name_in(one))
+        for one, file in found
+        if file is not None
+    ]
 
 
 def artifact_facts(job: Job, result: JobResult) -> ArtifactFacts | None:

@@ -50,6 +50,16 @@ class ArtifactFacts(_Open):
     )
 
 
+class FileFacts(_Open):
+    """The mesh in one format."""
+
+    format: MeshFormat
+    size: int = Field(description="In bytes.")
+    sha256: str = Field(description="Of the whole file, 64 hex digits.")
+    filename: str
+    url: str | None = Field(default=None, description="Where it is had, as that of `artifact`.")
+
+
 class OptionsFacts(_Open):
     """The options as used: what the request asked for, with everything that was left open filled in."""
 
@@ -89,7 +99,14 @@ class EventData(_Open):
     session_id: str
     asset_id: str
     status: Literal["completed", "failed", "cancelled", "test"]
+    variant_of: str | None = Field(
+        default=None,
+        description="The job_id of the job whose mesh this one finishes again; absent in others.",
+    )
     artifact: ArtifactFacts | None = None
+    artifacts: list[FileFacts] | None = Field(
+        default=None, description="The files in all formats, the first included, where there are several."
+    )
     cutout: CutOutFacts | None = Field(
         default=None, description="Where the object's outline comes from, and what is suspicious about it."
     )

@@ -401,6 +401,37 @@ export interface components {
             field: string;
         };
         /**
+         * FileFacts
+         * @description The mesh in one format.
+         */
+        FileFacts: {
+            /** Filename */
+            filename: string;
+            /**
+             * Format
+             * @enum {string}
+             */
+            format: "stl" | "3mf" | "glb" | "obj" | "ply";
+            /**
+             * Sha256
+             * @description Of the whole file, 64 hex digits.
+             */
+            sha256: string;
+            /**
+             * Size
+             * @description In bytes.
+             */
+            size: number;
+            /**
+             * Url
+             * @description Where it is had, as that of `artifact`.
+             * @default null
+             */
+            url: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * Health
          * @description As callers poll it.
          */
@@ -519,6 +550,11 @@ export interface components {
             status: components["schemas"]["JobStatus"];
             /** Status Url */
             status_url: string;
+            /**
+             * Variant Of
+             * @description The job_id of the job whose mesh this one finishes again.
+             */
+            variant_of: string | null;
         };
         /**
          * JobView
@@ -526,6 +562,11 @@ export interface components {
          */
         JobView: {
             artifact: components["schemas"]["ArtifactFacts"] | null;
+            /**
+             * Artifacts
+             * @description The files in all formats, the first included.
+             */
+            artifacts: components["schemas"]["FileFacts"][];
             /** Asset Id */
             asset_id: string;
             /**
@@ -592,6 +633,11 @@ export interface components {
             };
             /** @description What became of the upload; null while that is open, or where there is none. */
             upload: components["schemas"]["UploadFacts"] | null;
+            /**
+             * Variant Of
+             * @description The job_id of the job whose mesh this one finishes again.
+             */
+            variant_of: string | null;
         };
         /**
          * LicenceFacts

@@ -8,10 +8,10 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes
 from ai_engine.printing.prepare import finish
+from ai_engine.wishes.print_options import PrintOptions
 from support.solid_shapes import sphere
 
 CORE = "{http://schemas.microsoft.com/3dmanufacturing/core/2015/02}"

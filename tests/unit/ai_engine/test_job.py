@@ -8,14 +8,14 @@ import pytest
 from pydantic import ValidationError
 from support.sample_job import print_facts
 
-from ai_engine.api.request_schema import JobRequest
+from ai_engine.api.request_schema import JobRequest, VariantRequest
+from ai_engine.engine.engine import PRINT_FIELDS
 from ai_engine.errors import JobCancelled, UnreadableImage
-from ai_engine.facts import DecodeFacts, MeshFacts
-from ai_engine.job import Artifact, Job, JobOptions, PrintOptions, rfc3339
+from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts
+from ai_engine.job import Artifact, DecodedShape, Job, JobOptions, rfc3339
 from ai_engine.stage import Stage, overall_progress
 from ai_engine.stage_result import JobFailure, JobResult, UsedOptions
 from ai_engine.webhooks.event import JobEvent
-from ai_engine.wishes.additions import Attach, Base, Hollow
 
 GOOD = {"session_id": "s1", "asset_id": "a1", "image_url": "https://example.com/a.png"}
 
@@ -198,18 +198,25 @@ def test_a_retry_is_the_same_job_under_an_id_that_all_who_ask_agree_on() -> None
     assert len(second.job_id) == 32
 
 
-def test_wishes_for_additions_go_through_json() -> None:
-    options = PrintOptions(
-        height_mm=40, base=Base("hex", text="Ada"), hollow=Hollow(), attach=Attach("magnet")
-    )
-    one = job(print_options=options)
+def test_a_variant_goes_through_json() -> None:
+    decode, cut_out = DecodeFacts("strict", (64, 64, 64), 0.03, True, 1000), CutOutFacts("x", 0.5, (), 0, ())
+    file = Artifact("x/mesh.npz", "0" * 64, 3)
+    shape = DecodedShape("1" * 32, file, file, {"id": "m"}, decode, ("num_chunks 9",), cut_out)
+    one = job(decoded=shape, more_formats=("3mf", "ply"))
 
     assert Job.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    assert (one.variant_of, one.formats) == ("1" * 32, ("stl", "3mf", "ply"))
+    assert one.file_name_in("3mf") == "a1.3mf"
 
 
-def test_a_job_of_a_version_without_additions_has_none() -> None:
-    fields = job().to_dict()
-    for name in ("hollow", "base", "attach"):
-        del fields["print_options"][name]
+@pytest.mark.parametrize("text", ["stl,3mf", '["stl", "3mf"]', "stl, 3mf"])
+def test_formats_come_in_a_form_too(text: str) -> None:
+    assert JobRequest(**GOOD, formats=text).all_formats == ("stl", "3mf")
 
-    assert not Job.from_dict(fields).print_options.has_additions
+
+def test_the_fields_of_a_variant_are_bound_as_those_of_a_job() -> None:
+    of_job, of_variant = (kind.model_json_schema()["properties"] for kind in (JobRequest, VariantRequest))
+    names = set(of_variant) - {"session_id", "asset_id"}
+
+    assert {name: of_variant[name] for name in names} == {name: of_job[name] for name in names}
+    assert names >= {"formats", *PRINT_FIELDS}

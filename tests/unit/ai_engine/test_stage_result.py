@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict
 
 from ai_engine.facts import CutOutFacts, DecodeFacts
-from ai_engine.job import Artifact, JobOptions, PrintOptions
+from ai_engine.job import Artifact, JobOptions
 from ai_engine.stage_result import JobResult, StageResult, UsedOptions
 from ai_engine.wishes.additions import Base
+from ai_engine.wishes.print_options import PrintOptions
 
 FILE = Artifact("uri", "0" * 64, 5)
 FACTS = DecodeFacts("strict", (32, 32, 32), 0.05, True, 1000)
@@ -55,3 +56,12 @@ def test_options_that_the_version_before_wrote_are_read() -> None:
 
     assert JobResult.from_dict(ended | {"options": {"seed": 7}}).options == UsedOptions(JobOptions(seed=7))
     assert JobResult.from_dict(ended | {"options": {}}).options is None
+
+
+def test_files_in_further_formats_come_back_and_an_earlier_version_had_none() -> None:
+    result = StageResult(FILE, {"finish": 1.5}, more_files={"3mf": FILE})
+    plain = json.loads(json.dumps(result.to_dict()))
+
+    assert StageResult.from_dict(plain) == result
+    del plain["more_files"]
+    assert StageResult.from_dict(plain).more_files == {}

@@ -11,10 +11,10 @@ from support.solid_shapes import cube, sphere
 from ai_engine.additions.sequence import add_all
 from ai_engine.additions.solid import num_bodies, solid_of
 from ai_engine.errors import AdditionUnfit
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.topology import edge_facts
 from ai_engine.wishes.additions import Attach, Base, Hollow
+from ai_engine.wishes.print_options import PrintOptions
 
 
 def standing(mesh: Mesh) -> Mesh:

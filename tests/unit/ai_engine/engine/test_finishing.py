@@ -10,10 +10,10 @@ from support.solid_shapes import cube, sphere
 
 from ai_engine.engine.finishing import check_file, finish_file
 from ai_engine.errors import EmptyMesh
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
 from ai_engine.mesh_files.read import MeshUnreadable, read_mesh
+from ai_engine.wishes.print_options import PrintOptions
 
 
 def stl(mesh: Mesh, folder: Path, *, is_mm: bool) -> bytes:

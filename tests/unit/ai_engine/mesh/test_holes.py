@@ -9,13 +9,13 @@ from support.broken_meshes import cup
 from support.solid_shapes import cube, sphere
 
 from ai_engine.errors import NotPrintable
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.holes import fill_holes, rims
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import signed_volumes
 from ai_engine.mesh.topology import compact, edge_facts
 from ai_engine.printing import prepare as print_ready
 from ai_engine.printing.prepare import finish
+from ai_engine.wishes.print_options import PrintOptions
 
 
 def test_a_large_hole_that_is_not_flat_is_left_open_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:

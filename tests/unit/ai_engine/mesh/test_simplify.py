@@ -3,8 +3,8 @@ from __future__ import annotations
 from support.broken_meshes import hollow_ball
 from support.solid_shapes import sphere
 
-from ai_engine.job import PrintOptions
 from ai_engine.printing.prepare import finish
+from ai_engine.wishes.print_options import PrintOptions
 
 
 def test_the_target_is_kept_and_the_surface_stays_closed_and_near() -> None:

@@ -12,9 +12,9 @@ from support.mesh_files import NOTES, in_mm, read_3mf
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.facts import MEDIA_TYPES, MeshFormat
-from ai_engine.job import PrintOptions
 from ai_engine.mesh_files.mesh_file import FileNotes, most_faces_in, write_mesh
 from ai_engine.printing.prepare import finish
+from ai_engine.wishes.print_options import PrintOptions
 
 FORMATS: list[MeshFormat] = ["stl", "3mf", "glb", "obj", "ply"]
 

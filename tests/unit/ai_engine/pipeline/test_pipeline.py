@@ -18,7 +18,7 @@ from ai_engine.api.response_schemas import view_of
 from ai_engine.errors import EmptyMesh, SamplerUnfit
 from ai_engine.facts import CutOutFacts, DecodeFacts, ViewName
 from ai_engine.images.formats import DownloadLimits
-from ai_engine.job import Job, JobOptions, JobStatus, Progress, View
+from ai_engine.job import Artifact, DecodedShape, Job, JobOptions, JobStatus, Progress, View
 from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
@@ -33,6 +33,7 @@ from ai_engine.stage_result import JobResult, StageResult
 from ai_engine.storage.store import LocalStore
 from ai_engine.webhooks.event import JobEvent
 from ai_engine.webhooks.event_schema import WebhookEvent
+from ai_engine.wishes.print_options import PrintOptions
 
 FACTS = DecodeFacts(
     "fast",
@@ -258,3 +259,44 @@ def test_a_cut_out_that_is_gone_is_made_again_of_its_view_alone(job: Job, tmp_pa
 
     assert files["left"].is_file()
     assert files["front"].stat().st_mtime_ns == kept["front"]
+
+
+class NoModel(StandInModel):
+    """A device that no variant may take."""
+
+    def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
+        raise AssertionError("the device was asked")
+
+
+def test_a_variant_finishes_the_mesh_of_another_job_without_the_model(job: Job, tmp_path: Path) -> None:
+    before = run_job(job, resources(tmp_path), PlainRun())
+    store, folder = LocalStore(tmp_path), tmp_path / job.job_id
+    mesh, outline = (
+        Artifact(f"{job.job_id}/{name}", "0" * 64, (folder / name).stat().st_size)
+        for name in ("mesh.npz", "cutout.png")
+    )
+    shape = DecodedShape(job.job_id, mesh, outline, before.model, before.decode, ("num_chunks 2048",))
+    variant = replace(job, job_id="1" * 32, decoded=shape, more_formats=("ply", "3mf"))
+
+    result = run_job(variant, replace(resources(tmp_path), model=NoModel()), PlainRun())
+
+    assert result.failure is None
+    assert before.artifact is not None
+    assert result.artifact is not None
+    assert result.artifact.sha256 == before.artifact.sha256
+    assert (result.model, result.decode, set(result.timings_s)) == (before.model, before.decode, {"finish"})
+    assert [store.has(file) for file in result.more_files.values()] == [True, True]
+    view = view_of(
+        JobRecord(JobSummary(variant, JobStatus.SUCCEEDED, result, 1.0), Stage.FINISH, 1.0, result)
+    )
+    assert [file.format for file in view.artifacts] == ["stl", "ply", "3mf"]
+    assert view.variant_of == job.job_id
+
+
+def test_a_limit_to_bytes_holds_for_the_file_of_each_format(job: Job, tmp_path: Path) -> None:
+    small = replace(job, more_formats=("obj", "3mf"), print_options=PrintOptions(max_bytes=30_000))
+
+    result = run_job(small, resources(tmp_path), PlainRun())
+
+    assert result.artifact is not None
+    assert max(file.size for file in (result.artifact, *result.more_files.values())) <= 30_000

@@ -11,13 +11,13 @@ from support.broken_meshes import BROKEN
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.errors import EmptyMesh
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.clean import clean
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import signed_volumes
 from ai_engine.mesh.topology import edge_facts
 from ai_engine.mesh_files.stl import read_stl
 from ai_engine.printing.prepare import finish
+from ai_engine.wishes.print_options import PrintOptions
 
 DATA = Path(__file__).parents[3] / "data" / "cases"
 BALL = 4 / 3 * np.pi

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from support.solid_shapes import cube, sphere
 
-from ai_engine.job import PrintOptions
 from ai_engine.printing.orientation import y_up, z_up
 from ai_engine.printing.prepare import MIN_BASE_SHARE, finish, report
+from ai_engine.wishes.print_options import PrintOptions
 
 
 def test_turning_upright_keeps_the_handedness_and_can_be_undone() -> None:

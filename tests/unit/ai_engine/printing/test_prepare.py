@@ -9,10 +9,10 @@ from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.errors import AdditionUnfit, NotPrintable
 from ai_engine.facts import PrintFacts
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.prepare import finish, report
 from ai_engine.wishes.additions import Attach, Base, Hollow
+from ai_engine.wishes.print_options import PrintOptions
 
 
 def box(x: float, y: float, z: float) -> Mesh:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from support.broken_meshes import cup
 
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.prepare import finish
 from ai_engine.printing.pymeshlab_repair import repair
+from ai_engine.wishes.print_options import PrintOptions
 
 
 def test_meshlab_closes_what_the_fast_way_leaves_open() -> None:

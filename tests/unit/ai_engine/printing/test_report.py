@@ -9,10 +9,10 @@ from support.broken_meshes import BROKEN, hollow_ball
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.errors import NotPrintable
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.orientation import z_up
 from ai_engine.printing.prepare import finish, report
+from ai_engine.wishes.print_options import PrintOptions
 
 
 def faces_changed(mesh: Mesh, faces: np.ndarray) -> Mesh:

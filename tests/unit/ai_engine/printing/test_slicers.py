@@ -15,10 +15,10 @@ from support.broken_meshes import BROKEN
 from support.solid_shapes import sphere
 
 from ai_engine.facts import MeshFormat
-from ai_engine.job import PrintOptions
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import write_mesh
 from ai_engine.printing.prepare import finish
+from ai_engine.wishes.print_options import PrintOptions
 
 WITHIN_S = 240
 NOT_TO_REPAIR = ("cup", "moebius", "empty", "one_triangle")

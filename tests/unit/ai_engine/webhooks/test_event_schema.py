@@ -9,10 +9,11 @@ from typing import Any
 from support.sample_job import job, print_facts
 
 from ai_engine.facts import DecodeFacts, MeshFacts, PrintFacts
-from ai_engine.job import Artifact, JobOptions, PrintOptions
+from ai_engine.job import Artifact, JobOptions
 from ai_engine.stage_result import JobResult, UsedOptions
 from ai_engine.webhooks.event import JobEvent, artifact_facts
 from ai_engine.webhooks.event_schema import OptionsFacts, WebhookEvent
+from ai_engine.wishes.print_options import PrintOptions
 
 MESH = MeshFacts("stl", 12, "mm", (1.0, 2.0, 3.0), print_facts())
 FILE, PREVIEW = Artifact("x/mesh.stl", "ab" * 32, 684), Artifact("x/preview.png", "cd" * 32, 99)
