@@ -209,7 +209,9 @@ class Settings(BaseSettings):
         description="With less free where DATA_DIR lies, new jobs are refused with 429, and waiting ones not begun.",
     )
     max_queued_jobs: int = Field(
-        default=1000, ge=1, description="Jobs that may wait; more are refused with 429."
+        default=1000,
+        ge=1,
+        description="Jobs that may wait; more are refused with 429, but for one job of a key that has none open.",
     )
     job_timeout_s: Seconds = Field(
         default=900,

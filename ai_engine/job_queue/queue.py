@@ -223,23 +223,24 @@ class JobQueue:
     def check_room(self, owner: str | None = None) -> None:
         """Raises QueueFull or TooManyJobs if a new job of `owner` would exceed a limit.
 
+        A full queue still takes one job of an owner who has none open: other owners' backlogs do not shut them out.
         Requests that are checked at the same moment may together pass the owner's limit by a few.
 
         Raises:
             QueueFull: as many jobs wait as are allowed to.
             TooManyJobs: as many jobs of this owner wait or run as are allowed to.
         """
-        if self.is_full():
+        most_own = self._settings.max_open_jobs_per_key
+        num_own = self._rows.num_open_of(owner, JOB_QUEUES) if owner is not None else 0
+        if self.is_full() and (owner is None or num_own):
             most = self._settings.max_queued_jobs
             raise QueueFull(
                 f"{most} jobs are waiting, no more are taken.",
                 retry_after_s=self._estimates.total.retry_after_s(),
             )
-
-        most = self._settings.max_open_jobs_per_key
-        if owner is not None and most and self._rows.num_open_of(owner, JOB_QUEUES) >= most:
+        if owner is not None and most_own and num_own >= most_own:
             raise TooManyJobs(
-                f"{most} of your jobs are open.", retry_after_s=self._estimates.total.retry_after_s()
+                f"{most_own} of your jobs are open.", retry_after_s=self._estimates.total.retry_after_s()
             )
 
     def is_full(self) -> bool:

@@ -85,6 +85,21 @@ def test_a_full_queue_has_no_room(connected: Callable[..., JobQueue]) -> None:
     assert refused.value.retry_after_s is not None
 
 
+def test_a_full_queue_still_takes_one_job_of_an_owner_who_has_none_open(
+    connected: Callable[..., JobQueue],
+) -> None:
+    engine = connected(max_queued_jobs=2)
+    for _ in range(2):
+        engine.submit(job(owner="shop"))
+
+    engine.check_room("press")
+    engine.submit(job(owner="press"))
+
+    for owner in ("shop", "press", None):
+        with pytest.raises(QueueFull):
+            engine.check_room(owner)
+
+
 def test_the_wait_is_reckoned_from_what_jobs_took_and_shared_by_the_workers(
     connected: Callable[..., JobQueue],
 ) -> None:
