@@ -28,11 +28,13 @@ from ai_engine.storage.s3_store import open_store
 from ai_engine.web import document_routes, studio_routes
 from ai_engine.web.api_keys import check_access
 from ai_engine.web.auth import Access
-from ai_engine.web.limits import OpenPlaces, too_many_streams
+from ai_engine.web.limits import OpenPlaces, RefusalCounts, too_many_streams
 from ai_engine.web.middleware import REQUEST_ID, Refusals, RequestMiddleware
 from ai_engine.web.problems import answer_fault, answer_overload, install_problem_handlers
 
 CONNECT_RETRY_S = 2.0
+REFUSALS_EVERY_S = 10.0
+"""Between two writings of what was refused: a refusal itself costs the database nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -96,11 +98,15 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
     """Connects to the database in the background, so that the port is open at once, and closes it at the end."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _log_openness(service.settings)
-        connecting = asyncio.create_task(_connect(service))
+        tasks = [
+            asyncio.create_task(_connect(service)),
+            asyncio.create_task(_count_refusals(service, app.state.access.refusals)),
+        ]
         yield
-        connecting.cancel()
+        for task in tasks:
+            task.cancel()
         if service.connection is not None:
             service.connection.close()
 
@@ -145,3 +151,13 @@ async def _connect(service: Service) -> None:
         except Exception:
             logger.exception("the job database can't be opened, trying again")
             await asyncio.sleep(CONNECT_RETRY_S)
+
+
+async def _count_refusals(service: Service, refusals: RefusalCounts) -> None:
+    while True:
+        await asyncio.sleep(REFUSALS_EVERY_S)
+        if service.is_connected and (counts := refusals.take()):
+            try:
+                await run_in_threadpool(service.metrics.add_refusals, counts)
+            except Exception:
+                logger.exception("refusals could not be counted")

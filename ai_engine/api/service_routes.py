@@ -97,6 +97,7 @@ async def get_metrics(request: Request, service: Connected) -> Response:
     """
     if not service.settings.metrics_open:
         await known_caller(request, await bearer(request))
+    await run_in_threadpool(service.metrics.add_refusals, request.app.state.access.refusals.take())
     text, media_type = await run_in_threadpool(service.metrics.exposition, request.headers.get("accept", ""))
     return Response(text, headers={"Content-Type": media_type})
 

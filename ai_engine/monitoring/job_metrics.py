@@ -23,6 +23,7 @@ OUT_OF_MEMORY = "out_of_memory"
 DELIVERIES = "deliveries"
 DELIVERIES_POSTPONED = "deliveries_postponed"
 TAKEOVERS = "takeovers"
+REFUSALS = "requests_refused"
 BUCKETS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 """Upper bounds of the buckets that stages' seconds fall into; what takes longer falls into the last, without one."""
 NO_BOUND = "+Inf"

@@ -1,6 +1,6 @@
 """`GET /metrics`: the numbers of the whole service in Prometheus' form, from the job database alone.
 
-Any API process answers the same, whichever machine the workers are on. Writes nothing.
+Any API process answers the same, whichever machine the workers are on; each adds what it refused.
 """
 
 from __future__ import annotations
@@ -54,6 +54,15 @@ class Metrics(Collector):
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
 
+    def add_refusals(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Adds requests that this process refused, by owner and code."""
+        self._figures.add(
+            {
+                Figure.of(job_metrics.REFUSALS, owner=owner, code=code): n
+                for (owner, code), n in counts.items()
+            }
+        )
+
     def describe(self) -> Iterator[Metric]:
         """Nothing: the registry need not read the database once more just to learn the names."""
         return iter(())
@@ -67,6 +76,13 @@ class Metrics(Collector):
         yield from _deliveries(self._rows.by_owner(DELIVERY_QUEUES), self._slow_hosts.count())
         yield from _jobs(numbers)
         yield from _models(numbers)
+        yield _counter(
+            numbers,
+            job_metrics.REFUSALS,
+            "requests_refused",
+            "Requests answered 429 or 503, by API key and error code.",
+            ("owner", "code"),
+        )
         yield _stages(numbers)
         yield from _workers(self._leases.workers(), self._figures.workers())
 

@@ -22,8 +22,8 @@ from ai_engine.outbound.addresses import LOCAL_SUFFIXES
 from ai_engine.settings import Settings
 from ai_engine.web.api_keys import ApiKeys
 from ai_engine.web.bodies import Bodies
-from ai_engine.web.limits import OpenPlaces, TokenBuckets, too_many_answers
-from ai_engine.web.middleware import at_end_of
+from ai_engine.web.limits import OpenPlaces, RefusalCounts, TokenBuckets, too_many_answers
+from ai_engine.web.middleware import OWNER, at_end_of
 
 _IPV6_HOME_CHARS = len("2001:0db8:0000:0000")
 """The half of an IPv6 address that a provider gives a customer, who chooses the rest freely."""
@@ -62,6 +62,7 @@ class Access:
         self._buckets = TokenBuckets(settings.requests_per_minute) if is_limited else None
         self.open_answers = OpenPlaces(settings.max_open_requests_per_key if keys else 0, too_many_answers)
         self.bodies = Bodies(settings.max_bodies_bytes, settings.max_bodies_bytes_per_key)
+        self.refusals = RefusalCounts()
         self._is_open_here = not keys and not settings.is_published and not settings.open_access
         self._operators = frozenset(settings.operators.replace(",", " ").split())
         self._public_name = urlsplit(settings.public_url or "").hostname
@@ -81,6 +82,10 @@ class Access:
                 "Without API keys it is asked for by localhost, an address, a local name or PUBLIC_URL."
             )
 
+    def owner_of(self, key: str | None) -> str | None:
+        """The name of this key's owner; None for none, or an unknown one."""
+        return self._keys.name_of(key) if key else None
+
     def caller(self, key: str | None, address: str) -> Caller:
         """Who asks with this key, from this address.
 
@@ -88,7 +93,7 @@ class Access:
             KeyWrong: there are keys, and this is none of them.
             RateExceeded: its owner, or without keys its address, has asked too often.
         """
-        owner = self._keys.name_of(key) if key else None
+        owner = self.owner_of(key)
         # Guessing is counted too, by address: a guess never costs an owner one of their requests.
         who = _home_of(address) if owner is None else f"key {owner}"
         self._count(who)
@@ -147,6 +152,7 @@ def caller_of(request: Request, key: str | None) -> Caller:
     access: Access = request.app.state.access
     access.check_host(request.headers.get("host", ""))
     address = request.client.host if request.client else "unknown"
+    request.scope[OWNER] = access.owner_of(key)
     caller = access.caller(key, address)
     add_about(caller=caller.owner)
     at_end_of(request, access.open_answers.take(caller.who))

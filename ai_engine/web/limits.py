@@ -86,6 +86,25 @@ class OpenPlaces:
                 del self._num_open[caller]
 
 
+class RefusalCounts:
+    """Counts what was refused for want of room or time, by key and error code, until the numbers are taken."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def note(self, owner: str | None, code: str) -> None:
+        """Counts one; `owner` is None where the request brought no key, or keys are off."""
+        with self._lock:
+            self._counts[owner or "", code] += 1
+
+    def take(self) -> Counter[tuple[str, str]]:
+        """What was counted since the last call, by owner and code."""
+        with self._lock:
+            taken, self._counts = self._counts, Counter()
+        return taken
+
+
 def too_many_answers(most: int) -> RateExceeded:
     """The refusal of one more request while `most` are being answered."""
     detail = f"{most} of your requests are still being answered: read their answers first."

@@ -28,6 +28,8 @@ PIECE_BYTES = 64 * 1024
 """An answer's body goes to the server in such pieces: what a caller does not read is not kept in memory."""
 KEYLESS_SHARE = 0.8
 """Where there are keys, requests without one fill no more than this share of the places."""
+OWNER = "ai_engine.owner"
+"""In the scope: the name of the caller's key, None without one."""
 ENDS_WITH_REQUEST = "ai_engine.ends_with_request"
 """In the scope: a list of callables that run when the answer is over, sent or not."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")

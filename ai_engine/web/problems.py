@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
 from ai_engine.errors import InvalidField, NotReady, RequestRefused
+from ai_engine.web.middleware import OWNER
 
 MEDIA_TYPE = "application/problem+json"
 DATABASE_RETRY_AFTER_S = 5
@@ -155,6 +156,8 @@ def answer_overload(request: Request) -> JSONResponse:
 
 def _answer_refusal(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestRefused)
+    if error.status in _RETRY_LATER and (access := getattr(request.app.state, "access", None)):
+        access.refusals.note(request.scope.get(OWNER), error.code)
     headers = dict(_HEADERS.get(error.status, {}))
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)

@@ -64,6 +64,7 @@ def test_every_metric_is_on_the_board_or_needs_no_panel() -> None:
         "ai_engine_build_info",
         "ai_engine_deliveries_waiting",
         "ai_engine_deliveries_postponed_total",
+        "ai_engine_requests_refused_total",
         "ai_engine_worker_device_busy_seconds_total",
     }
 

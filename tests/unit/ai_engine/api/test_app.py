@@ -99,6 +99,22 @@ def test_a_full_queue_refuses_more_and_says_when_to_come_back(opened: Open) -> N
     assert client.get("/readyz").json() == {"status": "starting"}
 
 
+def test_the_numbers_say_whose_requests_were_refused_and_why(opened: Open) -> None:
+    shop = new_key()
+    client = opened(api_keys=setting_entry("shop", shop), max_queued_jobs=1, requests_per_minute=5)
+    own = {"Authorization": f"Bearer {shop}"}
+    for _ in range(6):
+        client.post("/generate-3d", json=REQUEST, headers=own)
+    client.post("/generate-3d", json=REQUEST)
+
+    counts = client.app.state.access.refusals.take()  # type: ignore[attr-defined]
+    client.app.state.service.metrics.add_refusals(counts)  # type: ignore[attr-defined]
+
+    assert counts == {("shop", "queue_full"): 4, ("shop", "rate_limited"): 1}
+    text = client.app.state.service.metrics.exposition("")[0].decode()  # type: ignore[attr-defined]
+    assert 'ai_engine_requests_refused_total{code="queue_full",owner="shop"} 4.0' in text
+
+
 def test_a_queued_job_says_so_and_can_be_cancelled(opened: Open) -> None:
     client = opened()
     job_id = client.post("/generate-3d", json=REQUEST).json()["job_id"]

@@ -4,7 +4,7 @@ import pytest
 
 from ai_engine.errors import RateExceeded, TooManyStreams
 from ai_engine.web import limits as rate
-from ai_engine.web.limits import OpenPlaces, TokenBuckets, too_many_answers, too_many_streams
+from ai_engine.web.limits import OpenPlaces, RefusalCounts, TokenBuckets, too_many_answers, too_many_streams
 
 
 class Clock:
@@ -86,3 +86,12 @@ def test_places_without_a_limit_are_never_refused_and_streams_by_their_own_name(
     streams.take("a")
     with pytest.raises(TooManyStreams):
         streams.take("a")
+
+
+def test_refusals_are_counted_by_key_and_code_until_they_are_taken() -> None:
+    counts = RefusalCounts()
+    for owner, code in (("shop", "rate_limited"), (None, "unavailable"), ("shop", "rate_limited")):
+        counts.note(owner, code)
+
+    assert counts.take() == {("shop", "rate_limited"): 2, ("", "unavailable"): 1}
+    assert counts.take() == {}
