@@ -5,7 +5,7 @@
 # make pictures  the pictures in docs/ that README shows; photographs need MATTING_HOME with ISNet
 # make docs    the tables in docs/ that follow from code
 # make fuzz    odd inputs for the API and the parsers, for as long as it takes (in `make test` for seconds)
-# make chaos   half an hour of kills, freezes and restarts; KILLS=20 for less
+# make chaos   half an hour of kills, freezes and restarts, and a hostile key; KILLS=20 for less
 # make check   format, lint, types, import contracts, tests
 PYTHON ?= python3
 VENV ?= .venv

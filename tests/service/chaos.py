@@ -2,6 +2,8 @@
 
     python -m service.chaos --kills 200 [--seed 7] [--database sqlite|postgres]      (make chaos)
 
+Then, without kills, an honest key's jobs beside a hostile key (`beside.py`).
+
 One worker on SQLite and three on Postgres. Every tenth answer of the receiver is 503; the database is restarted, the
 disk filled up. What must be zero is at the end of the table, and in the exit status.
 """
@@ -20,7 +22,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +30,7 @@ from typing import Any
 
 from support.postgres_server import PostgresServer, running_postgres
 
+from service.beside import NOTICED, run_beside
 from service.house import House, Outside
 
 OPEN_JOBS = 6
@@ -316,10 +319,11 @@ def _small_disk(folder: Path) -> Iterator[bool]:
 
 def shown(tables: dict[str, dict[str, Any]]) -> str:
     """The tables side by side, in Markdown."""
-    rows = list(dict.fromkeys(row for table in tables.values() for row in table if row not in MUST_BE_ZERO))
+    rows = list(dict.fromkeys(row for table in tables.values() for row in table))
+    bad = [row for row in (*MUST_BE_ZERO, *NOTICED) if row in rows]
     lines = [f"| | {' | '.join(tables)} |", f"|---|{'---:|' * len(tables)}"]
-    for row in [*rows, *MUST_BE_ZERO]:
-        name = f"**{row}**" if row in MUST_BE_ZERO else row
+    for row in [*(row for row in rows if row not in bad), *bad]:
+        name = f"**{row}**" if row in bad else row
         lines.append(f"| {name} | {' | '.join(str(table.get(row, 0)) for table in tables.values())} |")
     return "\n".join(lines)
 
@@ -330,6 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=200, help="in all, half on each database")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--database", choices=("sqlite", "postgres"), help="one alone")
+    parser.add_argument("--beside", type=int, default=20, help="jobs beside a hostile key; 0: none")
     parser.add_argument("--logs", type=Path, help="folder where the log files are kept")
     options = parser.parse_args(arguments)
     if options.logs:
@@ -343,9 +348,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for plan in plans:
         if options.database in (None, plan.database):
             plural = "s" if plan.workers > 1 else ""
-            tables[f"{plan.database}, {plan.workers} worker{plural}"] = run_plan(plan, options.logs)
+            table = run_plan(plan, options.logs) if plan.kills else {}
+            if options.beside:
+                with running_postgres() if plan.database == "postgres" else nullcontext() as postgres:
+                    database_url = postgres.new_database() if postgres else None
+                    table |= run_beside(database_url, options.beside, options.logs)
+            tables[f"{plan.database}, {plan.workers} worker{plural}"] = table
             print(shown(tables), flush=True)
-    return int(any(table[row] for table in tables.values() for row in MUST_BE_ZERO))
+    return int(any(table.get(row) for table in tables.values() for row in (*MUST_BE_ZERO, *NOTICED)))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,17 @@ def test_guesses_cost_the_guessers_address_and_never_an_owner() -> None:
     assert asks_until_refused(access, KEY, "1.2.3.4") == 5
 
 
+def test_answers_of_one_key_that_are_open_have_a_bound_and_another_key_has_its_own() -> None:
+    access = Access(Settings(max_open_requests_per_key=2), KEYS)
+    give_back = [access.open_answers.take("key shop") for _ in range(2)]
+
+    with pytest.raises(RateExceeded, match="read their answers first"):
+        access.open_answers.take("key shop")
+    access.open_answers.take("key press")
+    give_back[0]()
+    access.open_answers.take("key shop")
+
+
 def test_without_keys_addresses_are_counted_where_others_can_reach_the_port() -> None:
     access = Access(Settings(host="0.0.0.0", requests_per_minute=5), ApiKeys())
 
