@@ -163,6 +163,25 @@ class AdditionFacts:
 
 
 @dataclass(frozen=True)
+class CostFacts:
+    """What a print costs, estimated without a slicer (`docs/performance.md` has the errors)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    grams: dict[str, float]
+    """By material: pla, petg, abs and tpu with a shell and 15 % of infill; resin of the whole volume."""
+    hours: float
+    """Of a filament printer with layers of 0.2 mm and a nozzle of 0.4 mm."""
+    fits: tuple[str, ...]
+    """Printers whose build volume holds it as it stands, turned by a quarter where that helps."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> CostFacts:
+        """The facts that `dataclasses.asdict` and JSON made plain values of."""
+        return cls(**fields | {"fits": tuple(fields["fits"])})
+
+
+@dataclass(frozen=True)
 class PrintFacts:
     """What a slicer will find. Lengths in mm, numbers rounded to four digits."""
 
@@ -207,13 +226,16 @@ class PrintFacts:
     """A flat floor, wall or sheet that the shape model added and the picture does not show; not printable with it."""
     additions: tuple[AdditionFacts, ...] = ()
     """What was added to the object or taken from it, in that order; `height_mm` is the object's without."""
+    costs: CostFacts | None = None
+    """None in model units, and where there is no solid."""
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> PrintFacts:
         """The facts that `dataclasses.asdict` and JSON made plain values of."""
         lists = {name: tuple(fields[name]) for name in ("bbox_mm", "printers", "warnings")}
         additions = tuple(AdditionFacts(**one) for one in fields.get("additions", ()))
-        return cls(**fields | lists | {"additions": additions})
+        costs = CostFacts.from_dict(fields["costs"]) if fields.get("costs") else None
+        return cls(**fields | lists | {"additions": additions, "costs": costs})
 
 
 @dataclass(frozen=True)

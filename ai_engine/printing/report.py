@@ -10,11 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from ai_engine.facts import AdditionFacts, PrintFacts
+from ai_engine.facts import AdditionFacts, CostFacts, PrintFacts
 from ai_engine.mesh.ghost_plane import GhostPlane
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, row_lengths, volumes_above
 from ai_engine.mesh.topology import EdgeFacts, compact, edge_facts, face_bodies
+from ai_engine.printing.costs import cost_of
 from ai_engine.printing.self_intersections import crossing_share
 from ai_engine.printing.wall_thickness import smallest_wall
 
@@ -90,6 +91,13 @@ class PrintReport:
         wall = np.inf if self.smallest_wall is None else self.smallest_wall
         return tuple(kind for kind, thinnest in MIN_WALL_MM.items() if wall >= thinnest)
 
+    @property
+    def costs(self) -> CostFacts | None:
+        """What it costs to print; None in model units, and where there is no solid."""
+        if self.units != "mm" or not self.is_watertight or self.volume <= 0:
+            return None
+        return cost_of(self.volume, self.area, self.bbox)
+
     def facts(self) -> PrintFacts:
         """The report as the event and `GET /jobs/{id}` show it."""
         x, y, z = self.bbox
@@ -116,6 +124,7 @@ class PrintReport:
             printable=not self.blockers,
             warnings=self.warnings,
             additions=self.additions,
+            costs=self.costs,
         )
 
 

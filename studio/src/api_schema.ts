@@ -191,6 +191,29 @@ export interface components {
             text_style: "engraved" | "embossed";
         };
         /**
+         * CostFacts
+         * @description What a print costs, estimated without a slicer (`docs/performance.md` has the errors).
+         */
+        CostFacts: {
+            /**
+             * Fits
+             * @description Printers whose build volume holds it as it stands, turned by a quarter where that helps.
+             */
+            fits: string[];
+            /**
+             * Grams
+             * @description By material: pla, petg, abs and tpu with a shell and 15 % of infill; resin of the whole volume.
+             */
+            grams: {
+                [key: string]: number;
+            };
+            /**
+             * Hours
+             * @description Of a filament printer with layers of 0.2 mm and a nozzle of 0.4 mm.
+             */
+            hours: number;
+        };
+        /**
          * CutOutFacts
          * @description Where the object's outline comes from, and what is suspicious about it.
          */
@@ -1038,6 +1061,11 @@ export interface components {
              * @description Area that stands flat on the plate.
              */
             contact_area_mm2: number;
+            /**
+             * @description None in model units, and where there is no solid.
+             * @default null
+             */
+            costs: components["schemas"]["CostFacts"] | null;
             /**
              * Ghost Plane
              * @description A flat floor, wall or sheet that the shape model added and the picture does not show; not printable with it.

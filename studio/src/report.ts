@@ -21,6 +21,8 @@ const LINES: Line[] = [
   ["On the plate", (job) => inMm(job, (print) => `${number(print.contact_area_mm2, 0)} mm²`)],
   ["Self-crossing", ({ print }) => print && { text: percent(print.self_intersection_share) }],
   ["Printers", (job) => inMm(job, (print) => print.printers.map((kind) => kind.toUpperCase().replace("RESIN", "resin")).join(", ") || "none")],
+  ["Grams", (job) => inMm(job, ({ costs }) => (costs ? ["pla", "resin"].map((one) => `${number(costs.grams[one] ?? 0, 1)} ${one}`).join(", ") : "–"))],
+  ["Hours", (job) => inMm(job, ({ costs }) => (costs ? `about ${number(costs.hours, 1)}` : "–"))],
   ["Cut-out", ({ cutout }) => cutout && { text: cutoutWords(cutout) }],
   ...VIEWS.map((view): Line => [`Cut-out, ${view}`, ({ cutouts }) => (cutouts[view] ? { text: cutoutWords(cutouts[view]) } : null)]),
   ["Faces", ({ artifact }) => artifact && { text: number(artifact.faces) }],
