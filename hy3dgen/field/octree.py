@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import index
 
 import numpy as np
@@ -26,7 +27,7 @@ from torch import Tensor
 from hy3dgen.field.calibration import MAX_POINTS, Calibration, calibrate, crossings, saturated_value
 from hy3dgen.field.cells import codes_of, crossed_children, mixed_face_table
 from hy3dgen.field.decode_options import COVER_FACTOR, DecodeOptions, DecodeProgress, Mode, OnLevel
-from hy3dgen.field.field_query import FieldMemory, FieldQuery, Query, cells_that_fit, points_that_fit
+from hy3dgen.field.field_query import FieldMemory, FieldQuery, Query, cells_that_fit, read_slabs
 from hy3dgen.field.geometry import Box
 from hy3dgen.field.lattice import Grid, Keys, Lattice, coarse_lattices, locate, without
 from hy3dgen.field.marching_cubes_table import NUM_CODES
@@ -73,13 +74,7 @@ class SurfaceSearch:
         self, query: Query, grid: Grid, iso: float, options: DecodeOptions, device: torch.device
     ) -> None:
         self.grid, self.iso, self.options, self.device = grid, iso, options, device
-        fitting = points_that_fit(
-            device, bytes_per_point=options.bytes_per_point, memory_share=options.memory_share
-        )
-        # A GPU's libraries may take another kernel for another size: all of a field is rounded in one way there.
-        self.query = FieldQuery(
-            query, min(options.max_points_per_call, fitting), has_one_size=device.type == "cuda"
-        )
+        self.query = FieldQuery.that_fits(query, options, device)
         self.cells_per_block = options.cells_per_block or cells_that_fit(device)
         self.memory = FieldMemory(self.query, grid, device)
         self.calibration: Calibration | None = None
@@ -117,9 +112,13 @@ class SurfaceSearch:
         return lattice.stride == 1 or is_fine_enough
 
     def read_whole(self, lattice: Lattice) -> Surface:
-        """Every cell of a lattice, slab by slab."""
-        parts = [self._active(lattice, slab) for slab in lattice.all_cells(self.device, self.cells_per_block)]
-        surface = replace(self._join(lattice, parts), is_whole=True)
+        """Every cell of a lattice, slab by slab; of the finest no more is kept than its active cells need."""
+        slabs, read = lattice.all_cells(self.device, self.cells_per_block), partial(self._active, lattice)
+        if lattice.stride > 1:
+            parts = [read(slab) for slab in slabs]
+        else:
+            parts, self.memory = read_slabs(self.memory, slabs, read, lattice)
+        surface = replace(self._join(lattice, parts, is_sorted=True), is_whole=True)
         self._calibrate(surface)
         return surface
 
@@ -219,10 +218,10 @@ class SurfaceSearch:
         return 8 * max(self.grid.cells) + 8
 
     def _active(
-        self, lattice: Lattice, cells: Int64[Tensor, " n"]
+        self, lattice: Lattice, cells: Int64[Tensor, " n"], memory: FieldMemory | None = None
     ) -> tuple[Int64[Tensor, " m"], UInt8[Tensor, " m"]]:
         """Those of the cells that the surface crosses, and their codes; asks the corners not known yet."""
-        codes = codes_of(self.memory.read(lattice.corner_keys(cells)), self.iso)
+        codes = codes_of((memory or self.memory).read(lattice.corner_keys(cells)), self.iso)
         active = ((codes != 0) & (codes != NUM_CODES - 1)).nonzero().squeeze(1)
         return cells.index_select(0, active), codes.index_select(0, active)
 
@@ -233,11 +232,21 @@ class SurfaceSearch:
             [lattice.neighbours(cells, mixed_faces[codes.long()]) for cells, codes in parts]
         ).unique()
 
-    def _join(self, lattice: Lattice, parts: Sequence[tuple[Tensor, Tensor]], num_rounds: int = 1) -> Surface:
-        """One sorted surface out of parts that share no cell."""
+    def _join(
+        self,
+        lattice: Lattice,
+        parts: Sequence[tuple[Tensor, Tensor]],
+        num_rounds: int = 1,
+        *,
+        is_sorted: bool = False,
+    ) -> Surface:
+        """One sorted surface out of parts that share no cell; `is_sorted`: one follows the other."""
         none = torch.empty(0, dtype=torch.int64, device=self.device)
-        cells, order = torch.cat([none, *(cells for cells, _ in parts)]).sort()
-        codes = torch.cat([none.to(torch.uint8), *(codes for _, codes in parts)])[order]
+        cells = torch.cat([none, *(cells for cells, _ in parts)])
+        codes = torch.cat([none.to(torch.uint8), *(codes for _, codes in parts)])
+        if not is_sorted:
+            cells, order = cells.sort()
+            codes = codes[order]
         return Surface(lattice, cells, codes, guarded=none, num_rounds=num_rounds)
 
     def _report_level(self, surface: Surface, num_depths: int, on_level: OnLevel) -> None:
@@ -257,19 +266,15 @@ class SurfaceSearch:
 
     def _sparse_field(self, surface: Surface, coarse: Lattice) -> SparseField:
         """Only what the extraction needs: active cells, and the points at their corners."""
-        is_corner = torch.zeros_like(self.memory.keys, dtype=torch.bool)
-        for block in surface.cells.split(self.cells_per_block):
-            is_corner.index_fill_(
-                0, locate(self.memory.keys, surface.lattice.corner_keys(block).flatten())[0], True
-            )
-        corners = is_corner.nonzero().squeeze(1)
-        keys = self.memory.keys.index_select(0, corners)
+        blocks, known = surface.cells.split(self.cells_per_block), self.memory
+        if not surface.is_whole:
+            known = known.only(surface.lattice.corner_keys(block).flatten() for block in blocks)
         return SparseField(
             grid=self.grid,
             iso=self.iso,
-            keys=keys,
-            logits=self.memory.logits.index_select(0, corners),
-            cells=locate(keys, surface.cells)[0].int(),
+            keys=known.keys,
+            logits=known.logits,
+            cells=torch.cat([locate(known.keys, block)[0].int() for block in blocks]),
             codes=surface.codes,
             report=self._decode_report(coarse),
         )
@@ -283,7 +288,7 @@ class SurfaceSearch:
             is_covered=self.is_covered_by(coarse, "strict"),
             levels=tuple(self.level_reports),
             num_queries=query.num_points,
-            num_probe_queries=query.num_points - len(self.memory.keys),
+            num_probe_queries=query.num_points - self.memory.num_asked,
             num_padding=query.num_padding,
             num_calls=query.num_calls,
             points_per_call=query.points_per_call,

@@ -26,11 +26,13 @@ from hy3dgen.field.field_query import MIN_POINTS_PER_CALL, cells_that_fit
 from hy3dgen.field.geometry import Box
 from hy3dgen.field.lattice import Grid, Lattice, coarse_lattices, pack, unpack
 from hy3dgen.field.marching_cubes import extract_surface
+from hy3dgen.field.marching_cubes_table import CORNERS
 from hy3dgen.field.octree import SurfaceSearch, decode_field
 from hy3dgen.field.sparse_field import SparseField
 
 MAX_PROBES = 3 * 200 * (14 + 6 + 32)
 CALL = 50_000
+CORNER_STEPS = torch.tensor(CORNERS)
 
 OFF_CENTRE = Box((-1.0, -0.99, -1.02), (1.03, 1.0, 1.01))
 """No lattice point of it is the origin, which calls are filled up with."""
@@ -163,6 +165,18 @@ def test_noise_is_read_whole_and_gives_the_dense_surface() -> None:
     field, dense = decode(query, 80), dense_field(query, BOX, 80)
     assert_same_cells(field, dense)
     assert_open_only_at(BOX, extract_surface(field))
+
+
+@pytest.mark.parametrize("cells_per_block", [1, 40 * 40 * 3, 2**17])
+def test_of_a_lattice_that_is_read_whole_no_more_is_kept_than_active_cells_need(cells_per_block: int) -> None:
+    body, device = field_of("torus"), torch.device("cpu")
+    options = DecodeOptions(cells_per_block=cells_per_block)
+    search = SurfaceSearch(body, Grid(BOX, (40, 40, 40)), LEVEL, options, device)
+    field = search.run(lambda progress: None)
+    active = search.memory.keys
+    assert torch.equal(active, pack(unpack(field.cell_keys())[:, None] + CORNER_STEPS).unique())
+    assert torch.equal(search.memory.logits, body(search.grid.coordinates(active)))
+    assert field.report.num_queries == 41**3, "each point once, though slabs have planes in common"
 
 
 def test_noise_costs_the_dense_queries_and_no_more() -> None:
