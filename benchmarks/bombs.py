@@ -82,8 +82,11 @@ def _beside(folder: Path, files: dict[str, bytes], num_rounds: int) -> tuple[flo
 
 
 def _send(house: House, data: bytes) -> list[str]:
+    """The jobs of what is not refused at once."""
     picture = "data:image/png;base64," + b64encode(data).decode()
-    return [house.submit(image_url=picture, num_inference_steps=10) for _ in range(AT_ONCE)]
+    fields = {"session_id": "s", "asset_id": "a", "image_url": picture, "num_inference_steps": 10}
+    answers = [house.ask("POST", "/generate-3d", fields) for _ in range(AT_ONCE)]
+    return [answer.json["job_id"] for answer in answers if answer.status == 202]
 
 
 def _job_s(house: House, outside: Outside) -> float:

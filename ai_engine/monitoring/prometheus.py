@@ -56,12 +56,12 @@ class Metrics(Collector):
 
     def add_refusals(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Adds requests that this process refused, by owner and code."""
-        self._figures.add(
-            {
-                Figure.of(job_metrics.REFUSALS, owner=owner, code=code): n
-                for (owner, code), n in counts.items()
-            }
-        )
+        refused = {
+            Figure.of(job_metrics.REFUSALS, owner=owner, code=code): number
+            for (owner, code), number in counts.items()
+        }
+        if refused:
+            self._figures.add(refused)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the registry need not read the database once more just to learn the names."""
