@@ -57,7 +57,7 @@ studio:
 	npm --prefix studio run build
 
 pictures: $(VENV)/dev
-	$(RUN) -m examples.readme_pictures demo $(if $(MATTING_HOME),photographs)
+	$(RUN) -m examples.readme_pictures demo variants $(if $(MATTING_HOME),photographs)
 	STUDIO_SCREENSHOTS=1 $(RUN) -m pytest -n0 tests/e2e/test_studio.py tests/e2e/test_operate.py \
 	    tests/e2e/test_models_picture.py -k pictures_of
 

@@ -1,6 +1,7 @@
-"""Makes the pictures of README and docs: `make pictures`, or `python -m examples.readme_pictures [demo|photographs]`.
+"""Makes the pictures of README and docs: `make pictures`, or `python -m examples.readme_pictures [name ...]`.
 
 `demo` is docs/demo.png, each example picture, its cut-out and its mesh by the embedded models, as `make demo` makes it.
+`variants` is docs/variants.png, one mesh of the embedded model and what variants of its job have added.
 `photographs` is docs/photographs.png, two photographs of scikit-image through ISNet; `MATTING_HOME` names its folder.
 The studio's pictures are taken by its own test: `STUDIO_SCREENSHOTS=1 pytest tests/e2e/test_studio.py -k readme`.
 """
@@ -18,7 +19,10 @@ from PIL import Image
 
 from ai_engine.images.background import BackgroundRemover, cut_out
 from ai_engine.images.cutout import Cutout
+from ai_engine.mesh.mesh import Mesh
 from ai_engine.settings import Settings
+from ai_engine.wishes.additions import Attach, Base, Hollow
+from ai_engine.wishes.print_options import PrintOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
 PICTURES = Path(__file__).parent / "pictures"
@@ -27,6 +31,13 @@ PHOTOGRAPHS = ("chelsea", "rocket")
 CELL_PX, GAP_PX, SQUARE_PX = 360, 8, 16
 SEED, OCTREE_CELLS = 3, 128
 PAPER = (250, 250, 248)
+VARIANTS = (
+    PrintOptions(height_mm=80),
+    PrintOptions(height_mm=80, base=Base("round", height_mm=12, text="Apollo 11")),
+    PrintOptions(height_mm=80, base=Base("hex", height_mm=12, text="LUNA", text_style="embossed")),
+    PrintOptions(height_mm=80, hollow=Hollow(2.0), base=Base("square", height_mm=6)),
+    PrintOptions(height_mm=80, attach=Attach("keyring", 6, 4)),
+)
 
 
 def demo() -> Image.Image:
@@ -47,6 +58,32 @@ def demo() -> Image.Image:
         views = [draw(mesh, View(azimuth_deg=turn), CELL_PX) for turn in (20.0, 200.0)]
         rows.append([Image.open(file), _on_squares(cutout), *views])
     return _sheet(rows)
+
+
+def variants() -> Image.Image:
+    """One row: the mesh, on two bases, hollow (cut open), and with a ring."""
+    from ai_engine.job import JobOptions
+    from ai_engine.pipeline.shape_model import ShapeModel
+    from ai_engine.printing.prepare import finish
+
+    settings = Settings(device="cpu")
+    model = ShapeModel.load(settings).make_ready(settings)
+    picture = (PICTURES / "rocket.png").read_bytes()
+    cutout = cut_out(picture, remove="always", remover=BackgroundRemover("tiny", settings.matting_home))
+    options = JobOptions(seed=SEED, octree_resolution=OCTREE_CELLS)
+    mesh = model.generate(cutout.rgba, options, lambda *_: None).mesh
+    row = [_drawn(finish(mesh, wishes)[0], is_cut=wishes.hollow is not None) for wishes in VARIANTS]
+    return _sheet([row])
+
+
+def _drawn(mesh: Mesh, *, is_cut: bool) -> Image.Image:
+    """The finished mesh from the front; its front half away where it is cut."""
+    from ai_engine.additions.solid import mesh_of, solid_of
+    from ai_engine.mesh.render import View, draw
+    from ai_engine.printing.orientation import y_up
+
+    shown = mesh_of(solid_of(mesh).trim_by_plane((0.0, 1.0, 0.0), 0.0)) if is_cut else mesh
+    return draw(y_up(shown), View(azimuth_deg=8.0 if is_cut else 14.0, elevation_deg=14.0), CELL_PX)
 
 
 def photographs() -> Image.Image:
@@ -97,7 +134,11 @@ def _sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
     return sheet
 
 
-MAKERS: dict[str, Callable[[], Image.Image]] = {"demo": demo, "photographs": photographs}
+MAKERS: dict[str, Callable[[], Image.Image]] = {
+    "demo": demo,
+    "variants": variants,
+    "photographs": photographs,
+}
 
 
 def main() -> None:

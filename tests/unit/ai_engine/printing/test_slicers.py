@@ -18,6 +18,7 @@ from ai_engine.facts import MeshFormat
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import write_mesh
 from ai_engine.printing.prepare import finish
+from ai_engine.wishes.additions import Attach, Base, Hollow
 from ai_engine.wishes.print_options import PrintOptions
 
 WITHIN_S = 240
@@ -117,3 +118,46 @@ def test_prusa_slicer_reads_every_format_it_knows_in_the_right_size(
     assert int(told["number_of_parts"]) == 1
     assert float(told["size_z"]) == pytest.approx(40)
     assert float(told["volume"]) == pytest.approx(found.volume, rel=1e-4)
+
+
+ADDED = {
+    "base": PrintOptions(height_mm=40, base=Base("hex", height_mm=9, text="Ada 42", text_style="embossed")),
+    "hollow on a base": PrintOptions(height_mm=40, hollow=Hollow(2.0), base=Base("oval", text="Müller")),
+    "hollow, closed": PrintOptions(height_mm=30, hollow=Hollow(2.5, "none")),
+    "keyring": PrintOptions(height_mm=30, attach=Attach("keyring", 5, 3)),
+    "magnet": PrintOptions(height_mm=30, attach=Attach("magnet", 10, 3)),
+    "all, few faces": PrintOptions(
+        height_mm=40, target_faces=6000, hollow=Hollow(), base=Base(text="Ada"), attach=Attach("keyring")
+    ),
+}
+"""What is added to a ball of 24 rings."""
+
+
+@needs_admesh
+@pytest.mark.parametrize("options", ADDED.values(), ids=list(ADDED))
+def test_admesh_finds_nothing_to_repair_in_what_was_added(tmp_path: Path, options: PrintOptions) -> None:
+    write_mesh(finish(sphere(24), options)[0], tmp_path / "a.stl", "stl")
+    findings = admesh_findings(tmp_path / "a.stl")
+    assert len(findings) == 10
+    assert not any(any(numbers) for numbers in findings.values()), findings
+
+
+@needs_slicer
+@pytest.mark.parametrize(
+    "name", [one if one == "hollow on a base" else pytest.param(one, marks=pytest.mark.slow) for one in ADDED]
+)
+def test_prusa_slicer_slices_what_was_added(tmp_path: Path, name: str) -> None:
+    mesh, found = finish(sphere(24), ADDED[name])
+    write_mesh(mesh, tmp_path / "a.3mf", "3mf")
+    told = dict(
+        re.findall(r"^(\w+) = +(\S+)", run("prusa-slicer", "--info", tmp_path / "a.3mf"), re.MULTILINE)
+    )
+    assert told["manifold"] == "yes"
+    assert float(told["volume"]) == pytest.approx(found.volume, rel=1e-4)
+    output = run(
+        *("prusa-slicer", "--export-gcode", "--layer-height", "0.3", "--fill-density", "5%"),
+        *("--output", tmp_path / "a.gcode", tmp_path / "a.3mf"),
+    )
+    assert "error" not in output.lower()
+    heights = re.findall(r"^G1 Z([\d.]+)", (tmp_path / "a.gcode").read_text(), re.MULTILINE)
+    assert max(map(float, heights)) > found.bbox[2] - 1
