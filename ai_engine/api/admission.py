@@ -236,7 +236,7 @@ class Admission:
     def _model(self, request: JobRequest) -> str | None:
         """The shape model that the job goes to, as `choose_model`; it takes the request's sampler."""
         served = self.served_models()
-        model = choose_model(request.model, self._served_names(), self.settings)
+        model = choose_model(request.model, [one.name for one in served], self.settings)
         cards = (one.facts.samplers for one in served if one.name == model and one.facts)
         is_distilled = self.settings.place_of(model).is_distilled
         samplers = next(cards, ("euler",) if is_distilled else ("euler", "adams"))

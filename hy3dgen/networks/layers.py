@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -42,6 +43,11 @@ def attend(
 
 def _repeat_first(heads: Tensor, times: int) -> Tensor:
     return torch.cat([heads[:, :, :1].expand(-1, -1, times, -1), heads[:, :, 1:]], dim=2)
+
+
+def call_block(block: nn.Module, *arguments: Any) -> Any:
+    """What the block gives."""
+    return block(*arguments)
 
 
 class Mlp(nn.Module):

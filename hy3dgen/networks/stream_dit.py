@@ -7,14 +7,16 @@ docs/shape-model.md, Denoiser. Layout, everywhere: [batch, tokens, features].
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hy3dgen.networks.layers import LAYER_NORM_EPS, HeadNorm, TimeEmbedding, attend
+from hy3dgen.networks.layers import LAYER_NORM_EPS, HeadNorm, TimeEmbedding, attend, call_block
 from hy3dgen.runtime.attention import Merge
 
 TIME_FEATURES = 256
@@ -226,6 +228,8 @@ class DiT(nn.Module):
         self.single_blocks = nn.ModuleList(SingleBlock(config) for _ in range(config.num_single_blocks))
         self.final_modulation = Modulation(width, num_slices=2)
         self.final = nn.Linear(width, config.latent_channels)
+        self.call_block: Callable[..., Any] = call_block
+        """How a block is called; compiling replaces it."""
         self.merge_by: Merge | None = None
         """The kernel that attends to a context token with a `multiplicity` in half precision; None repeats it."""
 
@@ -272,10 +276,10 @@ class DiT(nn.Module):
         double, single, final = rows.split(self._row_counts, dim=1)
         latent = self.latent_in(latents)
         for double_block, own in zip(self.double_blocks, double.split(12, dim=1), strict=True):
-            latent, context = double_block(latent, context, own, multiplicity, self.merge_by)
+            latent, context = self.call_block(double_block, latent, context, own, multiplicity, self.merge_by)
         tokens = torch.cat([context, latent], dim=1)
         for single_block, own in zip(self.single_blocks, single.split(3, dim=1), strict=True):
-            tokens = single_block(tokens, own, multiplicity, self.merge_by)
+            tokens = self.call_block(single_block, tokens, own, multiplicity, self.merge_by)
         return self.final(modulate(tokens[:, context.shape[1] :], *_over_tokens(final)))
 
     @property

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.compiler import nested_compile_region
 
 from hy3dgen.families.velocity import SamplingOptions
 from hy3dgen.field.decode_options import POINTS_PER_CALL, DecodeOptions
@@ -24,6 +25,7 @@ from hy3dgen.field.geometry import Frame
 from hy3dgen.field.marching_cubes import extract_surface
 from hy3dgen.field.octree import decode_field
 from hy3dgen.networks.image_encoder import PATCH_PX
+from hy3dgen.networks.layers import call_block
 from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.runtime.attention import fastest_kernel, fastest_merge, median_seconds, preferring
 from hy3dgen.runtime.compiled import FixedShapes
@@ -178,7 +180,8 @@ def set_compiler_cache(folder: Path) -> None:
 def compile_networks(model: ShapeModel, points_per_call: int | None = None) -> tuple[ShapeModel, bool]:
     """The model with denoiser and geometry decoder compiled for the shapes of jobs; False when something stays plain.
 
-    A denoiser with long skips stays plain.
+    A denoiser with long skips stays plain. Blocks of one kind are compiled once for all of them; where that can't be,
+    each by itself.
     """
     shapes, has_graphs = sample_shapes(model, points_per_call), model.device.type == "cuda"
     decoder = FixedShapes(model.family.vae.geometry.forward, "geometry decoder", has_graphs=has_graphs)
@@ -187,9 +190,13 @@ def compile_networks(model: ShapeModel, points_per_call: int | None = None) -> t
         model = model.running(points_per_call=shapes.points_per_call)
     if not isinstance(model.family.dit, DiT):
         return model.running(query=decoder), False
-    denoiser = FixedShapes(model.family.dit.velocity, "denoiser", has_graphs=has_graphs)
-    with preferring(model.execution.attention):
-        is_denoiser_done = _prepare_denoiser(model, model.family.dit, denoiser, shapes)
+    for blocks in (nested_compile_region(call_block), call_block):
+        model.family.dit.call_block = blocks
+        denoiser = FixedShapes(model.family.dit.velocity, "denoiser", has_graphs=has_graphs)
+        with preferring(model.execution.attention):
+            is_denoiser_done = _prepare_denoiser(model, model.family.dit, denoiser, shapes)
+        if is_denoiser_done:
+            break
     return model.running(denoise=denoiser, query=decoder), is_denoiser_done and is_decoder_done
 
 

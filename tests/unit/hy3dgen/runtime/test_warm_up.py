@@ -13,12 +13,15 @@ import pytest
 import torch
 from parity.parity_case import DATA, Case, load_case
 from torch import Tensor
+from torch.compiler import nested_compile_region
 
 from hy3dgen.field.geometry import Mesh
 from hy3dgen.field.marching_cubes import extract_surface
 from hy3dgen.field.sparse_field import SparseField
+from hy3dgen.networks.layers import call_block
+from hy3dgen.networks.stream_dit import DiT
 from hy3dgen.runtime import warm_up as warm_up_module
-from hy3dgen.runtime.warm_up import SampleShapes, choose_points_per_call, warm_up
+from hy3dgen.runtime.warm_up import SampleShapes, choose_points_per_call, compile_networks, warm_up
 
 CASES = (("checkpoint", "stages"), ("checkpoint_turbo", "stages_turbo"))
 
@@ -69,6 +72,31 @@ def test_a_call_has_as_many_points_as_make_a_usual_decode_shortest(
 def test_a_field_is_asked_in_calls_of_one_size_on_a_gpu() -> None:
     on_gpu, on_cpu = (SampleShapes(512, 257, 8000, has_one_size) for has_one_size in (True, False))
     assert (on_gpu.call_sizes, on_cpu.call_sizes) == ({8000}, {8000, 2048})
+
+
+@pytest.mark.parametrize("answers", [[True], [False, True]])
+def test_blocks_of_a_kind_are_compiled_once_and_each_by_itself_where_that_can_not_be(
+    monkeypatch: pytest.MonkeyPatch, answers: list[bool]
+) -> None:
+    model, tried = load_case(*CASES[0]).pipeline.model, list[bool]()
+
+    def prepare(model: object, dit: DiT, *_: object) -> bool:
+        tried.append(dit.call_block is call_block)
+        return answers[len(tried) - 1]
+
+    monkeypatch.setattr(warm_up_module, "_prepare_denoiser", prepare)
+    monkeypatch.setattr(warm_up_module, "_prepare_decoder", lambda *_: True)
+    assert compile_networks(model)[1]
+    assert tried == [False, True][: len(answers)]
+
+
+def test_a_block_that_is_called_as_a_region_gives_the_same_numbers() -> None:
+    case = load_case(*CASES[0])
+    before = latents_of(case)
+    dit = case.pipeline.dit
+    assert isinstance(dit, DiT)
+    dit.call_block = nested_compile_region(call_block)
+    assert torch.equal(latents_of(case), before)
 
 
 AGREE = """
