@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from ai_engine.api.request_schema import JobRequest
+from ai_engine.api.request_schema import JobRequest, VariantRequest
 from ai_engine.engine.generated import Generated, GenerationFailed, Pictures, ServerRefused, StageProgress
 from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts
 from ai_engine.stage_result import JobFailure
@@ -28,6 +28,10 @@ READ_TIMEOUT_S = 60.0
 """A stream of events says something every 15 s."""
 _BUSY = frozenset({429, 502, 503, 504})
 
+OF_VARIANT = set(VariantRequest.model_fields) - {
+    *("webhook_url", "webhook_format", "upload_url", "upload_headers", "formats"),
+}
+"""The fields of a request that a file in another format is asked with: nothing is delivered a second time."""
 T = TypeVar("T")
 
 
@@ -48,7 +52,20 @@ class RemoteEngine:
             GenerationFailed: the job ended without a mesh.
             ServerRefused: the service does not take the request, or can't be reached.
         """
-        job_id = self._submit(request, pictures)
+        fields = request.model_dump(mode="json", exclude_defaults=True)
+        files = {part: (part, data) for part, data in pictures.by_part.items()}
+        body: dict[str, Any] = {"data": _as_form(fields), "files": files} if files else {"json": fields}
+        return self._collect(request, self._run("/generate-3d", body, progress))
+
+    def _run(self, route: str, body: dict[str, Any], progress: StageProgress) -> dict[str, Any]:
+        """The job that `body` asks for at `route`, when it has succeeded.
+
+        Raises:
+            GenerationFailed: it ended without a mesh.
+            ServerRefused: the service does not take the request, or can't be reached.
+        """
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        job_id = str(self._ask(lambda: self._client.post(route, headers=headers, **body)).json()["job_id"])
         try:
             job = self._follow(job_id, progress)
         except BaseException:
@@ -56,15 +73,7 @@ class RemoteEngine:
             raise
         if job["status"] != "succeeded":
             raise GenerationFailed(JobFailure.from_dict(job["error"]))
-        return self._collect(request, pictures, job)
-
-    def _submit(self, request: JobRequest, pictures: Pictures) -> str:
-        fields = request.model_dump(mode="json", exclude_defaults=True)
-        files = {part: (part, data) for part, data in pictures.by_part.items()}
-        body: dict[str, Any] = {"data": _as_form(fields), "files": files} if files else {"json": fields}
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
-        answer = self._ask(lambda: self._client.post("/generate-3d", headers=headers, **body))
-        return str(answer.json()["job_id"])
+        return job
 
     def _ask(self, send: Callable[[], httpx2.Response]) -> httpx2.Response:
         """The answer, a success; asked again where the service is busy or out of reach."""
@@ -102,20 +111,24 @@ class RemoteEngine:
 
         return _insistently(follow)
 
-    def _collect(self, request: JobRequest, pictures: Pictures, job: dict[str, Any]) -> Generated:
+    def _collect(self, request: JobRequest, job: dict[str, Any]) -> Generated:
         artifact, report = job["artifact"], PrintFacts.from_dict(job["print"])
         x, y, z = artifact["bbox"]
-        seed: int = job["options"]["seed"]
+        asked = request.model_dump(
+            mode="json", exclude_defaults=True, include=set(VariantRequest.model_fields)
+        )
 
         def make_other(file_format: MeshFormat) -> bytes:
-            again = request.model_copy(update={"format": file_format, "seed": seed})
-            return self.generate(again, pictures, lambda stage, done, total: None).data
+            """The file of a variant: the service finishes the mesh again, without its device."""
+            body = {"json": asked | {"format": file_format}}
+            variant = self._run(f"/jobs/{job['job_id']}/variants", body, lambda stage, done, total: None)
+            return self._download_mesh(variant["job_id"], variant["artifact"]["sha256"])
 
         return Generated(
             format=artifact["format"],
             data=self._download_mesh(job["job_id"], artifact["sha256"]),
             facts=MeshFacts(artifact["format"], artifact["faces"], artifact["units"], (x, y, z), report),
-            seed=seed,
+            seed=job["options"]["seed"],
             model=job["model"],
             timings_s=job["timings_s"],
             other_format=make_other,

@@ -55,8 +55,12 @@ def test_the_service_the_command_and_the_call_give_the_same_bytes(
         monkeypatch.setenv(name, value)
     with Engine(f"http://127.0.0.1:{house.port}") as there:
         remote = there.generate(PICTURE, **FIELDS)
+        as_stl = remote.bytes_as("stl")
     with Engine() as here:
         local = here.generate(PICTURE, **FIELDS)
+        assert local.bytes_as("stl") == as_stl
+    # The other format was a variant: the device worked once.
+    assert len([line for line in house.log("serve") if line["message"] == "device taken"]) == 1
 
     assert remote.data == local.data == command(tmp_path)
     assert command(tmp_path, "--server", f"http://127.0.0.1:{house.port}") == local.data
