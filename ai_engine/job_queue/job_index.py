@@ -13,6 +13,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -144,11 +145,16 @@ class JobIndex:
         """Gives the job a time of its own, behind all others: with Python 3.11 the engine writes whole seconds into
         SQLite, and takes jobs of one second in the order of their ids.
         """
+        connection.execute(self._order_statement, {"job_id": job.job_id})
+
+    @cached_property
+    def _order_statement(self) -> sa.Update:
+        # Built once: to build it takes longer than to execute it.
         row = self._rows.c
         now_ms = sa.cast(self._database.now_s * 1000, sa.BigInteger)
         latest_ms = sa.select(sa.func.max(row.created_at)).scalar_subquery()
-        update = sa.update(self._rows).where(row.workflow_uuid == job.job_id)
-        connection.execute(update.values(created_at=sa.func.max(now_ms, latest_ms + 1)))
+        update = sa.update(self._rows).where(row.workflow_uuid == sa.bindparam("job_id"))
+        return update.values(created_at=sa.func.max(now_ms, latest_ms + 1))
 
     def note_end(self, job_id: str, *, has_failed: bool) -> None:
         """Notes how the job ended; to be called before the engine knows that it did."""

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -210,16 +211,20 @@ class Leases:
 
         The oldest worker's come first, in its order.
         """
+        with self._database.read() as connection:
+            found = [_read_served(row) for row in connection.execute(self._served_query)]
+        return [one for one in found if one.is_alive] or found
+
+    @cached_property
+    def _served_query(self) -> sa.Select[Any]:
+        # Built once: every submission asks.
         is_known = sa.or_(_LEASE.c.is_alive, _LEASE.c.beat_s > self._now_s - SHOWN_S)
-        query = (
+        return (
             sa.select(_SERVED, _LEASE.c.slot, _LEASE.c.state, _LEASE.c.is_alive)
             .join(_LEASE, _LEASE.c.executor_id == _SERVED.c.executor_id)
             .where(is_known, _LEASE.c.state != WorkerState.FAILED)
             .order_by(_SERVED.c.announced_s, _SERVED.c.executor_id, _SERVED.c.position)
         )
-        with self._database.read() as connection:
-            found = [_read_served(row) for row in connection.execute(query)]
-        return [one for one in found if one.is_alive] or found
 
     def matting_models(self) -> Collection[str] | None:
         """The matting models that every living worker has; while none lives, those of the last one.

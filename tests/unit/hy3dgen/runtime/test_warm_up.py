@@ -102,7 +102,7 @@ def test_a_block_that_is_called_as_a_region_gives_the_same_numbers() -> None:
 AGREE = """
 import sys
 import torch
-sys.path[:0] = ["tests/parity"]
+sys.path[:0] = ["tests"]
 from parity.parity_case import DEVICE, close, load_case
 from hy3dgen.runtime.warm_up import compile_networks
 
