@@ -18,7 +18,7 @@ from service.house import Answer, House, Outside, wait_for
 from service.test_forms import NAMES, PICTURE, submit
 
 NOBODY = "0" * 32
-PAGES = {("GET", path) for path in ("/", "/studio/{name}", "/docs", "/docs/{name}", "/llms.txt")}
+PAGES = {("GET", path) for path in ("/", "/operate", "/studio/{name}", "/docs", "/docs/{name}", "/llms.txt")}
 """Routes for people alone, which need no description."""
 IDS = {"job_id": NOBODY, "cut_out_id": NOBODY, "file_name": "a1.stl"}
 
