@@ -108,7 +108,7 @@ def test_a_worker_killed_in_every_stage_at_once_loses_no_job_and_repeats_no_fini
     jobs = {
         "download": house.submit(image_url=world.url("/held.png"), webhook_url=world.url("/download")),
         "denoise": house.submit(
-            image_url=world.url("/a.png"), webhook_url=world.url("/shape"), num_inference_steps=100
+            image_url=world.url("/a.png"), webhook_url=world.url("/denoise"), num_inference_steps=100
         ),
     }
     for stage, job_id in jobs.items():
