@@ -5,6 +5,7 @@ A family is recognised by tensor names and JSON numbers, never by the class name
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +22,14 @@ from hy3dgen.field.geometry import Frame
 from hy3dgen.networks.image_encoder import Conditioner
 from hy3dgen.networks.skip_dit import SkipDiT
 from hy3dgen.networks.stream_dit import DiT
-from hy3dgen.networks.vecset_decoder import ShapeVAE
+from hy3dgen.networks.vecset_decoder import ShapeVAE, VAEConfig
 from hy3dgen.sampling import ADAMS_CALLS, Sampler, adams_times, count_calls
 from hy3dgen.weights.assign import Naming, assign_weights, check_shapes, refuse_names, wanted_shapes
 from hy3dgen.weights.published_files import PublishedFiles
 from hy3dgen.weights.tensor_file import CountedFile, OnLoaded, Shapes
+
+_COUNTS = ("_heads", "_px", "num_latents", "_top_k")
+_FACTORS = ("scale_factor", "shift")
 
 
 @dataclass(frozen=True)
@@ -153,10 +157,11 @@ class Family:
         `on_loaded` hears which share of the weights, 0 to 1, has been read.
 
         Raises:
-            CheckpointError: another model, a tensor that no network takes, one that is missing, or one whose shape
-                disagrees.
+            CheckpointError: another model, a tensor that no network takes, one that is missing, one whose shape
+                disagrees, or a setting that no network can have.
         """
         built = self.build(files, overrides or {})
+        _check_heads(built.model.vae.config)
         wanted = built.published_shapes()
         # All of them before the first is read: a file of many GB is refused at once.
         refuse_names(files.path, set(files.shapes) - set(wanted), self.ignored)
@@ -172,9 +177,22 @@ def known_overrides(family: str, overrides: Mapping[str, Any], known: Mapping[st
     """The values of `known`, with `overrides` in their place.
 
     Raises:
-        CheckpointError: an override has another name.
+        CheckpointError: an override has another name, or a count, size or factor is none, wherever it stood.
     """
     unknown = sorted(set(overrides) - set(known))
     if unknown:
         raise CheckpointError(f"overrides of {family}: unknown {unknown}; known are {sorted(known)}")
-    return {**known, **overrides}
+    settings = {**known, **overrides}
+    for name, value in settings.items():
+        if name.endswith(_COUNTS) and value is not None and not (type(value) is int and value > 0):
+            raise CheckpointError(f"{family}: {name} must be a whole number above 0, got {value!r}")
+        if name in _FACTORS and not (type(value) in (int, float) and 0 < value < math.inf):
+            raise CheckpointError(f"{family}: {name} must be a number above 0, got {value!r}")
+    return settings
+
+
+def _check_heads(vae: VAEConfig) -> None:
+    """Raises CheckpointError where attention can't split its width by the heads that a JSON file or override names."""
+    for heads, width in ((vae.num_heads, vae.width), (vae.geo_heads, vae.geo_width)):
+        if width % heads:
+            raise CheckpointError(f"the VAE's {heads} attention heads do not divide its width of {width}")

@@ -280,6 +280,33 @@ def test_numbers_that_are_no_floats_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("num_latents", value) for value in (-3, 0, 2.5, True, "many")),
+        ("image_encoder_px", "wide"),
+        ("vae_heads", 0),
+        ("vae_heads", "eight"),
+        ("scale_factor", 0),
+        ("scale_factor", float("nan")),
+    ],
+)
+def test_a_setting_that_no_network_can_have_is_named(name: str, setting: str, value: object) -> None:
+    path = DATA / name / NAMES[name].checkpoint
+    with pytest.raises(CheckpointError, match=f"{setting} must be a .*number above 0, got {value!r}"):
+        open_model(path, device="cpu", dtype=torch.float32, overrides=overrides_of(name) | {setting: value})
+
+
+@pytest.mark.parametrize("heads", [0, 5, "eight", 8.0, [8]])
+def test_heads_of_a_json_file_that_no_width_has_are_named(heads: object, tmp_path: Path) -> None:
+    path = checkpoint("triposg", tmp_path)
+    config = path / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_attention_heads": heads}))
+    with pytest.raises(CheckpointError, match="heads"):
+        opened("triposg", path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_an_unknown_override_is_named(name: str) -> None:
     path = DATA / name / NAMES[name].checkpoint
     with pytest.raises(CheckpointError, match="num_latens"):
