@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
-from parity.parity_case import Case, close, load_case
+from parity.family_case import NAMES, overrides_of
+from parity.parity_case import DATA, Case, close, load_case
+from PIL import Image
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hy3dgen.families.velocity import SamplingOptions, velocity_for
+from hy3dgen.models import open_model
 from hy3dgen.networks.layers import attend
 from hy3dgen.sampling import Velocity, euler, flow_times, guide
 
@@ -25,6 +30,40 @@ def plain() -> Case:
 @pytest.fixture(scope="module")
 def distilled() -> Case:
     return load_case("checkpoint_turbo", "stages_turbo")
+
+
+class Kernels(TorchDispatchMode):
+    """Counts the operations that compute: on a GPU each is a kernel or more, and views are none."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("checkpoint", 235), ("hunyuan3d_21", 463), ("triposg", 284), ("step1x_3d", 210)]
+)
+def test_an_evaluation_takes_no_more_kernels_than_it_did(name: str, most: int) -> None:
+    if name == "checkpoint":
+        path, overrides = (
+            DATA / f"{name}.safetensors",
+            json.loads((DATA / "overrides.json").read_text())[name],
+        )
+    else:
+        path, overrides = DATA / name / NAMES[name].checkpoint, overrides_of(name)
+    model = open_model(path, device="cpu", dtype=torch.float32, overrides=overrides)
+    noise = model.noise(torch.Generator().manual_seed(0))
+    context = model.encode(Image.open(DATA / "image.png"))
+    model.velocity(noise, 0.5, context)
+
+    with Kernels() as kernels:
+        model.velocity(noise, 0.5, context)
+
+    assert most // 2 < kernels.count <= most
 
 
 class Spy:
