@@ -65,7 +65,7 @@ docs: $(VENV)/dev
 	cd tests && PYTHONPATH=.:.. $(abspath $(RUN)) -m support.doc_tables
 
 test: $(VENV)/dev
-	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -rs
+	$(RUN) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -rs
 
 test-slow: $(VENV)/dev
 	$(RUN) -m pytest -m slow -rs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 import pytest
 from jaxtyping import install_import_hook
 from support.postgres_server import PostgresServer, running_postgres
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 install_import_hook(
     [
@@ -42,38 +45,45 @@ UNSHARED = ("test_chaos.py",)
 """Files whose tests share no service: each may have a process to itself."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Groups the tests for pytest-xdist: one process has all tests of a file, for one kind of database.
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives one process all tests of a group: the services of a module are started once, not once a process.
 
-    Groups that wait and groups that compute take turns, so that the cores are busy all the time.
+    Marks of xdist_group do not: xdist writes them into names of tests, which pytest 9.2 no longer lets it.
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    """Asked by pytest-xdist in the process that hands tests out."""
+    return GroupScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts groups that wait and groups that compute in turns, so that the cores are busy all the time."""
     if not hasattr(config, "workerinput"):
         return
-    groups: dict[str, pytest.Item] = {}
-    for item in items:
-        groups.setdefault(_group(item), item)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    ranked = sorted(groups, key=lambda name: _rank(groups[name]))
-    waiting = [name for name in ranked if _parts(groups[name])[0] in WAITING]
+    ranked = sorted(dict.fromkeys(group_of(item.nodeid) for item in items), key=_rank)
+    waiting = [name for name in ranked if name.split("/")[1] in WAITING]
     computing = [name for name in ranked if name not in waiting]
     place = {name: at / len(kind) for kind in (waiting, computing) for at, name in enumerate(kind)}
-    items.sort(key=lambda item: (place[_group(item)], _group(item)))
+    items.sort(key=lambda item: (place[group_of(item.nodeid)], group_of(item.nodeid)))
 
 
-def _parts(item: pytest.Item) -> tuple[str, ...]:
-    return item.path.relative_to(Path(__file__).parent).parts
+def group_of(nodeid: str) -> str:
+    """The tests of a file, for one kind of database, or a test whose file shares no service."""
+    file, _, test = nodeid.partition("::")
+    if Path(file).name in UNSHARED:
+        return nodeid
+    database = re.search(r"\b(sqlite|postgres)\b", test.partition("[")[2])
+    return f"{file} {database[0]}" if database else file
 
 
-def _group(item: pytest.Item) -> str:
-    callspec = getattr(item, "callspec", None)
-    database = callspec.params.get("database", "") if callspec else ""
-    if item.path.name in UNSHARED:
-        return item.nodeid
-    return f"{'/'.join(_parts(item))} {database}".strip()
-
-
-def _rank(item: pytest.Item) -> int:
-    return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+def _rank(group: str) -> int:
+    name = Path(group.partition("::")[0].partition(" ")[0]).name
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")
