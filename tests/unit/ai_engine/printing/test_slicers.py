@@ -158,6 +158,7 @@ def test_prusa_slicer_slices_what_was_added(tmp_path: Path, name: str) -> None:
         *("prusa-slicer", "--export-gcode", "--layer-height", "0.3", "--fill-density", "5%"),
         *("--output", tmp_path / "a.gcode", tmp_path / "a.3mf"),
     )
-    assert "error" not in output.lower()
+    # Of walls that it makes itself it says, in some runs, that it reversed one.
+    assert "error" not in re.sub(r".*reversing even wall line.*", "", output).lower()
     heights = re.findall(r"^G1 Z([\d.]+)", (tmp_path / "a.gcode").read_text(), re.MULTILINE)
     assert max(map(float, heights)) > found.bbox[2] - 1
