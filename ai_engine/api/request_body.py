@@ -22,7 +22,7 @@ from starlette.datastructures import FormData, UploadFile
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, ImageUrls, PictureRequest
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField, JobError, UnreadableImage
 from ai_engine.facts import VIEWS, ViewName
-from ai_engine.images.data_url import decode_data_url
+from ai_engine.images.data_url import decode_data_url, is_data_url
 from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, picture_format, refusal
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
@@ -43,7 +43,7 @@ _JSON = "application/json"
 _FORM = "multipart/form-data"
 _BASE64_GROWTH = 4 / 3 * 80 / 76
 """Characters per byte of a picture, with a line break of four characters (as JSON escapes it) after each 76."""
-_EMBEDDED_PICTURE = re.compile(rb':\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
+_DATA_URL = re.compile(rb':\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
 
 R = TypeVar("R", bound=PictureRequest)
 
@@ -155,17 +155,26 @@ def body_type(request: Request) -> str:
 
 
 def _read_json(body: bytes, how: Reading[R]) -> Submission[R]:
+    request = how.kind.model_validate(parse_json(body, how), context=NEEDS_IMAGE_URL)
+    return submission_of(request, {}, how)
+
+
+def parse_json(body: bytes, how: Reading[R], picture: re.Pattern[bytes] = _DATA_URL) -> Any:
+    """What the JSON says, if besides pictures, which `picture` finds, it is small.
+
+    Raises:
+        BodyTooLarge: it has more bytes than a request has, with its pictures or besides them.
+        InvalidField: it is no JSON, or names a field twice.
+    """
     # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
-    embedded = list(islice(_EMBEDDED_PICTURE.finditer(body), how.max_pictures))
+    embedded = list(islice(picture.finditer(body), how.max_pictures))
     check_size(len(body), how.max_bytes(len(embedded)))
     if len(body) - sum(len(found[0]) for found in embedded) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a request has {MAX_REQUEST_BYTES} bytes at most.")
     try:
-        fields = json.loads(body, object_pairs_hook=_unique)  # drops a byte order mark
+        return json.loads(body, object_pairs_hook=_unique)  # drops a byte order mark
     except (ValueError, RecursionError) as error:
         raise InvalidField("body", "the body is not valid JSON", code="json_invalid") from error
-    request = how.kind.model_validate(fields, context=NEEDS_IMAGE_URL)
-    return submission_of(request, {}, how)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -213,7 +222,7 @@ def _views(
 
 def _decode_picture(url: str | None, field: str, how: Reading[R]) -> Picture | None:
     """The picture in a data URL; None where the URL is none."""
-    if url is None or not _is_data_url(url):
+    if url is None or not is_data_url(url):
         return None
     file = how.files.enter_context(temporary_file())
     try:
@@ -222,10 +231,6 @@ def _decode_picture(url: str | None, field: str, how: Reading[R]) -> Picture | N
         raise InvalidField(field, error.detail, code=error.code) from error
     file.seek(0)
     return _check_picture(file, field)
-
-
-def _is_data_url(text: str) -> bool:
-    return text.lstrip()[:5].lower() == "data:"
 
 
 def _check_picture(file: IO[bytes], field: str) -> Picture:
@@ -246,7 +251,7 @@ def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:
     # A page's form sends what was left empty too.
     texts = {name: part for name, part in parts if isinstance(part, str) and part}
     sizes = [*(part.size or 0 for part in files.values()), *map(len, texts.values())]
-    check_size(sum(sizes), how.max_bytes(len(files) + sum(map(_is_data_url, texts.values()))))
+    check_size(sum(sizes), how.max_bytes(len(files) + sum(map(is_data_url, texts.values()))))
     _check_parts(files, texts, how.parts)
     has_picture = any(name in files for name in how.parts if name != MASK_PART)
     request = how.kind.model_validate(texts, context=None if has_picture else NEEDS_IMAGE_URL)
@@ -271,7 +276,7 @@ def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str], know
         if name in files:
             _check_alone(name, {*files, *texts})
     urls = URL_OF_PART.values()
-    sizes = [len(text) for name, text in texts.items() if name not in urls or not _is_data_url(text)]
+    sizes = [len(text) for name, text in texts.items() if name not in urls or not is_data_url(text)]
     if sum(sizes) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a form has {MAX_REQUEST_BYTES} bytes at most.")
 

@@ -37,6 +37,7 @@ from ai_engine.engine.engine import Engine
 from ai_engine.engine.generated import Generated, GenerationFailed, ServerRefused
 from ai_engine.errors import JobError, StartupError
 from ai_engine.facts import VIEWS, ViewName
+from ai_engine.images.data_url import is_data_url
 from ai_engine.settings import Settings
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
@@ -218,9 +219,10 @@ def _sources_of(argument: str, seen: set[Path]) -> Iterator[Source]:
     """The pictures that one argument names."""
     if argument == "-":
         yield Source("standard input", "mesh", sys.stdin.buffer.read())
-    elif argument.lower().startswith(("http://", "https://", "data:")):
-        is_data = argument.lower().startswith("data:")
-        yield Source("data URL" if is_data else argument, "mesh" if is_data else stem_of(argument), argument)
+    elif is_data_url(argument):
+        yield Source("data URL", "mesh", argument)
+    elif argument.lower().startswith(("http://", "https://")):
+        yield Source(argument, stem_of(argument), argument)
     elif Path(argument).is_dir():
         yield from _pictures_in(Path(argument), seen)
     else:

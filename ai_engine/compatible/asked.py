@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,10 +23,18 @@ from starlette.responses import JSONResponse, Response
 
 from ai_engine.api.dependencies import Service, find_summary
 from ai_engine.api.job_routes import submit
-from ai_engine.api.request_body import MAX_PARTS, Reading, RequestHeaders, body_type, submission_of
+from ai_engine.api.request_body import (
+    MAX_PARTS,
+    Reading,
+    RequestHeaders,
+    body_type,
+    parse_json,
+    submission_of,
+)
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, JobRequest
 from ai_engine.errors import InvalidField, RequestRefused
 from ai_engine.facts import VIEWS
+from ai_engine.images.data_url import is_data_url
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.job import Job
 from ai_engine.job_queue.records import JobSummary
@@ -35,6 +44,8 @@ from ai_engine.web.problems import problem_of
 
 LOOK_S = 0.25
 """Between two looks whether a job is over."""
+_PICTURE = re.compile(rb':\s*"[^"]{1024,}"')
+"""A picture among the fields of JSON: bare base64 or a data URL."""
 _REFUSALS = (RequestRefused, ValidationError, OperationalError, InterfaceError)
 
 
@@ -72,7 +83,7 @@ class Asked:
         with bodies.hold(self.caller.who) as held, ExitStack() as files:
             async with bodies.whole(self.request, held, most) as body:
                 if not is_form:
-                    yield Body(await body.run(lambda: _object(body.file.read())))
+                    yield Body(await body.run(lambda: _object(body.file.read(), self._reading())))
                     return
                 parts = (await body.form(max_files=len(VIEWS), max_fields=MAX_PARTS)).multi_items()
                 uploads = [(name, part) for name, part in parts if isinstance(part, UploadFile)]
@@ -158,11 +169,8 @@ def _refused(answer: JSONResponse, refuse: Refuse) -> Response:
     return refuse(json.loads(bytes(answer.body)), answer.status_code, carried)
 
 
-def _object(data: bytes) -> Mapping[str, Any]:
-    try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidField("body", "the body is not valid JSON", code="json_invalid") from error
+def _object(data: bytes, how: Reading[JobRequest]) -> Mapping[str, Any]:
+    fields = parse_json(data, how, _PICTURE)
     if not isinstance(fields, dict):
         raise InvalidField("body", "must be a JSON object", code="json_invalid")
     return fields
@@ -176,5 +184,5 @@ def as_picture_url(text: object, field: str) -> str:
     """
     if not isinstance(text, str) or not text:
         raise InvalidField(field, "a picture in base64 is needed", code="missing")
-    is_url = text[:5].lower() == "data:" or text[:8].lower().startswith(("http://", "https://"))
+    is_url = is_data_url(text) or text[:8].lower().startswith(("http://", "https://"))
     return text if is_url else f"data:image/png;base64,{text}"

@@ -76,7 +76,7 @@ async def get_one(asked: Asked) -> Response:
 
 async def get_content(asked: Asked) -> Response:
     """The mesh file."""
-    return mesh_answer(asked.request, asked.service, await asked.summary())
+    return await run_in_threadpool(mesh_answer, asked.request, asked.service, await asked.summary())
 
 
 async def delete(asked: Asked) -> Response:
@@ -103,8 +103,9 @@ def _fields(asked: Asked, body: Body) -> tuple[dict[str, Any], UploadFile | None
     said = body.fields
     fields: dict[str, Any] = {name: said[name] for name in TAKEN if said.get(name) is not None}
     fields |= {"session_id": SESSION, "asset_id": "mesh", "format": said.get("output_format") or "glb"}
-    if said.get("model") in {one.name for one in asked.service.engine.served_models()}:
-        fields["model"] = said["model"]
+    model = said.get("model")
+    if model is not None and model in {one.name for one in asked.service.engine.served_models()}:
+        fields["model"] = model
     pictures = [part for name, part in body.files if name in ("image", "image[]")]
     if len(pictures) > 1:
         raise InvalidField("image", "a mesh is made of one picture here", code="two_pictures")

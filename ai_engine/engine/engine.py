@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ai_engine.api.request_schema import IS_OF_MESH, NEEDS_IMAGE_URL, JobRequest
 from ai_engine.engine.generated import Generated, Pictures, StageProgress
 from ai_engine.facts import MeshFormat, PrintFacts, ViewName
-from ai_engine.images.data_url import decode_data_url
+from ai_engine.images.data_url import decode_data_url, is_data_url
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.wishes.print_options import PrintOptions
 
@@ -182,13 +182,13 @@ def _is_url(picture: object) -> bool:
 
 
 def _read(source: Picture) -> bytes:
-    if isinstance(source, str) and source.lower().startswith("data:"):
+    if isinstance(source, str) and is_data_url(source):
         return decode_data_url(source, DownloadLimits(MAX_DATA_URL_BYTES))
     return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 
 def _name_of(source: Picture) -> str:
-    if isinstance(source, bytes) or (isinstance(source, str) and source.lower().startswith("data:")):
+    if isinstance(source, bytes) or (isinstance(source, str) and is_data_url(source)):
         return "mesh"
     return PurePath(re.split(r"[?#]", os.fspath(source))[0].replace("\\", "/")).stem
 

@@ -15,6 +15,11 @@ _UNNAMED_TYPES = ("", "application/octet-stream", "binary/octet-stream")
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
+def is_data_url(text: str) -> bool:
+    """True for a URL that has its bytes in itself; blanks before it count for nothing."""
+    return text.lstrip()[:5].lower() == "data:"
+
+
 def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
     """The bytes of the picture in a `data:image/...;base64,` URL, whose text may be URL-safe base64 too.
 

@@ -13,7 +13,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -209,6 +210,16 @@ class House:
                 stderr=log,
             )
         return self.running[name]
+
+    @contextmanager
+    def serving(self) -> Iterator[House]:
+        """`serve`, ready, until the block ends."""
+        self.start("serve")
+        try:
+            self.wait_until_ready()
+            yield self
+        finally:
+            self.close()
 
     def kill(self, name: str) -> None:
         """kill -9."""

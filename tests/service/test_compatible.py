@@ -13,14 +13,12 @@ import io
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import trimesh
 
 from ai_engine.web.api_keys import new_key, setting_entry
-from service.house import House, Outside, cut_out_png, wait_for
+from service.house import Answer, House, Outside, cut_out_png, wait_for
 
 KEYS = {name: new_key() for name in ("shop", "press")}
 IMAGE = base64.b64encode(cut_out_png()).decode()
@@ -83,18 +81,8 @@ JSON_BODY = (
     '{"prompt": "generate 3d mesh", "input_image": "%s", "model": null, "seed": 3, "generator_device": "cuda", '
     '"num_inference_steps": 5, "guidance_scale": null, "negative_prompt": null, "output_format": "obj"}'
 )
+MANY_FIELDS = json.dumps({f"k{number}": number for number in range(9000)})
 MISSING_IMAGE = '{"prompt": "mesh"}'
-
-
-@dataclass
-class Said:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 def bearer(name: str) -> str:
@@ -111,18 +99,16 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     keys = ",".join(setting_entry(name, key) for name, key in KEYS.items())
     settings = {"COMPATIBLE_ROUTES": "meshes,hunyuan3d", "API_KEYS": keys}
     one = House(tmp_path_factory.mktemp("compatible"), settings, key=KEYS["shop"])
-    one.start("serve")
-    one.wait_until_ready()
-    yield one
-    one.close()
+    with one.serving():
+        yield one
 
 
-def send(house: House, head: str, body: str | bytes, *, key: str = "") -> Said:
+def send(house: House, head: str, body: str | bytes, *, key: str = "") -> Answer:
     """The answer to a recorded request."""
     with connect(house, head, body, key=key) as sock:
         answer = http.client.HTTPResponse(sock)
         answer.begin()
-        return Said(
+        return Answer(
             answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         )
 
@@ -136,9 +122,8 @@ def connect(house: House, head: str, body: str | bytes, *, key: str = "") -> soc
     return sock
 
 
-def ask(house: House, method: str, path: str, *, key: str = "shop") -> Said:
-    answer = house.ask(method, path, headers={"Authorization": bearer(key)})
-    return Said(answer.status, answer.headers, answer.body)
+def ask(house: House, method: str, path: str, *, key: str = "shop") -> Answer:
+    return house.ask(method, path, headers={"Authorization": bearer(key)})
 
 
 def is_closed_glb(data: bytes) -> bool:
@@ -165,6 +150,7 @@ def test_the_blender_add_on_gets_its_mesh_with_the_key_in_its_url(house: House) 
         (BLENDER_BODY % "bm90IGEgcGljdHVyZQ==", 422, "validation_failed", "PNG"),
         (BLENDER_BODY.replace("20", "0") % IMAGE, 422, "validation_failed", "num_inference_steps"),
         ("{", 422, "validation_failed", "JSON"),
+        (MANY_FIELDS, 413, "body_too_large", "Besides the pictures"),
     ],
 )
 def test_what_is_not_made_is_refused_in_the_form_of_that_server(

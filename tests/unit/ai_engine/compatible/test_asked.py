@@ -11,6 +11,7 @@ from ai_engine.errors import InvalidField
     [
         ("iVBORw0K", "data:image/png;base64,iVBORw0K"),
         ("data:image/jpeg;base64,/9j/", "data:image/jpeg;base64,/9j/"),
+        (" data:image/jpeg;base64,/9j/", " data:image/jpeg;base64,/9j/"),
         ("DATA:image/png;base64,AA==", "DATA:image/png;base64,AA=="),
         ("https://example.com/a.png", "https://example.com/a.png"),
         ("/etc/passwd", "data:image/png;base64,/etc/passwd"),
