@@ -17,12 +17,16 @@ from ai_engine.job import Job
 from ai_engine.job_queue.database import Database, provide_unixepoch
 from ai_engine.job_queue.entries import DELIVER, PREVIEW, EntryId
 from ai_engine.settings import DEFAULT_MODEL, Settings
+from ai_engine.stage import Stage
 from ai_engine.webhooks.task import DeliveryTask
 
 APPLICATION = "ai-engine"
 APPLICATION_VERSION = "1"
 """Kept by hand, raised only when the sequence of a workflow's steps changes: a worker of another version leaves
 the jobs of this one alone."""
+
+EARLIER_STEPS = {Stage.DENOISE: "shape"}
+"""The names that the version before gave to steps. Jobs that it began are finished under them."""
 
 GENERATE = "generate"
 CUT_OUT = "cut-out"

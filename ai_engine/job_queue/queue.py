@@ -21,6 +21,7 @@ from ai_engine.job import Job, JobStatus
 from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
+    EARLIER_STEPS,
     GENERATE,
     JOB_QUEUES,
     PROGRESS,
@@ -53,8 +54,8 @@ from ai_engine.stage_result import JobResult, StageResult
 from ai_engine.webhooks.task import SAME_TARGET, NewTarget
 
 EVENTS_POLL_S = 0.5
-STEPS = {"shape": Stage.DENOISE} | {stage.value: stage for stage in Stage}
-"""The stage that each step does; an earlier version had a step `shape`."""
+STEPS = {name: stage for stage, name in EARLIER_STEPS.items()} | {stage.value: stage for stage in Stage}
+"""The stage that each step does, by its name in this version or the one before."""
 
 
 class JobQueue:

@@ -21,7 +21,7 @@ from ai_engine.errors import (
     JobError,
 )
 from ai_engine.job import Job
-from ai_engine.job_queue.dbos_setup import PROGRESS
+from ai_engine.job_queue.dbos_setup import EARLIER_STEPS, PROGRESS
 from ai_engine.job_queue.entries import EngineStatus
 from ai_engine.logs import event
 from ai_engine.monitoring.tracing import Trace, Tracer
@@ -29,7 +29,7 @@ from ai_engine.pipeline.lanes import Claim
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 from ai_engine.worker.handover import check_ending
-from ai_engine.worker.stage_attempts import EARLIER_STEPS, CrashAttempts
+from ai_engine.worker.stage_attempts import CrashAttempts
 from ai_engine.worker.watchdog import Watchdog
 
 PROGRESS_EVERY_S = 0.25

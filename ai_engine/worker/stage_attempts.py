@@ -12,11 +12,9 @@ from collections.abc import Callable, Collection
 from dbos import DBOS, WorkflowStatus
 
 from ai_engine.errors import WorkerLost
+from ai_engine.job_queue.dbos_setup import EARLIER_STEPS
 from ai_engine.logs import event
 from ai_engine.stage import Stage
-
-EARLIER_STEPS = {Stage.DENOISE: "shape"}
-"""The names that the version before gave to steps. Jobs that it began are finished under them."""
 
 logger = logging.getLogger(__name__)
 
