@@ -81,15 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
     if refusal is not None:
         print(f"Nothing was downloaded. {refusal}")
         return EXIT_NOT_ACCEPTED
-    must_accept = any(weights.licence.must_accept for weights in wanted)
-    if must_accept and not (arguments.accept_licence or ask_at_the_terminal()):
+    if not is_agreed(wanted, accept_licence=arguments.accept_licence):
         print("Nothing was downloaded. If you agree and may, run this again with --accept-licence.")
         return EXIT_NOT_ACCEPTED
     try:
-        for weights in wanted:
-            fetch(weights, arguments.models)
-        for text in licence_texts(wanted[0]) if arguments.variant != NONE else ():
-            fetch_text(text, arguments.models)
+        fetch_all(wanted, licence_texts(wanted[0]) if arguments.variant != NONE else (), arguments.models)
     except FetchFailed as failure:
         print(f"FAILED: {failure}")
         return EXIT_FAILED
@@ -123,7 +119,15 @@ def fetch(weights: Weights, models: Path) -> Path:
     return _download(download, path)
 
 
-def fetch_text(text: Weights, models: Path) -> None:
+def fetch_all(files: Iterable[Weights], texts: Iterable[Weights], models: Path) -> None:
+    """Brings files and licence texts into `models`; raises FetchFailed."""
+    for weights in files:
+        fetch(weights, models)
+    for text in texts:
+        _fetch_text(text, models)
+
+
+def _fetch_text(text: Weights, models: Path) -> None:
     """Brings a licence text, or says that the repository has none; offline what is there is left as it is.
 
     Raises:
@@ -270,8 +274,10 @@ def show_licences(wanted: Iterable[Weights]) -> None:
     print("These are our words for the main points; what binds is the text at the address.\n", flush=True)
 
 
-def ask_at_the_terminal() -> bool:
-    """True where a person at a terminal typed yes."""
+def is_agreed(wanted: Iterable[Weights], *, accept_licence: bool) -> bool:
+    """True where no licence of them wants to be agreed to, or `accept_licence` or a person at the terminal agrees."""
+    if accept_licence or not any(weights.licence.must_accept for weights in wanted):
+        return True
     if not sys.stdin.isatty():
         return False
     try:

@@ -86,13 +86,9 @@ def _bring(model: Published, missing: Sequence[Weights], *, accept_licence: bool
     fetch_weights.show_licences(model.files)
     try:
         print(f"{model.name}: {_size(missing)} to download into {MODELS / model.path}", flush=True)
-        must_accept = any(one.licence.must_accept for one in missing)
-        if must_accept and not (accept_licence or fetch_weights.ask_at_the_terminal()):
+        if not fetch_weights.is_agreed(missing, accept_licence=accept_licence):
             raise UsageError("nothing was downloaded; if you agree and may, add --accept-licence")
-        for one in missing:
-            fetch_weights.fetch(one, MODELS)
-        for text in licence_texts(model.files[0]):
-            fetch_weights.fetch_text(text, MODELS)
+        fetch_weights.fetch_all(missing, licence_texts(model.files[0]), MODELS)
     except fetch_weights.FetchFailed as failure:
         raise StartupError(str(failure)) from failure
 
