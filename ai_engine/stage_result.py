@@ -145,8 +145,9 @@ class JobResult:
 
     def file(self, file_format: MeshFormat | None = None) -> Artifact | None:
         """The mesh file in that format, or in the first; None where there is none."""
-        is_first = file_format is None or (self.mesh is not None and file_format == self.mesh.format)
-        return self.artifact if is_first or file_format is None else self.more_files.get(file_format)
+        if file_format is None or (self.mesh is not None and file_format == self.mesh.format):
+            return self.artifact
+        return self.more_files.get(file_format)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -212,9 +212,9 @@ def _decoded(service: Service, known: JobSummary) -> tuple[DecodedShape, JobOpti
         FileNotReady: the job is not over, or ended before it had a mesh.
     """
     job, result = known.job, known.result
-    stages = service.engine.stages(job.job_id) if result is not None else {}
     if job.decoded is not None and result is not None:
         return replace(job.decoded, job_id=job.job_id), job.options
+    stages = service.engine.stages(job.job_id) if result is not None else {}
     if result is None or Stage.DENOISE not in stages:
         raise FileNotReady(f"The job is {known.status.value}, and has no mesh to begin with.")
     mesh, cutout = stages[Stage.DENOISE], stages[Stage.CUTOUT]
