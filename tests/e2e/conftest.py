@@ -33,12 +33,8 @@ def house(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A running service with the stand-in model, slow enough to be watched."""
     settings = {"STAND_IN_STEP_S": "0.3", "DOWNLOAD_ATTEMPTS": "1", "WEBHOOK_DELAYS_S": "0,0.2,0.2"}
     service = House(tmp_path_factory.mktemp("studio"), settings)
-    service.start("serve")
-    try:
-        service.wait_until_ready()
+    with service.serving():
         yield service
-    finally:
-        service.close()
 
 
 @pytest.fixture

@@ -30,12 +30,8 @@ def house(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "JOBS_IN_FLIGHT": "1",
     }
     service = House(tmp_path_factory.mktemp("operate"), settings, key=KEYS["shop"])
-    service.start("serve")
-    try:
-        service.wait_until_ready()
+    with service.serving():
         yield service
-    finally:
-        service.close()
 
 
 @pytest.fixture

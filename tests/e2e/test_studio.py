@@ -366,10 +366,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, s
     """A service that wants a key, and the key."""
     key = new_key()
     house = House(tmp_path_factory.mktemp("guarded"), {"API_KEYS": setting_entry("studio", key)})
-    house.start("serve")
-    house.wait_until_ready()
-    yield house, key
-    house.close()
+    with house.serving():
+        yield house, key
 
 
 def test_a_service_with_keys_is_used_with_one_of_them(
@@ -493,12 +491,8 @@ def test_the_stand_in_says_that_it_is_one(studio: Studio) -> None:
 def embedded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A running service as it comes, with the embedded model."""
     house = House(tmp_path_factory.mktemp("embedded"), {"MODEL_VARIANT": "", "MATTING_MODEL": "tiny"})
-    house.start("serve")
-    try:
-        house.wait_until_ready()
+    with house.serving():
         yield house
-    finally:
-        house.close()
 
 
 def test_the_embedded_model_makes_a_mesh_of_a_picture_and_says_what_it_is(

@@ -45,12 +45,8 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         "PROFILE": "production",
     }
     house = House(tmp_path_factory.mktemp("fuzzed"), settings, key=KEY)
-    house.start("serve")
-    try:
-        house.wait_until_ready()
+    with house.serving():
         yield house
-    finally:
-        house.close()
 
 
 @pytest.fixture(scope="session")

@@ -66,12 +66,8 @@ def served(folder: Path, **settings: str) -> Iterator[House]:
         | settings,
         port,
     )
-    service.start("serve")
-    try:
-        service.wait_until_ready()
+    with service.serving():
         yield service
-    finally:
-        service.close()
 
 
 @pytest.fixture(scope="session")

@@ -45,12 +45,8 @@ def factory(tmp_path_factory: pytest.TempPathFactory, example: Installed) -> Ite
         "REQUESTS_PER_MINUTE": "0",
     }
     service = House(tmp_path_factory.mktemp("factory"), settings, key=KEY)
-    service.start("serve")
-    try:
-        service.wait_until_ready()
+    with service.serving():
         yield service
-    finally:
-        service.close()
 
 
 @pytest.fixture(scope="module")

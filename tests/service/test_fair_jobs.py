@@ -33,12 +33,8 @@ def served(tmp_path: Path, database: dict[str, str], **settings: str) -> Iterato
         | database
         | settings,
     )
-    house.start("serve")
-    try:
-        house.wait_until_ready()
+    with house.serving():
         yield house
-    finally:
-        house.close()
 
 
 @pytest.fixture

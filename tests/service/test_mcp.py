@@ -21,10 +21,8 @@ KEYS = {name: new_key() for name in ("shop", "press")}
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     keys = ",".join(setting_entry(name, key) for name, key in KEYS.items())
     one = House(tmp_path_factory.mktemp("mcp"), {"MCP": "1", "API_KEYS": keys}, key=KEYS["shop"])
-    one.start("serve")
-    one.wait_until_ready()
-    yield one
-    one.close()
+    with one.serving():
+        yield one
 
 
 def talk(house: House, conversation: Callable[[Client], Awaitable[None]], *, key: str = "shop") -> None:

@@ -30,10 +30,8 @@ EMBEDDED = {"MODEL_VARIANT": "", "MATTING_MODEL": "tiny", "OMP_NUM_THREADS": "1"
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     one = House(tmp_path_factory.mktemp("three-ways"), settings=EMBEDDED)
-    one.start("serve")
-    one.wait_until_ready()
-    yield one
-    one.close()
+    with one.serving():
+        yield one
 
 
 def command(folder: Path, *arguments: str) -> bytes:

@@ -14,12 +14,8 @@ from service.house import House, Outside, wait_for
 def house(tmp_path: Path) -> Iterator[House]:
     """A service that keeps files for three seconds."""
     service = House(tmp_path, {"RETENTION_HOURS": str(3 / 3600), "WEBHOOK_DELAYS_S": "0,600"})
-    service.start("serve")
-    try:
-        service.wait_until_ready()
+    with service.serving():
         yield service
-    finally:
-        service.close()
 
 
 def test_files_go_by_themselves_but_not_those_that_a_delivery_still_needs(

@@ -70,12 +70,8 @@ def traced(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> It
         "LOG_LEVEL": "debug",
     }
     house = House(tmp_path_factory.mktemp("traced"), settings)
-    house.start("serve")
-    try:
-        house.wait_until_ready()
+    with house.serving():
         yield house
-    finally:
-        house.close()
 
 
 def submit(house: House, outside: Outside, picture: str, hook: str) -> str:
