@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 
 import pytest
 from jaxtyping import install_import_hook
+from support.groups import group_of, in_turns
 from support.postgres_server import PostgresServer, running_postgres
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
@@ -32,17 +32,6 @@ install_import_hook(
     ],
     "beartype.beartype",
 )
-
-
-WAITING = ("service", "e2e", "fuzz")
-"""Folders whose tests wait more than they compute."""
-LONGEST = (
-    *("test_chaos.py", "test_kill.py", "test_studio.py", "test_trouble.py", "test_load.py"),
-    *("test_octree.py", "test_sparse_decode.py", "test_compiled.py"),
-)
-"""Files that take most of a minute or more: first, so that no process is left alone with one of them at the end."""
-UNSHARED = ("test_chaos.py",)
-"""Files whose tests share no service: each may have a process to itself."""
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -65,25 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Puts groups that wait and groups that compute in turns, so that the cores are busy all the time."""
     if not hasattr(config, "workerinput"):
         return
-    ranked = sorted(dict.fromkeys(group_of(item.nodeid) for item in items), key=_rank)
-    waiting = [name for name in ranked if name.split("/")[1] in WAITING]
-    computing = [name for name in ranked if name not in waiting]
-    place = {name: at / len(kind) for kind in (waiting, computing) for at, name in enumerate(kind)}
-    items.sort(key=lambda item: (place[group_of(item.nodeid)], group_of(item.nodeid)))
-
-
-def group_of(nodeid: str) -> str:
-    """The tests of a file, for one kind of database, or a test whose file shares no service."""
-    file, _, test = nodeid.partition("::")
-    if Path(file).name in UNSHARED:
-        return nodeid
-    database = re.search(r"\b(sqlite|postgres)\b", test.partition("[")[2])
-    return f"{file} {database[0]}" if database else file
-
-
-def _rank(group: str) -> int:
-    name = Path(group.partition("::")[0].partition(" ")[0]).name
-    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+    place = {name: at for at, name in enumerate(in_turns({group_of(item.nodeid) for item in items}))}
+    items.sort(key=lambda item: place[group_of(item.nodeid)])
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ KEY = new_key()
 BEARER = {"Authorization": f"Bearer {KEY}"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A service that reaches nobody, with small limits."""
     settings = {
@@ -49,7 +49,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield house
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def known_job(fuzzed: House) -> str:
     """A job that has succeeded: what is asked about it exists."""
     from base64 import b64encode

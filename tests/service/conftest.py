@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.groups import group_of
 from support.postgres_server import PostgresServer
 
 from service.house import House, Outside, free_port
@@ -11,6 +12,20 @@ from service.house import House, Outside, free_port
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """Where the kind of database makes no difference: one is enough."""
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+SHARED_HOUSES: list[House] = []
+"""The services of the session that run in this process."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Stops them after the last test that asks them: idle, each costs a fifth of a core until the session ends."""
+    yield
+    is_one_of_several = hasattr(item.config, "workerinput")
+    if is_one_of_several and (nextitem is None or group_of(nextitem.nodeid) != group_of(item.nodeid)):
+        while SHARED_HOUSES:
+            SHARED_HOUSES.pop().close()
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +38,17 @@ def outside() -> Iterator[Outside]:
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One running service for all tests that do it no harm, on SQLite."""
-    yield from served(tmp_path_factory.mktemp("house"))
+    for service in served(tmp_path_factory.mktemp("house")):
+        SHARED_HOUSES.append(service)
+        yield service
 
 
 @pytest.fixture(scope="session")
 def house_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[House]:
     """The same service on Postgres."""
-    yield from served(tmp_path_factory.mktemp("house-on-postgres"), DATABASE_URL=postgres.new_database())
+    for service in served(tmp_path_factory.mktemp("house-on-postgres"), DATABASE_URL=postgres.new_database()):
+        SHARED_HOUSES.append(service)
+        yield service
 
 
 @pytest.fixture(scope="module", params=["house", "house_on_postgres"])

@@ -247,6 +247,7 @@ class House:
                 process.kill()
             assert process.stdin is not None
             process.stdin.close()
+        self.running.clear()
 
     @property
     def database_url(self) -> str:
