@@ -1,8 +1,8 @@
 """Stage 6: further training from the shipped weights. `python -m training.train_further --minutes 60`.
 
-Denoiser, conditioner and decoder go on from models/tiny, on the pictures of `wide_data`; the encoder stays, so a
-shape's latents stay what they were. Every second batch is mirrored. The decoder also learns from the exact latents,
-or it would get used to the estimates of the denoiser. Products in bfloat16, sums and weights in float32.
+Denoiser, conditioner and decoder go on from models/tiny, on the pictures of `data` and of `wide_data`; the encoder
+stays, so a shape's latents stay what they were. Half of the batches are mirrored. The decoder also learns from the
+exact latents, or it would get used to the estimates of the denoiser. Products in bfloat16, sums and weights in float32.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 from training.data import FOLDER, GRID_SIDE
+from training.data import NUM_CHUNKS as NUM_USUAL_CHUNKS
 from training.evaluate import MODEL, load_encoder
 from training.held_out import WatchSet, by_family
 from training.networks import (
@@ -43,21 +44,26 @@ from training.wide_data import NUM_CHUNKS, chunk_path
 
 PATH = FOLDER / "further.pt"
 BATCH, POINTS = 48, 128
-RATES = {"dit": 8e-4, "conditioner": 6e-4, "heads": 1e-3, "vae": 2e-4}
+RATES = {"dit": 6e-4, "conditioner": 5e-4, "heads": 1e-3, "vae": 1.5e-4}
 FIELD_WEIGHT, EXACT_WEIGHT, HEADS_WEIGHT = 1.0, 0.5, 0.1
 NUM_EXACT = BATCH // 2
 CONDITION_DROPOUT = 0.1
-WATCH_EVERY_STEPS, WATCH_GUIDANCE = 500, (2.0, 5.0)
+# What share of a batch is of usual proportions, by the first renderer.
+USUAL_SHARE = 0.4
+WATCH_EVERY_STEPS, WATCH_GUIDANCE = 500, (2.0,)
 
 
 @dataclass(frozen=True)
-class WideData:
-    """Pictures uint8 [n, V, S, S, 3], points and distances float16, family int64, scaled latents float32 [2, n, N, C].
+class Pictures:
+    """Pictures uint8 [p, S, S, 3] and whose they are [p]: those of usual shapes first, `num_usual` of them.
 
-    The second latents are those of the mirrored shapes.
+    Of the shapes: points and distances float16, family int64 [n], scaled latents float32 [2, n, N, C]; the second
+    latents are those of the mirrored shapes.
     """
 
     image: Tensor
+    shape: Tensor
+    num_usual: int
     points: Tensor
     distances: Tensor
     family: Tensor
@@ -65,21 +71,36 @@ class WideData:
 
     @classmethod
     @torch.no_grad()
-    def load(cls, encoder: GridEncoder, scale_factor: float) -> WideData:
+    def load(cls, encoder: GridEncoder, scale_factor: float) -> Pictures:
         """Every chunk that exists, with the latents of its grids."""
-        parts: dict[str, list[Tensor]] = {}
-        for path in (chunk_path(i) for i in range(NUM_CHUNKS)):
-            if path.exists():
-                with np.load(path) as arrays:
-                    for name in arrays.files:
-                        parts.setdefault(name, []).append(torch.from_numpy(arrays[name]))
-        whole = {name: torch.cat(some) for name, some in parts.items()}
-        grids = whole.pop("grid")
+        usual = [path for i in range(NUM_USUAL_CHUNKS) if (path := FOLDER / f"chunk_{i:03d}.npz").exists()]
+        wide = [path for i in range(NUM_CHUNKS) if (path := chunk_path(i)).exists()]
+        images = [torch.from_numpy(np.load(path)["image"]) for path in usual + wide]
+        views = [image.shape[1] if image.ndim == 5 else 1 for image in images]
+        count = torch.tensor([v for image, v in zip(images, views, strict=True) for _ in range(len(image))])
+        grids = _joined("grid", usual + wide)
         latents = torch.stack([encoder.encode(grids), encoder.encode(mirrored_grids(grids))])
-        return cls(**whole, latents=latents * scale_factor)
+        return cls(
+            image=torch.cat([image.flatten(0, -4) for image in images]),
+            shape=torch.arange(len(count)).repeat_interleave(count),
+            num_usual=sum(len(image) for image in images[: len(usual)]),
+            points=_joined("points", usual + wide),
+            distances=_joined("distances", usual + wide),
+            family=_joined("family", usual + wide),
+            latents=latents * scale_factor,
+        )
 
-    def __len__(self) -> int:
-        return len(self.family)
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Random indices [BATCH] of pictures, a USUAL_SHARE of them of usual shapes."""
+        is_usual = torch.rand(BATCH, generator=generator) < USUAL_SHARE
+        place = torch.rand(BATCH, generator=generator, dtype=torch.float64)
+        usual = place * self.num_usual
+        wide = self.num_usual + place * (len(self.image) - self.num_usual)
+        return torch.where(is_usual, usual, wide).long()
+
+
+def _joined(name: str, chunks: list[Path]) -> Tensor:
+    return torch.cat([torch.from_numpy(np.load(path)[name]) for path in chunks])
 
 
 def mirrored_grids(grids: Tensor) -> Tensor:
@@ -114,14 +135,14 @@ class Batch:
     field: Tensor
 
 
-def random_batch(data: WideData, generator: torch.Generator) -> Batch:
-    """BATCH shapes with one picture each, all of them mirrored in half of the cases."""
-    index = torch.randint(len(data), (BATCH,), generator=generator)
-    picture = torch.randint(data.image.shape[1], (BATCH,), generator=generator)
+def random_batch(data: Pictures, generator: torch.Generator) -> Batch:
+    """BATCH pictures with their shapes, all of them mirrored in half of the cases."""
+    picture = data.draw(generator)
+    index = data.shape[picture]
     is_mirrored = bool(torch.rand((), generator=generator) < 0.5)
     start = int(torch.randint(data.points.shape[1] - POINTS + 1, (), generator=generator))
     points = data.points[index, start : start + POINTS].float()
-    images = data.image[index, picture]
+    images = data.image[picture]
     if is_mirrored:
         points, images = points * torch.tensor([-1.0, 1.0, 1.0]), images.flip(2)
     return Batch(
@@ -136,8 +157,9 @@ def random_batch(data: WideData, generator: torch.Generator) -> Batch:
 class FurtherLoss:
     """The joint loss of a random batch."""
 
-    def __init__(self, data: WideData, scale_factor: float, generator: torch.Generator) -> None:
+    def __init__(self, data: Pictures, scale_factor: float, generator: torch.Generator) -> None:
         self.data, self.scale_factor, self.generator = data, scale_factor, generator
+        self.decode = torch.compile(decode, dynamic=False)
 
     def __call__(self, dit: Network, conditioner: Network, heads: LatentHeads, vae: ShapeVAE) -> Tensor:
         """Flow, field and regression losses, weighted."""
@@ -161,7 +183,7 @@ class FurtherLoss:
 
     def _field_error(self, vae: ShapeVAE, batch: Batch, latents: Tensor, count: int = BATCH) -> Tensor:
         """Squared error of the field that the first `count` latents decode to."""
-        found = decode(vae, batch.points[:count], latents[:count] / self.scale_factor)
+        found = self.decode(vae, batch.points[:count], latents[:count] / self.scale_factor)
         return functional.mse_loss(found.float(), batch.field[:count])
 
 
@@ -185,16 +207,18 @@ def main() -> None:
     trainer = Trainer(networks, RATES, options.minutes, PATH)
     is_resumed = trainer.resume()
     generator = set_up(options.seed + trainer.step)
-    data, watch = WideData.load(load_encoder(), scale_factor), WatchSet.make(per_family=2)
-    print(f"{'resumed' if is_resumed else 'fresh'} at step {trainer.step}, {len(data)} shapes", flush=True)
+    data, watch = Pictures.load(load_encoder(), scale_factor), WatchSet.make(per_family=2)
+    count = f"{len(data.image)} pictures of {len(data.family)} shapes"
+    print(f"{'resumed' if is_resumed else 'fresh'} at step {trainer.step}, {count}", flush=True)
     loss_of = FurtherLoss(data, scale_factor, generator)
+    dit, conditioner = (torch.compile(networks[name], dynamic=False) for name in ("dit", "conditioner"))
     for step in trainer.steps():
         if step % WATCH_EVERY_STEPS == 0:
             text = watch_report(trainer, watch, scale_factor)
             print(f"{trainer.elapsed_s:5.0f} s, step {step}: {text}", flush=True)
         # At these widths the fused attention's backward pass takes two fifths of a step; plain products a tenth.
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            loss = loss_of(**networks)  # type: ignore[arg-type]
+            loss = loss_of(dit, conditioner, networks["heads"], networks["vae"])  # type: ignore[arg-type]
         trainer.descend(loss)
         if step % 100 == 0:
             print(f"{trainer.elapsed_s:5.0f} s, step {step}: loss {loss:.4f}", flush=True)

@@ -12,12 +12,13 @@ import torch
 pytest.importorskip("numba")
 
 from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
+from training import data as usual_data
 from training import train_further
 from training.data import GRID_CLAMP, GRID_HALF_SIDE, GRID_SIDE, IMAGE_PX
 from training.evaluate import MODEL, load_encoder
 from training.shapes import grid_points, random_shape, sdf
 from training.solids import Shape
-from training.train_further import WideData, mirrored_grids, random_batch, shipped_networks
+from training.train_further import Pictures, mirrored_grids, random_batch, shipped_networks
 from training.wide_data import NUM_PICTURES, make_item
 
 
@@ -43,16 +44,39 @@ def test_a_mirrored_grid_is_the_grid_of_the_mirrored_shape() -> None:
     assert not torch.allclose(mirrored, coarse_grid(mug), atol=1e-2)
 
 
+def write(path: Path, items: list[dict[str, Any]]) -> None:
+    arrays: dict[str, Any] = {name: np.stack([item[name] for item in items]) for name in items[0]}
+    np.savez(path, **arrays)
+
+
+def written_pictures(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Pictures:
+    """One usual table and two wide mugs, written and read again."""
+    monkeypatch.setattr(train_further, "FOLDER", folder)
+    monkeypatch.setattr(train_further, "chunk_path", lambda index: folder / f"wide_{index}.npz")
+    write(folder / "chunk_000.npz", [usual_data.make_item(np.random.default_rng(5), "table")])
+    items = [make_item(np.random.default_rng(seed), "mug") for seed in range(2)]
+    assert items[0]["image"].shape == (NUM_PICTURES, IMAGE_PX, IMAGE_PX, 3)
+    write(folder / "wide_0.npz", items)
+    return Pictures.load(load_encoder(), shipped_networks()[1])
+
+
+def test_each_picture_knows_its_shape_and_usual_shapes_get_their_share(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = written_pictures(monkeypatch, tmp_path)
+    assert data.shape.tolist() == [0, *[1] * NUM_PICTURES, *[2] * NUM_PICTURES]
+    assert len(data.image) == len(data.shape)
+    monkeypatch.setattr(train_further, "BATCH", 4000)
+    drawn = data.draw(torch.Generator().manual_seed(0))
+    assert 0.35 < (drawn == 0).float().mean() < 0.45
+    assert set(drawn.tolist()) == set(range(len(data.shape)))
+
+
 def test_a_batch_decodes_to_its_field_mirrored_or_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(train_further, "chunk_path", lambda index: tmp_path / f"{index}.npz")
-    items = [make_item(np.random.default_rng(seed), "mug") for seed in range(2)]
-    assert items[0]["image"].shape == (NUM_PICTURES, IMAGE_PX, IMAGE_PX, 3)
-    stacked: dict[str, Any] = {name: np.stack([item[name] for item in items]) for name in items[0]}
-    np.savez(tmp_path / "0.npz", **stacked)
+    data = written_pictures(monkeypatch, tmp_path)
     networks, scale_factor = shipped_networks()
-    data = WideData.load(load_encoder(), scale_factor)
     vae = networks["vae"].eval()
     for seed in range(4):
         batch = random_batch(data, torch.Generator().manual_seed(seed))
