@@ -133,6 +133,13 @@ def test_a_head_that_is_too_large_is_refused(port: int) -> None:
         assert everything_from(connection).startswith(b"HTTP/1.1 400")
 
 
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    with open_port("127.0.0.1", 0) as port, socket.create_connection(port.getsockname()):
+        accepted, _ = port.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_who_connects_before_the_server_runs_waits_and_is_answered() -> None:
     with open_port("127.0.0.1", 0) as port, socket.create_connection(port.getsockname()) as early:
         early.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
