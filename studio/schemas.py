@@ -27,6 +27,7 @@ READ = (
     "Operations",
     "DeliveryList",
     "Redelivered",
+    "WebhookEvent",
 )
 
 

@@ -32,8 +32,6 @@ class FileNotes:
     """What a file says about itself."""
 
     title: str = ""
-    made_at: str = ""
-    """RFC 3339."""
     is_mm: bool = False
     """Millimetres and Z up; else model units and Y up."""
 
@@ -41,7 +39,7 @@ class FileNotes:
     def line(self) -> str:
         """All in one line of ASCII."""
         units = "mm, Z up" if self.is_mm else "model units, Y up"
-        line = "; ".join(part for part in (f"AI Engine; {units}", self.made_at, self.title) if part)
+        line = "; ".join(part for part in (f"AI Engine; {units}", self.title) if part)
         return (
             "".join(sign if sign.isprintable() else " " for sign in line).encode("ascii", "replace").decode()
         )
@@ -66,7 +64,7 @@ def write_mesh(
         case "stl":
             write_stl(mesh, path, title=notes.line)
         case "3mf":
-            write_3mf(mesh, path, title=notes.title, made_at=notes.made_at, thumbnail=thumbnail)
+            write_3mf(mesh, path, title=notes.title, thumbnail=thumbnail)
         case "glb":
             write_glb(mesh, path, title=notes.title, is_mm=notes.is_mm)
         case "obj":

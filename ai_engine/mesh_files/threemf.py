@@ -39,7 +39,6 @@ def write_3mf(
     path: str | os.PathLike[str],
     *,
     title: str = "",
-    made_at: str = "",
     thumbnail: bytes | None = None,
 ) -> None:
     """Writes one object, its coordinates in millimetres; `thumbnail` is a PNG."""
@@ -50,7 +49,7 @@ def write_3mf(
         if thumbnail:
             _add(archive, THUMBNAIL_PATH, thumbnail)
         with archive.open("3D/3dmodel.model", "w", force_zip64=True) as part:
-            part.write(_opening(title, made_at).encode())
+            part.write(_opening(title).encode())
             for piece in rows_as_text(mesh.vertices, '<vertex x="%.9g" y="%.9g" z="%.9g"/>\n'):
                 part.write(piece)
             part.write(b"</vertices><triangles>\n")
@@ -60,8 +59,8 @@ def write_3mf(
             part.write(b'<build><item objectid="1"/></build></model>\n')
 
 
-def _opening(title: str, made_at: str) -> str:
-    values = {"Application": "AI Engine", "Title": title, "CreationDate": made_at}
+def _opening(title: str) -> str:
+    values = {"Application": "AI Engine", "Title": title}
     metadata = "".join(
         f'<metadata name="{name}">{escape(text)}</metadata>' for name, text in values.items() if text
     )

@@ -402,6 +402,88 @@ export interface components {
             needed_bytes: number;
         };
         /**
+         * EventData
+         * @description What the event is about.
+         */
+        EventData: {
+            /** @default null */
+            artifact: components["schemas"]["ArtifactFacts"] | null;
+            /**
+             * Artifacts
+             * @description The files in all formats, the first included, where there are several.
+             * @default null
+             */
+            artifacts: components["schemas"]["FileFacts"][] | null;
+            /** Asset Id */
+            asset_id: string;
+            /**
+             * @description Where the object's outline comes from, and what is suspicious about it.
+             * @default null
+             */
+            cutout: components["schemas"]["CutOutFacts"] | null;
+            /**
+             * Cutouts
+             * @description The same of each of several views, in place of `cutout`.
+             * @default null
+             */
+            cutouts: {
+                [key: string]: components["schemas"]["CutOutFacts"];
+            } | null;
+            /** @default null */
+            error: components["schemas"]["JobFailure"] | null;
+            /** Job Id */
+            job_id: string;
+            /**
+             * Left Out
+             * @description Members that would have made the event larger than 4 kB.
+             * @default null
+             */
+            left_out: string[] | null;
+            /**
+             * Model
+             * @description Its id and its licence.
+             * @default null
+             */
+            model: {
+                [key: string]: string;
+            } | null;
+            /** @default null */
+            options: components["schemas"]["OptionsFacts"] | null;
+            /**
+             * @description What a slicer will find.
+             * @default null
+             */
+            print: components["schemas"]["PrintFacts"] | null;
+            /** Session Id */
+            session_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "completed" | "failed" | "cancelled" | "test";
+            /**
+             * Timings S
+             * @description Seconds per stage.
+             * @default null
+             */
+            timings_s: {
+                [key: string]: number;
+            } | null;
+            /**
+             * @description What became of the upload; absent where the request named no `upload_url`.
+             * @default null
+             */
+            upload: components["schemas"]["UploadFacts"] | null;
+            /**
+             * Variant Of
+             * @description The job_id of the job whose mesh this one finishes again; absent in others.
+             * @default null
+             */
+            variant_of: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * FailureCount
          * @description How many jobs failed with one code.
          */
@@ -1281,6 +1363,25 @@ export interface components {
              * @default null
              */
             status: number | null;
+        };
+        /**
+         * WebhookEvent
+         * @description What is signed: compact ASCII JSON below 4 kB.
+         */
+        WebhookEvent: {
+            data: components["schemas"]["EventData"];
+            /**
+             * Timestamp
+             * @description When the job ended, RFC 3339 in UTC.
+             */
+            timestamp: string;
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "generation.succeeded" | "generation.failed" | "generation.cancelled" | "webhook.test";
+        } & {
+            [key: string]: unknown;
         };
         /**
          * WorkerState

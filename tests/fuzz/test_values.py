@@ -125,9 +125,7 @@ def test_an_stl_file_holds_every_face_with_its_corners_as_they_were(data: st.Dat
     name = data.draw(st.text(max_size=200))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mesh.stl"
-        write_mesh(
-            Mesh(vertices, faces), path, "stl", notes=FileNotes(name, "2026-01-01T00:00:00Z", is_mm=True)
-        )
+        write_mesh(Mesh(vertices, faces), path, "stl", notes=FileNotes(name, is_mm=True))
         file = path.read_bytes()
 
     assert not file.startswith(b"solid")

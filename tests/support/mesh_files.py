@@ -15,7 +15,7 @@ from ai_engine.wishes.print_options import PrintOptions
 from support.solid_shapes import sphere
 
 CORE = "{http://schemas.microsoft.com/3dmanufacturing/core/2015/02}"
-NOTES = FileNotes(title='Väse <1> & "2"', made_at="2026-11-23T16:40:00Z", is_mm=True)
+NOTES = FileNotes(title='Väse <1> & "2"', is_mm=True)
 
 
 def in_mm() -> Mesh:

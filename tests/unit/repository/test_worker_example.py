@@ -22,3 +22,13 @@ def test_the_lock_file_checks_every_package_and_names_no_registry() -> None:
 
     assert all(package["integrity"].startswith("sha512-") for package in packages.values())
     assert not [name for name, package in packages.items() if "resolved" in package]
+
+
+def test_the_worker_and_the_studio_read_the_service_by_one_set_of_types() -> None:
+    schema = (EXAMPLE / "src" / "api_schema.ts").read_text()
+
+    assert schema == (EXAMPLE.parents[1] / "studio" / "src" / "api_schema.ts").read_text(), (
+        "run `make studio`"
+    )
+    assert "WebhookEvent: {" in schema
+    assert 'from "./api_schema"' in (EXAMPLE / "src" / "event.ts").read_text()

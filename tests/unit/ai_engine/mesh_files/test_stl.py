@@ -105,11 +105,11 @@ def test_a_file_of_another_size_is_refused(data: bytes) -> None:
         read_stl(data)
 
 
-NOTES = FileNotes(title='Väse <1> & "2"', made_at="2026-11-23T16:40:00Z", is_mm=True)
+NOTES = FileNotes(title='Väse <1> & "2"', is_mm=True)
 
 
-def test_the_stl_header_says_what_and_when(tmp_path: Path) -> None:
+def test_the_stl_header_says_units_and_title(tmp_path: Path) -> None:
     write_mesh(cube(), tmp_path / "a.stl", "stl", notes=NOTES)
     assert (tmp_path / "a.stl").read_bytes()[:80].decode() == (
-        'AI Engine; mm, Z up; 2026-11-23T16:40:00Z; V?se <1> & "2"'.ljust(80)
+        'AI Engine; mm, Z up; V?se <1> & "2"'.ljust(80)
     )

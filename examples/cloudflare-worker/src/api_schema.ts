@@ -1,0 +1,1 @@
+../../../studio/src/api_schema.ts
