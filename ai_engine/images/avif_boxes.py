@@ -1,13 +1,16 @@
-"""The boxes of an AVIF file that say how large its pictures are, walked before a decoder sees it. Decodes nothing.
+"""The boxes of an AVIF file that name its sizes and its colours, walked before a decoder sees it. Decodes nothing.
 
 Source: ISO/IEC 14496-12 (box structure), ISO/IEC 23008-12 section 6.5.3 (ispe), AVIF specification section 2.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+import struct
 from collections.abc import Iterator
 
+from ai_engine.images.colour.code_points import profile_of_nclx
 from ai_engine.images.formats import MAX_BRAND_BYTES
 
 MAX_BOXES = 2000
@@ -16,6 +19,7 @@ _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
 """Boxes whose boxes are looked into, and the bytes of version and flags before these."""
 _EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 """The entry (ISO/IEC 14496-12, 8.11.6) of an item that holds EXIF."""
+_NCLX_BYTES = 11
 _TRACK_SIZE_END = 8
 """A track header ends with width and height, 16.16 fixed point."""
 
@@ -42,6 +46,17 @@ def largest_px(data: bytes) -> tuple[int, int]:
     if not sizes:
         raise ValueError("no picture is announced")
     return max(sizes, key=lambda size: size[0] * size[1])
+
+
+def profile_of_codes(data: bytes) -> bytes:
+    """The ICC profile of the first colour box that holds code points; nothing where it is sRGB, unknown or missing.
+
+    Source: ISO/IEC 14496-12, 12.1.5 (colr).
+    """
+    for kind, body in itertools.islice(_boxes(memoryview(data), 0), MAX_BOXES):
+        if kind == b"colr" and bytes(body[:4]) == b"nclx" and len(body) >= _NCLX_BYTES:
+            return profile_of_nclx(*struct.unpack_from(">HH", body, 4)) or b""
+    return b""
 
 
 def without_exif(data: bytes) -> bytes:

@@ -138,7 +138,8 @@ def over_limit(limits: DownloadLimits, what: str = "picture") -> str:
 class Still:
     """A file of one `frame_px` (width, height), which lies at `offset_px` (left, top) in a `canvas_px`.
 
-    `orientation` is EXIF's, 1 for upright. `is_cut_short`: the end of the file is missing.
+    `orientation` is EXIF's, 1 for upright. `is_cut_short`: the end of the file is missing. `profile`: the ICC profile
+    of its colours, empty for sRGB.
     """
 
     data: bytes = field(repr=False)
@@ -147,6 +148,7 @@ class Still:
     frame_px: tuple[int, int]
     is_cut_short: bool = False
     orientation: int = 1
+    profile: bytes = field(default=b"", repr=False)
 
     @property
     def fills_canvas(self) -> bool:

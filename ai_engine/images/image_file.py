@@ -1,6 +1,6 @@
 """A caller's picture file to pixels: limits first, decoding after. Knows no background and no model.
 
-What comes out is 8 bit RGB or RGBA, upright, of a working size, the first frame alone, and without
+What comes out is 8 bit RGB or RGBA in sRGB, upright, of a working size, the first frame alone, and without
 anything else the file carried.
 """
 
@@ -16,6 +16,8 @@ from PIL import Image
 
 from ai_engine.errors import ImageTooLarge, MaskUnusable, UnreadableImage
 from ai_engine.images import avif_boxes, jpeg_segments, png_chunks, webp_chunks
+from ai_engine.images.colour.conversion import to_srgb
+from ai_engine.images.colour.icc_profile import usable
 from ai_engine.images.formats import MAX_MISSING_SHARE, Still, picture_format, refusal
 
 MAX_PIXELS = 64_000_000
@@ -118,7 +120,9 @@ def _decoded(data: bytes, kind: str, still: Still | None, max_pixels: int) -> Im
 def _opened(file: bytes, kind: str, still: Still | None, max_pixels: int) -> Image.Image:
     with Image.open(io.BytesIO(file), formats=[kind]) as image:
         _check_size(*image.size, max_pixels)
-        return _pixels(image, still)
+        embedded = usable(image.info.get("icc_profile", b""), num_channels=3)
+        profile = still.profile if still is not None else embedded or avif_boxes.profile_of_codes(file)
+        return _upright(_shown(image, still, profile), image, still)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -134,16 +138,21 @@ def _over_limit(max_pixels: int) -> str:
     return f"More than {max_pixels / 1e6:g} million pixels are not accepted."
 
 
-def _pixels(image: Image.Image, still: Still | None) -> Image.Image:
+def _shown(image: Image.Image, still: Still | None, profile: bytes) -> Image.Image:
+    """The canvas in sRGB, of working size, as it lies in the file."""
     # JPEG decodes straight to a smaller size where that is still large enough; others take no notice.
     image.draft(None, (WORKING_SIDE_PX, WORKING_SIDE_PX))
-    turn = _UPRIGHT.get(_avif_orientation(image) if still is None else still.orientation)
     pixels = _eight_bit(image, still)
     if still is not None and not still.fills_canvas:
         pixels = _on_canvas(pixels, still)
     if image.format == "JPEG" and still is not None and still.is_cut_short:
         _check_nearly_whole(pixels)
     pixels.thumbnail((WORKING_SIDE_PX, WORKING_SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return to_srgb(pixels, profile)
+
+
+def _upright(pixels: Image.Image, image: Image.Image, still: Still | None) -> Image.Image:
+    turn = _UPRIGHT.get(_avif_orientation(image) if still is None else still.orientation)
     upright = pixels.copy() if turn is None else pixels.transpose(turn)
     upright.info.clear()
     return upright
@@ -183,6 +192,8 @@ def _eight_bit(image: Image.Image, still: Still | None) -> Image.Image:
         return _high_bytes(image).convert("RGB")
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     mode = "RGBA" if has_alpha else "RGB"
+    if image.mode == "CMYK":
+        mode = image.mode  # Until its profile is applied.
     if image.mode != mode or "transparency" in image.info:
         return image.convert(mode)
     image.load()

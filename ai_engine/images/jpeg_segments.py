@@ -1,12 +1,15 @@
-"""The segments of a JPEG that its pixels need, and a limit on its scans. Decodes nothing.
+"""The segments of a JPEG that its pixels need, their profile, and a limit on its scans. Decodes nothing.
 
-Sources: ITU-T T.81 (1992) annex B (markers, segments); T.871 (JFIF); Exif 2.3 4.5.4 (APP1); Adobe TN 5116 (APP14).
+Sources: ITU-T T.81 (1992) annex B (markers, segments); T.871 (JFIF); Exif 2.3 4.5.4 (APP1); Adobe TN 5116 (APP14);
+ICC.1:2001-04 B.4 (APP2).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
+from ai_engine.images.colour.icc_profile import assembled, usable
 from ai_engine.images.formats import Still, exif_orientation
 
 MAX_SCANS = 100
@@ -18,8 +21,9 @@ MAX_SCANNED_PIXELS = 1_100_000_000
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-_SOI, _EOI, _SOS, _COM, _APP1 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE1
+_SOI, _EOI, _SOS, _COM, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE1, 0xE2
 _SOUND_JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+_ICC = b"ICC_PROFILE\0"
 _MIN_JFIF_BYTES, _ADOBE_BYTES = 14, 12
 """Of what follows the length; decoders take no notice of shorter ones."""
 
@@ -37,35 +41,44 @@ def pixels_only(data: bytes) -> Still:
         TooManyScans: more scans or segments than `MAX_SCANS`, `MAX_SEGMENTS` or `MAX_SCANNED_PIXELS` allow.
         ValueError: there is no frame.
     """
-    parts, size, num_scans, is_cut_short, exif = [b"\xff\xd8"], (0, 0), 0, True, b""
-    place = 2
-    while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
-        marker = data[place + 1]
+    parts, frame, exif, profile_pieces, num_scans, is_cut_short = [b"\xff\xd8"], b"", b"", [], 0, True
+    for marker, segment in _segments(data):
         if marker == _EOI:
             is_cut_short = False
             break
-        if marker in _WITHOUT_LENGTH or marker in (0x00, 0xFF):
+        frame = frame or (segment if marker in _START_OF_FRAME else b"")
+        num_scans += marker == _SOS
+        if marker == _APP1 and not num_scans and segment[4:9] == b"Exif\0":
+            exif = exif or segment[10:]
+        if marker == _APP2 and not num_scans and segment[4:16] == _ICC:
+            profile_pieces.append(segment[16:])
+        parts += _needed(marker, segment)
+        _check_cost(_size(frame), num_scans, len(parts))
+    if _size(frame) == (0, 0):
+        raise ValueError("no frame")
+    profile = usable(assembled(profile_pieces), num_channels=int.from_bytes(frame[9:10]))
+    whole, size = b"".join([*parts, b"\xff\xd9"]), _size(frame)
+    return Still(whole, size, (0, 0), size, is_cut_short, exif_orientation(exif), profile)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each marker with its segment, a scan with its coded data, up to the end of the picture or of the file."""
+    place = 2
+    while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
+        marker = data[place + 1]
+        if marker in _WITHOUT_LENGTH - {_EOI} or marker in (0x00, 0xFF):
             place += 1 if marker == 0xFF else 2
             continue
         end = place + 2 + max(2, int.from_bytes(data[place + 2 : place + 4]))
-        if marker in _START_OF_FRAME and size == (0, 0):
-            size = _size(data[place:end])
         if marker == _SOS:
-            num_scans += 1
             end = _end_of_scan(data, end)
-        if marker == _APP1 and not num_scans and not exif and data[place + 4 : place + 9] == b"Exif\0":
-            exif = data[place + 10 : end]
-        parts += _needed(marker, data[place:end])
-        _check_cost(size, num_scans, len(parts))
+        yield marker, data[place:end]
         place = end
-    if size == (0, 0):
-        raise ValueError("no frame")
-    whole = b"".join([*parts, b"\xff\xd9"])
-    return Still(whole, size, (0, 0), size, is_cut_short, exif_orientation(exif))
 
 
-def _size(segment: bytes) -> tuple[int, int]:
-    return int.from_bytes(segment[7:9]), int.from_bytes(segment[5:7])
+def _size(frame: bytes) -> tuple[int, int]:
+    """Width and height in px that a start of frame names."""
+    return int.from_bytes(frame[7:9]), int.from_bytes(frame[5:7])
 
 
 def _end_of_scan(data: bytes, begin: int) -> int:

@@ -1,6 +1,7 @@
-"""The chunks of a PNG that its pixels need. Decodes nothing.
+"""The chunks of a PNG that its pixels need, and the profile of its colours. Decodes nothing.
 
-Sources: PNG third edition (W3C, 2025): 5 (chunk layout), 11.3.1.1 (tRNS), 11.3.2 to 11.3.4 (acTL, fcTL, fdAT).
+Sources: PNG third edition (W3C, 2025): 5 (chunk layout), 4.3 (precedence of
+colour chunks), 11.3.1.1 (tRNS), 11.3.2 to 11.3.4 (acTL, fcTL, fdAT).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ai_engine.images.colour.code_points import profile_of_cicp, profile_of_gamma
+from ai_engine.images.colour.icc_profile import unpacked, usable
 from ai_engine.images.formats import MAX_MISSING_SHARE, Still, exif_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -31,6 +34,10 @@ _PIECE_BYTES, _MAX_FOUND_BYTES = 1 << 8, 1 << 16
 """Packed bytes that are unpacked at once, for those are lost where one is damaged; and how many they may become."""
 _ZLIB_HEADER_BYTES = 2
 _FCTL_BYTES, _ACTL_BYTES = 26, 8
+
+_COLOUR_CHUNKS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"acTL", b"fcTL", b"fdAT", b"IEND", *_COLOUR_CHUNKS}
+_GREY = (0, 4)
 
 Chunk = tuple[bytes, bytes, bool]
 """Name, body and whether its checksum is right."""
@@ -60,7 +67,8 @@ def pixels_only(data: bytes) -> Still:
     ]
     still = SIGNATURE + b"".join(parts)
     exif = next((body for name, body, is_sound in before if name == b"eXIf" and is_sound), b"")
-    return Still(still, canvas, (left, top), (width, height), is_cut_short, exif_orientation(exif))
+    profile = _profile(before, colour_type=header[9])
+    return Still(still, canvas, (left, top), (width, height), is_cut_short, exif_orientation(exif), profile)
 
 
 def completed(data: bytes) -> bytes:
@@ -136,7 +144,7 @@ def _chunks(data: bytes) -> Iterator[Chunk]:
         name = bytes(view[place + 4 : place + 8])
         body = bytes(view[place + 8 : place + 8 + length])
         checksum = view[place + 8 + length : place + 12 + length]
-        if name in (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"acTL", b"fcTL", b"fdAT", b"IEND"):
+        if name in _KEPT:
             is_sound = int.from_bytes(checksum) == zlib.crc32(body, zlib.crc32(name))
             yield name, body, is_sound
         if name == b"IEND":
@@ -155,6 +163,20 @@ def _colours(before: list[Chunk], *, depth: int, colour_type: int) -> Iterator[b
         if name == b"tRNS" and is_sound and _is_usable(body, colour_type):
             yield _chunk(name, body if colour_type == _PALETTE else _in_range(body, depth))
             return
+
+
+def _profile(before: list[Chunk], *, colour_type: int) -> bytes:
+    """Of the first colour chunk that makes sense, in the order of PNG 4.3; empty for sRGB, or where none does."""
+    found = {name: body for name, body, is_sound in reversed(before) if name in _COLOUR_CHUNKS and is_sound}
+    num_channels = 1 if colour_type in _GREY else 3
+    of_code_points = profile_of_cicp(found.get(b"cICP", b""))
+    if of_code_points:
+        return of_code_points
+    _, _, packed = found.get(b"iCCP", b"").partition(b"\0")
+    embedded = usable(unpacked(packed[1:]), num_channels=num_channels)
+    if embedded or b"sRGB" in found:
+        return embedded
+    return profile_of_gamma(found.get(b"gAMA", b""), found.get(b"cHRM", b"")) or b""
 
 
 def _in_range(samples: bytes, depth: int) -> bytes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from ai_engine.images.colour.icc_profile import usable
 from ai_engine.images.formats import Still
 
-_ALPHA_FLAG = 0x10
+_ALPHA_FLAG, _PROFILE_FLAG = 0x10, 0x20
 _ANIMATION_FLAG = 0x02
 _ANMF_HEADER_BYTES = 16
 
@@ -22,26 +23,28 @@ def pixels_only(data: bytes) -> Still:
     """
     chunks = dict(reversed([*_chunks(data, 12)]))
     extended = chunks.get(b"VP8X", b"")
+    has_profile = extended[:1] and extended[0] & _PROFILE_FLAG
+    profile = usable(chunks.get(b"ICCP", b""), num_channels=3) if has_profile else b""
     is_animated = len(extended) >= 10 and bool(extended[0] & _ANIMATION_FLAG) and b"ANMF" in chunks
     if not is_animated:
         if extended and not extended[0] & _ALPHA_FLAG:
             chunks.pop(b"ALPH", None)
         size = _bitstream_size(chunks)
-        return Still(_file(chunks, size), size, (0, 0), size)
+        return Still(_file(chunks, size), size, (0, 0), size, profile=profile)
     frame = chunks[b"ANMF"]
     left, top = 2 * _uint24(frame, 0), 2 * _uint24(frame, 3)
     parts = dict(reversed([*_chunks(frame, _ANMF_HEADER_BYTES)]))
     size = _bitstream_size(parts)
     canvas = (1 + _uint24(extended, 4), 1 + _uint24(extended, 7))
-    return Still(_file(parts, size), canvas, (left, top), size)
+    return Still(_file(parts, size), canvas, (left, top), size, profile=profile)
 
 
 def _chunks(data: bytes, place: int) -> Iterator[tuple[bytes, bytes]]:
     while place + 8 <= len(data):
         length = int.from_bytes(data[place + 4 : place + 8], "little")
         name, body = data[place : place + 4], data[place + 8 : place + 8 + length]
-        if name in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANMF"):
-            if len(body) < length:
+        if name in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANMF", b"ICCP"):
+            if len(body) < length and name != b"ICCP":
                 raise ValueError(f"chunk {name!r} is cut short")
             yield name, body
         place += 8 + length + length % 2

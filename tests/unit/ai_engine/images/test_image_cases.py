@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -174,6 +174,7 @@ def test_chunks_beside_the_pixels_never_change_a_png(
     name: str, body: bytes, crc: int | None, is_behind: bool
 ) -> None:
     png, tag = file_of("PNG"), name.encode()
+    assume(not (tag in (b"gAMA", b"cICP") and len(body) == 4 and crc is None))  # These are meant to.
     place = png.index(b"IEND") - 4 if is_behind else 33
     checksum = zlib.crc32(tag + body) if crc is None else crc
     chunk = struct.pack(">I", len(body)) + tag + body + struct.pack(">I", checksum)

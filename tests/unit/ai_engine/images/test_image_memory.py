@@ -79,6 +79,11 @@ def profile_bomb() -> bytes:
     return png(64, 64, chunk(b"iCCP", b"p\0\0" + zlib.compress(b"a" * 200_000_000)))
 
 
+def large_and_linear() -> bytes:
+    """A picture of 64 Mpx whose gamma is undone."""
+    return png(8000, 8000, chunk(b"gAMA", struct.pack(">I", 100_000)))
+
+
 def film() -> bytes:
     """20 frames of 4 megapixels."""
     frames = [Image.new("RGB", (2000, 2000), (n * 100, 0, 0)) for n in range(2)] * 10
@@ -112,6 +117,7 @@ def avif_film() -> bytes:
         (lambda: png(30_000, 3000), {"image_too_large"}, 20),
         (lambda: png(8000, 8000), {"read"}, 700),
         pytest.param(lambda: png(8000, 8000, bits=16), {"read"}, 700, marks=pytest.mark.slow),
+        (large_and_linear, {"read"}, 700),
         (text_bomb, {"read", "image_invalid", "image_too_large"}, 80),
         (profile_bomb, {"read", "image_invalid", "image_too_large"}, 80),
         (film, {"read"}, 120),
@@ -126,6 +132,7 @@ def avif_film() -> bytes:
         "has 90 Mpx",
         "has 64 Mpx",
         "has 64 Mpx of 16 bits",
+        "has 64 Mpx and a gamma",
         "comment",
         "colour profile",
         "film",

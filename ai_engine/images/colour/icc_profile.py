@@ -1,0 +1,131 @@
+"""ICC profiles: which ones of a file are sound, and one built of primaries and a transfer function. Converts nothing.
+
+Source: ICC.1:2001-04 (version 2), 6.1 (header), 6.3.4.2 (RGB profiles of a matrix and curves), annex A (D50).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_PROFILE_BYTES = 4 << 20
+"""Profiles of printing presses have 0.5 to 3 MB, those of screens and cameras some kB."""
+_HEADER_BYTES, _ENTRY_BYTES = 128, 12
+_SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
+_CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")
+_D50 = np.array([0.9642, 1.0, 0.8249])
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_NUM_SAMPLES = 256
+"""Of a curve: pictures are read with 8 bits a sample, so that each value has one."""
+
+
+@dataclass(frozen=True)
+class Primaries:
+    """CIE 1931 chromaticities x, y of the white point and of full red, green and blue."""
+
+    white: tuple[float, float]
+    red: tuple[float, float]
+    green: tuple[float, float]
+    blue: tuple[float, float]
+
+
+def levels(num_samples: int = _NUM_SAMPLES) -> NDArray[np.float64]:
+    """The values 0..1 of a sample at which a curve is given to `built`."""
+    return np.linspace(0, 1, num_samples)
+
+
+def space_of(profile: bytes) -> str | None:
+    """`RGB`, `L` or `CMYK`: the samples that a sound profile describes; None for any other profile, or none.
+
+    Only the header and the directory are looked at. A colour management system judges the rest.
+    """
+    if not _HEADER_BYTES < len(profile) <= MAX_PROFILE_BYTES or profile[36:40] != b"acsp":
+        return None
+    length, num_tags = struct.unpack_from(">I", profile)[0], profile[_HEADER_BYTES : _HEADER_BYTES + 4]
+    is_whole = _HEADER_BYTES + 4 + _ENTRY_BYTES * int.from_bytes(num_tags) <= length <= len(profile)
+    samples, connection = profile[16:20], profile[20:24]
+    is_of_a_device = profile[12:16] in _CLASSES and connection in (b"XYZ ", b"Lab ")
+    is_shown = (samples, connection) != (b"GRAY", b"Lab ")  # Browsers take no notice of these.
+    return _SPACES.get(samples) if is_whole and is_of_a_device and is_shown else None
+
+
+def usable(profile: bytes, *, num_channels: int) -> bytes:
+    """The profile, where it describes samples of so many channels without alpha; else nothing.
+
+    As in browsers, one for RGB holds for grey as well, one for grey not for RGB.
+    """
+    spaces = {1: ("L", "RGB"), 3: ("RGB",), 4: ("CMYK",)}
+    return profile if space_of(profile) in spaces.get(num_channels, ()) else b""
+
+
+def unpacked(packed: bytes) -> bytes:
+    """What a zlib stream holds; nothing where it is damaged, cut short, or holds more than a profile may have."""
+    unpacker = zlib.decompressobj()
+    try:
+        found = unpacker.decompress(packed, MAX_PROFILE_BYTES + 1)
+    except zlib.error:
+        return b""
+    return found if unpacker.eof else b""
+
+
+def assembled(pieces: list[bytes]) -> bytes:
+    """The profile of an APP2 marker's pieces, each with its number and their count before it; nothing if one lacks.
+
+    Source: ICC.1:2001-04, B.4.
+    """
+    by_number = {piece[0]: piece[2:] for piece in pieces if len(piece) > 2 and piece[1] == len(pieces)}
+    if sorted(by_number) != [*range(1, len(pieces) + 1)]:
+        return b""
+    return b"".join(by_number[number] for number in sorted(by_number))
+
+
+def built(primaries: Primaries, linear: NDArray[np.float64]) -> bytes | None:
+    """An RGB profile of `primaries` whose evenly spaced samples stand for the light `linear`, 0..1.
+
+    None where the primaries span no colours. Version 2: from version 4 on, littleCMS scales black points, which
+    browsers do not.
+    """
+    columns = _to_d50(primaries)
+    if columns is None:
+        return None
+    curve = b"curv" + bytes(4) + struct.pack(">I", len(linear))
+    curve += np.round(linear.clip(0, 1) * 65535).astype(">u2").tobytes()
+    tags = {b"wtpt": _xyz(_D50)}
+    tags |= {name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns.T, strict=True)}
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    return _file(tags)
+
+
+def _to_d50(primaries: Primaries) -> NDArray[np.float64] | None:
+    """Columns of XYZ [3, 3] of red, green and blue, their sum adapted to D50 by Bradford's matrix."""
+    corners = np.array([[x, y, 1 - x - y] for x, y in (primaries.red, primaries.green, primaries.blue)]).T
+    x, y = primaries.white
+    if not y > 0 or abs(np.linalg.det(corners)) < 1e-6:
+        return None
+    white = np.array([x, y, 1 - x - y]) / y
+    columns = corners * np.linalg.solve(corners, white)
+    cones, wanted = _BRADFORD @ white, _BRADFORD @ _D50
+    if not (cones > 0).all() or abs(columns).max() > 100:
+        return None
+    return np.linalg.inv(_BRADFORD) @ np.diag(wanted / cones) @ _BRADFORD @ columns
+
+
+def _xyz(values: NDArray[np.float64]) -> bytes:
+    return b"XYZ " + bytes(4) + np.round(values * 65536).astype(">i4").tobytes()
+
+
+def _file(tags: dict[bytes, bytes]) -> bytes:
+    place = _HEADER_BYTES + 4 + _ENTRY_BYTES * len(tags)
+    directory, bodies = struct.pack(">I", len(tags)), b""
+    for name, body in tags.items():
+        directory += name + struct.pack(">II", place + len(bodies), len(body))
+        bodies += body + bytes(-len(body) % 4)
+    header = struct.pack(
+        ">I4sI4s4s4s12x4s28x", place + len(bodies), bytes(4), 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp"
+    )
+    illuminant = np.round(_D50 * 65536).astype(">i4").tobytes()
+    return header + illuminant + bytes(_HEADER_BYTES - len(header) - len(illuminant)) + directory + bodies
