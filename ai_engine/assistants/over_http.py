@@ -24,8 +24,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ai_engine import __version__
+from ai_engine.api.request_schema import VariantRequest
 from ai_engine.assistants.tools import fields_model, given
-from ai_engine.engine.engine import ENGINE_FIELDS
+from ai_engine.engine.engine import ENGINE_FIELDS, PRINT_FIELDS
 from ai_engine.engine.remote import problem_line
 from ai_engine.job import JobStatus
 from ai_engine.web.auth import Access, bearer, known_caller
@@ -39,18 +40,25 @@ PASSED_ON = ("authorization", "host", "origin")
 INSTRUCTIONS = (
     "Makes closed, printable 3D meshes of single objects from pictures. generate_mesh queues a job, and waits for it "
     "unless wait is false; wait_for_mesh goes on waiting. The job's print report says whether a slicer can print it; "
-    "mesh_url is where the file is fetched, with the same key."
+    "mesh_url is where the file is fetched, with the same key. finish_mesh makes another file of a job's mesh (height, "
+    "faces, base, format) without computing it again."
 )
 JobId = Annotated[str, Field(description="As generate_mesh gave it.", pattern=r"^[0-9a-f]{32}$")]
 Picture = Annotated[
     str, Field(description="http(s) URL of the picture, or data:image/...;base64, with its bytes.")
 ]
 FileName = Annotated[str, Field(description="Becomes the file's name.", pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+NewName = Annotated[FileName | None, Field(description="Name of the new file; the job's unless given.")]
 Webhook = Annotated[str | None, Field(description="Where the mesh is delivered, besides.")]
 Wait = Annotated[bool, Field(description="Answer when the job is over.")]
 Status = Annotated[JobStatus | None, Field(description="Only those that stand so.")]
 Limit = Annotated[int, Field(ge=1, le=200)]
-MeshOptions: Any = fields_model("MeshOptions", (*ENGINE_FIELDS, "format", "priority"))
+MeshOptions: Any = fields_model("MeshOptions", (*ENGINE_FIELDS, "format", "formats", "priority"))
+FinishOptions: Any = fields_model(
+    "FinishOptions",
+    (*PRINT_FIELDS, "thumbnail", "format", "formats", "priority", "timeout_s"),
+    VariantRequest,
+)
 AnyContext = Context[Any, Any]
 
 
@@ -105,8 +113,24 @@ class JobTools:
         if webhook_url is not None:
             fields["webhook_url"] = webhook_url
         async with _api(self.app, context) as api:
-            job_id = (await _ask(api, "POST", "/generate-3d", json=fields))["job_id"]
-            return await (_wait_for(api, job_id, context) if wait else _job(api, job_id))
+            return await _begin(api, "/generate-3d", fields, context, wait=wait)
+
+    async def finish_mesh(
+        self,
+        context: AnyContext,
+        job_id: JobId,
+        name: NewName = None,
+        webhook_url: Webhook = None,
+        options: FinishOptions | None = None,
+        wait: Wait = True,
+    ) -> dict[str, Any]:
+        """Finishes a job's mesh once more, in other formats or at another height: a new job, which needs no device.
+        Options that are left out are the defaults, not the first job's.
+        """
+        names = {"asset_id": name, "webhook_url": webhook_url}
+        fields = given(options) | {field: value for field, value in names.items() if value is not None}
+        async with _api(self.app, context) as api:
+            return await _begin(api, f"/jobs/{job_id}/variants", fields, context, wait=wait)
 
     async def wait_for_mesh(self, context: AnyContext, job_id: JobId) -> dict[str, Any]:
         """The job when it is over, or as it stands after ten minutes; progress is reported meanwhile."""
@@ -137,6 +161,7 @@ def _server(app: Starlette) -> MCPServer[Any]:
     tools = JobTools(app)
     for tool in (
         tools.generate_mesh,
+        tools.finish_mesh,
         tools.wait_for_mesh,
         tools.get_job,
         tools.cancel_job,
@@ -175,6 +200,14 @@ async def _ask(api: httpx2.AsyncClient, method: str, path: str, **content: Any) 
     if not answer.is_success:
         raise ToolError(problem_line(said))
     return said
+
+
+async def _begin(
+    api: httpx2.AsyncClient, path: str, fields: dict[str, Any], context: AnyContext, *, wait: bool
+) -> dict[str, Any]:
+    """The job that `fields` ask for: when it is over, or as it begins."""
+    job_id = (await _ask(api, "POST", path, json=fields))["job_id"]
+    return await (_wait_for(api, job_id, context) if wait else _job(api, job_id))
 
 
 async def _job(api: httpx2.AsyncClient, job_id: str) -> dict[str, Any]:

@@ -37,11 +37,12 @@ Overwrite = Annotated[bool, Field(description="Replace the file if it is there a
 T = TypeVar("T")
 
 
-def fields_model(name: str, fields: tuple[str, ...]) -> type[BaseModel]:
+def fields_model(
+    name: str, fields: tuple[str, ...], request: type[BaseModel] = JobRequest
+) -> type[BaseModel]:
     """A model of these fields of a request, each optional."""
-    chosen: dict[str, Any] = {
-        field: (JobRequest.model_fields[field].annotation, JobRequest.model_fields[field]) for field in fields
-    }
+    known = request.model_fields
+    chosen: dict[str, Any] = {field: (known[field].annotation, known[field]) for field in fields}
     return create_model(name, __config__=ConfigDict(extra="forbid"), **chosen)
 
 

@@ -78,12 +78,31 @@ def test_a_job_can_be_begun_waited_for_and_cancelled(house: House, outside: Outs
     talk(house, conversation)
 
 
+def test_a_jobs_mesh_is_finished_again_without_the_device(house: House, outside: Outside) -> None:
+    async def conversation(client: Client) -> None:
+        picture = {"picture": outside.url("/a.png"), "name": "vase", "options": {"seed": 3}}
+        first = said(await client.call_tool("generate_mesh", picture))
+        again = {"job_id": first["job_id"], "options": {"height_mm": 30, "formats": ["3mf", "glb"]}}
+        job = said(await client.call_tool("finish_mesh", again | {"name": "small"}))
+
+        assert (job["variant_of"], job["asset_id"], job["artifact"]["units"]) == (
+            first["job_id"],
+            "small",
+            "mm",
+        )
+        assert [file["format"] for file in job["artifacts"]] == ["3mf", "glb"]
+        assert job["print"]["bbox_mm"][2] == 30
+        assert "denoise" not in job["timings_s"]
+
+    talk(house, conversation)
+
+
 def test_another_key_sees_nothing_of_it(house: House, outside: Outside) -> None:
     job_id = house.submit(image_url=outside.url("/a.png"))
     wait_for(lambda: house.job(job_id)["ended_at"] is not None, "it is over")
 
     async def conversation(client: Client) -> None:
-        for tool in ("get_job", "wait_for_mesh", "cancel_job"):
+        for tool in ("get_job", "wait_for_mesh", "finish_mesh", "cancel_job"):
             answer = await client.call_tool(tool, {"job_id": job_id})
             assert answer.is_error
             assert "not_found" in str(answer.content)
