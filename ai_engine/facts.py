@@ -160,6 +160,8 @@ class AdditionFacts:
     """hollow: cavities made; else 1."""
     drains: int = 0
     """Holes drilled."""
+    resin_grams: float = 0.0
+    """Change of the cured resin that it takes; negative: saved."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ on 20 shapes: spheres, boxes, tubes, cones, thin walls of 15 to 90 mm; `docs/per
 
 from __future__ import annotations
 
-from ai_engine.facts import CostFacts
+from dataclasses import replace
+
+from ai_engine.facts import AdditionFacts, CostFacts
 
 SHELL_MM, INFILL = 1.23, 0.136
 S_PER_MM3, S_PER_MM, START_S = 0.2165, 22.0, 20.0
@@ -42,6 +44,11 @@ def cost_of(volume: float, area: float, bbox: tuple[float, float, float]) -> Cos
     grams = {name: round(density * filament / 1000, 1) for name, density in FILAMENT_DENSITY.items()}
     resin = {"resin": round(RESIN_DENSITY * volume / 1000, 1)}
     return CostFacts(grams | resin, round(seconds / SECONDS_PER_HOUR, 2), _fitting(bbox))
+
+
+def weighed(addition: AdditionFacts) -> AdditionFacts:
+    """With the grams of resin that its volume adds, or saves."""
+    return replace(addition, resin_grams=round(RESIN_DENSITY * addition.volume_mm3 / 1000, 1))
 
 
 def _fitting(bbox: tuple[float, float, float]) -> tuple[str, ...]:

@@ -63,6 +63,12 @@ export interface components {
              */
             kind: "hollow" | "base" | "keyring" | "magnet";
             /**
+             * Resin Grams
+             * @description Change of the cured resin that it takes; negative: saved.
+             * @default 0
+             */
+            resin_grams: number;
+            /**
              * Volume Mm3
              * @description Change of the solid's volume; negative where material was taken away.
              */
