@@ -1,7 +1,7 @@
 """From a picture on a plain ground to the mesh, through the matting file: `python -m training.evaluate_own_mask`.
 
 Held-out shapes and views as in `evaluate`, set on plain grounds at 512 px, cut out by the service's own remover, then
-10 steps, guidance 5, IoU on a 32-cubed grid. Beside it the same pictures with their true alpha.
+10 steps at the model's own guidance, IoU on a 32-cubed grid. Beside it the same pictures with their true alpha.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 
 from ai_engine.images.background import BackgroundRemover, cut_out
 from training.composites import PLAIN
-from training.evaluate import GUIDANCE, MODEL, NUM_STEPS, Judge
+from training.evaluate import MODEL, NUM_STEPS, Judge
 from training.grounds import random_ground
 from training.held_out import REPORT_SEED, Example, examples
 
@@ -37,7 +37,7 @@ def on_plain_ground(example: Example, rng: np.random.Generator) -> tuple[Image.I
 def overlap(judge: Judge, example: Example, picture: Image.Image, seed: int) -> float:
     """IoU of the shape made from an RGBA picture."""
     generator = torch.Generator().manual_seed(seed)
-    latents = judge.pipeline(picture, NUM_STEPS, GUIDANCE, generator=generator)
+    latents = judge.pipeline(picture, NUM_STEPS, generator=generator)
     with torch.no_grad():
         tokens = judge.vae(latents / judge.vae.scale_factor)
         return judge.overlap(example.shape, tokens)

@@ -131,6 +131,7 @@ def colour_pictures() -> dict[str, bytes]:
         "AVIF of a camera's curve": avif(1, 1),
         "AVIF unspecified": avif(2, 2),
         "AVIF linear": avif(2, 8),
+        "AVIF HLG of Display P3": avif(12, 18),
     }
 
 
@@ -153,6 +154,9 @@ def _pngs() -> dict[str, bytes]:
         "code points before a profile": png(profile(ADOBE_RGB), code_points(12, 13)),
         "BT.2020": png(code_points(9, 13)),
         "linear code points": png(code_points(1, 8)),
+        "PQ of BT.2020": png(code_points(9, 16)),
+        "HLG of BT.2020": png(code_points(9, 18)),
+        "PQ of BT.709": png(code_points(1, 16)),
         "unspecified code points, gamma": png(code_points(2, 2), gamma(1)),
         "damaged profile, gamma": png(profile(b"x" * 300), gamma(1)),
         "profile of grey for colours": png(profile(LINEAR_GREY)),

@@ -1,7 +1,7 @@
 """Profiles of colours that a file names by numbers: code points for video (cICP, nclx), or gamma and chromaticities.
 
-Sources: ITU-T H.273 (07/2024), tables 2 and 3; PNG third edition 11.3.2.1 (cHRM), 11.3.2.2 (gAMA), 11.3.2.6 (cICP);
-ITU-R BT.2100-2, tables 4 and 5. Where browsers depart from these, the comment says how Chromium 156 shows it.
+Sources: ITU-T H.273 (07/2024), tables 2 and 3; PNG third edition 11.3.2.1 (cHRM), 11.3.2.2 (gAMA), 11.3.2.6 (cICP).
+Where browsers depart from these, the comment says how Chromium 156 shows it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_engine.images.colour.high_dynamic_range import HIGH_DYNAMIC_RANGE, profile_of_wide_range
 from ai_engine.images.colour.icc_profile import Primaries, built, levels
 
 Samples = NDArray[np.float64]
@@ -31,17 +32,12 @@ _PRIMARIES = {
     12: Primaries(_D65, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
     22: Primaries(_D65, (0.630, 0.340), (0.295, 0.605), (0.155, 0.077)),
 }
-_UNSPECIFIED = 2
+_UNSPECIFIED, _BT_2020 = 2, 9
 _CAMERAS = (1, 6, 11, 14, 15)
 _SRGB_GAMMA = (43_182, 47_728)
 """1 / 2.2, 5 % less or more: without chromaticities it is meant as sRGB, as browsers show it."""
 _UNIT = 100_000
 """Of gAMA and cHRM: hundred thousandths."""
-_WHITE_CD_M2, _PEAK_CD_M2 = 203.0, 1000.0
-"""Of high dynamic range: a sheet of paper (ITU-R BT.2408), and the display that HLG is graded on."""
-_LIGHT = (0.0, 1.0, 1.0187, 1.363, 1.833, 2.476, 3.356, 4.561, _PEAK_CD_M2 / _WHITE_CD_M2)
-_SHOWN = (0.0, 0.5, 0.5089, 0.624, 0.7157, 0.807, 0.8963, 0.9823, 1.0)
-"""Tone mapping of greys to a screen without it: light as multiples of paper white, measured in Chromium 156."""
 
 
 def srgb_light(samples: Samples) -> Samples:
@@ -61,21 +57,6 @@ def _smpte_428(samples: Samples) -> Samples:
     return 52.37 / 48 * samples**2.6
 
 
-def _perceptual_quantizer(samples: Samples) -> Samples:
-    root = samples ** (32 / 2523)
-    light = np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)
-    return _tone_mapped(10_000 * light ** (16384 / 2610))
-
-
-def _hybrid_log_gamma(samples: Samples) -> Samples:
-    scene = np.where(samples <= 0.5, samples**2 / 3, (np.exp((samples - 0.55991) / 0.17883) + 0.28467) / 12)
-    return _tone_mapped(_PEAK_CD_M2 * scene**1.2)
-
-
-def _tone_mapped(light_cd_m2: Samples) -> Samples:
-    return np.interp(light_cd_m2 / _WHITE_CD_M2, _LIGHT, _SHOWN)
-
-
 _TRANSFERS: dict[int, Callable[[Samples], Samples]] = {
     # Chromium shows a PNG of a camera's curve as the display of ITU-R BT.1886 does.
     **dict.fromkeys(_CAMERAS, _power(2.4)),
@@ -84,15 +65,15 @@ _TRANSFERS: dict[int, Callable[[Samples], Samples]] = {
     7: _smpte_240,
     8: _power(1.0),
     13: srgb_light,
-    16: _perceptual_quantizer,
     17: _smpte_428,
-    18: _hybrid_log_gamma,
 }
 
 
 def profile_of_code_points(primaries: int, transfer: int) -> bytes | None:
     """The profile of H.273's numbers; None where one is unknown or unspecified."""
     curve = _TRANSFERS.get(transfer)
+    if primaries in _PRIMARIES and transfer in HIGH_DYNAMIC_RANGE:
+        return profile_of_wide_range(_PRIMARIES[primaries], _PRIMARIES[_BT_2020], transfer)
     if curve is None or primaries not in _PRIMARIES:
         return None
     return built(_PRIMARIES[primaries], curve(levels()))

@@ -1,6 +1,7 @@
-"""ICC profiles: which ones of a file are sound, and one built of primaries and a transfer function. Converts nothing.
+"""ICC profiles: which of a file are sound, and those built of primaries and curves or of a table. Converts nothing.
 
-Source: ICC.1:2001-04 (version 2), 6.1 (header), 6.3.4.2 (RGB profiles of a matrix and curves), annex A (D50).
+Source: ICC.1:2001-04 (version 2), 6.1 (header), 6.3.4.2 (RGB profiles of a matrix and curves), 6.5.7
+(lut16Type), annex A (D50); CIE 15:2004, 8.2.1 (L*a*b*).
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def built(primaries: Primaries, linear: NDArray[np.float64]) -> bytes | None:
     None where the primaries span no colours. Version 2: from version 4 on, littleCMS scales black points, which
     browsers do not.
     """
-    columns = _to_d50(primaries)
+    columns = columns_of(primaries)
     if columns is None:
         return None
     curve = b"curv" + bytes(4) + struct.pack(">I", len(linear))
@@ -97,11 +98,27 @@ def built(primaries: Primaries, linear: NDArray[np.float64]) -> bytes | None:
     tags = {b"wtpt": _xyz(_D50)}
     tags |= {name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns.T, strict=True)}
     tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    return _file(tags)
+    return _file(tags, connection=b"XYZ ")
 
 
-def _to_d50(primaries: Primaries) -> NDArray[np.float64] | None:
-    """Columns of XYZ [3, 3] of red, green and blue, their sum adapted to D50 by Bradford's matrix."""
+def built_of_table(xyz: NDArray[np.float64]) -> bytes:
+    """An RGB profile of a table [n, n, n, 3]: the light, XYZ at D50, of evenly spaced red, green and blue samples."""
+    num_points = len(xyz)
+    roots = np.where(xyz > (6 / 29) ** 3 * _D50, np.cbrt(xyz / _D50), (841 / 108) * xyz / _D50 + 4 / 29)
+    x, y, z = np.moveaxis(roots, -1, 0)
+    lab = np.stack([(116 * y - 16) * 2.55, 500 * (x - y) + 128, 200 * (y - z) + 128], axis=-1) * 256
+    identity = np.round(np.eye(3) * 65536).astype(">i4").tobytes()
+    ramps = 3 * struct.pack(">HH", 0, 65535)
+    body = b"mft2" + bytes(4) + bytes([3, 3, num_points, 0]) + identity + struct.pack(">HH", 2, 2)
+    body += ramps + np.round(lab).clip(0, 65535).astype(">u2").tobytes() + ramps
+    return _file({b"wtpt": _xyz(_D50), b"A2B0": body}, connection=b"Lab ")
+
+
+def columns_of(primaries: Primaries) -> NDArray[np.float64] | None:
+    """XYZ of full red, green and blue as columns [3, 3], their sum adapted to D50 by Bradford's matrix.
+
+    None where the primaries span no colours.
+    """
     corners = np.array([[x, y, 1 - x - y] for x, y in (primaries.red, primaries.green, primaries.blue)]).T
     x, y = primaries.white
     if not y > 0 or abs(np.linalg.det(corners)) < 1e-6:
@@ -118,14 +135,21 @@ def _xyz(values: NDArray[np.float64]) -> bytes:
     return b"XYZ " + bytes(4) + np.round(values * 65536).astype(">i4").tobytes()
 
 
-def _file(tags: dict[bytes, bytes]) -> bytes:
+def _file(tags: dict[bytes, bytes], *, connection: bytes) -> bytes:
     place = _HEADER_BYTES + 4 + _ENTRY_BYTES * len(tags)
     directory, bodies = struct.pack(">I", len(tags)), b""
     for name, body in tags.items():
         directory += name + struct.pack(">II", place + len(bodies), len(body))
         bodies += body + bytes(-len(body) % 4)
     header = struct.pack(
-        ">I4sI4s4s4s12x4s28x", place + len(bodies), bytes(4), 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp"
+        ">I4sI4s4s4s12x4s28x",
+        place + len(bodies),
+        bytes(4),
+        0x02100000,
+        b"mntr",
+        b"RGB ",
+        connection,
+        b"acsp",
     )
     illuminant = np.round(_D50 * 65536).astype(">i4").tobytes()
     return header + illuminant + bytes(_HEADER_BYTES - len(header) - len(illuminant)) + directory + bodies
