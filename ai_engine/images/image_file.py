@@ -58,7 +58,7 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             _check_size(*still.canvas_px, max_pixels)
         else:
             _check_size(*avif_boxes.largest_px(data), max_pixels)
-        return _decoded(data, kind, still, max_pixels)
+        return _decode(data, kind, still, max_pixels)
     except (jpeg_segments.TooManyScans, avif_boxes.TooManyBoxes) as error:
         raise ImageTooLarge(f"The {kind} file costs too much to decode: {error}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -106,23 +106,23 @@ def _still(data: bytes, kind: str) -> Still | None:
     return walks[kind].pixels_only(data) if kind in walks else None
 
 
-def _decoded(data: bytes, kind: str, still: Still | None, max_pixels: int) -> Image.Image:
+def _decode(data: bytes, kind: str, still: Still | None, max_pixels: int) -> Image.Image:
     """The pixels; those of a PNG whose packed rows are damaged or cut short once more, with the rows that it has."""
     if still is None:
-        return _opened(avif_boxes.without_exif(data), kind, None, max_pixels)
+        return _open(avif_boxes.without_exif(data), kind, None, max_pixels)
     if kind != "PNG":
-        return _opened(still.data, kind, still, max_pixels)
+        return _open(still.data, kind, still, max_pixels)
     with contextlib.suppress(OSError):
-        return _opened(still.data, kind, still, max_pixels)
-    return _opened(png_chunks.completed(still.data), kind, still, max_pixels)
+        return _open(still.data, kind, still, max_pixels)
+    return _open(png_chunks.complete(still.data), kind, still, max_pixels)
 
 
-def _opened(file: bytes, kind: str, still: Still | None, max_pixels: int) -> Image.Image:
+def _open(file: bytes, kind: str, still: Still | None, max_pixels: int) -> Image.Image:
     with Image.open(io.BytesIO(file), formats=[kind]) as image:
         _check_size(*image.size, max_pixels)
         embedded = usable(image.info.get("icc_profile", b""), num_channels=3)
         profile = still.profile if still is not None else embedded or avif_boxes.profile_of_codes(file)
-        return _upright(_shown(image, still, profile), image, still)
+        return _upright(_draw_canvas(image, still, profile), image, still)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -138,7 +138,7 @@ def _over_limit(max_pixels: int) -> str:
     return f"More than {max_pixels / 1e6:g} million pixels are not accepted."
 
 
-def _shown(image: Image.Image, still: Still | None, profile: bytes) -> Image.Image:
+def _draw_canvas(image: Image.Image, still: Still | None, profile: bytes) -> Image.Image:
     """The canvas in sRGB, of working size, as it lies in the file."""
     # JPEG decodes straight to a smaller size where that is still large enough; others take no notice.
     image.draft(None, (WORKING_SIDE_PX, WORKING_SIDE_PX))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ai_engine.images.colour.icc_profile import assembled, usable
+from ai_engine.images.colour.icc_profile import assemble, usable
 from ai_engine.images.formats import Still, exif_orientation
 
 MAX_SCANS = 100
@@ -52,11 +52,11 @@ def pixels_only(data: bytes) -> Still:
             exif = exif or segment[10:]
         if marker == _APP2 and not num_scans and segment[4:16] == _ICC:
             profile_pieces.append(segment[16:])
-        parts += _needed(marker, segment)
+        parts += _needed_segments(marker, segment)
         _check_cost(_size(frame), num_scans, len(parts))
     if _size(frame) == (0, 0):
         raise ValueError("no frame")
-    profile = usable(assembled(profile_pieces), num_channels=int.from_bytes(frame[9:10]))
+    profile = usable(assemble(profile_pieces), num_channels=int.from_bytes(frame[9:10]))
     whole, size = b"".join([*parts, b"\xff\xd9"]), _size(frame)
     return Still(whole, size, (0, 0), size, is_cut_short, exif_orientation(exif), profile)
 
@@ -86,7 +86,7 @@ def _end_of_scan(data: bytes, begin: int) -> int:
     return len(data) if found is None else found.start()
 
 
-def _needed(marker: int, segment: bytes) -> list[bytes]:
+def _needed_segments(marker: int, segment: bytes) -> list[bytes]:
     """What of a segment decoding needs: all of it, its colours alone, or nothing."""
     body = segment[4:]
     if marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= _MIN_JFIF_BYTES:

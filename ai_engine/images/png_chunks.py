@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ai_engine.images.colour.code_points import profile_of_cicp, profile_of_gamma
-from ai_engine.images.colour.icc_profile import unpacked, usable
+from ai_engine.images.colour.icc_profile import unpack, usable
 from ai_engine.images.formats import MAX_MISSING_SHARE, Still, exif_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -71,7 +71,7 @@ def pixels_only(data: bytes) -> Still:
     return Still(still, canvas, (left, top), (width, height), is_cut_short, exif_orientation(exif), profile)
 
 
-def completed(data: bytes) -> bytes:
+def complete(data: bytes) -> bytes:
     """A file of `pixels_only` whose packed rows are damaged or cut short, with those that it has, packed anew.
 
     Rows that are missing are clear, or where the picture has no alpha like the last that is there.
@@ -83,7 +83,7 @@ def completed(data: bytes) -> bytes:
     end = begin + int.from_bytes(data[begin - 8 : begin - 4])
     packer = zlib.compressobj(1)
     packed, num_missing = [], header.num_bytes
-    for piece in _unpacked(memoryview(data)[begin:end], num_missing):
+    for piece in _unpack(memoryview(data)[begin:end], num_missing):
         packed.append(packer.compress(piece))
         num_missing -= len(piece)
     num_rows, num_bytes = divmod(num_missing, header.row_bytes)
@@ -120,7 +120,7 @@ class _Header:
         return 1 + (width * self.depth * _CHANNELS.get(self.colour_type, 1) + 7) // 8
 
 
-def _unpacked(packed: memoryview, max_bytes: int) -> Iterator[bytes]:
+def _unpack(packed: memoryview, max_bytes: int) -> Iterator[bytes]:
     """The first `max_bytes` that a zlib stream holds, in pieces, up to where it is damaged; no checksum is read."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     for place in range(_ZLIB_HEADER_BYTES, len(packed), _PIECE_BYTES):
@@ -173,7 +173,7 @@ def _profile(before: list[Chunk], *, colour_type: int) -> bytes:
     if of_code_points:
         return of_code_points
     _, _, packed = found.get(b"iCCP", b"").partition(b"\0")
-    embedded = usable(unpacked(packed[1:]), num_channels=num_channels)
+    embedded = usable(unpack(packed[1:]), num_channels=num_channels)
     if embedded or b"sRGB" in found:
         return embedded
     return profile_of_gamma(found.get(b"gAMA", b""), found.get(b"cHRM", b"")) or b""

@@ -23,7 +23,7 @@ SAME_ANGLE = 1e-4
 def take_out_solids(mesh: Mesh) -> tuple[Mesh, Mesh]:
     """The sheets that are surfaces of solids by themselves, each with vertices of its own, and all other faces.
 
-    Without crowded edges nothing is taken out.
+    Without non-manifold edges nothing is taken out.
     """
     groups = edge_groups(mesh.faces, len(mesh.vertices))
     if not np.any(groups.counts > 2):
@@ -90,16 +90,16 @@ def partners(mesh: Mesh) -> tuple[Numbers, Numbers]:
     is_pair = groups.counts == 2
     is_pair[is_pair] &= groups.runs_up[begin[is_pair]] != groups.runs_up[begin[is_pair] + 1]
     one, other = groups.half_edges[begin[is_pair]], groups.half_edges[begin[is_pair] + 1]
-    crowded = np.flatnonzero(groups.counts > 2)
-    if len(crowded) == 0:
+    non_manifold = np.flatnonzero(groups.counts > 2)
+    if len(non_manifold) == 0:
         return one, other
     sheets = _sheets(mesh, groups)
-    more = np.concatenate([_pairs_round_an_edge(mesh, groups, int(group), sheets) for group in crowded])
+    more = np.concatenate([_pairs_round_an_edge(mesh, groups, int(group), sheets) for group in non_manifold])
     return np.concatenate([one, more[:, 0]]), np.concatenate([other, more[:, 1]])
 
 
 def _pairs_round_an_edge(mesh: Mesh, groups: EdgeGroups, group: int, sheets: NDArray[np.int32]) -> Numbers:
-    """The half-edges of a crowded edge in pairs [n, 2], so that each pair bounds a wedge of solid.
+    """The half-edges of a non-manifold edge in pairs [n, 2], so that each pair bounds a wedge of solid.
 
     Going round the edge against the clock, as seen from its upper end, solid begins at a face whose half-edge runs
     down and ends at the next whose half-edge runs up.

@@ -35,7 +35,7 @@ def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles, *, tolerance:
     is_joined = np.zeros(len(volumes), np.bool_)
     pieces: list[Mesh] = []
     for members in (solids[groups == group] for group in meeting):
-        whole = _union(_snapped(mesh, owners[labels], members, tolerance), labels, owners, members)
+        whole = _union(_snap(mesh, owners[labels], members, tolerance), labels, owners, members)
         if whole is not None:
             is_joined |= np.isin(owners, members)
             pieces.append(whole)
@@ -58,7 +58,7 @@ def _meeting(mesh: Mesh, labels: NDArray[np.int32], solids: Numbers, tolerance: 
     return components(one, other, len(solids))
 
 
-def _snapped(mesh: Mesh, owners: Numbers, members: Numbers, tolerance: float) -> Mesh:
+def _snap(mesh: Mesh, owners: Numbers, members: Numbers, tolerance: float) -> Mesh:
     """The mesh with corners of one of `members` moved to those of another that lie nearer than `tolerance`.
 
     `owners` [F] names the solid of each face.

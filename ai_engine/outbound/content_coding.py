@@ -45,7 +45,7 @@ def _undone(body: bytes, name: str, max_bytes: int) -> bytes:
             f"the body has the content coding {name}; only gzip and deflate are undone", is_retryable=False
         )
     try:
-        return _unpacked(body, name, _WINDOW_BITS[name], max_bytes)
+        return _unpack(body, name, _WINDOW_BITS[name], max_bytes)
     except zlib.error as error:
         if name == "deflate":
             return _raw(body, max_bytes)
@@ -54,12 +54,12 @@ def _undone(body: bytes, name: str, max_bytes: int) -> bytes:
 
 def _raw(body: bytes, max_bytes: int) -> bytes:
     try:
-        return _unpacked(body, "deflate", _RAW_DEFLATE_BITS, max_bytes)
+        return _unpack(body, "deflate", _RAW_DEFLATE_BITS, max_bytes)
     except zlib.error as error:
         raise TransferFailed("the body is not the deflate that it announces", is_retryable=True) from error
 
 
-def _unpacked(body: bytes, name: str, window_bits: int, max_bytes: int) -> bytes:
+def _unpack(body: bytes, name: str, window_bits: int, max_bytes: int) -> bytes:
     """One stream, or of gzip one member after another (RFC 1952 2.2); what lies behind is dropped."""
     parts: list[bytes] = []
     num_left = max_bytes

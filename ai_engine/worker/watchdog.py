@@ -137,8 +137,8 @@ class Watchdog:
             return GenerationTimeout(
                 "The job's time was over, and its stage did not answer.", stage=work.stage
             )
-        is_dumb = self._silence_s is not None and now - work.sign_at_s > self._silence_s
-        if is_dumb and work.stage in ON_DEVICE:
+        is_silent = self._silence_s is not None and now - work.sign_at_s > self._silence_s
+        if is_silent and work.stage in ON_DEVICE:
             return GenerationTimeout("The device gave no sign of life any more.", stage=work.stage)
         return None
 

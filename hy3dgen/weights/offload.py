@@ -68,10 +68,10 @@ def offload_layers(networks: Sequence[nn.Module], device: torch.device) -> None:
             _load_for_calls(layer, stream.take)
         return
     for layer in layers:
-        _load_for_calls(layer, partial(_copied, dict(layer.named_parameters(recurse=False)), device))
+        _load_for_calls(layer, partial(_copy, dict(layer.named_parameters(recurse=False)), device))
 
 
-def _copied(weights: Mapping[str, Tensor], device: torch.device, layer: nn.Module) -> Mapping[str, Tensor]:
+def _copy(weights: Mapping[str, Tensor], device: torch.device, layer: nn.Module) -> Mapping[str, Tensor]:
     return {name: one.to(device) for name, one in weights.items()}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.images.colour.high_dynamic_range import HIGH_DYNAMIC_RANGE, profile_of_wide_range
-from ai_engine.images.colour.icc_profile import Primaries, built, levels
+from ai_engine.images.colour.icc_profile import Primaries, build_profile, levels
 
 Samples = NDArray[np.float64]
 _D65, _C, _E, _DCI = (0.3127, 0.3290), (0.310, 0.316), (1 / 3, 1 / 3), (0.314, 0.351)
@@ -76,7 +76,7 @@ def profile_of_code_points(primaries: int, transfer: int) -> bytes | None:
         return profile_of_wide_range(_PRIMARIES[primaries], _PRIMARIES[_BT_2020], transfer)
     if curve is None or primaries not in _PRIMARIES:
         return None
-    return built(_PRIMARIES[primaries], curve(levels()))
+    return build_profile(_PRIMARIES[primaries], curve(levels()))
 
 
 def profile_of_nclx(primaries: int, transfer: int) -> bytes | None:
@@ -106,4 +106,4 @@ def profile_of_gamma(gamma: bytes, chromaticities: bytes) -> bytes | None:
     if len(chromaticities) == 32:
         x_and_y = [value / _UNIT for value in struct.unpack(">8I", chromaticities)]
         primaries = Primaries(*zip(x_and_y[::2], x_and_y[1::2], strict=True))
-    return built(primaries, levels() ** (_UNIT / value))
+    return build_profile(primaries, levels() ** (_UNIT / value))

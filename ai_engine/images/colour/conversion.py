@@ -9,7 +9,7 @@ import io
 from PIL import Image, ImageCms
 
 from ai_engine.images.colour.code_points import SRGB, srgb_light
-from ai_engine.images.colour.icc_profile import built, levels, space_of
+from ai_engine.images.colour.icc_profile import build_profile, levels, space_of
 
 _NUM_SRGB_SAMPLES = 4096
 """Of the curve that is inverted."""
@@ -24,7 +24,7 @@ def to_srgb(pixels: Image.Image, profile: bytes) -> Image.Image:
     space = space_of(profile)
     if (space == "CMYK") == (pixels.mode == "CMYK") and space is not None:
         with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):  # Damaged behind its directory.
-            return _with_alpha_of(pixels, _converted(_samples(pixels, space), profile))
+            return _with_alpha_of(pixels, _convert(_samples(pixels, space), profile))
     return pixels.convert("RGB") if pixels.mode == "CMYK" else pixels
 
 
@@ -34,7 +34,7 @@ def _samples(pixels: Image.Image, space: str) -> Image.Image:
     return pixels if pixels.mode == space else pixels.convert(space)
 
 
-def _converted(source: Image.Image, profile: bytes) -> Image.Image:
+def _convert(source: Image.Image, profile: bytes) -> Image.Image:
     transform = ImageCms.buildTransform(
         io.BytesIO(profile),
         io.BytesIO(_srgb()),
@@ -57,6 +57,6 @@ def _with_alpha_of(pixels: Image.Image, colours: Image.Image) -> Image.Image:
 
 @functools.cache
 def _srgb() -> bytes:
-    profile = built(SRGB, srgb_light(levels(_NUM_SRGB_SAMPLES)))
+    profile = build_profile(SRGB, srgb_light(levels(_NUM_SRGB_SAMPLES)))
     assert profile is not None
     return profile

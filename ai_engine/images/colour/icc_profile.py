@@ -35,7 +35,7 @@ class Primaries:
 
 
 def levels(num_samples: int = _NUM_SAMPLES) -> NDArray[np.float64]:
-    """The values 0..1 of a sample at which a curve is given to `built`."""
+    """The values 0..1 of a sample at which a curve is given to `build_profile`."""
     return np.linspace(0, 1, num_samples)
 
 
@@ -63,7 +63,7 @@ def usable(profile: bytes, *, num_channels: int) -> bytes:
     return profile if space_of(profile) in spaces.get(num_channels, ()) else b""
 
 
-def unpacked(packed: bytes) -> bytes:
+def unpack(packed: bytes) -> bytes:
     """What a zlib stream holds; nothing where it is damaged, cut short, or holds more than a profile may have."""
     unpacker = zlib.decompressobj()
     try:
@@ -73,7 +73,7 @@ def unpacked(packed: bytes) -> bytes:
     return found if unpacker.eof else b""
 
 
-def assembled(pieces: list[bytes]) -> bytes:
+def assemble(pieces: list[bytes]) -> bytes:
     """The profile of an APP2 marker's pieces, each with its number and their count before it; nothing if one lacks.
 
     Source: ICC.1:2001-04, B.4.
@@ -84,7 +84,7 @@ def assembled(pieces: list[bytes]) -> bytes:
     return b"".join(by_number[number] for number in sorted(by_number))
 
 
-def built(primaries: Primaries, linear: NDArray[np.float64]) -> bytes | None:
+def build_profile(primaries: Primaries, linear: NDArray[np.float64]) -> bytes | None:
     """An RGB profile of `primaries` whose evenly spaced samples stand for the light `linear`, 0..1.
 
     None where the primaries span no colours. Version 2: from version 4 on, littleCMS scales black points, which

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ai_engine.images.png_chunks import SIGNATURE, completed, pixels_only
+from ai_engine.images.png_chunks import SIGNATURE, complete, pixels_only
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (7, 5, 3), np.uint8)
 
@@ -174,7 +174,7 @@ TALL = np.random.default_rng(1).integers(0, 255, (60, 41, 4), np.uint8)
 def test_rows_that_a_cut_takes_are_clear_or_like_the_last_that_is_there(mode: str) -> None:
     whole = png(Image.fromarray(TALL).convert(mode))
     still = pixels_only(whole[: int(0.95 * len(whole))])
-    mended = np.asarray(Image.open(io.BytesIO(completed(still.data))))
+    mended = np.asarray(Image.open(io.BytesIO(complete(still.data))))
 
     assert still.is_cut_short
     assert np.array_equal(mended[:54], np.asarray(Image.fromarray(TALL).convert(mode))[:54])
@@ -188,7 +188,7 @@ def test_pixels_whose_checksum_is_wrong_or_missing_are_all_kept(is_interlaced: i
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 41, 60, 8, 2, 0, 0, is_interlaced))
     for end in (b"", b"abcd"):
         spoilt = SIGNATURE + head + chunk(b"IDAT", zlib.compress(rows)[:-4] + end) + chunk(b"IEND", b"")
-        assert np.array_equal(shown(completed(pixels_only(spoilt).data)), TALL[..., :3])
+        assert np.array_equal(shown(complete(pixels_only(spoilt).data)), TALL[..., :3])
 
 
 PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
@@ -197,4 +197,4 @@ PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 def test_a_file_that_lacks_more_than_a_tenth_of_its_rows_is_not_completed() -> None:
     whole = png(Image.fromarray(TALL))
     with pytest.raises(ValueError, match="of 60 rows are missing"):
-        completed(pixels_only(whole[: int(0.85 * len(whole))]).data)
+        complete(pixels_only(whole[: int(0.85 * len(whole))]).data)

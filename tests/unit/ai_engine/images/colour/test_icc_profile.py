@@ -13,11 +13,11 @@ from ai_engine.images.colour.code_points import SRGB, srgb_light
 from ai_engine.images.colour.icc_profile import (
     MAX_PROFILE_BYTES,
     Primaries,
-    assembled,
-    built,
+    assemble,
+    build_profile,
     levels,
     space_of,
-    unpacked,
+    unpack,
     usable,
 )
 
@@ -73,14 +73,14 @@ def test_a_profile_is_used_for_the_channels_that_browsers_use_it_for(
 
 def test_what_is_packed_is_unpacked_up_to_the_limit() -> None:
     packed = zlib.compress(ADOBE_RGB)
-    assert unpacked(packed) == ADOBE_RGB
-    assert unpacked(packed[:-1]) == unpacked(b"junk") == unpacked(b"") == b""
-    assert unpacked(zlib.compress(bytes(10 * MAX_PROFILE_BYTES))) == b""
+    assert unpack(packed) == ADOBE_RGB
+    assert unpack(packed[:-1]) == unpack(b"junk") == unpack(b"") == b""
+    assert unpack(zlib.compress(bytes(10 * MAX_PROFILE_BYTES))) == b""
 
 
 def test_pieces_are_joined_by_their_numbers() -> None:
-    assert assembled([b"\2\2b", b"\1\2a"]) == b"ab"
-    assert assembled([b"\1\1a"]) == b"a"
+    assert assemble([b"\2\2b", b"\1\2a"]) == b"ab"
+    assert assemble([b"\1\1a"]) == b"a"
     for pieces in (
         [],
         [b"\1\2a"],
@@ -90,11 +90,11 @@ def test_pieces_are_joined_by_their_numbers() -> None:
         [b"\1"],
         [b""],
     ):
-        assert assembled(pieces) == b""
+        assert assemble(pieces) == b""
 
 
 def test_a_built_profile_has_the_columns_and_the_curve_that_it_is_built_of() -> None:
-    made = built(SRGB, srgb_light(levels()))
+    made = build_profile(SRGB, srgb_light(levels()))
     assert made is not None
     assert len(made) == struct.unpack_from(">I", made)[0]
     found = ImageCms.ImageCmsProfile(io.BytesIO(made)).profile
@@ -118,4 +118,4 @@ def test_a_built_profile_has_the_columns_and_the_curve_that_it_is_built_of() -> 
     ],
 )
 def test_of_primaries_that_span_no_colours_no_profile_is_built(primaries: Primaries) -> None:
-    assert built(primaries, levels()) is None
+    assert build_profile(primaries, levels()) is None
