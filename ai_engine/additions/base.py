@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import manifold3d
 import numpy as np
 
-from ai_engine.additions.lettering import contour_points, fitted
+from ai_engine.additions.lettering import contour_points, fit_text
 from ai_engine.additions.solid import Added, mesh_of, num_bodies, solid_of
 from ai_engine.errors import AdditionUnfit
 from ai_engine.facts import AdditionFacts
@@ -61,9 +61,9 @@ def add_base(mesh: Mesh, options: Base, *, depth: float | None = None) -> Added:
     outline = outline_of(solid.project(), options)
     pedestal = outline.extrude(options.height_mm)
     if options.text is not None:
-        pedestal = lettered(pedestal, outline, options)
+        pedestal = letter_pedestal(pedestal, outline, options)
     x0, y0, x1, y1 = outline.bounds()
-    return _joined(solid, pedestal, ((x0 + x1) / 2, (y0 + y1) / 2), options.height_mm, depth)
+    return _join_pedestal(solid, pedestal, ((x0 + x1) / 2, (y0 + y1) / 2), options.height_mm, depth)
 
 
 def add_pedestal(mesh: Mesh, pedestal: Mesh, *, depth: float | None = None) -> Added:
@@ -78,10 +78,10 @@ def add_pedestal(mesh: Mesh, pedestal: Mesh, *, depth: float | None = None) -> A
     x0, y0, x1, y1 = ceiling.bounds()
     px0, py0, px1, py1 = solid.project().bounds()
     stand = stand.translate(((px0 + px1 - x0 - x1) / 2, (py0 + py1 - y0 - y1) / 2, -bottom))
-    return _joined(solid, stand, ((px0 + px1) / 2, (py0 + py1) / 2), top - bottom, depth)
+    return _join_pedestal(solid, stand, ((px0 + px1) / 2, (py0 + py1) / 2), top - bottom, depth)
 
 
-def _joined(
+def _join_pedestal(
     solid: manifold3d.Manifold,
     pedestal: manifold3d.Manifold,
     middle: tuple[float, float],
@@ -177,7 +177,7 @@ def _goes_on(edges: Doubles, outward_y: Doubles, edge: int, step: int) -> bool:
     return bool(turn > np.cos(np.radians(20)) and outward_y[after] < -FORWARD)
 
 
-def lettered(
+def letter_pedestal(
     pedestal: manifold3d.Manifold, outline: manifold3d.CrossSection, options: Base
 ) -> manifold3d.Manifold:
     """The pedestal with the text on its front.
@@ -186,7 +186,7 @@ def lettered(
         AdditionUnfit: the font lacks a character, or strokes would be thinner than a printer's line.
     """
     front = front_of(outline)
-    text = fitted(
+    text = fit_text(
         options.text or "",
         width_mm=front.length * TEXT_WIDTH_SHARE,
         height_mm=options.height_mm * TEXT_HEIGHT_SHARE,

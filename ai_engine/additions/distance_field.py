@@ -78,9 +78,9 @@ def distance_field(mesh: Mesh, *, level: float, cell: float) -> DistanceField:
         values[asked] = surface.distances(lower + size * (at + 0.5)).astype(np.float32)
         if halving < LEVELS:
             near = np.abs(values - level) <= np.sqrt(3) * size
-            values, asked = _halved(values), _halved(near & asked)
+            values, asked = _halve(values), _halve(near & asked)
     return DistanceField(values, lower + cell / 2, cell)
 
 
-def _halved(cells: np.ndarray) -> np.ndarray:
+def _halve(cells: np.ndarray) -> np.ndarray:
     return cells.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)

@@ -29,7 +29,7 @@ class Drain:
         return self.options.drain_diameter_mm / 2
 
 
-def drilled(
+def drill_drain(
     hollowed: manifold3d.Manifold, solid: manifold3d.Manifold, cavity: manifold3d.Manifold, drain: Drain
 ) -> manifold3d.Manifold | None:
     """`hollowed` with a hole from `cavity` to the outside of `solid`; None where none opens it.

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from ai_engine.additions.distance_field import DistanceField, distance_field
-from ai_engine.additions.drains import Drain, drilled
+from ai_engine.additions.drains import Drain, drill_drain
 from ai_engine.additions.solid import Added, mesh_of, solid_of
 from ai_engine.errors import AdditionUnfit
 from ai_engine.facts import AdditionFacts
@@ -43,7 +43,7 @@ def hollow(mesh: Mesh, options: Hollow, *, floor_z: float | None = None) -> Adde
     for cavity in cavities:
         hollowed = result - cavity
         if options.drain == "auto":
-            open_hollow = drilled(hollowed, solid, cavity, Drain(options, floor_z))
+            open_hollow = drill_drain(hollowed, solid, cavity, Drain(options, floor_z))
             if open_hollow is None:
                 remarks.append("A hollow that no hole can reach was left filled.")
                 continue

@@ -83,7 +83,7 @@ def letters(text: str) -> list[manifold3d.CrossSection]:
     return [letter.translate((-(left + right) / 2, 0.0)) for letter in found]
 
 
-def fitted(text: str, *, width_mm: float, height_mm: float) -> manifold3d.CrossSection:
+def fit_text(text: str, *, width_mm: float, height_mm: float) -> manifold3d.CrossSection:
     """The line of text as large as fits a field of that width and height, its middle at the origin.
 
     Raises:

@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from ai_engine import __version__
 from ai_engine.api.request_schema import VariantRequest
-from ai_engine.assistants.tools import fields_model, given
+from ai_engine.assistants.tools import fields_model, given_fields
 from ai_engine.engine.engine import ENGINE_FIELDS, PRINT_FIELDS
 from ai_engine.engine.remote import problem_line
 from ai_engine.job import JobStatus
@@ -109,7 +109,7 @@ class JobTools:
         wait: Wait = True,
     ) -> dict[str, Any]:
         """Turns a picture of one object into a closed mesh: a job, and its result when it is over."""
-        fields = {"session_id": "assistant", "asset_id": name, "image_url": picture} | given(options)
+        fields = {"session_id": "assistant", "asset_id": name, "image_url": picture} | given_fields(options)
         if webhook_url is not None:
             fields["webhook_url"] = webhook_url
         async with _api(self.app, context) as api:
@@ -128,7 +128,7 @@ class JobTools:
         Options that are left out are the defaults, not the first job's.
         """
         names = {"asset_id": name, "webhook_url": webhook_url}
-        fields = given(options) | {field: value for field, value in names.items() if value is not None}
+        fields = given_fields(options) | {field: value for field, value in names.items() if value is not None}
         async with _api(self.app, context) as api:
             return await _begin(api, f"/jobs/{job_id}/variants", fields, context, wait=wait)
 

@@ -111,7 +111,7 @@ def mcp_server(engine: Engine) -> MCPServer[Any]:
         overwrite: Overwrite = False,
     ) -> dict[str, Any]:
         """Turns a picture of one object into a closed mesh file, and reports on it. Takes seconds to minutes."""
-        return await tools.generate(context, picture, mask, out, given(options), overwrite)
+        return await tools.generate(context, picture, mask, out, given_fields(options), overwrite)
 
     async def finish_mesh(
         mesh: Annotated[str, Field(description="Path of an STL, 3MF, GLB, OBJ or PLY file.")],
@@ -120,7 +120,7 @@ def mcp_server(engine: Engine) -> MCPServer[Any]:
         overwrite: Overwrite = False,
     ) -> dict[str, Any]:
         """Repairs, scales or simplifies a mesh file and writes it in any format. No model, no device."""
-        return await tools.finish(mesh, out, given(options), overwrite)
+        return await tools.finish(mesh, out, given_fields(options), overwrite)
 
     async def check_mesh(
         mesh: Annotated[str, Field(description="Path of an STL, 3MF, GLB, OBJ or PLY file.")],
@@ -133,7 +133,7 @@ def mcp_server(engine: Engine) -> MCPServer[Any]:
     return server
 
 
-def given(options: BaseModel | None) -> dict[str, Any]:
+def given_fields(options: BaseModel | None) -> dict[str, Any]:
     """The fields that were given."""
     return {} if options is None else options.model_dump(exclude_unset=True)
 

@@ -30,13 +30,13 @@ class Published:
     files: Sequence[Weights]
 
 
-def published() -> Mapping[str, Published]:
+def known_models() -> Mapping[str, Published]:
     """The published models by the names that `fetch-weights` has for them."""
     single = {name: Published(name, one.path, (one,)) for name, one in SHAPE_MODELS.items()}
     return single | {name: Published(name, one.path, one.files) for name, one in FOLDERS.items()}
 
 
-def wished(model: str | None, settings: Settings) -> Published | None:
+def find_wished(model: str | None, settings: Settings) -> Published | None:
     """The published model that `--model`, or else MODEL_PATH, names; None where it names a model of the settings.
 
     Raises:
@@ -44,12 +44,12 @@ def wished(model: str | None, settings: Settings) -> Published | None:
     """
     if model is not None:
         served = [place.name for place in settings.served_models]
-        if model not in served and model not in published():
-            raise UsageError(f"--model {model}: known are {', '.join((*served, *published()))}")
-        return None if model in served else published()[model]
+        if model not in served and model not in known_models():
+            raise UsageError(f"--model {model}: known are {', '.join((*served, *known_models()))}")
+        return None if model in served else known_models()[model]
     if settings.models is not None or settings.model_path.exists():
         return None
-    return published().get(settings.model_path.as_posix())
+    return known_models().get(settings.model_path.as_posix())
 
 
 def with_weights(model: Published, settings: Settings, *, accept_licence: bool) -> Settings:

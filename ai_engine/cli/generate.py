@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from pydantic import ValidationError
 
 from ai_engine.cli.field_flags import GENERATE_FIELDS, add_field_flags, fields_of
-from ai_engine.cli.first_use import wished, with_weights
+from ai_engine.cli.first_use import find_wished, with_weights
 from ai_engine.cli.interrupts import EXIT_INTERRUPTED, sigterm_interrupts
 from ai_engine.cli.outputs import (
     EXIT_FAILED,
@@ -124,7 +124,7 @@ def _settings(fields: dict[str, Any], *, accept_licence: bool) -> Settings:
         StartupError, UsageError: as `with_weights`.
     """
     settings = Settings()
-    model = wished(fields.get("model"), settings)
+    model = find_wished(fields.get("model"), settings)
     if model is None:
         return settings
     fields.pop("model", None)

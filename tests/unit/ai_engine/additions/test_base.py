@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.solid_shapes import cube, joined, sphere
 
 from ai_engine.additions.base import CONTACT_SHARE, add_base, add_pedestal, contact_depth
-from ai_engine.additions.lettering import fitted
+from ai_engine.additions.lettering import fit_text
 from ai_engine.additions.solid import num_bodies, solid_of
 from ai_engine.errors import AdditionUnfit
 from ai_engine.mesh.mesh import Mesh
@@ -69,7 +69,7 @@ def test_the_text_is_read_back_from_a_picture_of_its_side(style: Style) -> None:
     xs, zs = np.arange(-21, 21, 0.2) + 0.013, np.arange(0.5, 9.5, 0.2) + 0.017
     seen = np.asarray([[solid.ray_cast((x, -60, z), (x, 60, z))[0].position[1] for x in xs] for z in zs])
     is_letter = np.abs(seen - side) > options.text_depth_mm / 2
-    text = fitted("Ada 42", width_mm=44 * 0.85, height_mm=10 * 0.62)
+    text = fit_text("Ada 42", width_mm=44 * 0.85, height_mm=10 * 0.62)
     thick = text.extrude(2).translate((0, 0, -1))
     expected = np.asarray([[len(thick.ray_cast((x, z - 5, -9), (x, z - 5, 9))) > 0 for x in xs] for z in zs])
     assert (is_letter & expected).sum() / (is_letter | expected).sum() > 0.97

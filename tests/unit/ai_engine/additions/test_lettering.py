@@ -6,7 +6,7 @@ import pytest
 from fontTools.pens.areaPen import AreaPen
 from fontTools.ttLib import TTFont
 
-from ai_engine.additions.lettering import FONT, contour_points, fitted, letters, missing
+from ai_engine.additions.lettering import FONT, contour_points, fit_text, letters, missing
 from ai_engine.errors import AdditionUnfit
 
 
@@ -46,7 +46,7 @@ def test_a_text_of_blanks_is_refused() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(100, 8), (20, 100)])
 def test_a_line_fills_its_field_in_one_direction_and_stays_in_it(width: float, height: float) -> None:
-    left, bottom, right, top = fitted("Figtree", width_mm=width, height_mm=height).bounds()
+    left, bottom, right, top = fit_text("Figtree", width_mm=width, height_mm=height).bounds()
     assert (right - left, top - bottom) <= (width + 1e-6, height + 1e-6)
     assert right - left == pytest.approx(width, rel=1e-4) or top - bottom == pytest.approx(height, rel=1e-4)
     assert (left + right, bottom + top) == pytest.approx((0, 0), abs=1e-4)
@@ -54,4 +54,4 @@ def test_a_line_fills_its_field_in_one_direction_and_stays_in_it(width: float, h
 
 def test_thin_strokes_are_refused_with_the_height_that_would_fit() -> None:
     with pytest.raises(AdditionUnfit, match=r"only 1\.\d mm high"):
-        fitted("Figtree", width_mm=100, height_mm=1.2)
+        fit_text("Figtree", width_mm=100, height_mm=1.2)

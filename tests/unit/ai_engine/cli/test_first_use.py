@@ -14,7 +14,7 @@ from support.pictures import draw_disc
 
 import main
 from ai_engine.cli import first_use
-from ai_engine.cli.first_use import published, wished
+from ai_engine.cli.first_use import find_wished, known_models
 from ai_engine.cli.outputs import EXIT_USAGE, UsageError
 from ai_engine.errors import StartupError
 from ai_engine.published_weights import FOLDERS, SHAPE_MODELS, HubOrigin, WeightsFolder
@@ -139,20 +139,20 @@ def test_a_hub_that_has_no_such_file_is_named(hub: Hub, capsys: pytest.CaptureFi
 
 def test_an_unknown_model_is_answered_with_those_that_are_known(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match=r"--model v9: known are default, v2-0, .*triposg"):
-        wished("v9", Settings())
+        find_wished("v9", Settings())
 
 
 def test_a_model_of_the_settings_wins_over_a_published_one_of_its_name() -> None:
     served = Settings(models="v2-0=models/mine.safetensors,other=stand-in")
 
-    assert wished("v2-0", served) is None
-    assert wished("other", served) is None
-    assert wished(None, served) is None
-    assert wished("v2-1", served) == published()["v2-1"]
+    assert find_wished("v2-0", served) is None
+    assert find_wished("other", served) is None
+    assert find_wished(None, served) is None
+    assert find_wished("v2-1", served) == known_models()["v2-1"]
 
 
 def test_a_path_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert wished(None, Settings(model_path=Path("triposg"))) == published()["triposg"]
+    assert find_wished(None, Settings(model_path=Path("triposg"))) == known_models()["triposg"]
     Path("triposg").mkdir()
-    assert wished(None, Settings(model_path=Path("triposg"))) is None
+    assert find_wished(None, Settings(model_path=Path("triposg"))) is None
