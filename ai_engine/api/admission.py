@@ -230,7 +230,7 @@ class Admission:
         if request.mask_url is not None:
             yield UrlField(self.downloads, "mask_url", request.mask_url, "mask_url_forbidden")
         if isinstance(request, JobRequest) and request.image_urls is not None:
-            for view, url in request.image_urls.given.items():
+            for view, url in request.image_urls.by_view.items():
                 yield UrlField(self.downloads, f"image_urls.{view}", url, ImageUrlForbidden.code)
 
     def _model(self, request: JobRequest) -> str | None:

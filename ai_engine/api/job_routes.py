@@ -115,7 +115,7 @@ def _enqueue(service: Service, submission: Submission[JobRequest]) -> tuple[Job,
         # A repeated request has its place already, and its picture is not kept again.
         draft = service.admission.draft(submission)
         if service.engine.has(draft.job_id):
-            return draft, service.engine.known(draft)
+            return draft, service.engine.find_submitted(draft)
     # Before any name is looked up: a request that is refused for want of room asks no server anything.
     check_room(service, headers.owner)
     job = service.admission.keep_pictures(service.admission.admit(submission), submission)
@@ -164,7 +164,7 @@ def retry_job(known: OwnSummary, response: Response, service: Connected) -> Acce
     if latest.status == JobStatus.SUCCEEDED:
         raise JobSucceeded(f"Job {latest.job.job_id} has succeeded.")
     if latest.result is None:
-        job, submitted = latest.job, service.engine.known(latest.job)
+        job, submitted = latest.job, service.engine.find_submitted(latest.job)
     else:
         check_room(service, known.job.owner)
         job = service.admission.retry(latest.job)
@@ -196,16 +196,16 @@ def post_variant(
     request, headers = wishes.of(known.job), RequestHeaders(caller.owner, idempotency_key, traceparent)
     job = service.admission.draft_variant(known.job, request, headers)
     if idempotency_key is not None and service.engine.has(job.job_id):
-        return _accept(response, job, service.engine.known(job))
+        return _accept(response, job, service.engine.find_submitted(job))
     check_room(service, headers.owner)
-    shape, options = _decoded(service, known)
+    shape, options = _find_decoded(service, known)
     job = service.admission.admit_variant(job, request, shape, options)
     submitted = service.engine.submit(job)
     event(logger, "variant accepted", job_id=job.job_id, variant_of=job.variant_of)
     return _accept(response, job, submitted)
 
 
-def _decoded(service: Service, known: JobSummary) -> tuple[DecodedShape, JobOptions]:
+def _find_decoded(service: Service, known: JobSummary) -> tuple[DecodedShape, JobOptions]:
     """The mesh that was decoded for a job that is over, and the options that it was made with.
 
     Raises:

@@ -212,7 +212,7 @@ def _views(
 ) -> tuple[dict[ViewName, Picture], ImageUrls | None]:
     """The views that came as `files` or as data URLs, and the URLs of the others."""
     urls: ImageUrls | None = getattr(request, "image_urls", None)
-    given = urls.given if urls else {}
+    given = urls.by_view if urls else {}
     found = {view: _decode_picture(url, f"image_urls.{view}", how) for view, url in given.items()}
     found |= {view: _check_file(view, files[view], how.limits) for view in VIEWS if view in files}
     views = {view: picture for view, picture in found.items() if picture is not None}

@@ -98,12 +98,12 @@ class ImageUrls(BaseModel):
 
     @model_validator(mode="after")
     def _require_one(self) -> ImageUrls:
-        if not self.given:
+        if not self.by_view:
             raise PydanticCustomError("missing_view", "name one of {views}", {"views": ", ".join(VIEWS)})
         return self
 
     @property
-    def given(self) -> dict[ViewName, str]:
+    def by_view(self) -> dict[ViewName, str]:
         """The URLs that were given, in the order of VIEWS."""
         urls: dict[ViewName, str | None] = {view: getattr(self, view) for view in VIEWS}
         return {view: url for view, url in urls.items() if url is not None}
@@ -541,7 +541,7 @@ def job_of(request: JobRequest, *, job_id: str, accepted_at_s: float, settings: 
         print_options=request.print_options(),
         remove_background=request.remove_background,
         mask_url=request.mask_url,
-        views={view: View(url) for view, url in request.image_urls.given.items()}
+        views={view: View(url) for view, url in request.image_urls.by_view.items()}
         if request.image_urls
         else {},
         matting_model=request.matting_model,

@@ -111,9 +111,9 @@ class Asked:
 
     async def summary(self) -> JobSummary:
         """What one row says of the job of the path; raises JobNotFound."""
-        return await run_in_threadpool(self.known, self.request.path_params["job_id"])
+        return await run_in_threadpool(self.find_known, self.request.path_params["job_id"])
 
-    def known(self, job_id: str) -> JobSummary:
+    def find_known(self, job_id: str) -> JobSummary:
         """What one row says of a job of the caller; raises JobNotFound."""
         return find_summary(self.service, self.caller, job_id)
 
@@ -157,12 +157,12 @@ def answering(answer: Answer, refuse: Refuse) -> Callable[[Request], Awaitable[R
             service.require_connection()
             return await answer(Asked(request, service, caller))
         except _REFUSALS as error:
-            return _refused(problem_of(request, error), refuse)
+            return _refuse(problem_of(request, error), refuse)
 
     return endpoint
 
 
-def _refused(answer: JSONResponse, refuse: Refuse) -> Response:
+def _refuse(answer: JSONResponse, refuse: Refuse) -> Response:
     carried = {
         name: value for name, value in answer.headers.items() if name in ("retry-after", "www-authenticate")
     }

@@ -29,18 +29,18 @@ TEXT = "a mesh is made of a picture here, not of text: send image"
 
 async def generate(asked: Asked) -> Response:
     """Makes a mesh while the caller waits."""
-    job = await _submitted(asked)
+    job = await _submit(asked)
     known = await asked.wait_until_over(job.job_id)
     if known.result is not None and known.result.failure is not None:
         failure = known.result.failure
         status = 500 if failure.retryable else 422
-        return _refused({"detail": failure.detail, "code": failure.code}, status, {})
+        return _refuse({"detail": failure.detail, "code": failure.code}, status, {})
     return await run_in_threadpool(mesh_answer, asked.request, asked.service, known)
 
 
 async def send(asked: Asked) -> Response:
     """Queues a job."""
-    job = await _submitted(asked)
+    job = await _submit(asked)
     return JSONResponse({"uid": job.job_id})
 
 
@@ -53,13 +53,13 @@ async def get_status(asked: Asked) -> Response:
 def routes() -> list[Route]:
     """The routes of this module."""
     return [
-        Route("/generate", answering(generate, _refused), methods=["POST"]),
-        Route("/send", answering(send, _refused), methods=["POST"]),
-        Route("/status/{job_id}", answering(get_status, _refused), methods=["GET"]),
+        Route("/generate", answering(generate, _refuse), methods=["POST"]),
+        Route("/send", answering(send, _refuse), methods=["POST"]),
+        Route("/status/{job_id}", answering(get_status, _refuse), methods=["GET"]),
     ]
 
 
-async def _submitted(asked: Asked) -> Job:
+async def _submit(asked: Asked) -> Job:
     async with asked.body() as body:
         picture = next((part for name, part in body.files if name == "image"), None)
         return await asked.submit(_fields(body.fields, has_file=picture is not None), picture)
@@ -107,7 +107,7 @@ def _status(asked: Asked, known: JobSummary) -> dict[str, Any]:
     return {"status": "completed", "model_base64": base64.b64encode(data).decode()}
 
 
-def _refused(problem: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> Response:
+def _refuse(problem: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> Response:
     """A problem in the form of that server's errors, whose status is 404 whatever happened; here it says what."""
     body = {"text": problem["detail"], "error_code": 1, "code": problem["code"]}
     return JSONResponse(body, status, dict(headers))

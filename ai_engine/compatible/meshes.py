@@ -60,18 +60,18 @@ async def create(asked: Asked) -> Response:
     async with asked.body() as body:
         fields, picture = await run_in_threadpool(_fields, asked, body)
         job = await asked.submit(fields, picture)
-    return await run_in_threadpool(_shown, asked, job.job_id)
+    return await run_in_threadpool(_show, asked, job.job_id)
 
 
 async def get_list(asked: Asked) -> Response:
     """The jobs that came this way, newest first."""
-    return await run_in_threadpool(_listed, asked)
+    return await run_in_threadpool(_list, asked)
 
 
 async def get_one(asked: Asked) -> Response:
     """How far a job is."""
     known = await asked.summary()
-    return await run_in_threadpool(_shown, asked, known.job.job_id)
+    return await run_in_threadpool(_show, asked, known.job.job_id)
 
 
 async def get_content(asked: Asked) -> Response:
@@ -83,18 +83,18 @@ async def delete(asked: Asked) -> Response:
     """Stops a job that waits or runs; one that is over stays as it is."""
     known = await asked.summary()
     await run_in_threadpool(asked.service.engine.cancel, known)
-    return await run_in_threadpool(_shown, asked, known.job.job_id)
+    return await run_in_threadpool(_show, asked, known.job.job_id)
 
 
 def routes() -> list[Route]:
     """The routes of this module."""
     one = PATH + "/{job_id}"
     return [
-        Route(PATH, answering(create, _refused), methods=["POST"]),
-        Route(PATH, answering(get_list, _refused), methods=["GET"]),
-        Route(one, answering(get_one, _refused), methods=["GET"]),
-        Route(one, answering(delete, _refused), methods=["DELETE"]),
-        Route(one + "/content", answering(get_content, _refused), methods=["GET"]),
+        Route(PATH, answering(create, _refuse), methods=["POST"]),
+        Route(PATH, answering(get_list, _refuse), methods=["GET"]),
+        Route(one, answering(get_one, _refuse), methods=["GET"]),
+        Route(one, answering(delete, _refuse), methods=["DELETE"]),
+        Route(one + "/content", answering(get_content, _refuse), methods=["GET"]),
     ]
 
 
@@ -114,11 +114,11 @@ def _fields(asked: Asked, body: Body) -> tuple[dict[str, Any], UploadFile | None
     return fields, next(iter(pictures), None)
 
 
-def _shown(asked: Asked, job_id: str) -> Response:
+def _show(asked: Asked, job_id: str) -> Response:
     return JSONResponse(_mesh(asked, asked.service.engine.summary(job_id)).model_dump())
 
 
-def _listed(asked: Asked) -> Response:
+def _list(asked: Asked) -> Response:
     query = asked.request.query_params
     if query.get("order", "desc") != "desc":
         raise InvalidField("order", "desc alone: newest first")
@@ -135,7 +135,7 @@ def _cursor(asked: Asked, after: str | None) -> str | None:
     """Where the page after this job begins."""
     if after is None:
         return None
-    known = asked.known(after)
+    known = asked.find_known(after)
     return Place(known.job.accepted_at_s, known.job.job_id).to_cursor()
 
 
@@ -162,7 +162,7 @@ def _error(view: JobView) -> dict[str, Any] | None:
     return {"code": view.error.code, "message": view.error.detail} if view.error else None
 
 
-def _refused(problem: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> Response:
+def _refuse(problem: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> Response:
     """A problem in the form of SGLang's errors; a mesh that is not there yet is 404 there."""
     status = 404 if problem["code"] == "not_ready" else status
     return JSONResponse({"detail": problem["detail"], "code": problem["code"]}, status, dict(headers))

@@ -88,7 +88,7 @@ class JobQueue:
             with self._index.entering(job) as connection:
                 self._client.enqueue_in_transaction(connection, generate_options(job), job.to_dict())
         except error.DBOSWorkflowIDInUseError:
-            return self.known(job)
+            return self.find_submitted(job)
         return Submitted(is_new=True, queue_position=place.position, eta_s=place.eta_s)
 
     def get(self, job_id: str) -> JobRecord:
@@ -254,7 +254,7 @@ class JobQueue:
             raise JobNotFound(f"There is no job {job_id}.")
         return rows[0]
 
-    def known(self, job: Job) -> Submitted:
+    def find_submitted(self, job: Job) -> Submitted:
         """The answer to a request that came before.
 
         Raises:

@@ -195,7 +195,7 @@ class WorkflowTable:
         with self._database.read() as connection:
             return list(connection.execute(query.distinct()).scalars())
 
-    def known(self, workflow_ids: Collection[str]) -> set[str]:
+    def existing_ids(self, workflow_ids: Collection[str]) -> set[str]:
         """Those of the ids that there are rows of."""
         query = sa.select(self._table.c.workflow_uuid).where(self._table.c.workflow_uuid.in_(workflow_ids))
         with self._database.read() as connection:

@@ -51,7 +51,7 @@ def run_job(job: Job, resources: Resources, run: Run) -> JobResult:
         )
         return JobResult(
             options=UsedOptions(line.used, job.print_options),
-            model=line.named,
+            model=line.model_label,
             cutout=line.cutout,
             cutouts=line.cutouts,
             failure=JobFailure.of(error),
@@ -79,7 +79,7 @@ class JobLine:
         Raises:
             JobError: a stage could not do its work, or the model can't do it as asked.
         """
-        picture, cutout, mesh = self._given() if self.job.decoded else self._made()
+        picture, cutout, mesh = self._take_decoded() if self.job.decoded else self._make_mesh()
         file = self.run.step(Stage.FINISH, lambda: self.finish(picture, cutout, mesh))
         seconds: dict[str, float] = {}
         for result in (picture, cutout, mesh, file):
@@ -87,7 +87,7 @@ class JobLine:
         return JobResult(
             timings_s={name: round(value, 3) for name, value in seconds.items()},
             options=UsedOptions(self.used, self.job.print_options, mesh.degraded),
-            model=self.named,
+            model=self.model_label,
             artifact=file.artifact,
             preview=file.preview,
             drawable=file.drawable,
@@ -98,7 +98,7 @@ class JobLine:
             more_files=dict(file.more_files),
         )
 
-    def _made(self) -> tuple[StageResult, StageResult, StageResult]:
+    def _make_mesh(self) -> tuple[StageResult, StageResult, StageResult]:
         """Picture, cut-out and mesh, each made by its stage.
 
         Raises:
@@ -112,7 +112,7 @@ class JobLine:
         self.cutout, self.cutouts = cutout.cutout, dict(cutout.cutouts)
         return picture, cutout, self.run.step(Stage.DENOISE, lambda: self.shape(picture, cutout))
 
-    def _given(self) -> tuple[StageResult, StageResult, StageResult]:
+    def _take_decoded(self) -> tuple[StageResult, StageResult, StageResult]:
         """Cut-out and mesh of the job that this one is a variant of."""
         decoded = self.job.decoded
         assert decoded is not None
@@ -130,7 +130,7 @@ class JobLine:
         return self.resources.model_named(self.job.model)
 
     @property
-    def named(self) -> dict[str, str]:
+    def model_label(self) -> dict[str, str]:
         """The model's id and licence; of the worker's first where it does not have the one that is named."""
         if self.job.decoded is not None:
             return self.job.decoded.model

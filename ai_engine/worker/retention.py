@@ -92,7 +92,7 @@ class Retention:
         old = (job_id for job_id, written_s in self.store.jobs() if written_s < before_s)
         num_taken = 0
         for batch in _batches(old, ORPHAN_BATCH):
-            for job_id in set(batch) - self.rows.known(batch):
+            for job_id in set(batch) - self.rows.existing_ids(batch):
                 self.store.remove(job_id)
                 num_taken += 1
         return num_taken

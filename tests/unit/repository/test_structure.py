@@ -248,3 +248,26 @@ def test_docstrings_say_what_happens_in_plain_words() -> None:
     }
 
     assert {name: count for name, count in found.items() if count} == NOT_RIDDLES
+
+
+PARTICIPLES = re.compile(
+    r"_*(\w*[^e]ed|told|sent|made|found|shown|drawn|given|taken|known|done|stood|met|begun|broken|built|chosen"
+    r"|kept|held|written|lost|seen|said|bound|hidden|gone|worn)"
+)
+NO_PARTICIPLES = {"speed", "shed"}
+
+
+def test_functions_are_not_named_by_a_bare_participle() -> None:
+    """A verb for what is done, a noun for a value: `find`, not `found`. Properties and claims are values."""
+    names = {
+        f"{name_of(file)}: {node.name}"
+        for file in all_sources()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not node.decorator_list
+        and "_" not in node.name.strip("_")
+        and PARTICIPLES.fullmatch(node.name)
+        and node.name not in NO_PARTICIPLES
+    }
+
+    assert names == set()

@@ -244,7 +244,7 @@ def test_urls_of_views_stay_in_the_request_beside_those_that_came() -> None:
     submission = read(json.dumps(VIEW_FIELDS | {"image_urls": urls}).encode())
 
     assert submission.request.image_urls is not None
-    assert submission.request.image_urls.given == {"right": "https://example.com/r.png"}
+    assert submission.request.image_urls.by_view == {"right": "https://example.com/r.png"}
     assert list(submission.views) == ["front"]
 
 
@@ -303,7 +303,7 @@ def test_a_form_names_the_urls_of_views_as_json() -> None:
     submission = read(form(*NAMES, part), FORM_TYPE)
 
     assert submission.request.image_urls is not None
-    assert submission.request.image_urls.given == {"left": "https://a.example/a"}
+    assert submission.request.image_urls.by_view == {"left": "https://a.example/a"}
     with pytest.raises(ValidationError, match="image_urls"):
         read(form(*NAMES, ("image_urls", "", b"{")), FORM_TYPE)
 
