@@ -46,7 +46,7 @@ def cost_of(volume: float, area: float, bbox: tuple[float, float, float]) -> Cos
     return CostFacts(grams | resin, round(seconds / SECONDS_PER_HOUR, 2), _fitting(bbox))
 
 
-def weighed(addition: AdditionFacts) -> AdditionFacts:
+def weigh(addition: AdditionFacts) -> AdditionFacts:
     """With the grams of resin that its volume adds, or saves."""
     return replace(addition, resin_grams=round(RESIN_DENSITY * addition.volume_mm3 / 1000, 1))
 

@@ -21,7 +21,7 @@ from ai_engine.mesh.proximity import hausdorff
 from ai_engine.mesh.simplify import simplify
 from ai_engine.mesh.topology import edge_facts, weld
 from ai_engine.mesh_files.mesh_file import most_faces_in
-from ai_engine.printing.costs import weighed
+from ai_engine.printing.costs import weigh
 from ai_engine.printing.orientation import cut_flat_base, scale_to, stand, y_up, z_up
 from ai_engine.printing.pymeshlab_repair import repair
 from ai_engine.printing.report import PrintReport, report
@@ -145,7 +145,7 @@ def _add(work: _Work, options: PrintOptions) -> _Work:
     added = add_all(work.mesh, options)
     # Millimetres of a solid become float32: corners may have met.
     whole = clean(added.mesh, min_part_share=0.0)[0]
-    facts = tuple(weighed(one) for one in added.facts)
+    facts = tuple(weigh(one) for one in added.facts)
     after = replace(work, mesh=whole, additions=facts, remarks=(*work.remarks, *added.remarks))
     if options.target_faces is None or len(whole.faces) <= options.target_faces:
         return after

@@ -14,7 +14,7 @@ from support.solid_shapes import cube
 from ai_engine.facts import AdditionFacts
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import write_mesh
-from ai_engine.printing.costs import BEDS_MM, INFILL, SHELL_MM, cost_of, weighed
+from ai_engine.printing.costs import BEDS_MM, INFILL, SHELL_MM, cost_of, weigh
 from ai_engine.printing.report import report
 
 
@@ -60,7 +60,7 @@ def test_there_are_no_costs_of_model_units_and_of_what_is_open() -> None:
 
 
 def test_a_hollow_saves_the_resin_of_the_volume_that_it_takes_away() -> None:
-    saved = weighed(AdditionFacts("hollow", volume_mm3=-46_656.0, count=1, drains=1))
+    saved = weigh(AdditionFacts("hollow", volume_mm3=-46_656.0, count=1, drains=1))
     assert saved.resin_grams == pytest.approx(-1.1 * 46.656, abs=0.06)
     assert (saved.volume_mm3, saved.count, saved.drains) == (-46_656.0, 1, 1)
 
