@@ -120,7 +120,7 @@ def _decode(data: bytes, kind: str, still: Still | None, max_pixels: int) -> Ima
 def _open(file: bytes, kind: str, still: Still | None, max_pixels: int) -> Image.Image:
     with Image.open(io.BytesIO(file), formats=[kind]) as image:
         _check_size(*image.size, max_pixels)
-        embedded = usable(image.info.get("icc_profile", b""), num_channels=3)
+        embedded = usable(image.info.get("icc_profile", b""), num_channels=1)  # Grey AVIFs come as RGB.
         profile = still.profile if still is not None else embedded or avif_boxes.profile_of_codes(file)
         return _upright(_draw_canvas(image, still, profile), image, still)
 

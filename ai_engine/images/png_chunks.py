@@ -38,6 +38,8 @@ _FCTL_BYTES, _ACTL_BYTES = 26, 8
 _COLOUR_CHUNKS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 _KEPT = {b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"acTL", b"fcTL", b"fdAT", b"IEND", *_COLOUR_CHUNKS}
 _GREY = (0, 4)
+_INTENTS = (b"\0", b"\1", b"\2", b"\3")
+"""What an sRGB chunk may hold."""
 
 Chunk = tuple[bytes, bytes, bool]
 """Name, body and whether its checksum is right."""
@@ -168,13 +170,16 @@ def _colours(before: list[Chunk], *, depth: int, colour_type: int) -> Iterator[b
 def _profile(before: list[Chunk], *, colour_type: int) -> bytes:
     """Of the first colour chunk that makes sense, in the order of PNG 4.3; empty for sRGB, or where none does."""
     found = {name: body for name, body, is_sound in reversed(before) if name in _COLOUR_CHUNKS and is_sound}
-    num_channels = 1 if colour_type in _GREY else 3
-    of_code_points = profile_of_cicp(found.get(b"cICP", b""))
+    order = [name for name, _, _ in before]
+    is_late = b"PLTE" in order and b"cICP" in order[order.index(b"PLTE") :]
+    of_code_points = None if is_late else profile_of_cicp(found.get(b"cICP", b""))
     if of_code_points:
         return of_code_points
-    _, _, packed = found.get(b"iCCP", b"").partition(b"\0")
-    embedded = usable(unpack(packed[1:]), num_channels=num_channels)
-    if embedded or b"sRGB" in found:
+    name, _, packed = found.get(b"iCCP", b"").partition(b"\0")
+    is_named = bool(name) and packed[:1] == b"\0"
+    num_channels = 1 if colour_type in _GREY else 3
+    embedded = usable(unpack(packed[1:]), num_channels=num_channels) if is_named else b""
+    if embedded or found.get(b"sRGB") in _INTENTS:
         return embedded
     return profile_of_gamma(found.get(b"gAMA", b""), found.get(b"cHRM", b"")) or b""
 

@@ -17,18 +17,18 @@ _ANMF_HEADER_BYTES = 16
 
 
 def pixels_only(data: bytes) -> Still:
-    """The bitstream and its alpha alone.
+    """The bitstream and its alpha alone; a still's profile, while browsers take no notice of an animation's.
 
     Raises ValueError if there is no bitstream, or it is cut short.
     """
     chunks = dict(reversed([*_chunks(data, 12)]))
     extended = chunks.get(b"VP8X", b"")
-    has_profile = extended[:1] and extended[0] & _PROFILE_FLAG
-    profile = usable(chunks.get(b"ICCP", b""), num_channels=3) if has_profile else b""
     is_animated = len(extended) >= 10 and bool(extended[0] & _ANIMATION_FLAG) and b"ANMF" in chunks
     if not is_animated:
         if extended and not extended[0] & _ALPHA_FLAG:
             chunks.pop(b"ALPH", None)
+        has_profile = bool(extended) and bool(extended[0] & _PROFILE_FLAG)
+        profile = usable(chunks.get(b"ICCP", b""), num_channels=3) if has_profile else b""
         size = _bitstream_size(chunks)
         return Still(_file(chunks, size), size, (0, 0), size, profile=profile)
     frame = chunks[b"ANMF"]
@@ -36,7 +36,7 @@ def pixels_only(data: bytes) -> Still:
     parts = dict(reversed([*_chunks(frame, _ANMF_HEADER_BYTES)]))
     size = _bitstream_size(parts)
     canvas = (1 + _uint24(extended, 4), 1 + _uint24(extended, 7))
-    return Still(_file(parts, size), canvas, (left, top), size, profile=profile)
+    return Still(_file(parts, size), canvas, (left, top), size)
 
 
 def _chunks(data: bytes, place: int) -> Iterator[tuple[bytes, bytes]]:

@@ -104,6 +104,6 @@ def profile_of_gamma(gamma: bytes, chromaticities: bytes) -> bytes | None:
     if not value or (not chromaticities and _SRGB_GAMMA[0] < value < _SRGB_GAMMA[1]):
         return None
     if len(chromaticities) == 32:
-        x_and_y = [value / _UNIT for value in struct.unpack(">8I", chromaticities)]
+        x_and_y = [value / _UNIT for value in struct.unpack(">8i", chromaticities)]
         primaries = Primaries(*zip(x_and_y[::2], x_and_y[1::2], strict=True))
     return build_profile(primaries, levels() ** (_UNIT / value))

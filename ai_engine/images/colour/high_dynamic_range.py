@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.images.colour.icc_profile import Primaries, built_of_table, columns_of, levels
+from ai_engine.images.colour.icc_profile import Primaries, build_table_profile, columns_of, levels
 
 Light = NDArray[np.float64]
 _PQ, _HLG = 16, 18
@@ -36,7 +36,7 @@ def profile_of_wide_range(primaries: Primaries, bt_2020: Primaries, transfer: in
     light = _quantized_light(samples) if transfer == _PQ else _graded_light(samples, columns[1])
     wide_light = light @ (np.linalg.inv(wide_columns) @ columns).T
     largest = wide_light.max(axis=-1, keepdims=True).clip(_MIN_LIGHT)
-    return built_of_table(wide_light * (_toned_down(largest) / largest) @ wide_columns.T)
+    return build_table_profile(wide_light * (_tone_down(largest) / largest) @ wide_columns.T)
 
 
 def _quantized_light(samples: Light) -> Light:
@@ -53,5 +53,5 @@ def _graded_light(samples: Light, luminance: Light) -> Light:
     return _PEAK_CD_M2 / _WHITE_CD_M2 * scene * system
 
 
-def _toned_down(light: Light) -> Light:
+def _tone_down(light: Light) -> Light:
     return np.interp(light, _LIGHT, _SHOWN)

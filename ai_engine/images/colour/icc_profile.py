@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 MAX_PROFILE_BYTES = 4 << 20
 """Profiles of printing presses have 0.5 to 3 MB, those of screens and cameras some kB."""
 _HEADER_BYTES, _ENTRY_BYTES = 128, 12
-_SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
-_CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")
+_MAX_VERSION, _MIN_TAG_BYTES = 4, 4
+_SPACES = {
+    (b"RGB ", b"XYZ "): "RGB",
+    (b"RGB ", b"Lab "): "RGB",
+    (b"GRAY", b"XYZ "): "L",
+    (b"CMYK", b"XYZ "): "CMYK",
+    (b"CMYK", b"Lab "): "CMYK",
+}
+"""By the samples and the space they are connected to. Browsers take no notice of grey that is connected to Lab."""
 _D50 = np.array([0.9642, 1.0, 0.8249])
+_MAX_WHITE_ERROR = 0.01
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _NUM_SAMPLES = 256
 """Of a curve: pictures are read with 8 bits a sample, so that each value has one."""
@@ -42,16 +50,24 @@ def levels(num_samples: int = _NUM_SAMPLES) -> NDArray[np.float64]:
 def space_of(profile: bytes) -> str | None:
     """`RGB`, `L` or `CMYK`: the samples that a sound profile describes; None for any other profile, or none.
 
-    Only the header and the directory are looked at. A colour management system judges the rest.
+    Only the header and the directory are looked at, and as browsers do: the class of the device does not matter, the
+    illuminant does. A colour management system judges the rest.
     """
     if not _HEADER_BYTES < len(profile) <= MAX_PROFILE_BYTES or profile[36:40] != b"acsp":
         return None
-    length, num_tags = struct.unpack_from(">I", profile)[0], profile[_HEADER_BYTES : _HEADER_BYTES + 4]
-    is_whole = _HEADER_BYTES + 4 + _ENTRY_BYTES * int.from_bytes(num_tags) <= length <= len(profile)
-    samples, connection = profile[16:20], profile[20:24]
-    is_of_a_device = profile[12:16] in _CLASSES and connection in (b"XYZ ", b"Lab ")
-    is_shown = (samples, connection) != (b"GRAY", b"Lab ")  # Browsers take no notice of these.
-    return _SPACES.get(samples) if is_whole and is_of_a_device and is_shown else None
+    illuminant = np.frombuffer(profile[68:80], ">i4") / 65536
+    is_usual = profile[8] <= _MAX_VERSION and bool((abs(illuminant - _D50) <= _MAX_WHITE_ERROR).all())
+    return _SPACES.get((profile[16:20], profile[20:24])) if is_usual and _has_whole_tags(profile) else None
+
+
+def _has_whole_tags(profile: bytes) -> bool:
+    """True if the directory and all that it names lie within the length that the header states."""
+    length, num_tags = struct.unpack_from(">I", profile)[0], int.from_bytes(profile[128:132])
+    end = _HEADER_BYTES + 4 + _ENTRY_BYTES * num_tags
+    if not 0 < end <= length <= len(profile):
+        return False
+    entries = np.frombuffer(profile[_HEADER_BYTES + 4 : end], ">u4").reshape(-1, 3).astype(np.int64)
+    return bool((entries[:, 2] >= _MIN_TAG_BYTES).all() and (entries[:, 1] + entries[:, 2] <= length).all())
 
 
 def usable(profile: bytes, *, num_channels: int) -> bytes:
@@ -76,10 +92,11 @@ def unpack(packed: bytes) -> bytes:
 def assemble(pieces: list[bytes]) -> bytes:
     """The profile of an APP2 marker's pieces, each with its number and their count before it; nothing if one lacks.
 
-    Source: ICC.1:2001-04, B.4.
+    Of two with the same number, or two profiles, the first counts. Source: ICC.1:2001-04, B.4.
     """
-    by_number = {piece[0]: piece[2:] for piece in pieces if len(piece) > 2 and piece[1] == len(pieces)}
-    if sorted(by_number) != [*range(1, len(pieces) + 1)]:
+    num_pieces = pieces[0][1] if pieces and len(pieces[0]) > 1 else 0
+    by_number = {piece[0]: piece[2:] for piece in reversed(pieces) if piece[1:2] == bytes([num_pieces])}
+    if sorted(by_number) != [*range(1, num_pieces + 1)]:
         return b""
     return b"".join(by_number[number] for number in sorted(by_number))
 
@@ -101,7 +118,7 @@ def build_profile(primaries: Primaries, linear: NDArray[np.float64]) -> bytes | 
     return _file(tags, connection=b"XYZ ")
 
 
-def built_of_table(xyz: NDArray[np.float64]) -> bytes:
+def build_table_profile(xyz: NDArray[np.float64]) -> bytes:
     """An RGB profile of a table [n, n, n, 3]: the light, XYZ at D50, of evenly spaced red, green and blue samples."""
     num_points = len(xyz)
     roots = np.where(xyz > (6 / 29) ** 3 * _D50, np.cbrt(xyz / _D50), (841 / 108) * xyz / _D50 + 4 / 29)

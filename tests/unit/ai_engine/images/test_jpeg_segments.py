@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from support.colour_pictures import ADOBE_RGB
 
 from ai_engine.images.jpeg_segments import TooManyScans, pixels_only
 
@@ -53,6 +54,22 @@ def test_the_orientation_is_that_of_the_first_exif_before_the_pixels() -> None:
     assert pixels_only(whole[:2] + xmp + first + second + whole[2:]).orientation == 6
     assert pixels_only(whole[:scan] + first + whole[scan:]).orientation == 6
     assert pixels_only(whole[:-2] + first + whole[-2:]).orientation == 1
+
+
+def test_the_profile_is_the_first_before_the_pixels() -> None:
+    parts = (b"\1\2" + ADOBE_RGB[:300], b"\2\2" + ADOBE_RGB[300:])
+    first, second = (segment(0xE2, b"ICC_PROFILE\0" + part) for part in parts)
+    whole = jpeg()
+
+    assert pixels_only(whole).profile == b""
+    assert pixels_only(whole[:2] + second + first + whole[2:]).profile == ADOBE_RGB
+    assert pixels_only(whole[:2] + first + whole[2:]).profile == b""
+    assert pixels_only(whole[:-2] + first + second + whole[-2:]).profile == b""
+
+
+@pytest.mark.parametrize(("mode", "is_used"), [("L", True), ("RGB", True), ("CMYK", False)])
+def test_a_profile_of_rgb_is_used_for_what_it_can_describe(mode: str, is_used: bool) -> None:
+    assert bool(pixels_only(jpeg(PICTURE.convert(mode), icc_profile=ADOBE_RGB)).profile) is is_used
 
 
 def test_no_exif_reaches_the_decoder() -> None:

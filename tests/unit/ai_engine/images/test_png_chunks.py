@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from support.colour_pictures import ADOBE_RGB
 
 from ai_engine.images.png_chunks import SIGNATURE, complete, pixels_only
 
@@ -109,6 +110,44 @@ def with_chunks(before: bytes = b"", after: bytes = b"", image: Image.Image | No
     whole = png(Image.fromarray(PIXELS) if image is None else image)
     end = whole.index(b"IEND") - 4
     return whole[:33] + before + whole[33:end] + after + whole[end:]
+
+
+PACKED = b"\0\0" + zlib.compress(ADOBE_RGB)
+
+
+@pytest.mark.parametrize(
+    ("body", "profile"),
+    [
+        (b"name" + PACKED, ADOBE_RGB),
+        (b"name" + PACKED + b"junk", ADOBE_RGB),
+        (PACKED, b""),
+        (b"name\0\1" + PACKED[2:], b""),
+        (b"name" + PACKED[:-4], b""),
+        (b"name", b""),
+        (b"", b""),
+    ],
+    ids=["sound", "longer", "nameless", "another packing", "cut short", "no profile", "empty"],
+)
+def test_a_profile_is_unpacked_where_the_chunk_is_sound(body: bytes, profile: bytes) -> None:
+    assert pixels_only(with_chunks(before=chunk(b"iCCP", body))).profile == profile
+    assert pixels_only(with_chunks(before=chunk(b"iCCP", body, is_sound=False))).profile == b""
+    assert pixels_only(with_chunks(after=chunk(b"iCCP", body))).profile == b""
+
+
+@pytest.mark.parametrize(("body", "is_srgb"), [(b"\0", True), (b"\3", True), (b"\4", False), (b"", False)])
+def test_an_srgb_chunk_hides_the_gamma_where_it_names_an_intent(body: bytes, is_srgb: bool) -> None:
+    linear = chunk(b"gAMA", struct.pack(">I", 100_000))
+    found = pixels_only(with_chunks(before=linear + chunk(b"sRGB", body))).profile
+    assert (found == b"") is is_srgb
+
+
+def test_code_points_behind_the_palette_are_too_late() -> None:
+    image = Image.fromarray(PIXELS).quantize(8)
+    display_p3, whole = chunk(b"cICP", b"\x0c\x0d\0\1"), png(image)
+    place = whole.index(b"IDAT") - 4
+
+    assert pixels_only(with_chunks(before=display_p3, image=image)).profile
+    assert pixels_only(whole[:place] + display_p3 + whole[place:]).profile == b""
 
 
 def exif(orientation: int) -> bytes:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from support.colour_pictures import ADOBE_RGB
 
 from ai_engine.images.webp_chunks import pixels_only
 
@@ -30,6 +31,16 @@ def test_metadata_is_dropped_and_no_pixel_is(is_lossless: bool) -> None:
     assert b"ICCP" not in still.data
     assert np.array_equal(shown(still.data), shown(whole))
     assert (still.canvas_px, still.frame_px, still.offset_px) == ((30, 20), (30, 20), (0, 0))
+
+
+def test_a_profile_is_that_of_a_still_whose_header_announces_one() -> None:
+    whole = webp(RED, lossless=True, icc_profile=ADOBE_RGB)
+    flags = whole.index(b"VP8X") + 8
+    unsaid = whole[:flags] + bytes([whole[flags] & ~0x20]) + whole[flags + 1 :]
+    animated = webp(RED, save_all=True, append_images=[BLUE], lossless=True, icc_profile=ADOBE_RGB)
+
+    assert pixels_only(whole).profile == ADOBE_RGB
+    assert pixels_only(unsaid).profile == pixels_only(animated).profile == b""
 
 
 def test_alpha_of_a_lossy_file_stays() -> None:

@@ -138,6 +138,11 @@ def test_bytes_that_are_no_profile_change_no_colour(body: bytes) -> None:
         )
 
 
+def test_the_class_of_a_profile_does_not_matter() -> None:
+    plain, other = (png(profile(ADOBE_RGB[:12] + kind + ADOBE_RGB[16:])) for kind in (b"mntr", b"link"))
+    assert np.array_equal(np.asarray(read_picture(plain)), np.asarray(read_picture(other)))
+
+
 def test_a_profile_of_a_large_picture_is_applied_to_its_working_size() -> None:
     image = picture().resize((4800, 800), Image.Resampling.NEAREST)
     found = np.asarray(read_picture(file_of(image, "JPEG", icc_profile=ADOBE_RGB)))

@@ -38,14 +38,28 @@ def test_littlecms_s_own_profile_of_srgb_is_sound() -> None:
     ("place", "body"),
     [
         (0, b"\xff" * 4),
-        (12, b"link"),
+        (8, b"\5"),
         (16, b"Lab "),
         (16, b"6CLR"),
         (20, b"RGB "),
         (36, b"junk"),
+        (68, bytes(12)),
         (128, b"\xff" * 4),
+        (136, b"\x7f\xff\xff\xff"),
+        (140, bytes(4)),
     ],
-    ids=["longer than it is", "link", "of Lab", "of six inks", "to no PCS", "unsigned", "too many tags"],
+    ids=[
+        "longer than it is",
+        "of version 5",
+        "of Lab",
+        "of six inks",
+        "to no PCS",
+        "unsigned",
+        "another illuminant",
+        "too many tags",
+        "a tag outside",
+        "an empty tag",
+    ],
 )
 def test_a_profile_that_no_picture_s_samples_have_is_unsound(place: int, body: bytes) -> None:
     assert space_of(ADOBE_RGB[:place] + body + ADOBE_RGB[place + len(body) :]) is None
