@@ -7,6 +7,7 @@ the next. Knows nothing of jobs, pictures or webhooks.
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -228,13 +229,21 @@ def _join(url: str, raw: bytes) -> str | None:
     Raises:
         RedirectForbidden: it can't be read.
     """
-    location = _text(raw.strip()).replace(" ", "%20")
+    location = _with_slashes(_text(raw.strip()).replace(" ", "%20"))
     if not location:
         return None
     try:
         return urljoin(url, location)
     except ValueError as error:
         raise RedirectForbidden("the URL can't be read") from error
+
+
+def _with_slashes(location: str) -> str:
+    """Backslashes up to the query as the slashes that browsers take them for, and two of these before a host."""
+    query = re.search(r"[?#]", location)
+    end = len(location) if query is None else query.start()
+    path = re.sub(r"^(https?:)?/{2,}", r"\1//", location[:end].replace("\\", "/"), flags=re.IGNORECASE)
+    return path + location[end:].replace("\\", "%5C")
 
 
 def _text(raw: bytes) -> str:

@@ -153,7 +153,12 @@ def test_a_transformed_answer_is_a_success() -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "path"), [("/caf\u00e9.png", b"/caf%C3%A9.png"), (" /a b.png ", b"/a%20b.png")]
+    ("location", "path"),
+    [
+        ("/caf\u00e9.png", b"/caf%C3%A9.png"),
+        (" /a b.png ", b"/a%20b.png"),
+        ("\\a\\b.png?c=\\d", b"/a/b.png?c=%5Cd"),
+    ],
 )
 def test_a_location_is_read_as_browsers_read_it(location: str, path: bytes) -> None:
     heads: list[bytes] = []

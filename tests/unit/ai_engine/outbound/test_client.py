@@ -9,7 +9,7 @@ import pytest
 from support.raw_server import answering, raw_server, redirect, response
 
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy
-from ai_engine.outbound.client import GuardedClient
+from ai_engine.outbound.client import Answer, GuardedClient, RedirectForbidden, redirect_url
 from ai_engine.outbound.content_coding import TransferTooLarge
 from ai_engine.outbound.deadline import TransferFailed
 
@@ -287,3 +287,24 @@ def test_an_early_refusal_of_a_large_body_is_read(client: GuardedClient) -> None
     with raw_server(handle) as port:
         answer = client.post(f"http://127.0.0.1:{port}/", bytes(8 << 20), headers={}, deadline_s=60.0)
     assert answer.status == 413
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        ("\\up\\x.png", "https://a.example/up/x.png"),
+        ("///b.example/x.png", "https://b.example/x.png"),
+        ("\\\\b.example\\x.png", "https://b.example/x.png"),
+        ("HTTPS:\\b.example", "https://a.example/b.example"),
+        ("https:////b.example/x", "https://b.example/x"),
+        ("x?y=//z\\", "https://a.example/dir/x?y=//z%5C"),
+        ("?y", "https://a.example/dir/page?y"),
+    ],
+)
+def test_slashes_of_a_redirect_are_read_as_browsers_read_them(location: str, url: str) -> None:
+    assert redirect_url("https://a.example/dir/page", Answer(307, {"location": location}, b"")) == url
+
+
+def test_a_backslash_hides_no_address(client: GuardedClient) -> None:
+    with answering(redirect("http:\\\\10.0.0.1\\x.png")) as port, pytest.raises(RedirectForbidden):
+        client.get_capped(f"http://127.0.0.1:{port}/", 1000, 5.0)
