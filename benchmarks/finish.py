@@ -183,7 +183,6 @@ def _deviation(whole: Any, fewer: Any) -> dict[str, Any]:
 
 def writers(mesh: Any, out: Path) -> dict[str, Any]:
     """Seconds and bytes of each format."""
-    from ai_engine.mesh_files.glb import write_glb
     from ai_engine.mesh_files.mesh_file import write_mesh
 
     found: dict[str, Any] = {}
@@ -191,7 +190,6 @@ def writers(mesh: Any, out: Path) -> dict[str, Any]:
         name: (lambda path, name=name: write_mesh(mesh, path, name))  # type: ignore[misc]
         for name in ("stl", "ply", "glb", "3mf", "obj")
     }
-    ways["glb, quantised"] = lambda path: write_glb(mesh, path, quantised=True)
     for name, write in ways.items():
         begun_s = time.process_time()
         write(out / "file")

@@ -8,8 +8,9 @@ ShapeModelError
 |- SamplerUnfit           the model can't be sampled by the asked method
 |- EmptyMesh              the field never crosses the level inside the box
 |- NotFinite              a network gave numbers that are none
-|- GpuOutOfMemory         not even the smallest call fits
-'- Cancelled              the caller asked to stop between two steps
+'- GpuOutOfMemory         not even the smallest call fits
+
+A callback stops a call between two steps by an exception of its own, which passes through unchanged.
 """
 
 from __future__ import annotations
@@ -67,9 +68,3 @@ class GpuOutOfMemory(ShapeModelError):
     """The device has no room even for the smallest call."""
 
     code = "gpu_out_of_memory"
-
-
-class Cancelled(ShapeModelError):
-    """Raised out of a progress callback to stop between two steps."""
-
-    code = "cancelled"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hy3dgen.errors import (
-    Cancelled,
     CheckpointError,
     EmptyImage,
     EmptyMesh,
@@ -19,7 +18,6 @@ from hy3dgen.networks.vecset_decoder import ShapeVAE
 from hy3dgen.pipeline import Hunyuan3DDiTFlowMatchingPipeline
 
 __all__ = [
-    "Cancelled",
     "CheckpointError",
     "EmptyImage",
     "EmptyMesh",

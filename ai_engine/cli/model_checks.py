@@ -5,9 +5,11 @@ The job has no store and no queue; it shows what only real weights can show.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,6 @@ from ai_engine.errors import EmptyMesh, StartupError
 from ai_engine.job import JobOptions
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
-from ai_engine.storage.free_space import free_main_memory
 
 if TYPE_CHECKING:  # PyTorch is imported when a model is loaded, not before
     from ai_engine.pipeline.shape_model import ShapeModel
@@ -30,6 +31,9 @@ NO_COMPILER = (
     "times with v2-mini on a fast card"
 )
 COMPILER_REMEDY = "install gcc and libc6-dev (COMPILER_PACKAGES of the image), or set COMPILE=0"
+SYSTEM_MEMORY = Path("/proc/meminfo")
+GROUP_MEMORY = Path("/sys/fs/cgroup")
+"""Of a container, where it has a limit."""
 TRIAL_STEPS, TRIAL_CELLS, PICTURE_PX = 10, 64, 128
 
 
@@ -50,7 +54,7 @@ Check = Callable[[Settings], Iterator[Finding]]
 
 def shape_model(settings: Settings) -> Iterator[Finding]:
     """Of each model: there, allowed, fits, loads, and makes a sound field of a plain picture."""
-    from ai_engine.pipeline.workshop import plan_models
+    from ai_engine.pipeline.resource_setup import plan_models
 
     try:
         planned = plan_models(settings)
@@ -189,3 +193,30 @@ def plain_ball() -> NDArray[np.uint8]:
 
 def _ignore(stage: Stage, done: int, total: int) -> None:
     pass
+
+
+def free_main_memory() -> int | None:
+    """Bytes of main memory that this process may still take; None where the system does not say."""
+    known = [left for left in (_left_to_system(), _left_to_group()) if left is not None]
+    return min(known, default=None)
+
+
+def _left_to_system() -> int | None:
+    available_kb = _number(SYSTEM_MEMORY, r"^MemAvailable:\s*(\d+) kB")
+    return None if available_kb is None else 1024 * available_kb
+
+
+def _left_to_group() -> int | None:
+    """What lies in pages of files does not count: the system drops those."""
+    limit = _number(GROUP_MEMORY / "memory.max", r"^(\d+)$")
+    taken = _number(GROUP_MEMORY / "memory.stat", r"^anon (\d+)$")
+    return None if limit is None or taken is None else max(0, limit - taken)
+
+
+def _number(path: Path, pattern: str) -> int | None:
+    """The first number in a file that `pattern` finds."""
+    try:
+        found = re.search(pattern, path.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) if found else None

@@ -29,7 +29,7 @@ from ai_engine.images.cutout import Cutout
 from ai_engine.images.image_file import read_picture
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.stl import read_stl
-from ai_engine.printing.prepare import report
+from ai_engine.printing.report import report
 from ai_engine.settings import find_shipped
 
 SAMPLE_PICTURE = find_shipped("examples/pictures/vase.png")

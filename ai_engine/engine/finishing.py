@@ -15,9 +15,9 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
 from ai_engine.mesh_files.read import ReadMesh, read_mesh
 from ai_engine.printing.orientation import y_up, z_up
-from ai_engine.printing.prepare import PrintReport, finish, limit_faces
+from ai_engine.printing.prepare import finish, limit_faces
 from ai_engine.printing.preview import preview_png
-from ai_engine.printing.report import report
+from ai_engine.printing.report import PrintReport, report
 from ai_engine.wishes.print_options import PrintOptions
 
 

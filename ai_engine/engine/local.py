@@ -17,8 +17,8 @@ from ai_engine.facts import MeshFormat
 from ai_engine.job import Artifact, Job, View
 from ai_engine.pipeline.lanes import Claim
 from ai_engine.pipeline.pipeline import JobLine, run_job
+from ai_engine.pipeline.resource_setup import open_resources
 from ai_engine.pipeline.resources import Resources
-from ai_engine.pipeline.workshop import open_workshop
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
@@ -66,7 +66,7 @@ class LocalEngine:
             StartupError: a model or a device can't be used.
         """
         if self._resources is None:
-            self._resources = open_workshop(self.settings, on_loaded)
+            self._resources = open_resources(self.settings, on_loaded)
         return self._resources
 
     def generate(self, request: JobRequest, pictures: Pictures, progress: StageProgress) -> Generated:

@@ -30,7 +30,7 @@ Trouble = Literal["none", "hang", "fault"]
 
 
 @dataclass(frozen=True)
-class StandInModel:
+class FakeModel:
     """Answers every picture with the same sphere, after a fixed time per step."""
 
     step_s: float = 0.0

@@ -32,8 +32,9 @@ from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.preview import PREVIEW_FILE, keep_drawable, load_mesh, save_mesh
 from ai_engine.pipeline.resources import Cutouts, Model, Resources, Run, Shape
-from ai_engine.printing.prepare import PrintReport, finish, limit_faces
+from ai_engine.printing.prepare import finish, limit_faces
 from ai_engine.printing.preview import preview_png
+from ai_engine.printing.report import PrintReport
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult, UsedOptions
 

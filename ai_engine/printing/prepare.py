@@ -28,8 +28,6 @@ from ai_engine.printing.report import PrintReport, report
 from ai_engine.stage import Stage
 from ai_engine.wishes.print_options import PrintOptions
 
-__all__ = ["MIN_BASE_SHARE", "PrintReport", "finish", "report"]
-
 GHOST_PLANE: dict[GhostPlane, str] = {
     "floor": "The object stands on a flat floor that the picture does not show.",
     "wall": "The object leans at a flat wall that the picture does not show.",

@@ -34,8 +34,8 @@ from ai_engine.job_queue.worker_leases import Leases, WorkerState, new_executor_
 from ai_engine.job_queue.workflow_table import WorkflowTable
 from ai_engine.logs import event
 from ai_engine.monitoring.recorder import Recorder, open_recorder
+from ai_engine.pipeline.resource_setup import open_resources
 from ai_engine.pipeline.resources import Model, Resources
-from ai_engine.pipeline.workshop import open_workshop
 from ai_engine.published_weights import with_remover
 from ai_engine.settings import Settings
 from ai_engine.storage.data_folder import DataFolder
@@ -103,7 +103,7 @@ class _Worker:
             StartupError: a model, a device or the store of files can't be used.
         """
         try:
-            return open_workshop(see_own_card(self.settings), self.heartbeat.note_loaded)
+            return open_resources(see_own_card(self.settings), self.heartbeat.note_loaded)
         except StartupError:
             self.heartbeat.stop()
             self.leases.describe(self.executor_id, WorkerState.FAILED)

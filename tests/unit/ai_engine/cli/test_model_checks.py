@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ai_engine.cli import model_checks
-from ai_engine.cli.model_checks import _card, _field, _room, plain_ball, shape_model, trial_warnings
+from ai_engine.cli.model_checks import (
+    _card,
+    _field,
+    _room,
+    free_main_memory,
+    plain_ball,
+    shape_model,
+    trial_warnings,
+)
 from ai_engine.pipeline import device
 from ai_engine.pipeline.device import Room
 from ai_engine.pipeline.shape_model import ShapeModel
@@ -120,3 +128,34 @@ def test_main_memory_that_is_too_small_is_named(
     found = _room(settings(tmp_path, device="cpu"))
     assert (found.remedy is None) == fits
     assert found.text.endswith("memory full" if free is None else f"memory full; {free / 1e9:.1f} GB free")
+
+
+@pytest.fixture
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's own files, as they look with 2 GB available."""
+    monkeypatch.setattr(model_checks, "SYSTEM_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(model_checks, "GROUP_MEMORY", tmp_path)
+    (tmp_path / "meminfo").write_text("MemTotal:  8000000 kB\nMemAvailable:  2000000 kB\n")
+
+
+@pytest.mark.usefixtures("_files")
+def test_free_main_memory_is_what_the_system_can_give() -> None:
+    assert free_main_memory() == 2_048_000_000
+
+
+@pytest.mark.usefixtures("_files")
+@pytest.mark.parametrize(
+    ("limit", "free"), [("max", 2_048_000_000), ("1500000000", 1_100_000_000), ("300000000", 0)]
+)
+def test_the_limit_of_a_container_counts_without_pages_of_files(
+    tmp_path: Path, limit: str, free: int
+) -> None:
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.stat").write_text("anon 400000000\nfile 900000000\n")
+    assert free_main_memory() == free
+
+
+@pytest.mark.usefixtures("_files")
+def test_where_the_system_does_not_say_nothing_is_claimed(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").unlink()
+    assert free_main_memory() is None

@@ -11,7 +11,7 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files import stl
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
 from ai_engine.mesh_files.stl import read_stl, write_stl
-from ai_engine.printing.prepare import report
+from ai_engine.printing.report import report
 
 
 def test_the_file_is_84_bytes_and_50_for_each_face(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from ai_engine.errors import JobCancelled
 from ai_engine.job import JobOptions
-from ai_engine.pipeline.fake_model import RADIUS, StandInModel, rings_for, sphere
-from ai_engine.printing.prepare import report
+from ai_engine.pipeline.fake_model import RADIUS, FakeModel, rings_for, sphere
+from ai_engine.printing.report import report
 from ai_engine.stage import Stage
 
 RGBA = np.zeros((8, 8, 4), np.uint8)
@@ -24,7 +24,7 @@ def test_the_sphere_is_closed_and_faces_outwards() -> None:
 def test_it_tells_its_progress_like_the_shape_model() -> None:
     told: list[tuple[Stage, int, int]] = []
 
-    shape = StandInModel().generate(
+    shape = FakeModel().generate(
         RGBA, JobOptions(seed=0, num_inference_steps=3), lambda *step: told.append(step)
     )
 
@@ -37,12 +37,12 @@ def test_it_stops_where_progress_says_so() -> None:
         raise JobCancelled
 
     with pytest.raises(JobCancelled):
-        StandInModel().generate(RGBA, JobOptions(seed=0), stop)
+        FakeModel().generate(RGBA, JobOptions(seed=0), stop)
 
 
 @pytest.mark.parametrize("num_faces", [24, 2208, 680_000])
 def test_the_sphere_has_about_as_many_faces_as_asked(num_faces: int) -> None:
-    shape = StandInModel(num_faces=num_faces).generate(
+    shape = FakeModel(num_faces=num_faces).generate(
         RGBA, JobOptions(seed=0, num_inference_steps=1), lambda *_: None
     )
 

@@ -22,7 +22,7 @@ from ai_engine.job import Artifact, DecodedShape, Job, JobOptions, JobStatus, Pr
 from ai_engine.job_queue.records import JobRecord, JobSummary
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
-from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.fake_model import FakeModel
 from ai_engine.pipeline.lanes import Claim
 from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.pipeline import run_job
@@ -46,7 +46,7 @@ FACTS = DecodeFacts(
 
 
 @dataclass(frozen=True)
-class SearchingModel(StandInModel):
+class SearchingModel(FakeModel):
     """The sphere, as if a field had been searched for it."""
 
     def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
@@ -121,16 +121,16 @@ def test_the_job_tells_how_its_field_was_searched(job: Job, tmp_path: Path) -> N
     }
 
 
-class EmptyModel(StandInModel):
+class EmptyModel(FakeModel):
     """Finds no surface."""
 
     def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:
         raise EmptyMesh
 
 
-@pytest.mark.parametrize("model", [StandInModel(), EmptyModel()])
+@pytest.mark.parametrize("model", [FakeModel(), EmptyModel()])
 def test_the_facts_of_the_cutout_are_told_whether_or_not_a_mesh_follows(
-    model: StandInModel, job: Job, tmp_path: Path
+    model: FakeModel, job: Job, tmp_path: Path
 ) -> None:
     result = run_job(job, replace(resources(tmp_path), model=model), PlainRun())
 
@@ -140,7 +140,7 @@ def test_the_facts_of_the_cutout_are_told_whether_or_not_a_mesh_follows(
     assert JobResult.from_dict(json.loads(json.dumps(result.to_dict()))).cutout == result.cutout
 
 
-class UnfitModel(StandInModel):
+class UnfitModel(FakeModel):
     """Is distilled."""
 
     def complete(self, options: JobOptions) -> JobOptions:
@@ -171,7 +171,7 @@ def test_the_report_names_the_sampler_and_its_calls(job: Job, tmp_path: Path) ->
 
 
 @dataclass(frozen=True)
-class SeeingModel(StandInModel):
+class SeeingModel(FakeModel):
     """Notes which views it was shown, and how large."""
 
     seen: list[dict[str, tuple[int, ...]]] = field(default_factory=list)
@@ -203,7 +203,7 @@ def test_views_reach_the_model_by_their_names_in_the_order_of_the_views(job: Job
     assert {path.name for path in tmp_path.rglob("*-cutout.png")} == {"front-cutout.png", "back-cutout.png"}
 
 
-def seeing(folder: Path, model: StandInModel) -> Resources:
+def seeing(folder: Path, model: FakeModel) -> Resources:
     return replace(resources(folder), model=model)
 
 
@@ -261,7 +261,7 @@ def test_a_cut_out_that_is_gone_is_made_again_of_its_view_alone(job: Job, tmp_pa
     assert files["front"].stat().st_mtime_ns == kept["front"]
 
 
-class NoModel(StandInModel):
+class NoModel(FakeModel):
     """A device that no variant may take."""
 
     def generate(self, rgba: Cutouts, options: JobOptions, progress: Progress) -> Shape:

@@ -5,7 +5,8 @@ import pytest
 from support.solid_shapes import cube, sphere
 
 from ai_engine.printing.orientation import y_up, z_up
-from ai_engine.printing.prepare import MIN_BASE_SHARE, finish, report
+from ai_engine.printing.prepare import MIN_BASE_SHARE, finish
+from ai_engine.printing.report import report
 from ai_engine.wishes.print_options import PrintOptions
 
 

@@ -10,7 +10,8 @@ from support.solid_shapes import cube, joined, sphere
 from ai_engine.errors import AdditionUnfit, NotPrintable
 from ai_engine.facts import PrintFacts
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.printing.prepare import finish, report
+from ai_engine.printing.prepare import finish
+from ai_engine.printing.report import report
 from ai_engine.wishes.additions import Attach, Base, Hollow
 from ai_engine.wishes.print_options import PrintOptions
 

@@ -11,7 +11,8 @@ from support.solid_shapes import cube, joined, sphere
 from ai_engine.errors import NotPrintable
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.printing.orientation import z_up
-from ai_engine.printing.prepare import finish, report
+from ai_engine.printing.prepare import finish
+from ai_engine.printing.report import report
 from ai_engine.wishes.print_options import PrintOptions
 
 

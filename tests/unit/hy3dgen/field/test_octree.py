@@ -20,7 +20,7 @@ from support.mesh_checks import (
 from support.pretended_gpu import Traffic, pretended_gpu
 from torch import Tensor
 
-from hy3dgen.errors import Cancelled, GpuOutOfMemory, NotFinite
+from hy3dgen.errors import GpuOutOfMemory, NotFinite
 from hy3dgen.field.decode_options import DecodeOptions, DecodeProgress, Mode
 from hy3dgen.field.field_query import MIN_POINTS_PER_CALL, cells_that_fit
 from hy3dgen.field.geometry import Box
@@ -261,13 +261,17 @@ def test_each_level_is_told_and_counted() -> None:
     assert sum(level.num_queries for level in field.report.levels) == field.report.num_queries
 
 
+class Stopped(Exception):
+    """Of the caller."""
+
+
 def test_a_raise_between_levels_stops_the_decode() -> None:
     spy = Spy(field_of("torus"))
 
     def stop(progress: DecodeProgress) -> None:
-        raise Cancelled("enough")
+        raise Stopped
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Stopped):
         decode_field(spy, BOX, 256, iso=LEVEL, device="cpu", on_level=stop)
     assert len(spy.points) <= 65**3 + MAX_PROBES
 

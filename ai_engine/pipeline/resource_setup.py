@@ -9,7 +9,7 @@ from ai_engine.images.background import MattingModelUnusable
 from ai_engine.images.formats import DownloadLimits
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.outbound.policies import download_policy
-from ai_engine.pipeline.fake_model import StandInModel
+from ai_engine.pipeline.fake_model import FakeModel
 from ai_engine.pipeline.lanes import Lane, Lanes
 from ai_engine.pipeline.removers import open_removers
 from ai_engine.pipeline.resources import Model, Resources
@@ -18,7 +18,7 @@ from ai_engine.storage.s3_store import check_bucket, open_store
 from ai_engine.storage.store import LocalStore
 
 
-def open_workshop(settings: Settings, on_loaded: Callable[[float], None]) -> Resources:
+def open_resources(settings: Settings, on_loaded: Callable[[float], None]) -> Resources:
     """What the stages work with, models loaded; `on_loaded` hears which share of the shape model, 0 to 1, is there.
 
     Raises:
@@ -87,7 +87,7 @@ def plan_models(settings: Settings) -> dict[str, Settings]:
 
 def _load_model(settings: Settings, on_loaded: Callable[[float], None]) -> Model:
     if settings.is_stand_in:
-        return StandInModel(
+        return FakeModel(
             step_s=settings.stand_in_step_s,
             num_faces=settings.stand_in_faces,
             trouble=settings.stand_in_trouble,
