@@ -178,7 +178,7 @@ class Admission:
 
         Raises:
             FileExpired: they are no longer kept.
-            InvalidField: nobody serves the job's model any more.
+            InvalidField: no worker serves the job's model any more.
             NotReady: it has one, and no worker has said yet which ones it serves.
         """
         choose_model(job.model, self._served_names(), self.settings)

@@ -1,4 +1,4 @@
-"""What the routes of the API have in common: what they work with, whose job is meant, how each may refuse."""
+"""Route dependencies: the service, the job of the path if it is the caller's, the errors that each may raise."""
 
 from __future__ import annotations
 

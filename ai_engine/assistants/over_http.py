@@ -1,4 +1,4 @@
-"""The tools over HTTP, at `/mcp` of a service: jobs for who has a key. Each tool asks the API as its caller would.
+"""The tools over HTTP, at `/mcp` of a service: jobs for callers with a key. Each tool asks the API as its caller would.
 
 So keys, limits and checks are those of the API, in one place. Sessions are not kept: any API process answers any
 request.

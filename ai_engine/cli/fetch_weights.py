@@ -48,7 +48,7 @@ class NotPublished(FetchFailed):
 
 @dataclass(frozen=True)
 class Seal:
-    """What a file must be: `size_bytes` long, with this `sha256`; None where nobody says."""
+    """What a file must be: `size_bytes` long, with this `sha256`; None where none is published."""
 
     size_bytes: int | None
     sha256: str | None

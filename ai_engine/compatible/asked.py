@@ -1,4 +1,4 @@
-"""What the compatible routes have in common: who asks, the body within the API's limits, the job, another error form.
+"""Dependencies of the compatible routes: the caller, the body within the API's limits, the job, another error form.
 
 A route here turns another service's fields into those of `JobRequest`, and a job into that service's answer; admission,
 queue and files are the API's own.
@@ -118,7 +118,7 @@ class Asked:
         return find_summary(self.service, self.caller, job_id)
 
     async def wait_until_over(self, job_id: str) -> JobSummary:
-        """The job when it is over. A caller who hangs up has it cancelled: none else knows its id.
+        """The job when it is over. It is cancelled when the caller hangs up, for no other knows its id.
 
         Raises:
             ClientDisconnect: the caller hung up.

@@ -1,4 +1,4 @@
-"""How DBOS is set up: names of workflows and queues, migrations, and the options each entry is queued with."""
+"""DBOS set-up: names of workflows and queues, migrations, and the options each entry is queued with."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _SLOW_PER_PARTITION = 1
 _EMPTIED_POLL_S = 5.0
 """Least seconds between two polls of a queue that only empties: each poll is a few statements of the database."""
 _SLOW_POLL_S = 1.0
-"""The same of slow hosts' deliveries: nobody waits for them as for the others."""
+"""The same of slow hosts' deliveries: they may take longer than the others."""
 _FIRST_PRIORITY = 11
 """The engine counts priorities from 1; callers from -10."""
 
@@ -105,7 +105,7 @@ def choose_model(wished: str | None, served: Sequence[str], settings: Settings) 
     None where all workers have MODEL_PATH's alone.
 
     Raises:
-        InvalidField: nobody serves the one that is wished.
+        InvalidField: no worker serves the one that is wished.
         NotReady: one is wished, and no worker has said yet which ones it serves.
     """
     own = [place.name for place in settings.served_models]

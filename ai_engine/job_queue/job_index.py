@@ -1,4 +1,4 @@
-"""Which jobs there are, newest first: a small row per job beside the job engine's own, to list and filter by.
+"""The job index: a small row per job beside the job engine's own, to list (keyset pagination) and filter by.
 
 A row is written in the same transaction that queues the job, so that neither is without the other. How a job
 stands is read from the engine's table; only whether a finished one brought a mesh is noted here, by the worker,

@@ -138,7 +138,7 @@ class CutOuts:
         return CutOutRecord(CutOutTask.from_dict(row.input["args"][0]), _outcome_of(row))
 
     def cancel(self, cut_out_id: str) -> None:
-        """Stops a cut-out that nobody waits for any more."""
+        """Cancels a cut-out whose caller has stopped waiting."""
         self.client.cancel_workflow(cut_out_id)
 
 

@@ -1,4 +1,4 @@
-"""How long the queue is and how long a job takes: position, estimated time of arrival, Retry-After.
+"""Estimates of the queue, from its length and what jobs took: position, estimated time of arrival, Retry-After.
 
 Answers from the database are kept for a moment, so that a burst of requests does not count the queue each time.
 """

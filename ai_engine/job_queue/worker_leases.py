@@ -1,4 +1,4 @@
-"""Which workers are alive: one row per worker incarnation in the job database, on the database's clock.
+"""Worker registry with leases: one row per worker incarnation in the job database, on the database's clock.
 
 A worker renews its row; another worker that finds a row stale marks it dead, and whoever is marked dead has to
 leave. Knows nothing of jobs.
@@ -63,7 +63,7 @@ _SERVED = sa.Table(
 SHOWN_S = 600.0
 """How long a worker stays in the registry after its last heartbeat."""
 FORGOTTEN_S = 24 * 3600.0
-"""How long the row of a dead one is kept; who has no row counts as dead."""
+"""How long the row of a dead worker is kept; a worker without a row counts as dead."""
 
 
 class WorkerState(StrEnum):

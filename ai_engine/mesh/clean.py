@@ -47,7 +47,7 @@ class Repairs:
     double_faces_removed: int = 0
     faces_turned: int = 0
     seams_parted: int = 0
-    """Vertices given to each of the surfaces that met there and nowhere agreed who goes on with whom."""
+    """Vertices duplicated to split non-manifold edges and vertices."""
     holes_filled: int = 0
     parts_dropped: int = 0
     bodies_joined: int = 0

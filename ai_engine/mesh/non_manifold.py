@@ -1,6 +1,6 @@
 """Parts surfaces that touch along an edge or in a point, so that every edge has two faces. Knows no units.
 
-Where four faces meet at an edge, two solids touch. A *sheet*, faces that hang together across edges of two faces, may
+Where four faces meet at an edge, two solids touch. A *sheet*, faces that are connected across edges of two faces, may
 be closed by itself: it is taken out whole (`take_out_solids`). What is left gets vertices of its own for each wedge of
 solid round an edge (`part_seams`). Once it is known which solids stay, `draw_in_seams` moves those vertices a little
 into their solid: left at one place, the next reader of the file would weld them together again.

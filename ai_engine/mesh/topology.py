@@ -1,4 +1,4 @@
-"""How the faces of a mesh hang together: welding, edges, bodies. Knows no lengths and no units.
+"""Mesh topology: welding, half-edges, connected components (bodies). Knows no lengths and no units.
 
 A *half-edge* is one of the three directed edges of a face: number `3 face + corner`, from that corner to the next.
 On the surface of a solid each half-edge has exactly one partner, which runs the other way.

@@ -1,4 +1,4 @@
-"""What is counted of a job's life, and under which names: the one list that writers and readers of numbers share.
+"""Job metrics, their names and histogram buckets: the one list that writers and readers of numbers share.
 
 Counting never harms what it counts: a database that is away costs a number, not a job.
 """

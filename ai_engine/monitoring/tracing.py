@@ -68,7 +68,7 @@ class NoTracer:
 
     @contextmanager
     def span(self, name: str, trace: Trace, **attributes: str | int) -> Iterator[str]:
-        """The id of a span that nobody records."""
+        """The id of a span that is not recorded."""
         yield secrets.token_hex(8)
 
     def job(self, job: Job, status: JobStatus, result: JobResult, ended_at_s: float) -> None:

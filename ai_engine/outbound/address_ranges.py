@@ -1,4 +1,4 @@
-"""Which IP addresses are public, and at which ones clouds hand out credentials. Knows no URLs and no names."""
+"""SSRF address ranges: public IP addresses, and those at which clouds hand out credentials. Knows no URLs, no names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where callers' URLs may lead, as the settings say: one rule for pictures, one for webhooks."""
+"""SSRF policies from the settings, where callers' URLs may lead: one rule for pictures, one for webhooks."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Lane:
         return self._held[claim.owner], self._served_at.get(claim.owner, -1), claim.priority, ticket
 
     def _forget_idle(self) -> None:
-        """Drops owners that neither hold nor want a place, once nobody waits: the order is kept while it matters."""
+        """Drops owners that neither hold nor want a place, once no owner waits: the order is kept while it matters."""
         self._held = +self._held
         if not self._waiting:
             self._served_at = {owner: self._served_at[owner] for owner in self._held}

@@ -1,4 +1,4 @@
-"""What the stages of a job work with, and the interfaces they ask of a model and of the job engine."""
+"""Shared resources of the stages, and the interfaces they ask of a model and of the job engine."""
 
 from __future__ import annotations
 

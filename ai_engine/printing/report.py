@@ -1,4 +1,4 @@
-"""What a slicer will find in a mesh. Knows no files and no jobs.
+"""Printability report: what a slicer will find in a mesh. Knows no files and no jobs.
 
 A slicer takes a unit for a millimetre and z for up, whatever was meant; so does this report.
 """

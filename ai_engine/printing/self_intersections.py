@@ -1,4 +1,4 @@
-"""Which faces of a mesh cut through others. Touching is no cut, nor are neighbours that share a corner."""
+"""Self-intersections: faces that cut through others. Touching is no cut, nor are neighbours that share a corner."""
 
 from __future__ import annotations
 

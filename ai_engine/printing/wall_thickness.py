@@ -1,4 +1,4 @@
-"""How thick the walls of a solid are, by the largest ball that fits inside under a point of the surface.
+"""Wall thickness of a solid, by the largest ball that fits inside under a point of the surface.
 
 After Ma, Bae and Choi 2012 ("shrinking ball"): a ball that touches the surface at a point from inside begins large
 and shrinks until no other point of the surface is within. Where it then touches a wall that faces the first one,

@@ -1,4 +1,4 @@
-"""API keys: who may call. Only a key's hash is configured, so that no file and no log ever holds the key itself.
+"""API keys of callers. Only a key's hash is configured, so that no file and no log ever holds the key itself.
 
 Knows no HTTP and no jobs.
 """

@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: the key of a request, and how often its owner has asked lately.
+"""Authentication and rate limiting: the key of a request, and how often its owner has asked lately.
 
 Routes of the API depend on `known_caller`; what is open to everybody does not. Knows no jobs.
 """

@@ -1,4 +1,4 @@
-"""Which connections a server keeps: a cap in all and per address, and who gives way to a newcomer.
+"""Connection limits: a cap in all and per address, and the idle connection that is closed for a new one.
 
 A connection that holds its place for nothing (no request on it, or an answer that its caller does not read) gives way
 when the server, or the newcomer's own address, is at its cap: the address with the most connections loses one first.

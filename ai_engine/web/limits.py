@@ -1,4 +1,4 @@
-"""How much one caller may ask for: a token bucket for requests, a limit on open answers and on open streams."""
+"""Limits per caller: a token bucket for requests, a limit on open answers and on open streams."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TokenBuckets:
         return min(float(self._per_minute), bucket.tokens + gained)
 
     def _forget(self, now: float) -> None:
-        """Drops the fuller half: who has asked little loses nothing by being forgotten."""
+        """Drops the fuller half of the buckets: a full bucket is what a caller without one starts with."""
         by_room = sorted(self._buckets, key=lambda name: self._refill(self._buckets[name], now))
         for name in by_room[len(by_room) // 2 :]:
             del self._buckets[name]

@@ -162,7 +162,7 @@ class _Answering:
             await self._send({**message, "body": body[start : start + PIECE_BYTES], "more_body": more_body})
 
     def log(self) -> None:
-        """One line; of probes and scrapes only what went wrong and who wants to know everything."""
+        """Logs the request in one line; probes and scrapes that went well at DEBUG."""
         path = self._scope["path"]
         is_quiet = path in _PROBES and (self.status or 500) < 500
         event(

@@ -42,7 +42,7 @@ HEAD_WITHIN_S = 15.0
 MAX_HEAD_BYTES = 32 * 1024
 """Of the request line and all headers together; more is answered 400."""
 IDLE_S = 75
-"""A connection without a request is kept this long: longer than proxies keep theirs, who else meet a closed one."""
+"""Seconds that a connection without a request is kept: longer than proxies keep theirs, so that none finds it closed."""
 TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
@@ -52,7 +52,7 @@ LATE_S = 5.0
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """The open port: who connects from now on waits until `run_server` answers.
+    """The open port: connections wait from now on until `run_server` answers them.
 
     Raises:
         StartupError: the address is not this machine's, or somebody has the port.

@@ -1,4 +1,4 @@
-"""What a webhook is sent, how it is signed, and when it is tried again. Knows no job engine and no stages.
+"""Webhook client: signs and sends a delivery, and says when to retry (backoff). Knows no job engine and no stages.
 
 What is signed is always the JSON event; the file's sha256 and size stand in it. The file is streamed from its
 store with an exact Content-Length, so memory stays flat whatever its size.

@@ -42,11 +42,11 @@ class BriefRun:
         return work()
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
-        """Raises GenerationTimeout if nobody waits any more."""
+        """Raises GenerationTimeout if the caller has stopped waiting."""
         self.waits()
 
     def waits(self) -> None:
-        """Raises GenerationTimeout if nobody waits any more."""
+        """Raises GenerationTimeout if the caller has stopped waiting."""
         if time.time() > self.ends_at_s:
             raise GenerationTimeout("The cut-out took too long.", stage=Stage.CUTOUT)
 

@@ -29,7 +29,7 @@ from ai_engine.worker.workflows import enqueue_delivery
 
 ROUNDS_PER_LEASE = 5
 LEASES_UNTIL_STRAY = 2
-"""An entry that nobody worked on for so many leases is put back into its queue."""
+"""An entry that no worker has worked on for so many leases is put back into its queue."""
 ENDED_LATELY_S = 24 * 3600.0
 """How far back the first look goes for entries that ended while no worker ran."""
 LOOKS_OVERLAP_S = 300.0
@@ -80,7 +80,7 @@ class Failover(threading.Thread):
         self._put_back_strays()
 
     def _take_over(self) -> None:
-        """Queues again what the dead have, however long they are: nobody may have been there to do it at the time.
+        """Queues again what the dead have, however long they are: no worker may have been alive to do it at the time.
 
         It touches only what they still own, so it heals a failed try, and two may do it at once.
         """
@@ -96,7 +96,12 @@ class Failover(threading.Thread):
         )
         queues = {row.workflow_id: row.queue_name for row in rows if row.queue_name}
         for workflow_id in self._running_jobs.strays(queues, LEASES_UNTIL_STRAY * self._settings.lease_s):
-            event(logger, "nobody works on it, queueing it again", level=logging.WARNING, entry=workflow_id)
+            event(
+                logger,
+                "orphan: no worker works on it, queueing it again",
+                level=logging.WARNING,
+                entry=workflow_id,
+            )
             DBOS.resume_workflow(workflow_id, queue_name=queues[workflow_id])
 
     def _note_taken_over(self, entries: Sequence[WorkflowHandle[Any]]) -> None:

@@ -256,7 +256,7 @@ def _drain(
 
 @contextmanager
 def _slot_lock(settings: Settings) -> Iterator[None]:
-    """Held while a worker lives: who has the lock knows that its predecessor is dead.
+    """The lock of a slot, held while its worker lives: a worker that gets it knows that its predecessor is dead.
 
     Raises:
         SlotTaken: another worker has this slot.

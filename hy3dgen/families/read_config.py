@@ -221,7 +221,7 @@ def native_px(shapes: Shapes, prefix: str, otherwise_px: int = PUBLISHED_PX) -> 
 def agreed(shapes: Shapes, prefix: str, *witnesses: tuple[str, int]) -> int:
     """The size that most of the witnesses have: each a tensor, its name after `prefix`, and an axis of it.
 
-    So one tensor of another shape than it should have misleads nobody, and is named when shapes are compared.
+    So one tensor of another shape than it should have does not decide the size, and is named when shapes are compared.
 
     Raises:
         CheckpointError: a witness is absent, or none has its axis.
