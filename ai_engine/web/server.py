@@ -42,7 +42,7 @@ HEAD_WITHIN_S = 15.0
 MAX_HEAD_BYTES = 32 * 1024
 """Of the request line and all headers together; more is answered 400."""
 IDLE_S = 75
-"""Seconds that a connection without a request is kept: longer than proxies keep theirs, so that none finds it closed."""
+"""Seconds that a connection without a request is kept: more than proxies keep theirs, so that none finds it closed."""
 TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
