@@ -7,6 +7,12 @@ JobError                   ends a job; travels in its status and its webhook    
 |- UnreadableImage         image_invalid           no picture, or damaged        cutout     no
 |- NoForeground            no_foreground           nothing to build from         cutout     no
 |- MaskUnusable            mask_invalid            does not fit, shows nothing   cutout     no
+|- MeshUrlForbidden        mesh_url_forbidden      address not public            download   no
+|- MeshDownloadFailed      mesh_download_failed    no usable answer              download   yes
+|- MeshUnreadable          mesh_invalid            no mesh, or damaged           download   no
+|  |- MeshTooLarge         mesh_too_large          bytes over limit              download   no
+|  |- TooManyFaces         mesh_too_many_faces     faces over limit              download   no
+|  '- MeshBomb             mesh_bomb               unpacks to too much           download   no
 |- SamplerUnfit            sampler_unfit           the model is distilled        denoise    no
 |- ViewsUnfit              views_unfit             the model takes one view      denoise    no
 |- GpuOutOfMemory          gpu_out_of_memory       not even the smallest fits    denoise    yes
@@ -129,6 +135,52 @@ class MaskUnusable(JobError):
     code = "mask_invalid"
     title = "The mask can't be used"
     stage = Stage.CUTOUT
+
+
+class MeshUrlForbidden(JobError):
+    """The URL of a caller's mesh, or one that it redirects to, leads where this service may not go."""
+
+    code = "mesh_url_forbidden"
+    title = "The mesh's address is not allowed"
+    stage = Stage.DOWNLOAD
+
+
+class MeshDownloadFailed(JobError):
+    """The server of a caller's mesh gave no usable answer in time."""
+
+    code = "mesh_download_failed"
+    title = "The mesh could not be downloaded"
+    stage = Stage.DOWNLOAD
+    retryable = True
+
+
+class MeshUnreadable(JobError):
+    """The bytes of a caller's mesh are none in STL, 3MF, OBJ, PLY or GLB, or a damaged one."""
+
+    code = "mesh_invalid"
+    title = "The mesh can't be read"
+    stage = Stage.DOWNLOAD
+
+
+class MeshTooLarge(MeshUnreadable):
+    """The file of a caller's mesh has more bytes than are taken."""
+
+    code = "mesh_too_large"
+    title = "The mesh file is too large"
+
+
+class TooManyFaces(MeshUnreadable):
+    """A caller's mesh has more faces than are taken."""
+
+    code = "mesh_too_many_faces"
+    title = "The mesh has too many faces"
+
+
+class MeshBomb(MeshUnreadable):
+    """A caller's mesh unpacks to more than is taken, or needs more memory or time to be read."""
+
+    code = "mesh_bomb"
+    title = "The mesh file unpacks to too much"
 
 
 class SamplerUnfit(JobError):

@@ -35,6 +35,7 @@ class JobStatus(StrEnum):
     """The caller stopped it."""
 
 
+JobKind = Literal["generation", "variant", "mesh_check"]
 Progress = Callable[[Stage, int, int], None]
 """Called as `progress(stage, done, total)` between two steps of a stage; raises a JobError to stop there."""
 
@@ -135,14 +136,16 @@ class DecodedShape:
     """Of the other job."""
     mesh: Artifact
     """In model units, as it was decoded."""
-    outline: Artifact
-    """The cut-out that the shape was made from; of several views the first."""
+    outline: Artifact | None
+    """The cut-out that the shape was made from; of several views the first; None for a caller's own mesh."""
     model: dict[str, str]
     """The id and the licence of the shape model."""
     decode: DecodeFacts | None = None
     degraded: tuple[str, ...] = ()
     cutout: CutOutFacts | None = None
     cutouts: dict[ViewName, CutOutFacts] = field(default_factory=dict)
+    mm_per_unit: float | None = None
+    """Of a caller's own mesh whose file knows its unit."""
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> DecodedShape:
@@ -150,7 +153,7 @@ class DecodedShape:
         decode, cutout = fields["decode"], fields["cutout"]
         values = {
             "mesh": Artifact(**fields["mesh"]),
-            "outline": Artifact(**fields["outline"]),
+            "outline": Artifact(**fields["outline"]) if fields["outline"] else None,
             "decode": DecodeFacts.from_dict(decode) if decode else None,
             "degraded": tuple(fields["degraded"]),
             "cutout": CutOutFacts.from_dict(cutout) if cutout else None,
@@ -210,6 +213,22 @@ class Job:
     """Besides `format`: the mesh is written in each of them."""
     decoded: DecodedShape | None = None
     """Where the job is a variant of another: the mesh that it begins with."""
+    mesh_url: str | None = None
+    """Where a caller's own mesh is, which is finished in place of a picture's."""
+    mesh: Artifact | None = None
+    """A caller's own mesh that came inside the request."""
+
+    @property
+    def kind(self) -> JobKind:
+        """What it begins with."""
+        if self.decoded is not None:
+            return "variant"
+        return "generation" if self.mesh_url is None and self.mesh is None else "mesh_check"
+
+    @property
+    def has_picture(self) -> bool:
+        """True where a shape model made the mesh from a picture, for this job or for the one that it varies."""
+        return self.decoded.outline is not None if self.decoded else self.kind == "generation"
 
     @property
     def formats(self) -> tuple[MeshFormat, ...]:
@@ -224,16 +243,8 @@ class Job:
     @property
     def sources(self) -> tuple[PictureSource, ...]:
         """The picture and how its object is found; one for each view, in the order of VIEWS, where there are views."""
-        one = PictureSource(
-            self.job_id,
-            self.image_url,
-            self.image,
-            self.mask_url,
-            self.mask,
-            self.matting_model,
-            self.remove_background,
-            self.cut_out,
-        )
+        files = (self.image_url, self.image, self.mask_url, self.mask)
+        one = PictureSource(self.job_id, *files, self.matting_model, self.remove_background, self.cut_out)
         shown = [(name, self.views[name]) for name in VIEWS if name in self.views]
         views = (replace(one, view=name, image_url=view.image_url, image=view.image) for name, view in shown)
         return tuple(views) or (one,)
@@ -259,13 +270,8 @@ class Job:
             self, job_id=job_id, attempt=number, retry_of=self.first_id, accepted_at_s=accepted_at_s
         )
 
-    @property
-    def file_name(self) -> str:
-        """The mesh file's name as the caller sees it."""
-        return self.file_name_in(self.format)
-
     def file_name_in(self, file_format: MeshFormat) -> str:
-        """The name of its file in that format."""
+        """The name of the mesh file in that format, as the caller sees it."""
         return f"{self.asset_id}.{file_format}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -276,7 +282,7 @@ class Job:
     def from_dict(cls, fields: dict[str, Any]) -> Job:
         """The job that `to_dict` wrote."""
         cut_out = fields.get("cut_out")
-        files = {name: Artifact(**fields[name]) if fields.get(name) else None for name in ("image", "mask")}
+        files = ("image", "mask", "mesh")
         values = {
             "options": JobOptions(**fields["options"]),
             "print_options": PrintOptions.from_dict(fields.get("print_options", {})),
@@ -285,7 +291,8 @@ class Job:
             "decoded": DecodedShape.from_dict(fields["decoded"]) if fields.get("decoded") else None,
             "views": {name: View.from_dict(view) for name, view in fields.get("views", {}).items()},
         }
-        return cls(**fields | files | values)
+        kept = {name: Artifact(**fields[name]) if fields.get(name) else None for name in files}
+        return cls(**fields | kept | values)
 
 
 def rfc3339(moment_s: float) -> str:

@@ -347,6 +347,17 @@ class Settings(BaseSettings):
     image_max_pixels: int = Field(
         default=64_000_000, ge=1, description="Most pixels of a picture, checked before any is decoded."
     )
+    mesh_max_bytes: int = Field(
+        default=50_000_000,
+        ge=1,
+        description="Largest mesh file that POST /mesh-checks takes: 1,000,000 faces as binary STL.",
+    )
+    mesh_max_faces: int = Field(
+        default=2_000_000,
+        ge=12,
+        le=10_000_000,
+        description="Most faces of a mesh there, whatever its file's size.",
+    )
     download_timeout_s: Seconds = Field(default=30, description="Seconds for one download, in all.")
     download_connect_timeout_s: Seconds = Field(
         default=5, description="Seconds to connect to a picture's server."

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from ai_engine.errors import JobError
-from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, MeshFormat, ViewName
+from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, MeshFormat, PrintFacts, ViewName
 from ai_engine.job import Artifact, JobOptions
 from ai_engine.stage import Stage
 from ai_engine.wishes.print_options import PrintOptions
@@ -39,6 +39,10 @@ class StageResult:
     """Of several views, in place of `cutout`."""
     more_files: Mapping[MeshFormat, Artifact] = field(default_factory=dict)
     """The mesh in further formats."""
+    mm_per_unit: float | None = None
+    """Of a caller's own mesh whose file knows its unit."""
+    check: PrintFacts | None = None
+    """A caller's own mesh as it came."""
 
     def file(self, view: ViewName | None = None) -> Artifact | None:
         """The file, or that of one of several views; None when there is no such view."""
@@ -53,7 +57,7 @@ class StageResult:
         """The result that `to_dict` wrote, in this version or an earlier one, which left out what it had not."""
         files = ("preview", "drawable", "mask")
         kept = {name: Artifact(**fields[name]) if fields.get(name) else None for name in files}
-        mesh, decode, cutout = (fields.get(name) for name in ("mesh", "decode", "cutout"))
+        mesh, decode, cutout, check = (fields.get(name) for name in ("mesh", "decode", "cutout", "check"))
         return cls(
             Artifact(**fields["artifact"]),
             fields["seconds"],
@@ -64,6 +68,8 @@ class StageResult:
             views={name: Artifact(**file) for name, file in fields.get("views", {}).items()},
             cutouts=_cutouts(fields),
             more_files=_files(fields),
+            mm_per_unit=fields.get("mm_per_unit"),
+            check=PrintFacts.from_dict(check) if check else None,
             **kept,
         )
 
@@ -72,20 +78,23 @@ class StageResult:
 class UsedOptions:
     """A job's options as used, with the seed drawn and what the model filled in."""
 
-    model: JobOptions
+    model: JobOptions | None
+    """None where no shape model was asked."""
     print: PrintOptions = field(default_factory=PrintOptions)
     degraded: tuple[str, ...] = ()
     """What was lowered because the device's memory ran short."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, all side by side, as callers read them."""
-        return asdict(self.model) | asdict(self.print) | {"degraded": list(self.degraded)}
+        asked = asdict(self.model) if self.model else {}
+        return asked | asdict(self.print) | {"degraded": list(self.degraded)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> UsedOptions:
         """The options that `to_dict` wrote, in this version or an earlier one, which had fewer."""
         model, asked = (_of_kind(kind, values) for kind in (JobOptions, PrintOptions))
-        return cls(JobOptions(**model), PrintOptions.from_dict(asked), tuple(values.get("degraded") or ()))
+        shape = JobOptions(**model) if model else None
+        return cls(shape, PrintOptions.from_dict(asked), tuple(values.get("degraded") or ()))
 
 
 def _of_kind(kind: type[JobOptions | PrintOptions], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,6 +151,8 @@ class JobResult:
     failure: JobFailure | None = None
     more_files: dict[MeshFormat, Artifact] = field(default_factory=dict)
     """The mesh in further formats."""
+    check: PrintFacts | None = None
+    """A caller's own mesh as it came; None where there was none."""
 
     def file(self, file_format: MeshFormat | None = None) -> Artifact | None:
         """The mesh file in that format, or in the first; None where there is none."""
@@ -165,6 +176,7 @@ class JobResult:
             "decode": lambda **fields: DecodeFacts.from_dict(fields),
             "cutout": lambda **fields: CutOutFacts.from_dict(fields),
             "failure": lambda **fields: JobFailure.from_dict(fields),
+            "check": lambda **fields: PrintFacts.from_dict(fields),
         }
         values = {name: kinds[name](**fields[name]) if fields.get(name) else None for name in kinds}
         return cls(**fields | values | {"cutouts": _cutouts(fields), "more_files": _files(fields)})

@@ -17,7 +17,7 @@ from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import CutOutRequest, JobRequest, Redelivery, job_of
 from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit, ViewsUnfit
 from ai_engine.facts import VIEWS
-from ai_engine.job import Artifact, CutOut, DecodedShape, Job, JobOptions, PictureSource, View
+from ai_engine.job import Artifact, CutOut, DecodedShape, Job, PictureSource, View
 from ai_engine.job_queue.dbos_setup import choose_model
 from ai_engine.job_queue.worker_leases import ServedModel
 from ai_engine.monitoring.tracing import sane_traceparent
@@ -86,31 +86,19 @@ class Admission:
             traceparent=sane_traceparent(headers.traceparent),
         )
 
-    def draft_variant(self, source: Job, request: JobRequest, headers: RequestHeaders) -> Job:
-        """The variant of `source` that would be admitted, unchecked: its id and digest say whether it is known.
-
-        Raises:
-            InvalidField: the idempotency key is malformed.
-        """
-        draft = self.draft(Submission(request, None, headers))
-        digest = _sha256(f"{draft.request_sha256} of {source.job_id}")
-        return replace(draft, request_sha256=digest, model=source.model)
-
-    def admit_variant(self, draft: Job, request: JobRequest, shape: DecodedShape, options: JobOptions) -> Job:
-        """The variant with its own copies of the decoded mesh and its outline; `options` are those it was made with.
-
-        Raises:
-            InvalidField: an address may not be used.
-            FileExpired: the mesh is no longer kept.
-            StoreUnavailable: it can't be kept now.
-        """
+    def check_receivers(self, request: JobRequest) -> None:
+        """Raises InvalidField if the webhook or the upload URL may not be used, or there are no links to send."""
         check_urls(list(self._receivers(request)))
         self._check_links(request)
-        return replace(draft, options=options, decoded=self._copy_shape(shape, draft.job_id))
 
-    def _copy_shape(self, shape: DecodedShape, job_id: str) -> DecodedShape:
-        mesh, outline = (self._copy(file, job_id) for file in (shape.mesh, shape.outline))
-        return replace(shape, mesh=mesh, outline=outline)
+    def copy_shape(self, shape: DecodedShape, job_id: str) -> DecodedShape:
+        """The shape with copies of its files for a job of that id.
+
+        Raises:
+            FileExpired: they are no longer kept.
+        """
+        outline = shape.outline and self._copy(shape.outline, job_id)
+        return replace(shape, mesh=self._copy(shape.mesh, job_id), outline=outline)
 
     def admit_cut_out(self, submission: Submission[CutOutRequest]) -> PictureSource:
         """The picture to cut out, under an id of its own; what came inside the request is in the store.
@@ -126,9 +114,9 @@ class Admission:
         return PictureSource(
             entry_id,
             request.image_url,
-            self._keep(entry_id, "picture", submission.picture),
+            self.keep(entry_id, "picture", submission.picture),
             request.mask_url,
-            self._keep(entry_id, "mask", submission.mask),
+            self.keep(entry_id, "mask", submission.mask),
             request.matting_model,
             request.remove_background,
         )
@@ -148,19 +136,24 @@ class Admission:
         Raises:
             StoreUnavailable: they can't be kept now.
         """
-        image = self._keep(job.job_id, "picture", submission.picture)
+        image = self.keep(job.job_id, "picture", submission.picture)
         kept = {
-            view: View(None, self._keep(job.job_id, view, picture))
+            view: View(None, self.keep(job.job_id, view, picture))
             for view, picture in submission.views.items()
         }
         return replace(
             job,
             image=image,
-            mask=self._keep(job.job_id, "mask", submission.mask),
+            mask=self.keep(job.job_id, "mask", submission.mask),
             views=job.views | kept,
         )
 
-    def _keep(self, entry_id: str, kind: str, picture: Picture | None) -> Artifact | None:
+    def keep(self, entry_id: str, kind: str, picture: Picture | None) -> Artifact | None:
+        """The file that came inside a request, in the store; None where none came.
+
+        Raises:
+            StoreUnavailable: it can't be kept now.
+        """
         if picture is None:
             return None
         picture.file.seek(0)
@@ -183,14 +176,15 @@ class Admission:
         """
         choose_model(job.model, self._served_names(), self.settings)
         attempt = job.again(self.clock())
-        image, mask = (file and self._copy(file, attempt.job_id) for file in (job.image, job.mask))
+        own = (job.image, job.mask, job.mesh)
+        image, mask, mesh = (file and self._copy(file, attempt.job_id) for file in own)
         views = {
             name: replace(view, image=view.image and self._copy(view.image, attempt.job_id))
             for name, view in job.views.items()
         }
-        attempt = replace(attempt, image=image, mask=mask, views=views)
+        attempt = replace(attempt, image=image, mask=mask, mesh=mesh, views=views)
         if job.decoded is not None:
-            return replace(attempt, decoded=self._copy_shape(job.decoded, attempt.job_id))
+            return replace(attempt, decoded=self.copy_shape(job.decoded, attempt.job_id))
         return attempt if job.cut_out is None else self.accept(attempt, job.cut_out)
 
     def _copy(self, file: Artifact, job_id: str) -> Artifact:

@@ -19,6 +19,7 @@ from ai_engine.api import cut_out_routes, delivery_routes, file_routes, job_rout
 from ai_engine.api import service_routes as state_routes
 from ai_engine.api.admission import Admission
 from ai_engine.api.dependencies import Connection, Service
+from ai_engine.api.finishing import routes as finish_routes
 from ai_engine.api.openapi import install_document
 from ai_engine.errors import StartupError
 from ai_engine.logs import event
@@ -63,7 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
     _wrap(app, settings)
     for router in (
         job_routes.router,
-        job_routes.variant_router,
+        finish_routes.variant_router,
+        finish_routes.router,
         cut_out_routes.router,
         delivery_routes.router,
         file_routes.router,

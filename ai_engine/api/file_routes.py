@@ -172,7 +172,8 @@ async def _preview(known: JobSummary, request: Request, service: Service) -> Art
     if result.preview is not None:
         return result.preview
     assert result.drawable is not None
-    task = PreviewTask(job.job_id, result.drawable, job.print_options.is_mm)
+    is_mm = job.print_options.is_mm if result.mesh is None else result.mesh.units == "mm"
+    task = PreviewTask(job.job_id, result.drawable, is_mm)
     ends_at = time.monotonic() + PREVIEW_WAIT_S
     while time.monotonic() < ends_at and not await request.is_disconnected():
         picture = await run_in_threadpool(service.engine.previews.ask, task, job.owner)

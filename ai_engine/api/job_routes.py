@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request, Response
@@ -15,7 +15,6 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ai_engine.api.dependencies import (
-    OF_FILE,
     OF_JOB,
     OF_KEY,
     OF_ROOM,
@@ -29,26 +28,19 @@ from ai_engine.api.dependencies import (
 )
 from ai_engine.api.openapi import EXAMPLES, event_stream, submission_body
 from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
-from ai_engine.api.request_schema import JobRequest, VariantRequest
+from ai_engine.api.request_schema import JobRequest
 from ai_engine.api.response_schemas import Accepted, JobList, JobView, acceptance_of, list_of, view_of
 from ai_engine.errors import (
-    BodyTooLarge,
-    BodyTooSlow,
-    BodyTypeUnknown,
     FileExpired,
-    FileNotReady,
     InvalidField,
     JobSucceeded,
-    KeyReused,
     TooManyStreams,
 )
-from ai_engine.job import CallerId, DecodedShape, Job, JobOptions, JobStatus
+from ai_engine.job import CallerId, Job, JobStatus
 from ai_engine.job_queue.job_index import JobFilter
-from ai_engine.job_queue.records import JobSummary, Submitted
+from ai_engine.job_queue.records import Submitted
 from ai_engine.logs import event
-from ai_engine.stage import Stage
 from ai_engine.web.auth import KnownCaller, keyed_router
-from ai_engine.web.bodies import SmallBodyRoute
 from ai_engine.web.middleware import at_end_of
 from ai_engine.web.problems import problems
 
@@ -61,8 +53,7 @@ _EVENT_ID = re.compile(r"[0-9]{1,9}")
 
 logger = logging.getLogger(__name__)
 router = keyed_router()
-variant_router = keyed_router(SmallBodyRoute)
-_KNOWN: dict[int | str, dict[str, Any]] = {
+KNOWN: dict[int | str, dict[str, Any]] = {
     200: {"model": Accepted, "description": "No new job: this one is known, and waits, runs or is over."}
 }
 
@@ -71,7 +62,7 @@ _KNOWN: dict[int | str, dict[str, Any]] = {
     "/generate-3d",
     status_code=202,
     openapi_extra=submission_body(JobRequest, EXAMPLES),
-    responses=_KNOWN | problems(*OF_KEY, *OF_SUBMISSION),
+    responses=KNOWN | problems(*OF_KEY, *OF_SUBMISSION),
 )
 async def generate_3d(
     request: Request,
@@ -85,10 +76,10 @@ async def generate_3d(
     headers = RequestHeaders(caller.owner, idempotency_key, traceparent)
     async with read_submission(request, headers, caller, service.settings, JobRequest) as submission:
         job, submitted = await run_in_threadpool(submit, service, submission)
-    return _accept(response, job, submitted)
+    return accept(response, job, submitted)
 
 
-def _accept(response: Response, job: Job, submitted: Submitted) -> Accepted:
+def accept(response: Response, job: Job, submitted: Submitted) -> Accepted:
     """The answer to a submission: 202 for a new job, 200 for a known one."""
     answer = acceptance_of(job.job_id, submitted)
     response.headers["Location"] = answer.status_url
@@ -152,7 +143,7 @@ def list_jobs(
 @router.post(
     "/jobs/{job_id}/retry",
     status_code=202,
-    responses=_KNOWN | problems(*OF_JOB, JobSucceeded, FileExpired, InvalidField, *OF_ROOM),
+    responses=KNOWN | problems(*OF_JOB, JobSucceeded, FileExpired, InvalidField, *OF_ROOM),
 )
 def retry_job(known: OwnSummary, response: Response, service: Connected) -> Accepted:
     """Runs the job again, with the same options and seed, as a new job that names the first in `retry_of`.
@@ -170,62 +161,7 @@ def retry_job(known: OwnSummary, response: Response, service: Connected) -> Acce
         job = service.admission.retry(latest.job)
         submitted = service.engine.submit(job)
         event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
-    return _accept(response, job, submitted)
-
-
-@variant_router.post(
-    "/jobs/{job_id}/variants",
-    status_code=202,
-    responses=_KNOWN
-    | problems(
-        *OF_JOB, *OF_FILE, *OF_ROOM, BodyTooLarge, BodyTooSlow, BodyTypeUnknown, InvalidField, KeyReused
-    ),
-)
-def post_variant(
-    known: OwnSummary,
-    wishes: VariantRequest,
-    response: Response,
-    service: Connected,
-    caller: KnownCaller,
-    idempotency_key: Annotated[str | None, Header()] = None,
-    traceparent: Annotated[str | None, Header()] = None,
-) -> Accepted:
-    """Finishes the job's mesh once more, as a new job that names the first in `variant_of`: it begins at the mesh that
-    was decoded, and waits for no device. The files are those that the first job would have had with these fields.
-    """
-    request, headers = wishes.of(known.job), RequestHeaders(caller.owner, idempotency_key, traceparent)
-    job = service.admission.draft_variant(known.job, request, headers)
-    if idempotency_key is not None and service.engine.has(job.job_id):
-        return _accept(response, job, service.engine.find_submitted(job))
-    check_room(service, headers.owner)
-    shape, options = _find_decoded(service, known)
-    job = service.admission.admit_variant(job, request, shape, options)
-    submitted = service.engine.submit(job)
-    event(logger, "variant accepted", job_id=job.job_id, variant_of=job.variant_of)
-    return _accept(response, job, submitted)
-
-
-def _find_decoded(service: Service, known: JobSummary) -> tuple[DecodedShape, JobOptions]:
-    """The mesh that was decoded for a job that is over, and the options that it was made with.
-
-    Raises:
-        FileNotReady: the job is not over, or ended before it had a mesh.
-    """
-    job, result = known.job, known.result
-    if job.decoded is not None and result is not None:
-        return replace(job.decoded, job_id=job.job_id), job.options
-    stages = service.engine.stages(job.job_id) if result is not None else {}
-    if result is None or Stage.DENOISE not in stages:
-        raise FileNotReady(f"The job is {known.status.value}, and has no mesh to begin with.")
-    mesh, cutout = stages[Stage.DENOISE], stages[Stage.CUTOUT]
-    shape = DecodedShape(
-        *(job.job_id, mesh.artifact, cutout.artifact, result.model),
-        mesh.decode,
-        mesh.degraded,
-        cutout.cutout,
-        dict(cutout.cutouts),
-    )
-    return shape, result.options.model if result.options else job.options
+    return accept(response, job, submitted)
 
 
 @router.delete("/jobs/{job_id}", status_code=202, responses=problems(*OF_JOB))

@@ -9,8 +9,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ai_engine.api.request_body import MASK_PART, PICTURE_PART
-from ai_engine.api.request_schema import CutOutRequest, JobRequest
+from ai_engine.api.request_body import MASK_PART, MESH_PART, PICTURE_PART
+from ai_engine.api.request_schema import CutOutRequest, JobRequest, MeshCheckRequest
 from ai_engine.facts import MEDIA_TYPES, VIEWS
 from ai_engine.settings import Settings
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
@@ -39,6 +39,13 @@ EXAMPLES = {
     },
 }
 CUT_OUT_EXAMPLES = {"the least": {"value": {"image_url": _EXAMPLE["image_url"]}}}
+MESH_EXAMPLES = {
+    "the least": {
+        "value": {"session_id": "s1", "asset_id": "part", "mesh_url": "https://example.com/part.stl"}
+    }
+}
+_BODIES = (JobRequest, CutOutRequest, MeshCheckRequest)
+"""Of routes that take JSON or a form."""
 
 
 def install_document(app: FastAPI, settings: Settings) -> None:
@@ -53,14 +60,18 @@ def install_document(app: FastAPI, settings: Settings) -> None:
 
 
 def submission_body(kind: type[BaseModel], examples: Json) -> Json:
-    """The two bodies that a route with a picture takes, whose fields are those of `kind`."""
+    """The two bodies that a route with a picture, or a mesh, takes, whose fields are those of `kind`."""
+    has_mesh = "mesh_url" in kind.model_fields
+    files = "and the mesh itself as a file" if has_mesh else "and the picture itself, and its mask, as files"
     form = {
         "allOf": [{"$ref": f"{_REF}{kind.__name__}Form"}],
-        "description": "The same fields as parts, and the picture itself, and its mask, as files.",
+        "description": f"The same fields as parts, {files}.",
     }
     json_body = {"schema": {"$ref": f"{_REF}{kind.__name__}"}, "examples": examples}
     views = VIEWS if "image_urls" in kind.model_fields else ()
     encoding = {part: {"contentType": "image/*"} for part in (PICTURE_PART, MASK_PART, *views)}
+    if has_mesh:
+        encoding = {MESH_PART: {"contentType": "model/*, application/octet-stream"}}
     content = {"application/json": json_body, "multipart/form-data": {"schema": form, "encoding": encoding}}
     return {"requestBody": {"required": True, "content": content}}
 
@@ -95,8 +106,8 @@ def _document(app: FastAPI, settings: Settings) -> Json:
             _drop_fastapi_errors(operation)
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas |= _schemas(JobRequest, CutOutRequest, Problem, WebhookEvent)
-    for name in (JobRequest.__name__, CutOutRequest.__name__):
+    schemas |= _schemas(*_BODIES, Problem, WebhookEvent)
+    for name in (body.__name__ for body in _BODIES):
         schemas[f"{name}Form"] = _form_schema(schemas[name])
         schemas[name] = _json_schema(schemas[name])
     document["webhooks"] = {
@@ -130,7 +141,7 @@ def _json_schema(request: Json) -> Json:
 def _ways(request: Json) -> dict[str, Json]:
     """The fields that a picture can come by, as they are where they do."""
     fields = request["properties"]
-    names = ("image_url", "cut_out_id", "image_urls")
+    names = ("image_url", "cut_out_id", "image_urls", "mesh_url")
     return {name: _without_null(fields[name]) for name in names if name in fields}
 
 
@@ -153,6 +164,8 @@ def _form_schema(request: Json) -> Json:
     """The fields as a form has them: one of the picture's ways is needed."""
     picture = {**_BINARY, "description": "The picture: PNG, JPEG, WebP or AVIF."}
     mask = {**_BINARY, "description": "The caller's own mask, as `mask_url` has it."}
+    if "mesh_url" in request["properties"]:
+        return _mesh_form_schema(request)
     ways = _ways(request) | {PICTURE_PART: picture}
     views = {view: {**picture, "description": f"The object's {view}."} for view in VIEWS}
     if "image_urls" not in ways:
@@ -165,6 +178,16 @@ def _form_schema(request: Json) -> Json:
         "description": "What a caller asks for, as the parts of a form.",
         "properties": {**request["properties"], MASK_PART: mask, **ways, **views},
         "oneOf": each,
+    }
+
+
+def _mesh_form_schema(request: Json) -> Json:
+    ways = _ways(request) | {MESH_PART: {**_BINARY, "description": "The mesh: STL, 3MF, OBJ, PLY or GLB."}}
+    return {
+        **request,
+        "description": "What a caller asks for, as the parts of a form.",
+        "properties": request["properties"] | ways,
+        "oneOf": [{"required": [way]} for way in ways],
     }
 
 

@@ -7,10 +7,8 @@ and hashed here once: whatever reads a `Submission` finds the picture's bytes in
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,7 +17,10 @@ from typing import IO, Any, Generic, TypeVar
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
+from ai_engine.api.finishing.sent_mesh import check_mesh_bytes, check_start
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, ImageUrls, PictureRequest
+from ai_engine.caller_meshes.embedded import decode_mesh_url
+from ai_engine.caller_meshes.limits import MeshLimits
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField, JobError, UnreadableImage
 from ai_engine.facts import VIEWS, ViewName
 from ai_engine.images.data_url import decode_data_url, is_data_url
@@ -27,15 +28,25 @@ from ai_engine.images.formats import MAGIC_BYTES, DownloadLimits, over_limit, pi
 from ai_engine.settings import Settings
 from ai_engine.storage.store import READ_BYTES
 from ai_engine.web.auth import Caller, refuse_other_origins
-from ai_engine.web.bodies import MAX_REQUEST_BYTES, Bodies, WholeBody, check_size, temporary_file
+from ai_engine.web.bodies import (
+    MAX_REQUEST_BYTES,
+    Bodies,
+    WholeBody,
+    check_size,
+    load_json,
+    refuse_doubled,
+    temporary_file,
+)
 
 PICTURE_PART = "image"
 MASK_PART = "mask"
-URL_OF_PART = {PICTURE_PART: "image_url", MASK_PART: "mask_url"}
+MESH_PART = "mesh"
+URL_OF_PART = {PICTURE_PART: "image_url", MASK_PART: "mask_url", MESH_PART: "mesh_url"}
 """The file parts of a form, each with the field that may name a URL in its place."""
 _IN_PLACE_OF: dict[str, tuple[str, ...]] = {
     PICTURE_PART: ("image_url", "image_urls", "cut_out_id"),
     MASK_PART: ("mask_url", "image_urls", "cut_out_id", "matting_model"),
+    MESH_PART: ("mesh_url",),
 } | dict.fromkeys(VIEWS, (PICTURE_PART, MASK_PART, "image_url", "image_urls", "cut_out_id", "mask_url"))
 """The fields and parts that a file part leaves no room for."""
 MAX_PARTS = 64
@@ -60,7 +71,7 @@ class RequestHeaders:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that came inside the request."""
+    """A picture, or a mesh, that came inside the request."""
 
     file: IO[bytes]
     sha256: str
@@ -78,6 +89,8 @@ class Submission(Generic[R]):
     """The caller's mask that came inside the request; `mask_url` is None then."""
     views: Mapping[ViewName, Picture] = field(default_factory=dict)
     """Views of the object that came inside the request; `image_urls` does not name them."""
+    mesh: Picture | None = None
+    """The caller's own mesh that came inside the request; `mesh_url` is None then."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +100,30 @@ class Reading(Generic[R]):
     kind: type[R]
     headers: RequestHeaders
     limits: DownloadLimits
+    mesh_limits: MeshLimits = field(default_factory=MeshLimits)
     files: ExitStack = field(default_factory=ExitStack)
     """Closes the files that pictures are read from."""
 
     @property
+    def url_of_part(self) -> dict[str, str]:
+        """The file parts that a form may have besides views, each with the field that may name a URL in its place."""
+        return {part: url for part, url in URL_OF_PART.items() if url in self.kind.model_fields}
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The file parts that a form may have."""
-        return (*URL_OF_PART, *(VIEWS if "image_urls" in self.kind.model_fields else ()))
+        return (*self.url_of_part, *(VIEWS if "image_urls" in self.kind.model_fields else ()))
 
     @property
     def max_pictures(self) -> int:
-        """In one request: the picture and its mask, or each view."""
-        return len(VIEWS) if len(self.parts) > len(URL_OF_PART) else len(URL_OF_PART)
+        """In one request: the picture and its mask, or each view; or one mesh."""
+        return len(VIEWS) if "image_urls" in self.kind.model_fields else len(self.url_of_part)
 
     def max_bytes(self, num_pictures: int) -> int:
-        """Of a body with so many pictures in it, or with fewer than a picture and its mask."""
-        num_pictures = max(len(URL_OF_PART), num_pictures)
-        return MAX_REQUEST_BYTES + int(num_pictures * self.limits.max_bytes * _BASE64_GROWTH)
+        """Of a body with so many pictures in it, or with fewer than a picture and its mask; or with a mesh."""
+        num_pictures = max(len(self.url_of_part), num_pictures)
+        each = self.mesh_limits.max_bytes if MESH_PART in self.parts else self.limits.max_bytes
+        return MAX_REQUEST_BYTES + int(num_pictures * each * _BASE64_GROWTH)
 
 
 @asynccontextmanager
@@ -124,7 +144,8 @@ async def read_submission(
         refuse_other_origins(request, settings)
     bodies: Bodies = request.app.state.access.bodies
     with bodies.hold(caller.who) as held, ExitStack() as files:
-        how = Reading(kind, headers, DownloadLimits(max_bytes=settings.image_max_bytes), files)
+        limits = DownloadLimits(max_bytes=settings.image_max_bytes)
+        how = Reading(kind, headers, limits, MeshLimits.of(settings), files)
         async with bodies.whole(request, held, how.max_bytes(how.max_pictures)) as body:
             submission = await _read(body, how)
         yield submission
@@ -171,40 +192,23 @@ def parse_json(body: bytes, how: Reading[R], picture: re.Pattern[bytes] = _DATA_
     check_size(len(body), how.max_bytes(len(embedded)))
     if len(body) - sum(len(found[0]) for found in embedded) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a request has {MAX_REQUEST_BYTES} bytes at most.")
-    try:
-        return json.loads(body, object_pairs_hook=_unique)  # drops a byte order mark
-    except (ValueError, RecursionError) as error:
-        raise InvalidField("body", "the body is not valid JSON", code="json_invalid") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_doubled(name for name, _ in pairs)
-    for name, _ in pairs:
-        name.encode()  # half a surrogate pair is no text, and no answer could name it
-    return dict(pairs)
-
-
-def _refuse_doubled(names: Iterable[str]) -> None:
-    """Two readers of one request could each take another of two values."""
-    for name, number in Counter(names).items():
-        if number > 1:
-            raise InvalidField(name, "this field is there more than once", code="duplicate_field")
+    return load_json(body)
 
 
 def submission_of(request: R, files: Mapping[str, UploadFile], how: Reading[R]) -> Submission[R]:
     """The submission with the picture and the mask that came as `files` or as data URLs."""
     found: dict[str, Picture | None] = {}
-    for name, url_field in URL_OF_PART.items():
+    for name, url_field in how.url_of_part.items():
         if name in files:
-            found[name] = _check_file(name, files[name], how.limits)
+            found[name] = _check_file(name, files[name], how)
         else:
             found[name] = _decode_picture(getattr(request, url_field), url_field, how)
     came = {URL_OF_PART[name]: None for name, picture in found.items() if picture is not None}
-    picture, mask = found[PICTURE_PART], found[MASK_PART]
+    picture, mask, mesh = (found.get(name) for name in URL_OF_PART)
     views, urls = _views(request, files, how)
     if views:
         request = request.model_copy(update={"image_urls": urls})
-    return Submission(request.model_copy(update=came), picture, how.headers, mask, views)
+    return Submission(request.model_copy(update=came), picture, how.headers, mask, views, mesh)
 
 
 def _views(
@@ -214,7 +218,7 @@ def _views(
     urls: ImageUrls | None = getattr(request, "image_urls", None)
     given = urls.by_view if urls else {}
     found = {view: _decode_picture(url, f"image_urls.{view}", how) for view, url in given.items()}
-    found |= {view: _check_file(view, files[view], how.limits) for view in VIEWS if view in files}
+    found |= {view: _check_file(view, files[view], how) for view in VIEWS if view in files}
     views = {view: picture for view, picture in found.items() if picture is not None}
     others = {view: url for view, url in given.items() if view not in views}
     return views, ImageUrls.model_validate(others) if others else None
@@ -226,16 +230,19 @@ def _decode_picture(url: str | None, field: str, how: Reading[R]) -> Picture | N
         return None
     file = how.files.enter_context(temporary_file())
     try:
-        file.write(decode_data_url(url, how.limits))
+        is_mesh = field == URL_OF_PART[MESH_PART]
+        file.write(decode_mesh_url(url, how.mesh_limits) if is_mesh else decode_data_url(url, how.limits))
     except JobError as error:
         raise InvalidField(field, error.detail, code=error.code) from error
+    return _check_start(file, field)
+
+
+def _check_start(file: IO[bytes], field: str) -> Picture:
+    """The picture or mesh, if its first bytes are of one."""
     file.seek(0)
-    return _check_picture(file, field)
-
-
-def _check_picture(file: IO[bytes], field: str) -> Picture:
-    start = file.read(MAGIC_BYTES)
-    if picture_format(start) is None:
+    if field in (MESH_PART, URL_OF_PART[MESH_PART]):
+        check_start(file, field)
+    elif picture_format(start := file.read(MAGIC_BYTES)) is None:
         raise InvalidField(field, refusal(start), code=UnreadableImage.code)
     file.seek(0)
     digest = hashlib.sha256()
@@ -246,7 +253,7 @@ def _check_picture(file: IO[bytes], field: str) -> Picture:
 
 def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:
     parts = form.multi_items()
-    _refuse_doubled(name for name, _ in parts)
+    refuse_doubled(name for name, _ in parts)
     files = {name: part for name, part in parts if isinstance(part, UploadFile)}
     # A page's form sends what was left empty too.
     texts = {name: part for name, part in parts if isinstance(part, str) and part}
@@ -258,12 +265,14 @@ def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:
     return submission_of(request, files, how)
 
 
-def _check_file(name: str, part: UploadFile, limits: DownloadLimits) -> Picture:
-    if (part.size or 0) > limits.max_bytes:
-        raise InvalidField(
-            name, over_limit(limits, "mask" if name == MASK_PART else "picture"), code="image_too_large"
-        )
-    return _check_picture(part.file, name)
+def _check_file(name: str, part: UploadFile, how: Reading[R]) -> Picture:
+    size = part.size or 0
+    if name == MESH_PART:
+        check_mesh_bytes(size, how.mesh_limits, name)
+    elif size > how.limits.max_bytes:
+        detail = over_limit(how.limits, "mask" if name == MASK_PART else "picture")
+        raise InvalidField(name, detail, code="image_too_large")
+    return _check_start(part.file, name)
 
 
 def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str], known: tuple[str, ...]) -> None:

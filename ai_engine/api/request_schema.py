@@ -34,7 +34,7 @@ OCTREE_RESOLUTION = {"draft": 128, "standard": 256, "high": 384, "max": 512}
 """Cells per side that each quality asks for."""
 
 NEEDS_IMAGE_URL = "needs image_url"
-"""Validation context of a request that brings no picture of its own: `image_url` is then required."""
+"""Validation context of a request that brings no picture, or mesh, as a file: `image_url` or `mesh_url` is required."""
 IS_OF_MESH = "is of a mesh"
 """Validation context of a request to finish a mesh that is there and may have its height: `height_mm` is not needed."""
 
@@ -239,7 +239,8 @@ class PictureRequest(BaseModel):
     @classmethod
     def _check_addition(cls, wish: Hollow | Base | Attach | None, info: ValidationInfo) -> Any:
         if wish is not None and "height_mm" in info.data:
-            if info.data["height_mm"] is None and info.context != IS_OF_MESH:
+            has_size = info.context == IS_OF_MESH or "mesh_url" in cls.model_fields
+            if info.data["height_mm"] is None and not has_size:
                 raise PydanticCustomError("needs_height", "it has millimetres: give height_mm too")
             refusal = _refusal(wish, info.data)
             if refusal is not None:
@@ -475,13 +476,9 @@ def _as_in_a_job(name: str) -> Any:
     return JobRequest.model_fields[name]
 
 
-class VariantRequest(PictureRequest):
-    """What another finish of a job's mesh may be asked with: what is left out is as in a request for a job, not as in
-    the job's own. The names are the job's unless given.
-    """
+class FinishRequest(PictureRequest):
+    """What a finish may be asked with that begins with a mesh: what is left out is as in a request for a job."""
 
-    session_id: CallerId | None = Field(default=None, description="The job's unless given.")
-    asset_id: CallerId | None = Field(default=None, description="The job's unless given.")
     webhook_url: str | None = _as_in_a_job("webhook_url")
     webhook_format: WebhookFormat | None = _as_in_a_job("webhook_format")
     upload_url: str | None = _as_in_a_job("upload_url")
@@ -500,10 +497,46 @@ class VariantRequest(PictureRequest):
     priority: int = _as_in_a_job("priority")
     timeout_s: int | None = _as_in_a_job("timeout_s")
 
+
+class VariantRequest(FinishRequest):
+    """What another finish of a job's mesh may be asked with: what is left out is as in a request for a job, not as in
+    the job's own. The names are the job's unless given.
+    """
+
+    session_id: CallerId | None = Field(default=None, description="The job's unless given.")
+    asset_id: CallerId | None = Field(default=None, description="The job's unless given.")
+
     def of(self, job: Job) -> JobRequest:
         """The request of a job that asks for this finish of the mesh of `job`."""
         names = {"session_id": job.session_id, "asset_id": job.asset_id}
         return JobRequest.model_validate(names | self.model_dump(exclude_unset=True))
+
+
+class MeshCheckRequest(FinishRequest):
+    """What the finish of a caller's own mesh may be asked with. `height_mm` is the mesh's own unless given."""
+
+    session_id: CallerId = _as_in_a_job("session_id")
+    asset_id: CallerId = _as_in_a_job("asset_id")
+    mesh_url: str | None = Field(
+        default=None,
+        min_length=1,
+        validate_default=True,
+        description="The mesh, STL, 3MF, OBJ, PLY or GLB: an http(s) URL, or data:...;base64, with its bytes. In "
+        "millimetres with Z up, GLB in metres with Y up.",
+        examples=["https://example.com/part.stl"],
+    )
+
+    @field_validator("mesh_url")
+    @classmethod
+    def _require_mesh(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None and info.context == NEEDS_IMAGE_URL:
+            raise PydanticCustomError("missing", "Field required")
+        return url
+
+    def as_job(self) -> JobRequest:
+        """The request of a job that asks for this finish."""
+        fields = self.model_dump(exclude_unset=True, exclude={"mesh_url"})
+        return JobRequest.model_validate(fields, context=IS_OF_MESH)
 
 
 class Redelivery(BaseModel):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from ai_engine.facts import CutOutFacts, DecodeFacts, ModelFacts, PrintFacts, ViewName
-from ai_engine.job import Job, JobStatus, rfc3339
+from ai_engine.job import Job, JobKind, JobStatus, rfc3339
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
     JobPage,
@@ -46,6 +46,10 @@ class JobSummaryView(BaseModel):
     status: JobStatus
     attempt: int = Field(description="2 is the first retry.")
     retry_of: str | None = Field(description="The job_id of the first attempt.")
+    kind: JobKind = Field(
+        description="generation: from a picture. variant: a job's mesh finished again. mesh_check: a mesh of the "
+        "caller's own."
+    )
     variant_of: str | None = Field(description="The job_id of the job whose mesh this one finishes again.")
     created_at: str
     ended_at: str | None
@@ -75,6 +79,9 @@ class JobView(JobSummaryView):
     )
     cutouts: dict[ViewName, CutOutFacts] = Field(description="The same of each of several views.")
     print: PrintFacts | None
+    check: PrintFacts | None = Field(
+        description="Of a mesh of the caller's own: what a slicer would have found in it as it came."
+    )
     decode: DecodeFacts | None
     upload: UploadFacts | None = Field(
         description="What became of the upload; null while that is open, or where there is none."
@@ -115,6 +122,7 @@ def _summary(known: JobSummary) -> JobSummaryView:
         status=known.status,
         attempt=job.attempt,
         retry_of=job.retry_of,
+        kind=job.kind,
         variant_of=job.variant_of,
         created_at=rfc3339(job.accepted_at_s),
         ended_at=rfc3339(known.ended_at_s) if known.ended_at_s else None,
@@ -145,7 +153,8 @@ def _artifacts(job: Job, result: JobResult | None) -> list[FileFacts]:
 
 def _options(job: Job, result: JobResult | None) -> OptionsFacts:
     used = result.options if result and result.failure is None else None
-    return OptionsFacts(**(used or UsedOptions(job.options, job.print_options)).to_dict())
+    asked = UsedOptions(job.options if job.has_picture else None, job.print_options)
+    return OptionsFacts(**(used or asked).to_dict())
 
 
 def view_of(record: JobRecord) -> JobView:
@@ -165,6 +174,7 @@ def view_of(record: JobRecord) -> JobView:
         cutout=record.so_far.cutout,
         cutouts=dict(record.so_far.cutouts),
         print=result.mesh.print if result and result.mesh else None,
+        check=record.so_far.check,
         decode=result.decode if result else None,
         upload=next((one.upload for one in reversed(record.deliveries) if one.upload), None),
         deliveries=list(record.deliveries),

@@ -22,8 +22,8 @@ from ai_engine import __version__
 from ai_engine.api.request_schema import JobRequest
 from ai_engine.engine.engine import ENGINE_FIELDS, PRINT_FIELDS, Engine
 from ai_engine.engine.generated import GenerationFailed, ServerRefused, write_whole
-from ai_engine.errors import JobError, StartupError
-from ai_engine.mesh_files.read import MeshUnreadable, format_of
+from ai_engine.errors import JobError, MeshUnreadable, StartupError
+from ai_engine.mesh_files.sniff import format_of
 
 INSTRUCTIONS = (
     "Makes closed, printable 3D meshes of single objects from pictures. Begin with generate_mesh; height_mm gives "

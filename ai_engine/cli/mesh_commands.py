@@ -24,9 +24,9 @@ from ai_engine.cli.outputs import (
 )
 from ai_engine.engine.engine import print_options
 from ai_engine.engine.finishing import check_file, finish_file
-from ai_engine.errors import JobError, NotPrintable
+from ai_engine.errors import JobError, MeshUnreadable, NotPrintable
 from ai_engine.facts import PrintFacts
-from ai_engine.mesh_files.read import MeshUnreadable, sniffed_format
+from ai_engine.mesh_files.sniff import sniffed_format
 
 FINISH_EXAMPLES = """examples:
   ai-engine finish chair.3mf --height-mm 60 -o small.3mf
@@ -75,7 +75,7 @@ def run_finish(options: argparse.Namespace) -> int:
         return _fail("finish", str(error), EXIT_USAGE)
     except NotPrintable as error:
         return _fail(options.mesh, error.detail, EXIT_NOT_PRINTABLE)
-    except (MeshUnreadable, JobError, OSError) as error:
+    except (JobError, OSError) as error:
         return _fail(options.mesh, str(error), EXIT_FAILED)
     print(f"{options.mesh}: {_line(finished.report.facts())}", file=sys.stderr)
     for path in outputs.paths(stem_of(options.mesh)):

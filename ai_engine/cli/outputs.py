@@ -12,7 +12,7 @@ from typing import get_args
 
 from ai_engine.engine.generated import write_whole
 from ai_engine.facts import MeshFormat
-from ai_engine.mesh_files.read import format_of
+from ai_engine.mesh_files.sniff import format_of
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_PRINTABLE = 0, 1, 2, 3
 

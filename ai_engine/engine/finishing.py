@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from ai_engine.caller_meshes.posed import pose_mesh, report_as_it_came
 from ai_engine.errors import ResultTooLarge
 from ai_engine.facts import MeshFacts, MeshFormat
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
-from ai_engine.mesh_files.read import ReadMesh, read_mesh
-from ai_engine.printing.orientation import y_up, z_up
+from ai_engine.mesh_files.read import read_mesh
 from ai_engine.printing.prepare import finish, limit_faces
 from ai_engine.printing.preview import preview_png
-from ai_engine.printing.report import PrintReport, report
+from ai_engine.printing.report import PrintReport
 from ai_engine.wishes.print_options import PrintOptions
 
 
@@ -63,7 +61,7 @@ def finish_file(
     """The mesh in `data` finished as a job's would be, to be written in `formats`.
 
     A mesh with Y up and no unit stays so unless `height_mm` is given, as in a job. Any other is in millimetres, Z up,
-    and as tall as it was.
+    and keeps its size.
 
     Raises:
         MeshUnreadable: the bytes are no mesh.
@@ -71,14 +69,16 @@ def finish_file(
         AdditionUnfit: what was to be added does not fit.
         NotPrintable: the report is bad, and `require_printable` was asked.
     """
-    found, options = read_mesh(data), limit_faces(options, formats)
-    if options.height_mm is None and not _is_model_space(found):
-        options = replace(options, height_mm=_height_mm(found))
-    notes = FileNotes(title, is_mm=options.is_mm)
+    pose, options = pose_mesh(read_mesh(data)), limit_faces(options, formats)
+    notes = FileNotes(title, is_mm=options.is_mm or pose.mm_per_unit is not None)
     with tempfile.TemporaryDirectory(prefix="mesh-") as folder:
         path = Path(folder) / "mesh.stl"
         mesh, facts = finish(
-            _upright(found), options, see=lambda mesh: through_stl(mesh, path, notes), is_from_picture=False
+            pose.mesh,
+            options,
+            see=lambda mesh: through_stl(mesh, path, notes),
+            is_from_picture=False,
+            mm_per_unit=pose.mm_per_unit,
         )
     return Finished(mesh, notes, facts, options.max_bytes)
 
@@ -89,23 +89,4 @@ def check_file(data: bytes) -> PrintReport:
     Raises:
         MeshUnreadable: the bytes are no mesh.
     """
-    found = read_mesh(data)
-    if _is_model_space(found):
-        return report(found.mesh)
-    upright = z_up(_upright(found))
-    scaled = (upright.vertices.astype(np.float64) * found.mm_per_unit).astype(np.float32)
-    return report(Mesh(scaled, upright.faces), units="mm")
-
-
-def _is_model_space(found: ReadMesh) -> bool:
-    """True where neither the format nor the file knows a unit: what the shape model gave."""
-    return found.up == "y" and found.format != "glb"
-
-
-def _upright(found: ReadMesh) -> Mesh:
-    """Y up, as the finish takes it."""
-    return found.mesh if found.up == "y" else y_up(found.mesh)
-
-
-def _height_mm(found: ReadMesh) -> float:
-    return float(np.ptp(found.mesh.vertices[:, 1 if found.up == "y" else 2])) * found.mm_per_unit
+    return report_as_it_came(read_mesh(data))

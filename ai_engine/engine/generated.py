@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts, ViewName
-from ai_engine.mesh_files.read import format_of
+from ai_engine.mesh_files.sniff import format_of
 from ai_engine.stage_result import JobFailure
 
 StageProgress = Callable[[str, int, int], None]

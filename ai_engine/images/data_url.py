@@ -1,4 +1,4 @@
-"""Decodes a picture that stands in its own `data:` URL."""
+"""Decodes a picture, or another file, that stands in its own `data:` URL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from ai_engine.stage import Stage
 
 _UNNAMED_TYPES = ("", "application/octet-stream", "binary/octet-stream")
 """What programs write for a file whose type they don't know; the first bytes say it."""
+_NO_PICTURE = "A data URL must begin with data:image/...;base64,"
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 def is_data_url(text: str) -> bool:
     """True for a URL that has its bytes in itself; blanks before it count for nothing."""
     return text.lstrip()[:5].lower() == "data:"
+
+
+class DataUrlInvalid(ValueError):
+    """The URL has no bytes in base64."""
+
+
+class DataUrlTooLong(ValueError):
+    """The URL has more bytes than are taken."""
 
 
 def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
@@ -27,19 +36,37 @@ def decode_data_url(url: str, limits: DownloadLimits) -> bytes:
         UnreadableImage: the URL is not of that form, or its text is not base64.
         ImageTooLarge: more than `limits.max_bytes`.
     """
+    media_type = url.partition(",")[0].lstrip()[5:].partition(";")[0].strip().lower()
+    try:
+        if not (media_type.startswith("image/") or media_type in _UNNAMED_TYPES):
+            raise DataUrlInvalid(_NO_PICTURE)
+        return decode_base64_url(url, limits.max_bytes, _NO_PICTURE)
+    except DataUrlTooLong as error:
+        raise ImageTooLarge(over_limit(limits)) from error
+    except DataUrlInvalid as error:
+        raise UnreadableImage(str(error), stage=Stage.DOWNLOAD) from error
+
+
+def decode_base64_url(
+    url: str, max_bytes: int, form: str = "A data URL must have the form data:...;base64,"
+) -> bytes:
+    """The bytes in a `data:...;base64,` URL of any media type; `form` is the sentence for another form.
+
+    Raises:
+        DataUrlInvalid: the URL is not of that form, or its text is not base64.
+        DataUrlTooLong: more than `max_bytes`.
+    """
     head, separator, text = url.partition(",")
-    media_type, *parameters = (part.strip() for part in head.lstrip()[5:].lower().split(";"))
-    is_picture = media_type.startswith("image/") or media_type in _UNNAMED_TYPES
-    if not separator or not is_picture or parameters[-1:] != ["base64"]:
-        raise UnreadableImage("A data URL must begin with data:image/...;base64,", stage=Stage.DOWNLOAD)
-    if len(text) * 3 // 4 > 3 * limits.max_bytes:  # percent signs may triple it
-        raise ImageTooLarge(over_limit(limits))
+    if not separator or [part.strip() for part in head.lower().split(";")[1:]][-1:] != ["base64"]:
+        raise DataUrlInvalid(form)
+    if len(text) * 3 // 4 > 3 * max_bytes:  # percent signs may triple it
+        raise DataUrlTooLong
     try:
         data = base64.b64decode(_pad(unquote_to_bytes(text)), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UnreadableImage("The data URL is not valid base64.", stage=Stage.DOWNLOAD) from error
-    if len(data) > limits.max_bytes:
-        raise ImageTooLarge(over_limit(limits))
+        raise DataUrlInvalid("The data URL is not valid base64.") from error
+    if len(data) > max_bytes:
+        raise DataUrlTooLong
     return data
 
 

@@ -43,7 +43,7 @@ EMPTIED_QUEUES = (WEBHOOK_QUEUE, EARLIER_JOB_QUEUE)
 UNNAMED_JOB_QUEUES = (PIPELINE_QUEUE, EARLIER_JOB_QUEUE)
 """Of jobs that name no model: each worker takes them."""
 VARIANT_QUEUE = "variants"
-"""Of jobs that begin with another one's mesh: they wait for no device, and any worker takes them."""
+"""Of jobs that begin with a mesh, another one's or a caller's: they wait for no device, and any worker takes them."""
 JOB_QUEUES = (*UNNAMED_JOB_QUEUES, VARIANT_QUEUE, f"{PIPELINE_QUEUE}.%")
 """Of jobs of all models, known here or not, as patterns of names: a % stands for any text."""
 CUT_OUT_QUEUE = "cut-outs"
@@ -77,7 +77,7 @@ def pipeline_queue(model: str | None) -> str:
 
 def queue_of(job: Job) -> str:
     """The queue that the job waits in."""
-    return pipeline_queue(job.model) if job.decoded is None else VARIANT_QUEUE
+    return pipeline_queue(job.model) if job.kind == "generation" else VARIANT_QUEUE
 
 
 def model_of(queue: str) -> str | None:

@@ -146,7 +146,8 @@ def result_of_stages(steps: Iterable[Mapping[str, Any]]) -> JobResult:
     seconds = {name: round(value, 3) for stage in stages for name, value in stage.seconds.items()}
     cutout = next((stage.cutout for stage in stages if stage.cutout), None)
     cutouts = next((dict(stage.cutouts) for stage in stages if stage.cutouts), {})
-    return JobResult(seconds, cutout=cutout, cutouts=cutouts)
+    check = next((stage.check for stage in stages if stage.check), None)
+    return JobResult(seconds, cutout=cutout, cutouts=cutouts, check=check)
 
 
 def status_of(row: WorkflowStatus, result: JobResult | None) -> JobStatus:

@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ai_engine.errors import MeshBomb, MeshUnreadable, TooManyFaces
 from ai_engine.facts import MeshFormat
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.topology import weld
-from ai_engine.mesh_files.stl import STL_BYTES_PER_FACE, STL_HEADER_BYTES, read_stl
+from ai_engine.mesh_files.sniff import STL_BYTES_PER_FACE, is_binary_stl, sniffed_format
+from ai_engine.mesh_files.stl import read_stl
 
 MAX_FACES = 10_000_000
 MAX_UNPACKED_BYTES = 2_000_000_000
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Of the description in a GLB; the numbers lie outside it."""
 UpAxis = Literal["y", "z"]
-
-
-class MeshUnreadable(ValueError):
-    """The bytes are no mesh of a supported format, a damaged one, or one with more in it than is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,69 +43,36 @@ class ReadMesh:
     """1 where the format knows no unit, as slicers take it."""
 
 
-def format_of(path: str | os.PathLike[str]) -> MeshFormat:
-    """The format that a path's suffix names.
-
-    Raises:
-        ValueError: it names none.
-    """
-    suffix = PurePath(path).suffix.lower().lstrip(".")
-    if suffix not in get_args(MeshFormat):
-        known = ", ".join(f".{name}" for name in get_args(MeshFormat))
-        raise ValueError(f"{PurePath(path).name}: mesh files end in {known}")
-    return cast(MeshFormat, suffix)
-
-
-def sniffed_format(data: bytes) -> MeshFormat:
-    """The format that the bytes are in, whatever the file is called.
-
-    Raises:
-        MeshUnreadable: in none of them.
-    """
-    if _is_binary_stl(data):
-        return "stl"
-    head = data[:512].lstrip()
-    if head.startswith(b"PK\x03\x04"):
-        return "3mf"
-    if head.startswith(b"glTF"):
-        return "glb"
-    if head.startswith(b"ply"):
-        return "ply"
-    if head[:5].lower() == b"solid":
-        return "stl"
-    if any(line.lstrip().startswith((b"v ", b"v\t")) for line in data[: 1 << 16].splitlines()):
-        return "obj"
-    raise MeshUnreadable("The file is no mesh in STL, 3MF, GLB, OBJ or PLY.")
-
-
 def read_mesh(data: bytes, *, max_faces: int = MAX_FACES) -> ReadMesh:
     """The mesh in `data`, in the file's own units and axes.
 
     Raises:
-        MeshUnreadable: the bytes are no mesh, a damaged one, or one with more than `max_faces` faces.
+        MeshUnreadable: the bytes are no mesh, or a damaged one.
+        TooManyFaces: it has more than `max_faces`.
+        MeshBomb: it unpacks to more than is taken.
     """
     file_format = sniffed_format(data)
     up: UpAxis = "y" if file_format == "glb" or b"Y up" in data[:512] else "z"
-    if _is_binary_stl(data):
+    if is_binary_stl(data, len(data)):
         _refuse_more_than(max_faces, (len(data) - 84) // STL_BYTES_PER_FACE)
         mesh, mm_per_unit = read_stl(data), 1.0
     else:
         _check_unpacked_size(data, file_format, max_faces)
         mesh, mm_per_unit = _by_trimesh(data, file_format)
     _refuse_more_than(max_faces, len(mesh.faces))
-    if len(mesh.faces) == 0 or not np.isfinite(mesh.vertices).all():
-        raise MeshUnreadable("The file holds no faces, or corners that are not finite numbers.")
+    if not is_placed(mesh).any():
+        raise MeshUnreadable("The file holds no face whose corners are finite numbers.")
     return ReadMesh(mesh, file_format, up, mm_per_unit)
 
 
-def _is_binary_stl(data: bytes) -> bool:
-    num_faces = int.from_bytes(data[STL_HEADER_BYTES : STL_HEADER_BYTES + 4], "little")
-    return len(data) == STL_HEADER_BYTES + 4 + num_faces * STL_BYTES_PER_FACE
+def is_placed(mesh: Mesh) -> NDArray[np.bool_]:
+    """True for each face whose corners are finite numbers."""
+    return np.asarray(np.isfinite(mesh.vertices)[mesh.faces].all(axis=(1, 2)))
 
 
 def _refuse_more_than(max_faces: int, num_faces: int) -> None:
     if num_faces > max_faces:
-        raise MeshUnreadable(f"The mesh has {num_faces:,} faces; at most {max_faces:,} are taken.")
+        raise TooManyFaces(f"The mesh has {num_faces:,} faces; at most {max_faces:,} are taken.")
 
 
 def _by_trimesh(data: bytes, file_format: MeshFormat) -> tuple[Mesh, float]:
@@ -118,10 +82,14 @@ def _by_trimesh(data: bytes, file_format: MeshFormat) -> tuple[Mesh, float]:
         scene = trimesh.load_scene(io.BytesIO(data), file_type=file_format, process=False)
         unit = trimesh.units.unit_conversion(scene.units, "millimeters") if scene.units else 1.0
         whole = scene.to_mesh()
-        vertices, faces = np.asarray(whole.vertices, np.float32), np.asarray(whole.faces, np.int32)
+        vertices, faces = np.asarray(whole.vertices, np.float32), np.asarray(whole.faces)
+        if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
+            raise IndexError("a face has a corner that is not there")
+    except MemoryError as error:
+        raise MeshBomb(f"The {file_format.upper()} file takes more memory than there is.") from error
     except Exception as error:  # of any kind: the library does not say what a damaged file raises
         raise MeshUnreadable(f"The {file_format.upper()} file is damaged, or has nothing in it.") from error
-    return weld(Mesh(vertices, faces)), unit
+    return weld(Mesh(vertices, faces.astype(np.int32))), unit
 
 
 def _check_unpacked_size(data: bytes, file_format: MeshFormat, max_faces: int) -> None:
@@ -137,13 +105,13 @@ def _check_zip(data: bytes) -> None:
     except zipfile.BadZipFile as error:
         raise MeshUnreadable("The 3MF file is damaged: it is no whole zip archive.") from error
     if sum(sizes) > MAX_UNPACKED_BYTES or len(sizes) > 1000:
-        raise MeshUnreadable("The 3MF file unpacks to more than is taken.")
+        raise MeshBomb("The 3MF file unpacks to more than is taken.")
 
 
 def _check_glb(data: bytes, max_faces: int) -> None:
     size = int.from_bytes(data[12:16], "little")
     if size > min(MAX_JSON_BYTES, len(data)):
-        raise MeshUnreadable("The description in the GLB file is larger than is taken.")
+        raise MeshBomb("The description in the GLB file is larger than is taken.")
     try:
         document = json.loads(data[20 : 20 + size])
         counts = _instances(document)

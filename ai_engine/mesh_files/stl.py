@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import area_vectors_between, row_lengths
 from ai_engine.mesh.topology import compact, weld, weld_corners
+from ai_engine.mesh_files.sniff import STL_BYTES_PER_FACE, STL_HEADER_BYTES
 from ai_engine.mesh_files.text_rows import CHUNK_ROWS
 
 FilePath = str | os.PathLike[str]
-
-STL_HEADER_BYTES = 80
-STL_BYTES_PER_FACE = 50
 
 _STL_FACE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 

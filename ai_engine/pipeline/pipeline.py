@@ -4,14 +4,14 @@
 
 Each stage writes its file, then gives back a small record of it; only the record goes into the job engine, which
 remembers it, so that a job whose worker died goes on after the last stage that was finished. A stage whose input
-file is gone (another machine, an emptied disk) makes it again first. A variant begins with another job's mesh: it has
-the last stage alone, and never the device. Knows no database and no HTTP API.
+file is gone (another machine, an emptied disk) makes it again first. A variant begins with another job's mesh and has
+the last stage alone, a caller's own mesh is fetched and read before it: neither has the device. Knows no database and
+no HTTP API.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,21 +20,20 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ai_engine.errors import JobError, ResultTooLarge, ViewsUnfit
-from ai_engine.facts import CutOutFacts, MeshFacts, MeshFormat, ViewName
+from ai_engine.errors import JobError, ViewsUnfit
+from ai_engine.facts import CutOutFacts, PrintFacts, ViewName
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
-from ai_engine.job import Artifact, Job, JobOptions
+from ai_engine.job import Job, JobOptions
 from ai_engine.logs import event
 from ai_engine.mesh.ghost_plane import Outline, outline_of
-from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
+from ai_engine.mesh_files.mesh_file import through_stl
+from ai_engine.mesh_files.npz import load_mesh, save_mesh
 from ai_engine.pipeline.lanes import Clock, turn
-from ai_engine.pipeline.picture_stages import ViewStages
-from ai_engine.pipeline.preview import PREVIEW_FILE, keep_drawable, load_mesh, save_mesh
 from ai_engine.pipeline.resources import Cutouts, Model, Resources, Run, Shape
+from ai_engine.pipeline.stages.finished_files import FinishedFiles
+from ai_engine.pipeline.stages.mesh_stages import MeshStages
+from ai_engine.pipeline.stages.picture_stages import ViewStages
 from ai_engine.printing.prepare import finish, limit_faces
-from ai_engine.printing.preview import preview_png
-from ai_engine.printing.report import PrintReport
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult, UsedOptions
 
@@ -55,6 +54,7 @@ def run_job(job: Job, resources: Resources, run: Run) -> JobResult:
             model=line.model_label,
             cutout=line.cutout,
             cutouts=line.cutouts,
+            check=line.check,
             failure=JobFailure.of(error),
         )
 
@@ -67,12 +67,15 @@ class JobLine:
         self.resources = resources
         self.run = run
         self.stages = ViewStages(job.sources, resources, run)
+        self.meshes = MeshStages(job, resources, run)
         self.cutout: CutOutFacts | None = None
         """Known once the cut-out is made."""
         self.cutouts: dict[ViewName, CutOutFacts] = {}
         """Likewise, of several views."""
-        self.used = job.options
-        """The options as asked, until the model has completed them."""
+        self.check: PrintFacts | None = None
+        """Known once a caller's own mesh is read."""
+        self.used: JobOptions | None = job.options if job.has_picture else None
+        """The options as asked, until the model has completed them; None for a caller's own mesh."""
 
     def result(self) -> JobResult:
         """The finished job.
@@ -80,7 +83,7 @@ class JobLine:
         Raises:
             JobError: a stage could not do its work, or the model can't do it as asked.
         """
-        picture, cutout, mesh = self._take_decoded() if self.job.decoded else self._make_mesh()
+        picture, cutout, mesh = self._begin()
         file = self.run.step(Stage.FINISH, lambda: self.finish(picture, cutout, mesh))
         seconds: dict[str, float] = {}
         for result in (picture, cutout, mesh, file):
@@ -97,7 +100,18 @@ class JobLine:
             cutout=self.cutout,
             cutouts=self.cutouts,
             more_files=dict(file.more_files),
+            check=self.check,
         )
+
+    def _begin(self) -> tuple[StageResult, StageResult, StageResult]:
+        """Picture, cut-out and mesh that the job is finished from; a caller's mesh stands in for all three."""
+        if self.job.kind == "variant":
+            return self._take_decoded()
+        if self.job.kind == "generation":
+            return self._make_mesh()
+        read = self.run.step(Stage.DOWNLOAD, self.meshes.read)
+        self.check = read.check
+        return read, read, read
 
     def _make_mesh(self) -> tuple[StageResult, StageResult, StageResult]:
         """Picture, cut-out and mesh, each made by its stage.
@@ -118,8 +132,11 @@ class JobLine:
         decoded = self.job.decoded
         assert decoded is not None
         self.cutout, self.cutouts = decoded.cutout, decoded.cutouts
-        outline = StageResult(decoded.outline, {})
-        return outline, outline, StageResult(decoded.mesh, {}, decoded.decode, decoded.degraded)
+        mesh = StageResult(
+            decoded.mesh, {}, decoded.decode, decoded.degraded, mm_per_unit=decoded.mm_per_unit
+        )
+        outline = StageResult(decoded.outline, {}) if decoded.outline else mesh
+        return outline, outline, mesh
 
     @property
     def model(self) -> Model:
@@ -135,6 +152,8 @@ class JobLine:
         """The model's id and licence; of the worker's first where it does not have the one that is named."""
         if self.job.decoded is not None:
             return self.job.decoded.model
+        if self.job.kind == "mesh_check":
+            return {}
         model = self.resources.models.get(self.job.model or "", self.resources.model)
         return {"id": model.model_id, "licence": model.licence}
 
@@ -186,7 +205,10 @@ class JobLine:
 
     def finish(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> StageResult:
         """The mesh file that the caller gets."""
-        source = self._mesh_file(picture, cutout, mesh)
+        source, job = self._mesh_file(picture, cutout, mesh), self.job
+        files = FinishedFiles(
+            job, self.resources.store, job.print_options.is_mm or mesh.mm_per_unit is not None
+        )
         with (
             turn(self.resources.lanes.finish, self.run),
             Clock() as clock,
@@ -196,14 +218,15 @@ class JobLine:
             stl = Path(folder) / "mesh.stl"
             finished, report = finish(
                 load_mesh(source),
-                limit_faces(self.job.print_options, self.job.formats),
-                see=lambda mesh: through_stl(mesh, stl, _notes(self.job)),
-                half_extent=self.used.bounds,
+                limit_faces(job.print_options, job.formats),
+                see=lambda mesh: through_stl(mesh, stl, files.notes),
+                half_extent=self.used.bounds if self.used else None,
                 outline=lambda: _outline(self._outline_file(picture, cutout)),
+                is_from_picture=job.has_picture,
+                mm_per_unit=mesh.mm_per_unit,
             )
-            files = self._write(finished, stl)
-        seconds = {Stage.FINISH.value: clock.seconds}
-        return replace(files, seconds=seconds, mesh=_facts(self.job, report))
+            written = files.write(finished, stl)
+        return replace(written, seconds={Stage.FINISH.value: clock.seconds}, mesh=files.facts(report))
 
     def _outline_file(self, picture: StageResult, cutout: StageResult) -> Path:
         if self.job.decoded is not None:
@@ -213,59 +236,16 @@ class JobLine:
     def _mesh_file(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> Path:
         if self.job.decoded is not None:
             return self.resources.store.path(mesh.artifact)
+        if self.job.kind == "mesh_check":
+            return self.meshes.present(mesh)
         (stages, *_) = self.stages.views.values()
         return stages.present(mesh, lambda: self.shape(picture, cutout))
-
-    def _write(self, mesh: Mesh, stl: Path) -> StageResult:
-        """The caller's files, and their picture or what that is drawn from later; `stl` holds the mesh already."""
-        job, store = self.job, self.resources.store
-        picture = preview_png(mesh, is_z_up=job.print_options.is_mm) if job.print_options.thumbnail else None
-        files = {one: self._write_file(mesh, stl, one, picture) for one in job.formats}
-        first = files.pop(job.format)
-        if picture is None:
-            kept = keep_drawable(mesh, files.get("stl", first), job, store)
-            return StageResult(first, {}, drawable=kept, more_files=files)
-        preview = store.put_bytes(job.job_id, PREVIEW_FILE, picture)
-        return StageResult(first, {}, preview=preview, more_files=files)
-
-    def _write_file(
-        self, mesh: Mesh, stl: Path, file_format: MeshFormat, thumbnail: bytes | None
-    ) -> Artifact:
-        """The file in that format."""
-        job, max_bytes = self.job, self.job.print_options.max_bytes
-
-        def write(path: Path) -> None:
-            if file_format == "stl":
-                shutil.move(stl, path)
-            else:
-                fitting = None if max_bytes else thumbnail
-                write_mesh(mesh, path, file_format, notes=_notes(job), thumbnail=fitting)
-
-        artifact = self.resources.store.put(job.job_id, f"mesh.{file_format}", write)
-        if max_bytes is not None and artifact.size > max_bytes:
-            raise ResultTooLarge(f"The file has {artifact.size} bytes, {max_bytes} were allowed.")
-        return artifact
 
 
 def _read_cutouts(files: Mapping[ViewName | None, Path]) -> Cutouts:
     """The pixels of one picture, or of several views by name."""
     pixels = {view: Cutout.from_png(file.read_bytes()).rgba for view, file in files.items()}
     return pixels[None] if None in pixels else {str(view): rgba for view, rgba in pixels.items()}
-
-
-def _notes(job: Job) -> FileNotes:
-    # Without the time: same seed, model and options give the same bytes.
-    return FileNotes(job.asset_id, is_mm=job.print_options.is_mm)
-
-
-def _facts(job: Job, report: PrintReport) -> MeshFacts:
-    return MeshFacts(
-        format=job.format,
-        faces=report.num_faces,
-        units=report.units,
-        bbox=report.bbox,
-        print=report.facts(),
-    )
 
 
 def _outline(cutout: Path) -> Outline:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from ai_engine.job import Artifact, Job
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh_files.npz import load_mesh, save_mesh
 from ai_engine.mesh_files.stl import read_stl
 from ai_engine.printing.preview import preview_png
 from ai_engine.storage.store import ArtifactStore
@@ -34,18 +33,6 @@ def draw_preview(job_id: str, drawable: Artifact, store: ArtifactStore, *, is_z_
     """
     picture = preview_png(_read(store.path(drawable)), is_z_up=is_z_up)
     return store.put_bytes(job_id, PREVIEW_FILE, picture)
-
-
-def save_mesh(mesh: Mesh, path: Path) -> None:
-    """Writes `mesh` to an NPZ file."""
-    with path.open("wb") as file:
-        np.savez(file, vertices=mesh.vertices, faces=mesh.faces)
-
-
-def load_mesh(path: Path) -> Mesh:
-    """The mesh that `save_mesh` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return Mesh(arrays["vertices"], arrays["faces"])
 
 
 def _read(path: Path) -> Mesh:

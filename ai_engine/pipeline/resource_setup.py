@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ai_engine.caller_meshes.limits import MeshLimits
 from ai_engine.errors import StartupError
 from ai_engine.images.background import MattingModelUnusable
 from ai_engine.images.formats import DownloadLimits
@@ -48,6 +49,7 @@ def open_resources(settings: Settings, on_loaded: Callable[[float], None]) -> Re
         models=models,
         download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
         max_image_pixels=settings.image_max_pixels,
+        mesh_limits=MeshLimits.of(settings),
         download_attempts=settings.download_attempts,
         lanes=Lanes(download=Lane(settings.downloads_in_flight, settings.downloads_per_owner)),
     )

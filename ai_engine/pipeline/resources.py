@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_engine.caller_meshes.limits import MeshLimits
 from ai_engine.errors import InternalError
 from ai_engine.facts import DecodeFacts, ModelFacts
 from ai_engine.images.formats import DownloadLimits
@@ -112,6 +113,7 @@ class Resources:
     """What jobs get that name none."""
     download_limits: DownloadLimits
     max_image_pixels: int
+    mesh_limits: MeshLimits = field(default_factory=MeshLimits)
     download_attempts: int = 3
     lanes: Lanes = field(default_factory=Lanes)
     device_clock: BusyClock = field(default_factory=BusyClock)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from ai_engine.additions.sequence import add_all
 from ai_engine.errors import AdditionUnfit, EmptyMesh, NotPrintable
 from ai_engine.facts import AdditionFacts, MeshFormat
@@ -69,11 +71,13 @@ def finish(
     half_extent: float | None = None,
     outline: Callable[[], Outline] | None = None,
     is_from_picture: bool = True,
+    mm_per_unit: float | None = None,
 ) -> tuple[Mesh, PrintReport]:
     """The mesh as it will be delivered, and the report on it, made from `see(mesh)`: the mesh as a slicer reads it.
 
     `half_extent` of the searched box and the `outline` of the object in its picture distinguish
     a ghost plane from a plate that belongs to the object. A mesh that is not from a picture has none.
+    `mm_per_unit`: of a mesh that knows its unit; without `height_mm` it is made in millimetres and keeps its size.
 
     Raises:
         EmptyMesh: nothing is left that encloses anything.
@@ -89,6 +93,8 @@ def finish(
         work = _simplify(work, options.target_faces)
     if options.flat_base:
         work = _flatten_base(work)
+    if options.height_mm is None and mm_per_unit is not None:
+        options = replace(options, height_mm=mm_per_unit * float(np.ptp(work.mesh.vertices[:, 1])))
     if options.height_mm is not None:
         work = _stand(work, options.height_mm)
     if options.has_additions:

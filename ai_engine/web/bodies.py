@@ -7,10 +7,11 @@ for its caller and for all until its request is answered.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
@@ -248,3 +249,29 @@ def check_size(num_bytes: int, max_bytes: int) -> None:
     """Raises BodyTooLarge where a body has more bytes than it may."""
     if num_bytes > max_bytes:
         raise BodyTooLarge(f"The body has more than {max_bytes} bytes.")
+
+
+def load_json(body: bytes) -> Any:
+    """What the JSON says; a byte order mark is dropped.
+
+    Raises:
+        InvalidField: it is no JSON, or names a field twice.
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise InvalidField("body", "the body is not valid JSON", code="json_invalid") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    refuse_doubled(name for name, _ in pairs)
+    for name, _ in pairs:
+        name.encode()  # half a surrogate pair is no text, and no answer could name it
+    return dict(pairs)
+
+
+def refuse_doubled(names: Iterable[str]) -> None:
+    """Raises InvalidField where a name occurs twice: two readers of one request could each take another value."""
+    for name, number in Counter(names).items():
+        if number > 1:
+            raise InvalidField(name, "this field is there more than once", code="duplicate_field")

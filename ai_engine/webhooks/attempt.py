@@ -123,7 +123,7 @@ def _log(job_id: str, attempt: int, outcome: DeliveryOutcome) -> None:
 
 def _delivery(task: DeliveryTask, context: DeliveryContext) -> Delivery:
     job, mesh = task.job, _mesh_file(task, context.store)
-    link = context.links.url(job.job_id, job.file_name, task.linked_at_s) if mesh else None
+    link = context.links.url(job.job_id, job.file_name_in(job.format), task.linked_at_s) if mesh else None
     upload = None if task.has_given_up_upload else Upload.of(job)
     fallback = _fallback(task, mesh, context.settings, has_link=link is not None)
     return Delivery(
@@ -156,7 +156,13 @@ def _mesh_file(task: DeliveryTask, store: ArtifactStore) -> MeshFile | None:
     job, artifact = task.job, task.artifact
     if artifact is None:
         return None
-    return MeshFile(partial(store.read, artifact), job.file_name, job.format, artifact.size, artifact.sha256)
+    return MeshFile(
+        partial(store.read, artifact),
+        job.file_name_in(job.format),
+        job.format,
+        artifact.size,
+        artifact.sha256,
+    )
 
 
 def _fallback(task: DeliveryTask, mesh: MeshFile | None, settings: Settings, *, has_link: bool) -> str | None:

@@ -128,7 +128,7 @@ def artifact_facts(job: Job, result: JobResult) -> ArtifactFacts | None:
         media_type=MEDIA_TYPES[mesh.format],
         size=result.artifact.size,
         sha256=result.artifact.sha256,
-        filename=job.file_name,
+        filename=job.file_name_in(job.format),
         faces=mesh.faces,
         units=mesh.units,
         bbox=(round(x, 4), round(y, 4), round(z, 4)),

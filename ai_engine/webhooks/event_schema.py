@@ -78,7 +78,10 @@ class OptionsFacts(_Open):
     num_chunks: int | None = Field(default=None, description="Points asked of the field in one call.")
     bounds: float | None = Field(default=None, description="Half the side of the cube that is searched.")
     decode_mode: DecodeMode | None = None
-    height_mm: float | None = Field(default=None, description="Null: raw model units, Y up.")
+    height_mm: float | None = Field(
+        default=None,
+        description="Null: raw model units, Y up; of a caller's own mesh in millimetres its own height.",
+    )
     flat_base: bool | None = None
     target_faces: int | None = None
     max_bytes: int | None = Field(default=None, description="Of the file.")

@@ -13,8 +13,8 @@ from ai_engine.job import CutOut
 from ai_engine.job_queue.on_demand import CutOutOutcome, CutOutTask
 from ai_engine.logs import event
 from ai_engine.pipeline.lanes import Claim
-from ai_engine.pipeline.picture_stages import PictureStages
 from ai_engine.pipeline.resources import Resources
+from ai_engine.pipeline.stages.picture_stages import PictureStages
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, StageResult
 

@@ -652,6 +652,12 @@ export interface components {
             /** Job Id */
             job_id: string;
             /**
+             * Kind
+             * @description generation: from a picture. variant: a job's mesh finished again. mesh_check: a mesh of the caller's own.
+             * @enum {string}
+             */
+            kind: "generation" | "variant" | "mesh_check";
+            /**
              * Retry Of
              * @description The job_id of the first attempt.
              */
@@ -685,6 +691,8 @@ export interface components {
              * @description 2 is the first retry.
              */
             attempt: number;
+            /** @description Of a mesh of the caller's own: what a slicer would have found in it as it came. */
+            check: components["schemas"]["PrintFacts"] | null;
             /** Created At */
             created_at: string;
             /** @description Known as soon as the cut-out is made; null where there are several views. */
@@ -711,6 +719,12 @@ export interface components {
             format: string;
             /** Job Id */
             job_id: string;
+            /**
+             * Kind
+             * @description generation: from a picture. variant: a job's mesh finished again. mesh_check: a mesh of the caller's own.
+             * @enum {string}
+             */
+            kind: "generation" | "variant" | "mesh_check";
             /** Model */
             model: {
                 [key: string]: string;
@@ -981,7 +995,7 @@ export interface components {
             guidance_scale: number | null;
             /**
              * Height Mm
-             * @description Null: raw model units, Y up.
+             * @description Null: raw model units, Y up; of a caller's own mesh in millimetres its own height.
              * @default null
              */
             height_mm: number | null;

@@ -80,6 +80,8 @@ def served(folder: Path, **settings: str) -> Iterator[House]:
             "DOWNLOAD_ATTEMPTS": "1",
             "DOWNLOAD_TIMEOUT_S": "3",
             "IMAGE_MAX_BYTES": "1000000",
+            "MESH_MAX_BYTES": "2000000",
+            "MESH_MAX_FACES": "20000",
             "STAND_IN_STEP_S": "0.05",
         }
         | settings,

@@ -9,9 +9,10 @@ from ai_engine.errors import DownloadError, JobError, RequestRefused
 from ai_engine.stage import Stage
 
 CONTRACT_CODES = """
-image_url_forbidden image_download_failed image_too_large image_invalid no_foreground mask_invalid sampler_unfit
-views_unfit gpu_out_of_memory generation_timeout empty_mesh not_printable addition_unfit result_too_large cancelled
-worker_lost internal
+image_url_forbidden image_download_failed image_too_large image_invalid no_foreground mask_invalid
+mesh_url_forbidden mesh_download_failed mesh_invalid mesh_too_large mesh_too_many_faces mesh_bomb sampler_unfit
+views_unfit gpu_out_of_memory generation_timeout empty_mesh not_printable addition_unfit result_too_large
+cancelled worker_lost internal
 """
 JOB_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JobError)]
 REFUSALS = [

@@ -150,6 +150,7 @@ def test_functions_are_short() -> None:
 
 TESTED_ELSEWHERE = {
     "ai_engine/api/delivery_routes.py": "service/test_dead_letters.py",
+    "ai_engine/api/finishing/routes.py": "service/test_mesh_checks.py",
     "ai_engine/api/job_routes.py": "unit/ai_engine/api/test_app.py",
     "ai_engine/api/openapi.py": "service/test_document.py",
     "ai_engine/api/request_schema.py": "unit/ai_engine/test_job.py",
@@ -162,7 +163,7 @@ TESTED_ELSEWHERE = {
     "ai_engine/monitoring/otel.py": "unit/ai_engine/monitoring/test_tracing.py",
     "ai_engine/monitoring/prometheus.py": "service/test_metrics.py",
     "ai_engine/outbound/checked_socket.py": "unit/ai_engine/outbound/test_client.py",
-    "ai_engine/pipeline/picture_stages.py": "service/test_cut_outs.py",
+    "ai_engine/pipeline/stages/picture_stages.py": "service/test_cut_outs.py",
     "ai_engine/pipeline/resources.py": "unit/ai_engine/pipeline/test_pipeline.py",
     "ai_engine/worker/durable_run.py": "service/test_kill.py",
     "ai_engine/worker/failover.py": "service/test_several_machines.py",

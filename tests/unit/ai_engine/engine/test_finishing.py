@@ -9,10 +9,10 @@ from support import broken_meshes
 from support.solid_shapes import cube, sphere
 
 from ai_engine.engine.finishing import check_file, finish_file
-from ai_engine.errors import EmptyMesh
+from ai_engine.errors import EmptyMesh, MeshUnreadable
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
-from ai_engine.mesh_files.read import MeshUnreadable, read_mesh
+from ai_engine.mesh_files.read import read_mesh
 from ai_engine.wishes.print_options import PrintOptions
 
 

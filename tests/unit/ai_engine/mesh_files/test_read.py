@@ -11,10 +11,11 @@ import pytest
 import trimesh
 from support.solid_shapes import cube, sphere
 
+from ai_engine.errors import MeshUnreadable
 from ai_engine.facts import MeshFormat
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
-from ai_engine.mesh_files.read import MeshUnreadable, format_of, read_mesh, sniffed_format
+from ai_engine.mesh_files.read import read_mesh
 
 FORMATS: tuple[MeshFormat, ...] = ("stl", "3mf", "glb", "obj", "ply")
 
@@ -144,10 +145,3 @@ def test_a_zip_bomb_is_refused_by_its_directory(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(MeshUnreadable, match="unpacks to more"):
         read_mesh(packed.getvalue())
-
-
-def test_suffix_and_content_say_which_format_a_file_is_in() -> None:
-    assert format_of("a/b.3MF") == "3mf"
-    assert sniffed_format(b"glTF....") == "glb"
-    with pytest.raises(ValueError, match="end in"):
-        format_of("mesh.step")

@@ -24,10 +24,10 @@ from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.fake_model import FakeModel
 from ai_engine.pipeline.lanes import Claim
-from ai_engine.pipeline.picture_stages import ViewStages
 from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.removers import Removers
 from ai_engine.pipeline.resources import Cutouts, Resources, Shape
+from ai_engine.pipeline.stages.picture_stages import ViewStages
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobResult, StageResult
 from ai_engine.storage.store import LocalStore

@@ -88,4 +88,8 @@ def test_without_a_mesh_there_is_no_artifact_to_describe() -> None:
     assert artifact_facts(JOB, JobResult()) is None
     facts = artifact_facts(JOB, success())
     assert facts is not None
-    assert (facts.media_type, facts.filename, facts.preview) == ("model/stl", JOB.file_name, None)
+    assert (facts.media_type, facts.filename, facts.preview) == (
+        "model/stl",
+        JOB.file_name_in(JOB.format),
+        None,
+    )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ai_engine.errors import DownloadError, JobError
+from ai_engine.errors import JobError
 from ai_engine.facts import ViewName
 from ai_engine.images.background import cut_out
 from ai_engine.images.download import fetch_image
@@ -19,6 +17,7 @@ from ai_engine.job import Artifact, PictureSource
 from ai_engine.logs import event
 from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.resources import Resources, Run
+from ai_engine.pipeline.stages.attempts import with_retries
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 
@@ -58,17 +57,12 @@ class PictureStages:
 
     def _fetch_with_retries(self, url: str, what: What) -> bytes:
         limits, http = self.resources.download_limits, self.resources.http
-        for attempt in range(1, self.resources.download_attempts):
-            try:
-                return fetch_image(url, http=http, limits=limits, what=what)
-            except DownloadError as error:
-                if not error.retryable:
-                    raise
-                entry_id = self.source.entry_id
-                event(logger, "download failed, trying again", job_id=entry_id, detail=error.detail)
-                time.sleep(2 ** (attempt - 1) * random.uniform(0.8, 1.2))
-                self.run.progress(Stage.DOWNLOAD, 0, 1)
-        return fetch_image(url, http=http, limits=limits, what=what)
+
+        def fetch() -> bytes:
+            return fetch_image(url, http=http, limits=limits, what=what)
+
+        attempts = self.resources.download_attempts
+        return with_retries(fetch, self.run, self.source.entry_id, attempts=attempts)
 
     def cut_out(self, picture: StageResult) -> StageResult:
         """The object on transparent ground, a PNG file, and its facts."""

@@ -1,0 +1,78 @@
+"""Admission of jobs that begin with a mesh: variants of a job, and meshes of callers' own."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from ai_engine.api.admission import Admission
+from ai_engine.api.request_body import RequestHeaders, Submission
+from ai_engine.api.request_schema import JobRequest, MeshCheckRequest
+from ai_engine.errors import MeshUrlForbidden
+from ai_engine.job import DecodedShape, Job, JobOptions
+from ai_engine.web.url_fields import UrlField, check_urls
+
+NO_SHAPE_MODEL = JobOptions(seed=0)
+"""A caller's own mesh is asked of no shape model: nothing is drawn for it."""
+
+
+@dataclass(frozen=True)
+class FinishAdmission:
+    """Makes the jobs that begin with a mesh, by the rules of all jobs."""
+
+    admission: Admission
+
+    def draft_variant(self, source: Job, request: JobRequest, headers: RequestHeaders) -> Job:
+        """The variant of `source` that would be admitted, unchecked: its id and digest say whether it is known.
+
+        Raises:
+            InvalidField: the idempotency key is malformed.
+        """
+        draft = self.admission.draft(Submission(request, None, headers))
+        digest = _sha256(f"{draft.request_sha256} of {source.job_id}")
+        return replace(draft, request_sha256=digest, model=source.model)
+
+    def admit_variant(self, draft: Job, request: JobRequest, shape: DecodedShape, options: JobOptions) -> Job:
+        """The variant with its own copies of the decoded mesh and its outline; `options` are those it was made with.
+
+        Raises:
+            InvalidField: an address may not be used.
+            FileExpired: the mesh is no longer kept.
+            StoreUnavailable: it can't be kept now.
+        """
+        self.admission.check_receivers(request)
+        return replace(draft, options=options, decoded=self.admission.copy_shape(shape, draft.job_id))
+
+    def draft_mesh_check(self, submission: Submission[MeshCheckRequest]) -> Job:
+        """The job of a caller's own mesh that would be admitted, unchecked, as `draft_variant`.
+
+        Raises:
+            InvalidField: the idempotency key is malformed.
+        """
+        request, mesh = submission.request, submission.mesh
+        draft = self.admission.draft(Submission(request.as_job(), None, submission.headers))
+        which = mesh.sha256 if mesh else request.mesh_url
+        return replace(
+            draft,
+            request_sha256=_sha256(f"{draft.request_sha256} mesh {which}"),
+            options=NO_SHAPE_MODEL,
+            mesh_url=request.mesh_url,
+        )
+
+    def admit_mesh_check(self, draft: Job, submission: Submission[MeshCheckRequest]) -> Job:
+        """The job of a caller's own mesh, which is in the store when this returns, if it came inside the request.
+
+        Raises:
+            InvalidField: an address may not be used.
+            StoreUnavailable: the mesh can't be kept now.
+        """
+        request = submission.request
+        self.admission.check_receivers(request.as_job())
+        if request.mesh_url is not None:
+            policy = self.admission.downloads
+            check_urls([UrlField(policy, "mesh_url", request.mesh_url, MeshUrlForbidden.code)])
+        return replace(draft, mesh=self.admission.keep(draft.job_id, "caller-mesh", submission.mesh))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
