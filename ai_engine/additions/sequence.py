@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ai_engine.additions.attach import attach
-from ai_engine.additions.base import add_base, contact_depth
+from ai_engine.additions.base import add_base, add_pedestal, contact_depth
 from ai_engine.additions.hollow import hollow
 from ai_engine.additions.solid import Added
+from ai_engine.errors import AdditionUnfit
 from ai_engine.facts import AdditionFacts
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.wishes.additions import Base
 from ai_engine.wishes.print_options import PrintOptions
 
 
@@ -26,8 +28,9 @@ class AllAdded:
         return AllAdded(added.mesh, (*self.facts, added.facts), (*self.remarks, *added.remarks))
 
 
-def add_all(mesh: Mesh, options: PrintOptions) -> AllAdded:
-    """The mesh, in millimetres with Z up on z = 0, hollowed, on its base, with its ring or pocket.
+def add_all(mesh: Mesh, options: PrintOptions, pedestal: Mesh | None = None) -> AllAdded:
+    """The mesh, in millimetres with Z up on z = 0, hollowed, on its base, with its ring or pocket. `pedestal` is what
+    `base.mesh_url` names.
 
     Raises:
         AdditionUnfit: the mesh is no solid, or a wish does not fit it.
@@ -39,7 +42,15 @@ def add_all(mesh: Mesh, options: PrintOptions) -> AllAdded:
         floor_z = None if depth is None else float(mesh.vertices[:, 2].min()) + depth
         found = found.and_then(hollow(found.mesh, options.hollow, floor_z=floor_z))
     if options.base is not None:
-        found = found.and_then(add_base(found.mesh, options.base, depth=depth))
+        found = found.and_then(_stand_on(found.mesh, options.base, pedestal, depth))
     if options.attach is not None:
         found = found.and_then(attach(found.mesh, options.attach))
     return found
+
+
+def _stand_on(mesh: Mesh, options: Base, pedestal: Mesh | None, depth: float | None) -> Added:
+    if options.mesh_url is None:
+        return add_base(mesh, options, depth=depth)
+    if pedestal is None:
+        raise AdditionUnfit("The pedestal of base.mesh_url is not there.")
+    return add_pedestal(mesh, pedestal, depth=depth)

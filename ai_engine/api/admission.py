@@ -15,7 +15,15 @@ from pathlib import Path
 
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import CutOutRequest, JobRequest, Redelivery, job_of
-from ai_engine.errors import FileExpired, ImageUrlForbidden, InvalidField, NotReady, SamplerUnfit, ViewsUnfit
+from ai_engine.errors import (
+    FileExpired,
+    ImageUrlForbidden,
+    InvalidField,
+    MeshUrlForbidden,
+    NotReady,
+    SamplerUnfit,
+    ViewsUnfit,
+)
 from ai_engine.facts import VIEWS
 from ai_engine.job import Artifact, CutOut, DecodedShape, Job, PictureSource, View
 from ai_engine.job_queue.dbos_setup import choose_model
@@ -55,7 +63,7 @@ class Admission:
         """
         request = submission.request
         job = self.draft(submission)
-        check_urls([*self._receivers(request), *self._pictures(request)])
+        check_urls([*self._receivers(request), *self._pedestal(request), *self._pictures(request)])
         self._check_links(request)
         self._check_matting_model(request.matting_model)
         model = self._model(request)
@@ -87,8 +95,8 @@ class Admission:
         )
 
     def check_receivers(self, request: JobRequest) -> None:
-        """Raises InvalidField if the webhook or the upload URL may not be used, or there are no links to send."""
-        check_urls(list(self._receivers(request)))
+        """Raises InvalidField if webhook, upload or pedestal may not be asked for, or there are no links to send."""
+        check_urls([*self._receivers(request), *self._pedestal(request)])
         self._check_links(request)
 
     def copy_shape(self, shape: DecodedShape, job_id: str) -> DecodedShape:
@@ -217,6 +225,10 @@ class Admission:
     def _check_links(self, request: JobRequest) -> None:
         if request.webhook_format == "link" and self.settings.public_url is None:
             raise InvalidField("webhook_format", "this service has no PUBLIC_URL to link to", code="no_links")
+
+    def _pedestal(self, request: JobRequest) -> Iterator[UrlField]:
+        if request.base is not None and request.base.mesh_url is not None:
+            yield UrlField(self.downloads, "base.mesh_url", request.base.mesh_url, MeshUrlForbidden.code)
 
     def _pictures(self, request: JobRequest | CutOutRequest) -> Iterator[UrlField]:
         if request.image_url is not None:

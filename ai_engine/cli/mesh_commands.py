@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -27,6 +27,8 @@ from ai_engine.engine.finishing import check_file, finish_file
 from ai_engine.errors import JobError, MeshUnreadable, NotPrintable
 from ai_engine.facts import PrintFacts
 from ai_engine.mesh_files.sniff import sniffed_format
+from ai_engine.wishes.additions import Base
+from ai_engine.wishes.print_options import PrintOptions
 
 FINISH_EXAMPLES = """examples:
   ai-engine finish chair.3mf --height-mm 60 -o small.3mf
@@ -46,6 +48,11 @@ def add_finish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "mesh", metavar="MESH", help="STL, 3MF, GLB, OBJ or PLY file, or - for standard input"
     )
+    parser.add_argument(
+        "--base-mesh",
+        metavar="FILE",
+        help="a pedestal of your own, STL or 3MF in millimetres; in place of --base",
+    )
     add_output_flags(parser, is_required=True)
     add_field_flags(parser, FINISH_FIELDS)
 
@@ -63,13 +70,15 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 def run_finish(options: argparse.Namespace) -> int:
     """Finishes a mesh file once more; the exit status."""
     try:
-        wishes = print_options(fields_of(options, FINISH_FIELDS))
+        wishes, pedestal = _wishes(options)
         data = _read(options.mesh)
         formats = options.format
         if formats is None and (options.out == "-" or Path(options.out).is_dir()):
             formats = [sniffed_format(data)]
         outputs = Outputs.of(options.out, formats, is_single=True)
-        finished = finish_file(data, wishes, title=stem_of(options.mesh), formats=outputs.formats)
+        finished = finish_file(
+            data, wishes, title=stem_of(options.mesh), formats=outputs.formats, pedestal=pedestal
+        )
         outputs.write(stem_of(options.mesh), finished.bytes_as)
     except (UsageError, ValidationError) as error:
         return _fail("finish", str(error), EXIT_USAGE)
@@ -81,6 +90,20 @@ def run_finish(options: argparse.Namespace) -> int:
     for path in outputs.paths(stem_of(options.mesh)):
         print(path)
     return EXIT_OK
+
+
+def _wishes(options: argparse.Namespace) -> tuple[PrintOptions, bytes | None]:
+    """The print fields, and the pedestal's file.
+
+    Raises:
+        UsageError: two bases are named.
+    """
+    wishes = print_options(fields_of(options, FINISH_FIELDS))
+    if options.base_mesh is None:
+        return wishes, None
+    if wishes.base is not None:
+        raise UsageError("--base and --base-mesh are two bases: give one")
+    return replace(wishes, base=Base(mesh_url=options.base_mesh)), _read(options.base_mesh)
 
 
 def run_check(options: argparse.Namespace) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ai_engine.caller_meshes.posed import pose_mesh, report_as_it_came
+from ai_engine.caller_meshes.pedestal import make_pedestal
+from ai_engine.caller_meshes.posed import in_mm, pose_mesh, report_as_it_came
 from ai_engine.errors import ResultTooLarge
 from ai_engine.facts import MeshFacts, MeshFormat
 from ai_engine.mesh.mesh import Mesh
@@ -56,12 +57,17 @@ class Finished:
 
 
 def finish_file(
-    data: bytes, options: PrintOptions, *, title: str, formats: Sequence[MeshFormat] = ("stl",)
+    data: bytes,
+    options: PrintOptions,
+    *,
+    title: str,
+    formats: Sequence[MeshFormat] = ("stl",),
+    pedestal: bytes | None = None,
 ) -> Finished:
     """The mesh in `data` finished as a job's would be, to be written in `formats`.
 
     A mesh with Y up and no unit stays so unless `height_mm` is given, as in a job. Any other is in millimetres, Z up,
-    and keeps its size.
+    and keeps its size. `pedestal` is the file that `base.mesh_url` names.
 
     Raises:
         MeshUnreadable: the bytes are no mesh.
@@ -79,8 +85,14 @@ def finish_file(
             see=lambda mesh: through_stl(mesh, path, notes),
             is_from_picture=False,
             mm_per_unit=pose.mm_per_unit,
+            pedestal=None if pedestal is None else _read_pedestal(pedestal),
         )
     return Finished(mesh, notes, facts, options.max_bytes)
+
+
+def _read_pedestal(data: bytes) -> Mesh:
+    found = read_mesh(data)
+    return make_pedestal(in_mm(found), found.format)
 
 
 def check_file(data: bytes) -> PrintReport:

@@ -111,6 +111,8 @@ class LocalEngine:
         """The last stage once more, for a file in another format."""
         wishes = request.model_copy(update={"format": file_format}).print_options()
         line = JobLine(replace(job, format=file_format, print_options=wishes), self.open(), run)
+        if wishes.base is not None and wishes.base.mesh_url is not None:
+            line.pedestal = line.meshes.fetch_pedestal()
         try:
             made = line.finish(
                 *(run.results[stage] for stage in (Stage.DOWNLOAD, Stage.CUTOUT, Stage.DENOISE))

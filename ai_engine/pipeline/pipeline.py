@@ -26,6 +26,7 @@ from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
 from ai_engine.job import Job, JobOptions
 from ai_engine.logs import event
 from ai_engine.mesh.ghost_plane import Outline, outline_of
+from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import through_stl
 from ai_engine.mesh_files.npz import load_mesh, save_mesh
 from ai_engine.pipeline.lanes import Clock, turn
@@ -72,6 +73,8 @@ class JobLine:
         """Known once the cut-out is made."""
         self.cutouts: dict[ViewName, CutOutFacts] = {}
         """Likewise, of several views."""
+        self.pedestal: StageResult | None = None
+        """The one that `base.mesh_url` names, once it is fetched."""
         self.check: PrintFacts | None = None
         """Known once a caller's own mesh is read."""
         self.used: JobOptions | None = job.options if job.has_picture else None
@@ -83,6 +86,10 @@ class JobLine:
         Raises:
             JobError: a stage could not do its work, or the model can't do it as asked.
         """
+        base = self.job.print_options.base
+        if base is not None and base.mesh_url is not None:
+            # Before any time of the device: a pedestal that can't be used ends the job.
+            self.pedestal = self.run.step(Stage.DOWNLOAD, self.meshes.fetch_pedestal)
         picture, cutout, mesh = self._begin()
         file = self.run.step(Stage.FINISH, lambda: self.finish(picture, cutout, mesh))
         seconds: dict[str, float] = {}
@@ -206,6 +213,7 @@ class JobLine:
     def finish(self, picture: StageResult, cutout: StageResult, mesh: StageResult) -> StageResult:
         """The mesh file that the caller gets."""
         source, job = self._mesh_file(picture, cutout, mesh), self.job
+        pedestal = self._load_pedestal()
         files = FinishedFiles(
             job, self.resources.store, job.print_options.is_mm or mesh.mm_per_unit is not None
         )
@@ -224,9 +232,14 @@ class JobLine:
                 outline=lambda: _outline(self._outline_file(picture, cutout)),
                 is_from_picture=job.has_picture,
                 mm_per_unit=mesh.mm_per_unit,
+                pedestal=pedestal,
             )
             written = files.write(finished, stl)
         return replace(written, seconds={Stage.FINISH.value: clock.seconds}, mesh=files.facts(report))
+
+    def _load_pedestal(self) -> Mesh | None:
+        again = self.meshes.fetch_pedestal
+        return None if self.pedestal is None else load_mesh(self.meshes.present(self.pedestal, again))
 
     def _outline_file(self, picture: StageResult, cutout: StageResult) -> Path:
         if self.job.decoded is not None:
@@ -237,7 +250,7 @@ class JobLine:
         if self.job.decoded is not None:
             return self.resources.store.path(mesh.artifact)
         if self.job.kind == "mesh_check":
-            return self.meshes.present(mesh)
+            return self.meshes.present(mesh, self.meshes.read)
         (stages, *_) = self.stages.views.values()
         return stages.present(mesh, lambda: self.shape(picture, cutout))
 

@@ -72,12 +72,14 @@ def finish(
     outline: Callable[[], Outline] | None = None,
     is_from_picture: bool = True,
     mm_per_unit: float | None = None,
+    pedestal: Mesh | None = None,
 ) -> tuple[Mesh, PrintReport]:
     """The mesh as it will be delivered, and the report on it, made from `see(mesh)`: the mesh as a slicer reads it.
 
     `half_extent` of the searched box and the `outline` of the object in its picture distinguish
     a ghost plane from a plate that belongs to the object. A mesh that is not from a picture has none.
     `mm_per_unit`: of a mesh that knows its unit; without `height_mm` it is made in millimetres and keeps its size.
+    `pedestal`: what `base.mesh_url` names, in millimetres.
 
     Raises:
         EmptyMesh: nothing is left that encloses anything.
@@ -98,7 +100,7 @@ def finish(
     if options.height_mm is not None:
         work = _stand(work, options.height_mm)
     if options.has_additions:
-        work = _add(work, options)
+        work = _add(work, options, pedestal)
     found = _with_history(report(see(work.mesh), units="mm" if options.is_mm else "model"), work)
     if options.require_printable and found.blockers:
         raise NotPrintable(" ".join(found.blockers))
@@ -142,11 +144,11 @@ def _stand(work: _Work, height_mm: float) -> _Work:
     return replace(work, mesh=mesh, simplification_error=None if error is None else error * scale)
 
 
-def _add(work: _Work, options: PrintOptions) -> _Work:
+def _add(work: _Work, options: PrintOptions, pedestal: Mesh | None) -> _Work:
     """With what is added to it, again of no more faces than are wanted."""
     if not options.is_mm:
         raise AdditionUnfit("The mesh is in model units: what is added has millimetres, so give height_mm.")
-    added = add_all(work.mesh, options)
+    added = add_all(work.mesh, options, pedestal)
     # Millimetres of a solid become float32: corners may have met.
     whole = clean(added.mesh, min_part_share=0.0)[0]
     facts = tuple(weigh(one) for one in added.facts)

@@ -55,9 +55,14 @@ class Base:
     """Into the base or out of it."""
     text_depth_mm: Annotated[float, Field(ge=0.2, le=5)] = 0.6
     """How deep, or how far out."""
+    mesh_url: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
+    """In place of all these: a pedestal of your own, STL or 3MF in millimetres with Z up, at an http(s) URL. The object
+    stands on the middle of its top."""
 
     def refusal(self) -> str | None:
         """Why this makes no sense; None where it does."""
+        if self.mesh_url is not None and self != Base(mesh_url=self.mesh_url):
+            return "mesh_url is a pedestal as it is: shape, height_mm, margin_mm and text are not for it"
         if self.text is not None and not self.text.strip():
             return "the text shows nothing"
         has_style = self.text_style != Base.text_style or self.text_depth_mm != Base.text_depth_mm

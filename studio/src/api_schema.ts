@@ -170,6 +170,13 @@ export interface components {
              */
             margin_mm: number;
             /**
+             * Mesh Url
+             * @description In place of all these: a pedestal of your own, STL or 3MF in millimetres with Z up, at an http(s) URL. The object
+             *     stands on the middle of its top.
+             * @default null
+             */
+            mesh_url: string | null;
+            /**
              * Shape
              * @description Its ground plan, as large as the object's and `margin_mm` all round.
              * @default round

@@ -143,13 +143,7 @@ def test_additions_need_no_height_where_the_mesh_has_its_own(house: House) -> No
 
 
 def test_a_mesh_is_the_same_job_whichever_way_it_comes(house: House, outside: Outside) -> None:
-    def serve(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(BALL)))
-        handler.end_headers()
-        handler.wfile.write(BALL)
-
-    outside.pictures["/ball.stl"] = serve
+    outside.pictures["/ball.stl"] = serve(BALL)
     urls = (outside.url("/ball.stl"), as_data_url(BALL))
     answers = [house.ask("POST", "/mesh-checks", NAMES | {"mesh_url": url}) for url in urls]
 
@@ -160,6 +154,91 @@ def test_a_mesh_is_the_same_job_whichever_way_it_comes(house: House, outside: Ou
         house.wait_until(job_id, "succeeded")
     first, *others = (mesh(house, job_id) for job_id in jobs)
     assert others == [first, first]
+
+
+def serve(data: bytes) -> Any:
+    """Answers with these bytes."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    return answer
+
+
+SLAB = trimesh.creation.box((60, 60, 12)).export(file_type="stl")
+
+
+def test_an_object_stands_on_the_pedestal_of_the_shop_in_each_kind_of_job(
+    house: House, outside: Outside
+) -> None:
+    outside.pictures["/slab.stl"] = serve(SLAB)
+    outside.pictures["/slab.3mf"] = serve(trimesh.creation.box((60, 60, 12)).export(file_type="3mf"))
+    base = {"mesh_url": outside.url("/slab.stl")}
+    mine = submit(house, BALL, base=base)
+    packed = submit(house, BALL, base={"mesh_url": outside.url("/slab.3mf")})
+    made = house.submit(image_url=outside.url("/first.png"), seed=3, height_mm=40, base=base)
+    plain = house.submit(image_url=outside.url("/first.png"), seed=3)
+    house.wait_until(plain, "succeeded")
+    variant = house.ask("POST", f"/jobs/{plain}/variants", {"height_mm": 40, "base": base}).json["job_id"]
+    jobs = {job_id: house.wait_until_over(job_id) for job_id in (mine, packed, made, variant)}
+
+    assert [job["error"] for job in jobs.values()] == [None] * 4
+    wishes = print_options({"base": base})
+    by_command = finish_file(BALL, wishes, title="part", pedestal=SLAB).bytes_as("stl")
+    assert mesh(house, mine) == by_command
+    assert mesh(house, made) == mesh(house, variant)
+    for job in jobs.values():
+        facts = job["print"]
+        assert (facts["watertight"], facts["bodies"]) == (True, 1)
+        assert facts["bbox_mm"][:2] == pytest.approx([60, 60], abs=0.01)
+        assert 12 + 40 * 0.8 < facts["bbox_mm"][2] < 12 + 40
+        (added,) = facts["additions"]
+        assert added["kind"] == "base"
+        assert 0.8 * 60 * 60 * 12 < added["volume_mm3"] <= 60 * 60 * 12
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (file_of(large(BROKEN["one_triangle"]())), "addition_unfit"),
+        (trimesh.creation.box((60, 60, 12)).export(file_type="glb"), "mesh_invalid"),
+        (b"no mesh", "mesh_invalid"),
+        (file_of(sphere(80)), "mesh_too_many_faces"),
+    ],
+    ids=["open", "glb", "text", "faces"],
+)
+def test_a_pedestal_that_can_not_be_used_ends_the_job_before_the_device(
+    house: House, outside: Outside, data: bytes, code: str
+) -> None:
+    outside.pictures["/bad.stl"] = serve(data)
+    base = {"mesh_url": outside.url("/bad.stl")}
+    job_id = house.submit(image_url=outside.url("/first.png"), height_mm=40, base=base)
+    error = house.wait_until_over(job_id)["error"]
+    assert (error["code"], error["stage"]) == (code, "download")
+    assert house.events("device taken", job_id, "serve") == []
+
+
+@pytest.mark.parametrize(
+    ("base", "place"),
+    [
+        ({"mesh_url": "https://example.com/slab.stl", "text": "Ada"}, "base"),
+        ({"mesh_url": "https://example.com/slab.stl", "shape": "hex"}, "base"),
+        ({"mesh_url": "http://10.0.0.1/slab.stl"}, "base.mesh_url"),
+        ({"mesh_url": "data:model/stl;base64,AAAA"}, "base.mesh_url"),
+    ],
+)
+def test_a_pedestal_that_makes_no_sense_is_refused_by_its_field(
+    house: House, outside: Outside, base: dict[str, str], place: str
+) -> None:
+    fields = {"height_mm": 40, "base": base}
+    answers = [
+        house.ask("POST", "/generate-3d", NAMES | fields | {"image_url": outside.url("/first.png")}),
+        post(house, BALL, height_mm=40, base=base),
+    ]
+    assert [(one.status, one.json["errors"][0]["field"]) for one in answers] == [(422, place)] * 2
 
 
 def test_an_idempotency_key_makes_one_job(house: House) -> None:
@@ -259,15 +338,6 @@ def test_what_no_mesh_check_can_have_is_refused_by_name(
 
 
 def test_a_url_that_gives_no_mesh_ends_the_job_by_a_code(house: House, outside: Outside) -> None:
-    def serve(data: bytes, status: int = 200) -> Any:
-        def answer(handler: BaseHTTPRequestHandler) -> None:
-            handler.send_response(status)
-            handler.send_header("Content-Length", str(len(data)))
-            handler.end_headers()
-            handler.wfile.write(data)
-
-        return answer
-
     def redirect(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(302)
         handler.send_header("Location", "http://10.0.0.1/part.stl")

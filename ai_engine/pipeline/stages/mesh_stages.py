@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from ai_engine.caller_meshes.download import fetch_mesh
+from ai_engine.caller_meshes.pedestal import make_pedestal
 from ai_engine.caller_meshes.read_apart import read_apart
 from ai_engine.caller_meshes.read_here import ReadFacts
 from ai_engine.job import Artifact, Job
 from ai_engine.logs import event
+from ai_engine.mesh_files.npz import load_mesh, save_mesh
 from ai_engine.pipeline.lanes import Clock, turn
 from ai_engine.pipeline.resources import Resources, Run
 from ai_engine.pipeline.stages.attempts import with_retries
@@ -46,6 +49,31 @@ class MeshStages:
             check=found.report,
         )
 
+    def fetch_pedestal(self) -> StageResult:
+        """The pedestal that `base.mesh_url` names, a solid in millimetres with Z up, an NPZ file.
+
+        Raises:
+            AdditionUnfit: it bounds no solid.
+            MeshUrlForbidden, MeshDownloadFailed, MeshTooLarge, MeshUnreadable, TooManyFaces, MeshBomb: as of `read`.
+        """
+        base = self.job.print_options.base
+        assert base is not None
+        assert base.mesh_url is not None
+        self.run.progress(Stage.DOWNLOAD, 0, 1)
+        with Clock() as clock:
+            source = self._fetch(base.mesh_url, "pedestal")
+            with turn(self.resources.lanes.finish, self.run):
+                artifact = self._read_pedestal(self.resources.store.path(source))
+        return StageResult(artifact, {Stage.DOWNLOAD.value: clock.seconds})
+
+    def _read_pedestal(self, source: Path) -> Artifact:
+        def write(path: Path) -> None:
+            most = self.resources.mesh_limits.max_faces
+            found = read_apart(source, path, max_faces=most, look=self._look, is_in_mm=True)
+            save_mesh(make_pedestal(load_mesh(path), found.format), path)
+
+        return self.resources.store.put(self.job.job_id, "pedestal.npz", write)
+
     def _read(self, source: Path) -> tuple[Artifact, ReadFacts]:
         found: list[ReadFacts] = []
 
@@ -64,8 +92,10 @@ class MeshStages:
         """The caller's file."""
         if self.job.mesh is not None:
             return self.job.mesh
-        url = self.job.mesh_url
-        assert url is not None
+        assert self.job.mesh_url is not None
+        return self._fetch(self.job.mesh_url, "caller-mesh")
+
+    def _fetch(self, url: str, name: str) -> Artifact:
         http, limits, attempts = (
             self.resources.http,
             self.resources.mesh_limits,
@@ -78,12 +108,12 @@ class MeshStages:
                 self.job.job_id,
                 attempts=attempts,
             )
-        return self.resources.store.put_bytes(self.job.job_id, "caller-mesh", data, is_shared=False)
+        return self.resources.store.put_bytes(self.job.job_id, name, data, is_shared=False)
 
-    def present(self, result: StageResult) -> Path:
+    def present(self, result: StageResult, make_again: Callable[[], StageResult]) -> Path:
         """The path of the file of `result`, made again if it is gone."""
         try:
             return self.resources.store.path(result.artifact)
         except FileNotFoundError:
             event(logger, "file is gone, making it again", job_id=self.job.job_id, file=result.artifact.uri)
-        return self.resources.store.path(self.read().artifact)
+        return self.resources.store.path(make_again().artifact)

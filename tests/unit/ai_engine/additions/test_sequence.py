@@ -82,3 +82,8 @@ def test_any_wishes_together_leave_one_closed_body_of_the_parts_volume(
     assert num_bodies(solid) == 1
     parts = solid_of(mesh).volume() + sum(one.volume_mm3 for one in found.facts)
     assert solid.volume() == pytest.approx(parts, rel=1e-3, abs=0.5)
+
+
+def test_a_pedestal_that_is_named_and_not_there_is_refused() -> None:
+    with pytest.raises(AdditionUnfit, match="not there"):
+        add_all(cube(20.0), PrintOptions(height_mm=20, base=Base(mesh_url="https://example.com/a.stl")))

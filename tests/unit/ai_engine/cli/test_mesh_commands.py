@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import broken_meshes
 from support.solid_shapes import cube, sphere
@@ -103,3 +104,17 @@ def test_a_limit_to_the_files_bytes_is_kept_in_each_format(tmp_path: Path) -> No
     sizes = [path.stat().st_size for path in (tmp_path / "out").iterdir()]
     assert len(sizes) == 2
     assert max(sizes) <= 30_000
+
+
+def test_a_mesh_stands_on_a_pedestal_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slab = cube(1.0)
+    slab = Mesh(slab.vertices * np.asarray([60, 60, 10], np.float32), slab.faces)
+    part, stand = write(cube(20.0), tmp_path / "part.stl"), write(slab, tmp_path / "slab.stl")
+    out = tmp_path / "out.stl"
+
+    assert run("finish", part, "--base-mesh", stand, "-o", out) == 0
+    sides = np.ptp(read_mesh(out.read_bytes()).mesh.vertices, axis=0)
+    assert sides == pytest.approx([60, 60, 30], abs=1)
+    assert run("finish", part, "--base-mesh", stand, "--base", "{}", "-o", out) == 2
+    assert "give one" in capsys.readouterr().err
+    assert run("finish", part, "--base-mesh", tmp_path / "none.stl", "-o", out) == 1

@@ -36,6 +36,7 @@ def test_a_null_is_no_wish() -> None:
         ({"hollow": {"wall_mm": 20}, "height_mm": 30}, "hollow", "walls of 20 mm leave nothing"),
         ({"hollow": {"drain": "none", "drain_diameter_mm": 5}}, "hollow", "there is no hole"),
         ({"base": {"text": "  "}}, "base", "shows nothing"),
+        ({"base": {"mesh_url": "https://example.com/a.stl", "margin_mm": 1}}, "base", "a pedestal as it is"),
         ({"base": {"text": "Жar"}}, "base", r"'Ж' \(U\+0416\)"),
         ({"base": {"text": "a\nb"}}, "base", r"'\\n' \(U\+000A\)"),
         ({"base": {"text_style": "embossed"}}, "base", "there is no text"),

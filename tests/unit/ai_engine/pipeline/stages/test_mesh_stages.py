@@ -68,7 +68,7 @@ def test_a_file_that_was_read_is_read_again_where_it_is_gone(bench: Resources) -
     read = stages.read()
     bench.store.path(read.artifact).unlink()
 
-    assert stages.present(read).stat().st_size == read.artifact.size
+    assert stages.present(read, stages.read).stat().st_size == read.artifact.size
 
 
 def test_an_error_keeps_the_report_of_what_came(bench: Resources) -> None:
