@@ -34,7 +34,9 @@ SOLID_PERCENTILE = 99.0
 MARGIN_SHARE = 0.3
 """Ground round the object that GrabCut sees, as a share of the object's longer side."""
 GRABCUT_SIDE_PX = 384
-GRABCUT_ROUNDS = 6
+MAX_GRABCUT_ROUNDS = 6
+STILL_SHARE = 0.002
+"""Of the object: a round of GrabCut that moves fewer pixels is the last one."""
 DOUBT_SHARE = 0.2
 """Width of the band on both sides of the mask's edge that GrabCut decides, as a share of the root of its area."""
 MAX_BAND_SHARE = 0.9
@@ -188,7 +190,16 @@ def _seeds(is_object: NDArray[np.bool_]) -> Mask:
 def _grabcut(picture: Pixels, seeds: Mask) -> NDArray[np.bool_]:
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)  # The first clusters of colours are drawn from this thread's generator.
-    cv2.grabCut(picture, seeds, None, *models, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+    is_object, begin = _is_object(seeds), cv2.GC_INIT_WITH_MASK
+    for _ in range(MAX_GRABCUT_ROUNDS):
+        cv2.grabCut(picture, seeds, None, *models, 1, begin)
+        was_object, is_object, begin = is_object, _is_object(seeds), cv2.GC_EVAL
+        if np.count_nonzero(is_object != was_object) < STILL_SHARE * np.count_nonzero(is_object):
+            break
+    return is_object
+
+
+def _is_object(seeds: Mask) -> NDArray[np.bool_]:
     return (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
 
 
