@@ -133,10 +133,11 @@ class GeometryDecoder(nn.Module):
         # Coordinates stay float32 until they are features: half precision would move a point by up to 1/4 voxel.
         features = fourier_features(points, self.num_frequencies).to(key.dtype)
         queries = self.query_proj(features)
-        heads = self.to_query(self.ln_1(queries)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        heads = self.to_query(self.ln_1(queries)).unflatten(-1, (self.num_heads, -1))
         if self.norm is not None:
+            # Before heads and points change places, which would cost it a copy.
             heads = self.norm.q_norm(heads)
-        queries = queries + self.proj(attend(heads, key, value))
+        queries = queries + self.proj(attend(heads.transpose(1, 2), key, value))
         queries = queries + self.mlp(self.ln_3(queries))
         if self.ln_post is not None:
             queries = self.ln_post(queries)
