@@ -92,7 +92,8 @@ def cut_out(
     rgba = np.array(image.convert("RGBA"))
     _check_shows_something(rgba)
     alpha, is_see_through = make_solid(rgba[:, :, 3])
-    has_own_cutout = has_useful_alpha(alpha)
+    own = without_islands(without_haze(alpha))
+    has_own_cutout = has_useful_alpha(own.mask)
     source, parts = "none", Parts(alpha)
     if mask is not None:
         own_mask = read_mask(mask, image.size, max_pixels=max_pixels)
@@ -102,7 +103,7 @@ def cut_out(
     elif remover is None and remove != "never" and not has_own_cutout:
         raise NoForeground(NO_REMOVER)
     elif has_own_cutout:
-        source, parts = "alpha", without_islands(without_haze(alpha))
+        source, parts = "alpha", own
     if source not in ("none", "alpha"):
         rgba = with_object_colours(rgba, parts.mask)
     rgba[:, :, 3] = without_haze(np.minimum(alpha, parts.mask))

@@ -72,7 +72,7 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def read_mask(data: bytes, size: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The opacity [height, width] that a mask file gives a picture of `size` (width, height).
 
-    Its alpha channel where it has one, else its brightness: white is the object. A mask of another size is scaled.
+    Its alpha channel where that is not opaque all over, else its brightness: white is the object. A mask of another size is scaled.
 
     Raises:
         UnreadableImage, ImageTooLarge: as `read_picture`.
@@ -83,7 +83,8 @@ def read_mask(data: bytes, size: tuple[int, int], *, max_pixels: int = MAX_PIXEL
     except (UnreadableImage, ImageTooLarge) as error:
         raise type(error)(f"The mask: {error.detail}") from error
     _check_aspect(mask.size, size)
-    opacity = mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L")
+    is_cut_out = mask.mode == "RGBA" and mask.getchannel("A").getextrema() != (255, 255)
+    opacity = mask.getchannel("A") if is_cut_out else mask.convert("L")
     if opacity.size != size:
         opacity = opacity.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(opacity)
