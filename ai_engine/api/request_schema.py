@@ -71,7 +71,7 @@ MaskUrl = Annotated[
         min_length=1,
         description="The caller's own mask, in place of the background removal: an http(s) URL, or "
         "data:image/...;base64, with its bytes. A picture in the proportion of the other one; its alpha channel is the "
-        "object's opacity, or without one its brightness, white for the object.",
+        "object's opacity; without one, or where it is opaque all over, its brightness, white for the object.",
     ),
 ]
 

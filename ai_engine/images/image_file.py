@@ -72,7 +72,8 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def read_mask(data: bytes, size: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The opacity [height, width] that a mask file gives a picture of `size` (width, height).
 
-    Its alpha channel where that is not opaque all over, else its brightness: white is the object. A mask of another size is scaled.
+    Its alpha channel where that is not opaque all over, else its brightness: white is the object. A mask of another
+    size is scaled.
 
     Raises:
         UnreadableImage, ImageTooLarge: as `read_picture`.

@@ -90,6 +90,17 @@ def test_faint_alpha_of_the_callers_own_is_cleared_too() -> None:
     assert np.array_equal(cut_out(png(with_alpha(alpha)), remove="never", remover=None).alpha > 0, disc())
 
 
+def test_a_line_along_the_border_does_not_make_a_cut_out_an_opaque_picture() -> None:
+    alpha = opaque(disc(200, 60, (100, 100)))
+    alpha[[0, -1]], alpha[:, [0, -1]] = 255, 255
+    remover = FixedMask(np.zeros((200, 200), np.uint8))
+    cutout = cut_out(png(with_alpha(alpha)), remove="auto", remover=remover)
+    assert remover.seen == []
+    assert np.array_equal(cutout.alpha > 0, disc(200, 60, (100, 100)))
+    assert cutout.facts is not None
+    assert (cutout.facts.source, cutout.facts.parts_dropped) == ("alpha", 1)
+
+
 def test_small_separate_islands_are_dropped_and_a_second_object_is_kept() -> None:
     first, second = disc(radius=20, centre=(30, 50)), disc(radius=14, centre=(75, 50))
     floaters = disc(radius=3, centre=(50, 8)) | disc(radius=4, centre=(90, 90))
@@ -341,6 +352,13 @@ def test_the_callers_mask_takes_the_removers_place() -> None:
 
 def test_a_mask_with_an_alpha_channel_counts_by_it() -> None:
     mask = np.dstack([np.zeros((100, 100, 3), np.uint8), opaque(disc())])
+    cutout = cut_out(png(scene()), remove="never", remover=None, mask=png(mask))
+    assert np.array_equal(cutout.alpha, opaque(disc()))
+
+
+def test_a_mask_that_is_opaque_all_over_counts_by_its_brightness() -> None:
+    grey = opaque(disc())
+    mask = np.dstack([grey, grey, grey, np.full((100, 100), 255, np.uint8)])
     cutout = cut_out(png(scene()), remove="never", remover=None, mask=png(mask))
     assert np.array_equal(cutout.alpha, opaque(disc()))
 
