@@ -21,6 +21,7 @@ JobError                   ends a job; travels in its status and its webhook    
 |- NotPrintable            not_printable           asked for, not reached        finish     no
 |- AdditionUnfit           addition_unfit          base, ring, hollow don't fit  finish     no
 |- ResultTooLarge          result_too_large        the file is over the limit    finish     no
+|- SliceFailed             slice_failed            the slicer gives no G-code    finish     no
 |- JobCancelled            cancelled               the caller asked to stop      queue      no
 |- WorkerLost              worker_lost             its worker died, repeatedly   queue      no
 '- InternalError           internal                our own bug; the log knows    queue      yes
@@ -246,6 +247,14 @@ class ResultTooLarge(JobError):
 
     code = "result_too_large"
     title = "The mesh file is too large"
+    stage = Stage.FINISH
+
+
+class SliceFailed(JobError):
+    """The slicer refuses the finished mesh, or needs more time or memory than it may have."""
+
+    code = "slice_failed"
+    title = "The mesh could not be sliced"
     stage = Stage.FINISH
 
 

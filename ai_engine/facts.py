@@ -184,6 +184,28 @@ class CostFacts:
 
 
 @dataclass(frozen=True)
+class SlicingFacts:
+    """What the slicer says of the print; `GET /jobs/{job_id}/gcode` has its G-code."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    slicer: str
+    """Name and version of the program."""
+    printer: str
+    filament: str
+    print_settings: str
+    grams: float | None
+    """Of filament, supports included; None where the filament's profile has no density."""
+    hours: float
+    support_share: float
+    """Share of the filament that becomes supports, 0 to 1."""
+    layers: int
+    gcode_bytes: int
+    gcode_sha256: str
+    """Of the whole file, 64 hex digits."""
+
+
+@dataclass(frozen=True)
 class PrintFacts:
     """What a slicer will find. Lengths in mm, numbers rounded to four digits."""
 
@@ -230,6 +252,8 @@ class PrintFacts:
     """What was added to the object or taken from it, in that order; `height_mm` is the object's without."""
     costs: CostFacts | None = None
     """None in model units, and where there is no solid."""
+    slicing: SlicingFacts | None = None
+    """None where `slice` was not asked."""
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> PrintFacts:
@@ -237,7 +261,8 @@ class PrintFacts:
         lists = {name: tuple(fields[name]) for name in ("bbox_mm", "printers", "warnings")}
         additions = tuple(AdditionFacts(**one) for one in fields.get("additions", ()))
         costs = CostFacts.from_dict(fields["costs"]) if fields.get("costs") else None
-        return cls(**fields | lists | {"additions": additions, "costs": costs})
+        slicing = SlicingFacts(**fields["slicing"]) if fields.get("slicing") else None
+        return cls(**fields | lists | {"additions": additions, "costs": costs, "slicing": slicing})
 
 
 @dataclass(frozen=True)

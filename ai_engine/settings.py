@@ -334,6 +334,19 @@ class Settings(BaseSettings):
         le=256,
         description="Threads of the matting model, which runs on the CPU. 0: OMP_NUM_THREADS, else one per core.",
     )
+    slicer: str = Field(
+        default="prusa-slicer",
+        description="PrusaSlicer's command, for the request field `slice`; where it is not installed that is refused.",
+    )
+    slicer_profiles: Path | None = Field(
+        default=None,
+        description="A folder of the slicer's profiles: printers/NAME.ini, filaments/NAME.ini, "
+        "print_settings/NAME.ini. None: those that come with the package.",
+    )
+    slicer_timeout_s: Seconds = Field(default=300.0, description="Seconds that slicing one mesh may take.")
+    slicer_max_memory_bytes: int = Field(
+        default=4_000_000_000, ge=100_000_000, description="Address space that the slicer may take."
+    )
     matting_home: Path = Field(
         default=Path("models/matting"), description="Where the published matting models lie."
     )

@@ -43,6 +43,8 @@ class StageResult:
     """Of a caller's own mesh whose file knows its unit."""
     check: PrintFacts | None = None
     """A caller's own mesh as it came."""
+    gcode: Artifact | None = None
+    """What the slicer made of the mesh, where that was asked."""
 
     def file(self, view: ViewName | None = None) -> Artifact | None:
         """The file, or that of one of several views; None when there is no such view."""
@@ -55,7 +57,7 @@ class StageResult:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> StageResult:
         """The result that `to_dict` wrote, in this version or an earlier one, which left out what it had not."""
-        files = ("preview", "drawable", "mask")
+        files = ("preview", "drawable", "mask", "gcode")
         kept = {name: Artifact(**fields[name]) if fields.get(name) else None for name in files}
         mesh, decode, cutout, check = (fields.get(name) for name in ("mesh", "decode", "cutout", "check"))
         return cls(
@@ -153,6 +155,8 @@ class JobResult:
     """The mesh in further formats."""
     check: PrintFacts | None = None
     """A caller's own mesh as it came; None where there was none."""
+    gcode: Artifact | None = None
+    """What the slicer made of the mesh, where that was asked."""
 
     def file(self, file_format: MeshFormat | None = None) -> Artifact | None:
         """The mesh file in that format, or in the first; None where there is none."""
@@ -172,6 +176,7 @@ class JobResult:
             "artifact": Artifact,
             "preview": Artifact,
             "drawable": Artifact,
+            "gcode": Artifact,
             "mesh": lambda **fields: MeshFacts.from_dict(fields),
             "decode": lambda **fields: DecodeFacts.from_dict(fields),
             "cutout": lambda **fields: CutOutFacts.from_dict(fields),

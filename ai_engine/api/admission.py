@@ -31,6 +31,7 @@ from ai_engine.job_queue.worker_leases import ServedModel
 from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
+from ai_engine.slicing.slicer import Slicer
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.web.url_fields import UrlField, check_urls
 from ai_engine.webhooks.task import NewTarget
@@ -66,6 +67,7 @@ class Admission:
         check_urls([*self._receivers(request), *self._pedestal(request), *self._pictures(request)])
         self._check_links(request)
         self._check_matting_model(request.matting_model)
+        self._check_slice(request)
         model = self._model(request)
         if request.image_urls is not None or submission.views:
             self._check_views("image_urls" if request.image_urls else next(iter(submission.views)), model)
@@ -98,6 +100,7 @@ class Admission:
         """Raises InvalidField if webhook, upload or pedestal may not be asked for, or there are no links to send."""
         check_urls([*self._receivers(request), *self._pedestal(request)])
         self._check_links(request)
+        self._check_slice(request)
 
     def copy_shape(self, shape: DecodedShape, job_id: str) -> DecodedShape:
         """The shape with copies of its files for a job of that id.
@@ -229,6 +232,11 @@ class Admission:
     def _pedestal(self, request: JobRequest) -> Iterator[UrlField]:
         if request.base is not None and request.base.mesh_url is not None:
             yield UrlField(self.downloads, "base.mesh_url", request.base.mesh_url, MeshUrlForbidden.code)
+
+    def _check_slice(self, request: JobRequest) -> None:
+        refusal = Slicer.of(self.settings).refusal(request.slice) if request.slice else None
+        if refusal is not None:
+            raise InvalidField(refusal.field, refusal.reason, code=refusal.code)
 
     def _pictures(self, request: JobRequest | CutOutRequest) -> Iterator[UrlField]:
         if request.image_url is not None:

@@ -43,6 +43,7 @@ PREVIEW_WAIT_S = 20.0
 LOOK_S = 0.1
 """Between two looks whether it is there."""
 NOT_DRAWN_RETRY_S = 5
+GCODE_TYPE = "text/x-gcode"
 
 router = keyed_router()
 link_router = open_router()
@@ -117,6 +118,21 @@ def mesh_answer(
         media_type=MEDIA_TYPES[mesh_format],
         filename=job.file_name_in(mesh_format),
     )
+
+
+@router.head("/jobs/{job_id}/gcode", include_in_schema=False)
+@router.get(
+    "/jobs/{job_id}/gcode",
+    response_class=StreamingResponse,
+    responses=file_answers(GCODE_TYPE) | problems(*OF_JOB, *OF_FILE),
+)
+def get_gcode(known: OwnSummary, request: Request, service: Connected) -> Response:
+    """The G-code of a job that asked for `slice`; `print.slicing` has its sha256, grams and hours."""
+    gcode = known.result.gcode if known.result else None
+    if gcode is None:
+        raise FileNotReady(f"The job is {known.status.value}, and has no G-code: `slice` asks for it.")
+    name = f"{known.job.asset_id}.gcode"
+    return file_answer(request, service.store, gcode, media_type=GCODE_TYPE, filename=name)
 
 
 @router.head("/jobs/{job_id}/cutout.png", include_in_schema=False)

@@ -24,6 +24,7 @@ from ai_engine.settings import Settings
 from ai_engine.webhooks.upload import UploadHeaders
 from ai_engine.wishes.additions import Attach, Base, Hollow
 from ai_engine.wishes.print_options import PrintOptions
+from ai_engine.wishes.slicing import Slice
 
 MAX_SEED = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
@@ -169,6 +170,15 @@ AttachWish = Annotated[
         examples=[{"kind": "keyring", "diameter_mm": 5.0}],
     ),
 ]
+SliceWish = Annotated[
+    Slice | None,
+    BeforeValidator(_read_object),
+    Field(
+        description="Slice the finished mesh too, where the service has PrusaSlicer: `GET /jobs/{job_id}/gcode`, and "
+        "exact grams, hours and supports in `print.slicing`. Names are those of the service's profiles.",
+        examples=[{"printer": "ender-3", "filament": "pla", "print_settings": "standard"}],
+    ),
+]
 Thumbnail = Annotated[
     bool | None,
     Field(
@@ -245,6 +255,14 @@ class PictureRequest(BaseModel):
             refusal = _refusal(wish, info.data)
             if refusal is not None:
                 raise PydanticCustomError("senseless", "{reason}", {"reason": refusal})
+        return wish
+
+    @field_validator("slice", check_fields=False)
+    @classmethod
+    def _check_has_unit(cls, wish: Slice | None, info: ValidationInfo) -> Slice | None:
+        has_height = info.data.get("height_mm") is not None or info.context == IS_OF_MESH
+        if wish is not None and "height_mm" in info.data and not has_height:
+            raise PydanticCustomError("needs_height", "a slicer works in millimetres: give height_mm too")
         return wish
 
 
@@ -436,6 +454,7 @@ class JobRequest(PictureRequest):
     base: BaseWish = None
     attach: AttachWish = None
     formats: MeshFormats = None
+    slice: SliceWish = None
 
     @property
     def all_formats(self) -> tuple[MeshFormat, ...]:
@@ -468,6 +487,7 @@ class JobRequest(PictureRequest):
             hollow=self.hollow,
             base=self.base,
             attach=self.attach,
+            slice=self.slice,
         )
 
 
@@ -494,6 +514,7 @@ class FinishRequest(PictureRequest):
     hollow: HollowWish = None
     base: BaseWish = None
     attach: AttachWish = None
+    slice: SliceWish = None
     priority: int = _as_in_a_job("priority")
     timeout_s: int | None = _as_in_a_job("timeout_s")
 

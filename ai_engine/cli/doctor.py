@@ -20,6 +20,8 @@ from ai_engine.errors import StartupError
 from ai_engine.outbound.addresses import AddressForbidden, AddressPolicy, parse_exceptions
 from ai_engine.outbound.policies import download_policy, webhook_policy
 from ai_engine.settings import Settings, find_shipped
+from ai_engine.slicing.profiles import profile_files
+from ai_engine.slicing.slicer import Slicer
 from ai_engine.storage.s3_store import check_bucket
 
 REQUIREMENTS = find_shipped("requirements.txt")
@@ -230,6 +232,19 @@ def _webhook_secret(settings: Settings) -> Iterator[Finding]:
     yield Finding(f"deliveries are {signed}")
 
 
+def _slicer(settings: Settings) -> Iterator[Finding]:
+    slicer = Slicer.of(settings)
+    names = ", ".join(profile_files(slicer.profiles, "printer")) or "none"
+    if slicer.program is None:
+        yield Finding(f"slicer: {slicer.command} is not installed; requests with slice are refused")
+    elif (version := slicer.version()) is None:
+        yield Finding(
+            f"slicer: {slicer.command} does not say its version", "install PrusaSlicer 2.5 or later"
+        )
+    else:
+        yield Finding(f"slicer: {version}; printers: {names}")
+
+
 CHECKS: tuple[Check, ...] = (
     _python,
     _packages,
@@ -244,6 +259,7 @@ CHECKS: tuple[Check, ...] = (
     _private_hosts,
     _access,
     _webhook_secret,
+    _slicer,
 )
 
 QUICK_CHECKS: tuple[Check, ...] = (_python, _packages, _data_folder, _port, _access)

@@ -194,6 +194,7 @@ class _Command:
         wished = self.fields | {"format": self.outputs.formats[0], "name": source.stem}
         made = self.engine.generate(source.picture, progress=self.bars.show, **wished)
         self.outputs.write(source.stem, made.bytes_as)
+        paths += self.outputs.write_gcode(source.stem, made.gcode)
         self.bars.close()
         seconds = time.monotonic() - begun_s
         print(_line(source, made, seconds), file=sys.stderr)

@@ -27,6 +27,8 @@ from ai_engine.engine.finishing import check_file, finish_file
 from ai_engine.errors import JobError, MeshUnreadable, NotPrintable
 from ai_engine.facts import PrintFacts
 from ai_engine.mesh_files.sniff import sniffed_format
+from ai_engine.settings import Settings
+from ai_engine.slicing.slicer import Slicer
 from ai_engine.wishes.additions import Base
 from ai_engine.wishes.print_options import PrintOptions
 
@@ -76,10 +78,12 @@ def run_finish(options: argparse.Namespace) -> int:
         if formats is None and (options.out == "-" or Path(options.out).is_dir()):
             formats = [sniffed_format(data)]
         outputs = Outputs.of(options.out, formats, is_single=True)
+        stem, slicer = stem_of(options.mesh), Slicer.of(Settings()) if wishes.slice else None
         finished = finish_file(
-            data, wishes, title=stem_of(options.mesh), formats=outputs.formats, pedestal=pedestal
+            data, wishes, title=stem, formats=outputs.formats, pedestal=pedestal, slicer=slicer
         )
-        outputs.write(stem_of(options.mesh), finished.bytes_as)
+        outputs.write(stem, finished.bytes_as)
+        paths = [*outputs.paths(stem), *outputs.write_gcode(stem, finished.gcode)]
     except (UsageError, ValidationError) as error:
         return _fail("finish", str(error), EXIT_USAGE)
     except NotPrintable as error:
@@ -87,7 +91,7 @@ def run_finish(options: argparse.Namespace) -> int:
     except (JobError, OSError) as error:
         return _fail(options.mesh, str(error), EXIT_FAILED)
     print(f"{options.mesh}: {_line(finished.report.facts())}", file=sys.stderr)
-    for path in outputs.paths(stem_of(options.mesh)):
+    for path in paths:
         print(path)
     return EXIT_OK
 

@@ -92,6 +92,18 @@ class Outputs:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, bytes_as(file_format))
 
+    def write_gcode(self, stem: str, gcode: bytes | None) -> list[Path]:
+        """Writes a slicer's G-code, where there is any, beside the mesh; standard output has the mesh alone.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        if gcode is None or self.is_stdout:
+            return []
+        path = self.file.with_suffix(".gcode") if self.file else self.folder / f"{stem}.gcode"
+        write_whole(path, gcode)
+        return [path]
+
 
 def _format_of_file(path: Path, wished: tuple[MeshFormat, ...]) -> tuple[MeshFormat, ...]:
     try:

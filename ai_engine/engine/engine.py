@@ -19,11 +19,12 @@ from ai_engine.wishes.print_options import PrintOptions
 if TYPE_CHECKING:
     from ai_engine.engine.finishing import Finished
     from ai_engine.settings import Settings
+    from ai_engine.slicing.slicer import Slicer
 
 Picture = str | os.PathLike[str] | bytes
 PRINT_FIELDS = (
     *("height_mm", "flat_base", "target_faces", "max_bytes", "require_printable"),
-    *("hollow", "base", "attach"),
+    *("hollow", "base", "attach", "slice"),
 )
 SERVICE_FIELDS = frozenset(
     {
@@ -118,11 +119,14 @@ class Engine:
             pydantic.ValidationError: a field is unknown or out of bounds.
             OSError: the file can't be read.
             MeshUnreadable: it is no mesh.
-            EmptyMesh, AdditionUnfit, NotPrintable: as in a job.
+            EmptyMesh, AdditionUnfit, NotPrintable, SliceFailed: as in a job.
         """
         from ai_engine.engine.finishing import finish_file
 
-        return finish_file(_read(mesh), print_options(fields), title=name or _name_of(mesh), formats=[format])
+        title = name or _name_of(mesh)
+        return finish_file(
+            _read(mesh), print_options(fields), title=title, formats=[format], slicer=_slicer(fields)
+        )
 
     def check(self, mesh: Picture) -> PrintFacts:
         """What a slicer will find in a mesh file, as it is.
@@ -157,6 +161,14 @@ def print_options(fields: dict[str, Any]) -> PrintOptions:
     named = {name if name in PRINT_FIELDS else f"no print field: {name}": fields[name] for name in fields}
     values = {"session_id": SESSION, "asset_id": "mesh"} | named
     return JobRequest.model_validate(values, context=IS_OF_MESH).print_options()
+
+
+def _slicer(fields: dict[str, Any]) -> Slicer | None:
+    """The slicer of the environment's settings, where G-code is asked for."""
+    from ai_engine.settings import Settings
+    from ai_engine.slicing.slicer import Slicer
+
+    return Slicer.of(Settings()) if fields.get("slice") is not None else None
 
 
 def _request(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ai_engine.caller_meshes.pedestal import make_pedestal
 from ai_engine.caller_meshes.posed import in_mm, pose_mesh, report_as_it_came
 from ai_engine.errors import ResultTooLarge
-from ai_engine.facts import MeshFacts, MeshFormat
+from ai_engine.facts import MeshFacts, MeshFormat, SlicingFacts
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
 from ai_engine.mesh_files.read import read_mesh
 from ai_engine.printing.prepare import finish, limit_faces
 from ai_engine.printing.preview import preview_png
 from ai_engine.printing.report import PrintReport
+from ai_engine.slicing.slicer import Slicer
 from ai_engine.wishes.print_options import PrintOptions
 
 
@@ -28,6 +29,9 @@ class Finished:
     notes: FileNotes
     report: PrintReport
     max_bytes: int | None = None
+    slicing: SlicingFacts | None = None
+    """What the slicer says of the print, where that was asked."""
+    gcode: bytes | None = field(default=None, repr=False)
 
     def bytes_as(self, file_format: MeshFormat) -> bytes:
         """The mesh file in any format.
@@ -52,7 +56,7 @@ class Finished:
             faces=self.report.num_faces,
             units=self.report.units,
             bbox=self.report.bbox,
-            print=self.report.facts(),
+            print=replace(self.report.facts(), slicing=self.slicing),
         )
 
 
@@ -63,6 +67,7 @@ def finish_file(
     title: str,
     formats: Sequence[MeshFormat] = ("stl",),
     pedestal: bytes | None = None,
+    slicer: Slicer | None = None,
 ) -> Finished:
     """The mesh in `data` finished as a job's would be, to be written in `formats`.
 
@@ -74,7 +79,10 @@ def finish_file(
         EmptyMesh: it encloses nothing.
         AdditionUnfit: what was to be added does not fit.
         NotPrintable: the report is bad, and `require_printable` was asked.
+        SliceFailed: it was to be sliced, and there is no slicer, or it gives no G-code.
     """
+    slicer = slicer or Slicer()
+    slicer.check(options.slice)
     pose, options = pose_mesh(read_mesh(data)), limit_faces(options, formats)
     notes = FileNotes(title, is_mm=options.is_mm or pose.mm_per_unit is not None)
     with tempfile.TemporaryDirectory(prefix="mesh-") as folder:
@@ -87,7 +95,11 @@ def finish_file(
             mm_per_unit=pose.mm_per_unit,
             pedestal=None if pedestal is None else _read_pedestal(pedestal),
         )
-    return Finished(mesh, notes, facts, options.max_bytes)
+        if options.slice is None:
+            return Finished(mesh, notes, facts, options.max_bytes)
+        made = path.with_suffix(".gcode")
+        slicing = slicer.slice(path, made, options.slice)
+        return Finished(mesh, notes, facts, options.max_bytes, slicing, made.read_bytes())
 
 
 def _read_pedestal(data: bytes) -> Mesh:

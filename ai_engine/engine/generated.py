@@ -64,6 +64,8 @@ class Generated:
     """Seconds per stage."""
     other_format: Callable[[MeshFormat], bytes] = field(repr=False)
     """The mesh file in another format."""
+    gcode: bytes | None = field(default=None, repr=False)
+    """What a slicer made of it, where `slice` asked for that."""
 
     @property
     def report(self) -> PrintFacts:

@@ -105,11 +105,12 @@ class LocalEngine:
             model=result.model,
             timings_s=result.timings_s,
             other_format=lambda file_format: self._make_other(request, job, run, file_format),
+            gcode=self._bytes(result.gcode) if result.gcode else None,
         )
 
     def _make_other(self, request: JobRequest, job: Job, run: _Run, file_format: MeshFormat) -> bytes:
         """The last stage once more, for a file in another format."""
-        wishes = request.model_copy(update={"format": file_format}).print_options()
+        wishes = request.model_copy(update={"format": file_format, "slice": None}).print_options()
         line = JobLine(replace(job, format=file_format, print_options=wishes), self.open(), run)
         if wishes.base is not None and wishes.base.mesh_url is not None:
             line.pedestal = line.meshes.fetch_pedestal()

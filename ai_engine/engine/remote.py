@@ -115,29 +115,32 @@ class RemoteEngine:
         artifact, report = job["artifact"], PrintFacts.from_dict(job["print"])
         x, y, z = artifact["bbox"]
         asked = request.model_dump(
-            mode="json", exclude_defaults=True, include=set(VariantRequest.model_fields)
+            mode="json", exclude_defaults=True, include=set(VariantRequest.model_fields) - {"slice"}
         )
 
         def make_other(file_format: MeshFormat) -> bytes:
             """The file of a variant: the service finishes the mesh again, without its device."""
             body = {"json": asked | {"format": file_format}}
             variant = self._run(f"/jobs/{job['job_id']}/variants", body, lambda stage, done, total: None)
-            return self._download_mesh(variant["job_id"], variant["artifact"]["sha256"])
+            return self._download(variant["job_id"], "mesh", variant["artifact"]["sha256"])
 
         return Generated(
             format=artifact["format"],
-            data=self._download_mesh(job["job_id"], artifact["sha256"]),
+            data=self._download(job["job_id"], "mesh", artifact["sha256"]),
             facts=MeshFacts(artifact["format"], artifact["faces"], artifact["units"], (x, y, z), report),
             seed=job["options"]["seed"],
             model=job["model"],
             timings_s=job["timings_s"],
             other_format=make_other,
+            gcode=self._download(job["job_id"], "gcode", report.slicing.gcode_sha256)
+            if report.slicing
+            else None,
         )
 
-    def _download_mesh(self, job_id: str, sha256: str) -> bytes:
-        data = self._ask(lambda: self._client.get(f"/jobs/{job_id}/mesh")).content
+    def _download(self, job_id: str, route: str, sha256: str) -> bytes:
+        data = self._ask(lambda: self._client.get(f"/jobs/{job_id}/{route}")).content
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ServerRefused("The mesh that came is not the one of the job: its sha256 differs.")
+            raise ServerRefused(f"The {route} that came is not the one of the job: its sha256 differs.")
         return data
 
     def _cancel(self, job_id: str) -> None:

@@ -12,6 +12,7 @@ no HTTP API.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,9 +22,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ai_engine.errors import JobError, ViewsUnfit
-from ai_engine.facts import CutOutFacts, PrintFacts, ViewName
+from ai_engine.facts import CutOutFacts, PrintFacts, SlicingFacts, ViewName
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
-from ai_engine.job import Job, JobOptions
+from ai_engine.job import Artifact, Job, JobOptions
 from ai_engine.logs import event
 from ai_engine.mesh.ghost_plane import Outline, outline_of
 from ai_engine.mesh.mesh import Mesh
@@ -86,6 +87,7 @@ class JobLine:
         Raises:
             JobError: a stage could not do its work, or the model can't do it as asked.
         """
+        self.resources.slicer.check(self.job.print_options.slice)  # what can't be sliced costs no device
         base = self.job.print_options.base
         if base is not None and base.mesh_url is not None:
             # Before any time of the device: a pedestal that can't be used ends the job.
@@ -108,6 +110,7 @@ class JobLine:
             cutouts=self.cutouts,
             more_files=dict(file.more_files),
             check=self.check,
+            gcode=file.gcode,
         )
 
     def _begin(self) -> tuple[StageResult, StageResult, StageResult]:
@@ -234,8 +237,25 @@ class JobLine:
                 mm_per_unit=mesh.mm_per_unit,
                 pedestal=pedestal,
             )
-            written = files.write(finished, stl)
-        return replace(written, seconds={Stage.FINISH.value: clock.seconds}, mesh=files.facts(report))
+            gcode, slicing = self._slice(stl)
+            written, facts = files.write(finished, stl), files.facts(report)
+        facts = replace(facts, print=replace(facts.print, slicing=slicing))
+        return replace(written, seconds={Stage.FINISH.value: clock.seconds}, mesh=facts, gcode=gcode)
+
+    def _slice(self, stl: Path) -> tuple[Artifact | None, SlicingFacts | None]:
+        """G-code of the finished mesh, and what it says of the print; none where it was not asked."""
+        wish = self.job.print_options.slice
+        if wish is None:
+            return None, None
+        made = stl.with_suffix(".gcode")
+        slicing = self.resources.slicer.slice(
+            stl, made, wish, on_wait=lambda: self.run.progress(Stage.FINISH, 0, 1)
+        )
+
+        def write(path: Path) -> None:
+            shutil.move(made, path)
+
+        return self.resources.store.put(self.job.job_id, "print.gcode", write), slicing
 
     def _load_pedestal(self) -> Mesh | None:
         again = self.meshes.fetch_pedestal

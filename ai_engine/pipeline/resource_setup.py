@@ -15,6 +15,7 @@ from ai_engine.pipeline.lanes import Lane, Lanes
 from ai_engine.pipeline.removers import open_removers
 from ai_engine.pipeline.resources import Model, Resources
 from ai_engine.settings import Settings
+from ai_engine.slicing.slicer import Slicer
 from ai_engine.storage.s3_store import check_bucket, open_store
 from ai_engine.storage.store import LocalStore
 
@@ -50,6 +51,7 @@ def open_resources(settings: Settings, on_loaded: Callable[[float], None]) -> Re
         download_limits=DownloadLimits(settings.image_max_bytes, settings.download_timeout_s),
         max_image_pixels=settings.image_max_pixels,
         mesh_limits=MeshLimits.of(settings),
+        slicer=Slicer.of(settings),
         download_attempts=settings.download_attempts,
         lanes=Lanes(download=Lane(settings.downloads_in_flight, settings.downloads_per_owner)),
     )

@@ -19,6 +19,7 @@ from ai_engine.mesh.mesh import Mesh
 from ai_engine.outbound.client import GuardedClient
 from ai_engine.pipeline.lanes import BusyClock, Claim, Lanes
 from ai_engine.pipeline.removers import Removers
+from ai_engine.slicing.slicer import Slicer
 from ai_engine.stage import Stage
 from ai_engine.stage_result import StageResult
 from ai_engine.storage.store import ArtifactStore
@@ -118,6 +119,7 @@ class Resources:
     lanes: Lanes = field(default_factory=Lanes)
     device_clock: BusyClock = field(default_factory=BusyClock)
     """Runs while a job has the device."""
+    slicer: Slicer = field(default_factory=Slicer)
     models: Mapping[str, Model] = field(default_factory=dict)
     """All shape models of this worker, by their names in requests; `model` is the first of them."""
 

@@ -10,6 +10,7 @@ from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, PrintFacts, Sam
 from ai_engine.stage_result import JobFailure
 from ai_engine.webhooks.upload import UploadFacts
 from ai_engine.wishes.additions import Attach, Base, Hollow
+from ai_engine.wishes.slicing import Slice
 
 EventType = Literal["generation.succeeded", "generation.failed", "generation.cancelled", "webhook.test"]
 
@@ -90,6 +91,7 @@ class OptionsFacts(_Open):
     hollow: Hollow | None = None
     base: Base | None = None
     attach: Attach | None = None
+    slice: Slice | None = None
     degraded: list[str] | None = Field(
         default=None, description="What was lowered because the device's memory ran short."
     )

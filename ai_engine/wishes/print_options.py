@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ai_engine.wishes.additions import Attach, Base, Hollow
+from ai_engine.wishes.slicing import Slice
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class PrintOptions:
     hollow: Hollow | None = None
     base: Base | None = None
     attach: Attach | None = None
+    slice: Slice | None = None
+    """G-code besides the mesh."""
 
     @property
     def has_additions(self) -> bool:
@@ -34,7 +37,12 @@ class PrintOptions:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> PrintOptions:
         """The options that `dataclasses.asdict` and JSON made plain values of."""
-        kinds: dict[str, Callable[..., Any]] = {"hollow": Hollow, "base": Base, "attach": Attach}
+        kinds: dict[str, Callable[..., Any]] = {
+            "hollow": Hollow,
+            "base": Base,
+            "attach": Attach,
+            "slice": Slice,
+        }
         wishes = {name: kind(**fields[name]) for name, kind in kinds.items() if fields.get(name)}
         return cls(**fields | wishes)
 

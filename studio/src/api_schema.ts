@@ -1061,6 +1061,8 @@ export interface components {
              * @default null
              */
             seed: number | null;
+            /** @default null */
+            slice: components["schemas"]["Slice"] | null;
             /**
              * Target Faces
              * @default null
@@ -1221,6 +1223,11 @@ export interface components {
              */
             simplification_error_mm: number | null;
             /**
+             * @description None where `slice` was not asked.
+             * @default null
+             */
+            slicing: components["schemas"]["SlicingFacts"] | null;
+            /**
              * Smallest Wall Mm
              * @description 1 % of the surface belongs to thinner walls. None above 5 mm, in model units, and where there is no solid.
              */
@@ -1361,6 +1368,68 @@ export interface components {
             default: string | null;
             /** Models */
             models: components["schemas"]["ServedModelView"][];
+        };
+        /**
+         * Slice
+         * @description G-code of the finished mesh, by profiles of the service.
+         */
+        Slice: {
+            /**
+             * Filament
+             * @description Temperatures and density.
+             * @default pla
+             */
+            filament: string;
+            /**
+             * Print Settings
+             * @description Layers, infill, supports.
+             * @default standard
+             */
+            print_settings: string;
+            /**
+             * Printer
+             * @description Bed, nozzle, firmware.
+             * @default ender-3
+             */
+            printer: string;
+        };
+        /**
+         * SlicingFacts
+         * @description What the slicer says of the print; `GET /jobs/{job_id}/gcode` has its G-code.
+         */
+        SlicingFacts: {
+            /** Filament */
+            filament: string;
+            /** Gcode Bytes */
+            gcode_bytes: number;
+            /**
+             * Gcode Sha256
+             * @description Of the whole file, 64 hex digits.
+             */
+            gcode_sha256: string;
+            /**
+             * Grams
+             * @description Of filament, supports included; None where the filament's profile has no density.
+             */
+            grams: number | null;
+            /** Hours */
+            hours: number;
+            /** Layers */
+            layers: number;
+            /** Print Settings */
+            print_settings: string;
+            /** Printer */
+            printer: string;
+            /**
+             * Slicer
+             * @description Name and version of the program.
+             */
+            slicer: string;
+            /**
+             * Support Share
+             * @description Share of the filament that becomes supports, 0 to 1.
+             */
+            support_share: number;
         };
         /**
          * Stage

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from support.slicing import needs_slicer
 
 from service.house import House, Outside, wait_for
 
@@ -179,3 +180,19 @@ def test_a_variant_outlives_the_files_of_the_first_job(house: House, outside: Ou
 
     assert house.ask("POST", f"/jobs/{gone}/variants", {}).status == 410
     house.wait_until(vary(house, variant, height_mm=21), "succeeded")
+
+
+@needs_slicer
+def test_a_variant_that_is_sliced_has_g_code(house: House, first: str) -> None:
+    variant = vary(house, first, height_mm=15, slice={"print_settings": "supports"})
+
+    told = house.wait_until(variant, "succeeded")["print"]["slicing"]
+    answer = house.ask("GET", f"/jobs/{variant}/gcode")
+    assert (answer.status, hashlib.sha256(answer.body).hexdigest()) == (200, told["gcode_sha256"])
+    assert answer.headers["content-disposition"] == 'attachment; filename="bust.gcode"'
+    assert told["grams"] > 0
+    assert told["print_settings"] == "supports"
+    assert house.ask("GET", f"/jobs/{first}/gcode").status == 409
+    unknown = house.ask("POST", f"/jobs/{first}/variants", {"height_mm": 15, "slice": {"printer": "none"}})
+    assert [one["field"] for one in unknown.json["errors"]] == ["slice.printer"]
+    assert "ender-3" in unknown.json["errors"][0]["detail"]

@@ -11,7 +11,7 @@ from ai_engine.stage import Stage
 CONTRACT_CODES = """
 image_url_forbidden image_download_failed image_too_large image_invalid no_foreground mask_invalid
 mesh_url_forbidden mesh_download_failed mesh_invalid mesh_too_large mesh_too_many_faces mesh_bomb sampler_unfit
-views_unfit gpu_out_of_memory generation_timeout empty_mesh not_printable addition_unfit result_too_large
+views_unfit gpu_out_of_memory generation_timeout empty_mesh not_printable addition_unfit result_too_large slice_failed
 cancelled worker_lost internal
 """
 JOB_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JobError)]

@@ -8,12 +8,19 @@ import pytest
 from pydantic import TypeAdapter
 from support.sample_job import print_facts
 
-from ai_engine.facts import AdditionFacts, CostFacts, CutOutFacts, DecodeFacts, PrintFacts
+from ai_engine.facts import AdditionFacts, CostFacts, CutOutFacts, DecodeFacts, PrintFacts, SlicingFacts
 
 CUT_OUT = CutOutFacts("isnet-general-use", 0.25, ("left", "top"), 2, ("touches_border",))
 DECODE = DecodeFacts("strict", (96, 96, 96), 0.02, True, 12_345, ("odd sign",))
 FACTS = [CUT_OUT, DECODE, print_facts(printers=("fdm", "resin"), warnings=("Thin.",))]
 FACTS += [print_facts(costs=CostFacts({"pla": 1.5}, 0.5, ("prusa mk4",)))]
+FACTS += [
+    print_facts(
+        slicing=SlicingFacts(
+            *("PrusaSlicer 2.5.0", "ender-3", "pla", "standard", 12.5, 1.25, 0.1, 200, 1000, "0" * 64)
+        )
+    )
+]
 FACTS += [print_facts(additions=(AdditionFacts("hollow", -120.5, count=2, drains=2),))]
 
 

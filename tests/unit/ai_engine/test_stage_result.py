@@ -21,6 +21,15 @@ def test_a_result_comes_back_from_plain_values_as_it_was() -> None:
     assert StageResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
+def test_g_code_comes_back_as_it_was_and_was_not_there_before() -> None:
+    result, ended = StageResult(FILE, {}, gcode=FILE), JobResult(gcode=FILE)
+
+    assert StageResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+    assert JobResult.from_dict(json.loads(json.dumps(ended.to_dict()))) == ended
+    earlier = {name: value for name, value in ended.to_dict().items() if name != "gcode"}
+    assert JobResult.from_dict(earlier).gcode is None
+
+
 def test_facts_of_a_cutout_come_back_as_they_were() -> None:
     cutout = CutOutFacts("tiny", 0.5, ("left", "top"), 2, ("touches_border", "soft"))
     result = StageResult(FILE, {"cutout": 1.5}, cutout=cutout)

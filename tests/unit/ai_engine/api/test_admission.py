@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from support.slicing import program
 
 from ai_engine.api.admission import Admission
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
@@ -19,6 +20,7 @@ from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
 from ai_engine.storage.store import LocalStore
+from ai_engine.wishes.slicing import Slice
 
 BYTES = b"a picture's bytes"
 
@@ -312,3 +314,34 @@ def test_a_sampler_must_fit_the_model_that_is_named(tmp_path: Path) -> None:
     assert door.admit(submission(BYTES, model="turbo", sampler="euler")).model == "turbo"
     with pytest.raises(InvalidField, match="distilled"):
         door.admit(submission(BYTES, model="turbo", sampler="adams"))
+
+
+@pytest.mark.parametrize(
+    ("wish", "field", "code"),
+    [
+        (Slice("mk3"), "slice.printer", "profile_unknown"),
+        (Slice(print_settings="draft"), "slice.print_settings", "profile_unknown"),
+    ],
+)
+def test_a_profile_that_is_not_there_is_refused_with_those_that_are(
+    tmp_path: Path, wish: Slice, field: str, code: str
+) -> None:
+    door = admission(tmp_path, slicer=program(tmp_path / "slicer.sh", "exit 0"))
+
+    with pytest.raises(InvalidField, match="known are: ") as caught:
+        door.admit(submission(BYTES, height_mm=20, slice=wish))
+    assert (caught.value.field, caught.value.field_code) == (field, code)
+
+
+def test_a_service_without_a_slicer_refuses_the_wish_and_names_what_to_install(tmp_path: Path) -> None:
+    door = admission(tmp_path, slicer="no-such-slicer")
+
+    with pytest.raises(InvalidField, match="apt-get install prusa-slicer") as caught:
+        door.admit(submission(BYTES, height_mm=20, slice={}))
+    assert (caught.value.field, caught.value.field_code) == ("slice", "slicer_missing")
+    door.admit(submission(BYTES, height_mm=20))
+
+
+def test_a_slice_needs_a_height() -> None:
+    with pytest.raises(ValueError, match="give height_mm too"):
+        submission(BYTES, slice={})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.slicing import program
 
 from ai_engine.cli import doctor
 from ai_engine.cli.doctor import run_doctor
@@ -123,3 +124,17 @@ def test_a_bucket_that_can_not_be_reached_is_something_to_do(tmp_path: Path) -> 
     assert "ARTIFACTS_URL s3://b/p can't be written" in wrong.text
     assert wrong.remedy is not None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_slicer_is_named_with_its_version_or_as_absent(tmp_path: Path) -> None:
+    fine = program(tmp_path / "fine.sh", "echo PrusaSlicer-2.9.1+linux based on Slic3r")
+    odd = program(tmp_path / "odd.sh", "echo something else")
+    found = {
+        command: findings(doctor._slicer, settings(tmp_path, slicer=command))[0]
+        for command in (fine, odd, "no-such-slicer")
+    }
+
+    assert (found[fine].text, found[fine].remedy) == ("slicer: PrusaSlicer 2.9.1; printers: ender-3", None)
+    assert found[odd].remedy is not None
+    assert found["no-such-slicer"].remedy is None
+    assert "is not installed" in found["no-such-slicer"].text

@@ -143,7 +143,7 @@ def test_a_mesh_with_another_sha256_is_not_given_to_the_caller() -> None:
         return 200, {}, b"half a mesh"
 
     with service(answers) as (engine, _), pytest.raises(ServerRefused, match="sha256"):
-        engine._download_mesh("j", "0" * 64)
+        engine._download("j", "mesh", "0" * 64)
 
 
 def test_server_sent_events_are_read_and_comments_passed_over() -> None:

@@ -1,0 +1,1 @@
+"""Mesh file to G-code: PrusaSlicer's command in a process of its own, profiles from a folder. Knows no jobs."""
