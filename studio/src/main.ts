@@ -1,17 +1,18 @@
 // Puts the page together: what is composed on the left, one or two jobs in the middle, what is known of them on the
 // right, the jobs of late below.
 
-import { Keyring, ServiceState } from "./access";
 import { Client } from "./api";
 import { Composer, type Sent, type Shared } from "./composer";
 import { Deliveries } from "./deliveries";
 import { byId, copyText, el, saveFile, setText } from "./dom";
 import { type Accepted, type Format, type JobView, type Status, STATUS_WORDS } from "./job";
 import { JobTrack } from "./job_track";
+import { Keyring } from "./keyring";
 import { Pane } from "./pane";
 import type { Picture } from "./picture";
 import { Recent } from "./recent";
 import { Report } from "./report";
+import { ServiceState } from "./service_state";
 import { spoken, Stages } from "./stages";
 import { watchTheme } from "./theme";
 import { Toolbar } from "./toolbar";

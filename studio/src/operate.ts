@@ -1,9 +1,9 @@
 // The page for operators: the queue of each model, the workers and what they do, failures, dead deliveries, the disk.
 
-import { Keyring } from "./access";
 import { Client, type DeliveryPage, type Operations } from "./api";
 import { byId, el, setText } from "./dom";
 import { ago, bytes, seconds, STAGE_WORDS, type Stage } from "./job";
+import { Keyring } from "./keyring";
 import { watchTheme } from "./theme";
 
 const LOOK_EVERY_MS = 3000;
@@ -20,9 +20,6 @@ class Operate {
 
   start(): void {
     watchTheme(() => {});
-    for (const button of document.querySelectorAll<HTMLElement>("[data-close]")) {
-      button.addEventListener("click", () => button.closest("dialog")!.close());
-    }
     this.client.onKeyNeeded = (problem) => this.keys.ask(problem);
     this.keys.onChange = () => void this.look();
     this.again.addEventListener("click", () => void this.redeliver());
