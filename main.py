@@ -41,16 +41,7 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_mesh_commands(commands, next(iter(arguments), None))
-    for name, run, about in (
-        ("serve", serve, "the API and a worker for each device under one supervisor"),
-        ("api", api, "the API alone: takes jobs, loads no model"),
-    ):
-        command = commands.add_parser(name, help=about)
-        command.add_argument("--host", help="address to listen on (HOST)")
-        command.add_argument("--port", type=int, help="port to listen on (PORT)")
-        command.set_defaults(run=run)
-        if run is api:
-            _may_be_supervised(command)
+    _add_serve_and_api(commands)
     worker_command = commands.add_parser("worker", help="a worker alone: works on jobs")
     worker_command.add_argument("--device", help="device to compute on, or several (DEVICE)")
     _may_be_supervised(worker_command)
@@ -75,6 +66,25 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     test_command.set_defaults(run=webhook_test)
     return parser
+
+
+def _add_serve_and_api(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, run, about in (
+        ("serve", serve, "the API and a worker for each device under one supervisor"),
+        ("api", api, "the API alone: takes jobs, loads no model"),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("--host", help="address to listen on (HOST)")
+        command.add_argument("--port", type=int, help="port to listen on (PORT)")
+        command.set_defaults(run=run)
+        if run is api:
+            _may_be_supervised(command)
+        else:
+            command.add_argument(
+                "--accept-licence",
+                action="store_true",
+                help="agree to the licence of weights that are fetched",
+            )
 
 
 def _add_mesh_commands(
@@ -124,12 +134,29 @@ def serve(options: argparse.Namespace) -> int:
     from ai_engine.cli.doctor import print_problems
     from ai_engine.web.api_keys import check_access
 
-    settings = _settings(options)
+    settings = _bring_weights(_settings(options), accept_licence=options.accept_licence)
     print_problems(settings)
     check_access(settings)
     api = _child("api", "api", "--host", settings.host, "--port", str(settings.port))
     api.stays_to_the_end = True
     return _supervise([api, *_workers(settings)], settings, "serve")
+
+
+def _bring_weights(settings: Settings, *, accept_licence: bool) -> Settings:
+    """The settings with the weights of the published model that MODEL_PATH names, which the children find there too.
+
+    Raises:
+        StartupError: they can't be had, or may not be used here.
+    """
+    from ai_engine.weights.first_use import find_wished, with_weights
+
+    model = find_wished(None, settings)
+    if model is None:
+        return settings
+    settings = with_weights(model, settings, accept_licence=accept_licence, may_ask=True)
+    os.environ["MODEL_PATH"] = str(settings.model_path)
+    os.environ.pop("MODEL_VARIANT", None)
+    return settings
 
 
 def _workers(settings: Settings) -> list[Child]:
@@ -220,7 +247,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 def fetch_weights(options: argparse.Namespace) -> int:
     """The published weights, licence first."""
-    from ai_engine.cli.fetch_weights import run
+    from ai_engine.weights.fetch_weights import run
 
     options.territory = options.territory or _settings(options).territory
     return run(options)

@@ -1,1 +1,1 @@
-"""What `ai-engine` and `python main.py` run: generate, finish, check, supervisor, doctor, fetch_weights, ..."""
+"""What `ai-engine` and `python main.py` run: generate, finish, check, supervisor, doctor, ..."""

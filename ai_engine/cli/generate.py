@@ -20,7 +20,6 @@ from typing import Any, TextIO
 from pydantic import ValidationError
 
 from ai_engine.cli.field_flags import GENERATE_FIELDS, add_field_flags, fields_of
-from ai_engine.cli.first_use import find_wished, with_weights
 from ai_engine.cli.interrupts import EXIT_INTERRUPTED, sigterm_interrupts
 from ai_engine.cli.outputs import (
     EXIT_FAILED,
@@ -39,6 +38,7 @@ from ai_engine.errors import JobError, StartupError
 from ai_engine.facts import VIEWS, ViewName
 from ai_engine.images.data_url import is_data_url
 from ai_engine.settings import Settings
+from ai_engine.weights.first_use import find_wished, with_weights
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
 LOOK_EVERY_S = 1.0
@@ -121,14 +121,14 @@ def _settings(fields: dict[str, Any], *, accept_licence: bool) -> Settings:
     """The settings of the environment, with the weights of the published model that is named; it leaves `fields`.
 
     Raises:
-        StartupError, UsageError: as `with_weights`.
+        StartupError, ValueError: as `find_wished` and `with_weights`.
     """
     settings = Settings()
     model = find_wished(fields.get("model"), settings)
     if model is None:
         return settings
     fields.pop("model", None)
-    return with_weights(model, settings, accept_licence=accept_licence)
+    return with_weights(model, settings, accept_licence=accept_licence, may_ask=True)
 
 
 def _views(options: argparse.Namespace) -> dict[ViewName, str]:

@@ -66,14 +66,26 @@ class Engine:
     """
 
     def __init__(
-        self, address: str | None = None, *, key: str | None = None, settings: Settings | None = None
+        self,
+        address: str | None = None,
+        *,
+        key: str | None = None,
+        settings: Settings | None = None,
+        model: str | None = None,
+        accept_licence: bool = False,
     ) -> None:
-        """`key` is the API key at the service; `settings` are for models in this process."""
+        """`key` is the API key at the service. `settings` and `model`, a published model's name in place of
+        `MODEL_PATH`, are for models in this process; its weights are fetched into `models/` by the first picture, once
+        standard error has their size and licence. `accept_licence` agrees to a licence that has conditions.
+
+        Raises:
+            ValueError: `model` is no published model.
+        """
         self._engine: _Engine
         if address is None:
             from ai_engine.engine.local import LocalEngine
 
-            self._engine = LocalEngine(settings)
+            self._engine = LocalEngine(settings, model=model, accept_licence=accept_licence)
         else:
             from ai_engine.engine.remote import RemoteEngine
 
@@ -101,7 +113,8 @@ class Engine:
             UnreadableImage, ImageTooLarge: a data URL holds no picture, or too large a one.
             GenerationFailed: the job ended without a mesh; its `failure` has a code.
             ServerRefused: the service does not take the request, or can't be reached.
-            StartupError: a model or a device of this process can't be used.
+            StartupError: a model or a device of this process can't be used, or its weights can't be had.
+            NotAgreed: weights are to be fetched, and their licence was not agreed to.
         """
         views = picture if isinstance(picture, Mapping) else {}
         one = None if isinstance(picture, Mapping) else picture

@@ -22,6 +22,7 @@ from ai_engine.pipeline.resources import Resources
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
+from ai_engine.weights.first_use import find_wished, with_weights
 
 
 @dataclass
@@ -52,8 +53,11 @@ class _Run:
 class LocalEngine:
     """The shape model and the remover, loaded once, in this process."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, model: str | None = None, accept_licence: bool = False
+    ) -> None:
         settings = settings or Settings()
+        self._published, self._accept_licence = find_wished(model, settings), accept_licence
         self._folder = tempfile.TemporaryDirectory(prefix="ai-engine-", ignore_cleanup_errors=True)
         here = {"data_dir": Path(self._folder.name), "artifacts_url": None}
         self.settings = settings.model_copy(update=here)
@@ -63,9 +67,14 @@ class LocalEngine:
         """The models, loaded at the first call; `on_loaded` is called with the share, 0 to 1, that is there.
 
         Raises:
-            StartupError: a model or a device can't be used.
+            StartupError: a model or a device can't be used, or its weights can't be had.
+            NotAgreed: weights are to be fetched, and their licence was not agreed to.
         """
         if self._resources is None:
+            if self._published is not None:
+                self.settings = with_weights(
+                    self._published, self.settings, accept_licence=self._accept_licence
+                )
             self._resources = open_resources(self.settings, on_loaded)
         return self._resources
 
@@ -74,7 +83,7 @@ class LocalEngine:
 
         Raises:
             GenerationFailed: the job ended without a mesh.
-            StartupError: a model or a device can't be used.
+            StartupError, NotAgreed: as `open`.
         """
         resources, job_id = self.open(), uuid.uuid4().hex
         job = job_of(request, job_id=job_id, accepted_at_s=time.time(), settings=self.settings)

@@ -2,7 +2,8 @@
 
 A download goes on where it stopped, in the same run or the next, and gets its name only after its size and
 sha256 were checked. With HF_HUB_OFFLINE set nothing is asked of the network; what lies there is checked.
-Weights are downloaded by this command, and by `generate` on first use; never by a service. Knows no networks and jobs.
+Weights are downloaded by this command, and on first use (first_use.py); never while a service runs. Knows no networks
+and jobs.
 """
 
 from __future__ import annotations
@@ -274,11 +275,11 @@ def show_licences(wanted: Iterable[Weights]) -> None:
     print("These are our words for the main points; what binds is the text at the address.\n", flush=True)
 
 
-def is_agreed(wanted: Iterable[Weights], *, accept_licence: bool) -> bool:
+def is_agreed(wanted: Iterable[Weights], *, accept_licence: bool, may_ask: bool = True) -> bool:
     """True where no licence of them wants to be agreed to, or `accept_licence` or a person at the terminal agrees."""
     if accept_licence or not any(weights.licence.must_accept for weights in wanted):
         return True
-    if not sys.stdin.isatty():
+    if not may_ask or not sys.stdin.isatty():
         return False
     try:
         return input("Do you agree, and may you? yes or no: ").strip().lower() == "yes"

@@ -20,8 +20,6 @@ import pytest
 from huggingface_hub import constants
 from support.hub_server import Hub, hub_server
 
-from ai_engine.cli import fetch_weights
-from ai_engine.cli.fetch_weights import FetchFailed, fetch
 from ai_engine.images import background
 from ai_engine.published_weights import (
     APACHE,
@@ -33,6 +31,8 @@ from ai_engine.published_weights import (
     WeightsFolder,
     add_choices,
 )
+from ai_engine.weights import fetch_weights
+from ai_engine.weights.fetch_weights import FetchFailed, fetch
 from hy3dgen.families.variants import VARIANTS
 
 REPOSITORY = Path(__file__).resolve().parents[4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ from support.hub_server import Hub, hub_server
 from support.pictures import draw_disc
 
 import main
-from ai_engine.cli import first_use
-from ai_engine.cli.first_use import find_wished, known_models
-from ai_engine.cli.outputs import EXIT_USAGE, UsageError
+from ai_engine.cli.outputs import EXIT_USAGE
+from ai_engine.engine.engine import Engine
 from ai_engine.errors import StartupError
 from ai_engine.published_weights import FOLDERS, SHAPE_MODELS, HubOrigin, WeightsFolder
 from ai_engine.settings import EMBEDDED_MODEL, Settings, find_shipped
+from ai_engine.weights import first_use
+from ai_engine.weights.first_use import NotAgreed, find_wished, known_models
 
 TINY = find_shipped(str(EMBEDDED_MODEL)).read_bytes()
 """Plays published weights: a checkpoint that can be loaded."""
@@ -102,6 +104,47 @@ def test_a_free_licence_needs_no_consent_and_the_hub_says_the_size(
     assert Path("models/TripoSG/a.safetensors").read_bytes() == TINY
 
 
+QUICK = {"num_inference_steps": 1, "octree_resolution": 32}
+
+
+def test_python_has_them_on_first_use_too(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    with Engine(model="triposg") as engine:
+        assert hub.requests == []
+        assert engine.generate("a.png", **QUICK).data
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.index("MIT License") < said.err.index("GB to download")
+
+
+def test_python_is_asked_for_consent_by_an_argument(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_PATH", "v2-0")
+    with pytest.raises(NotAgreed, match="accept_licence=True"), Engine() as engine:
+        engine.generate("a.png", **QUICK)
+    assert hub.requests == []
+
+    with Engine(accept_licence=True) as engine:
+        assert engine.generate("a.png", **QUICK).data
+    assert PATH.read_bytes() == TINY
+
+
+def test_a_service_has_them_before_its_processes_begin(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_PATH", "v2-0")
+    monkeypatch.setenv("MODEL_VARIANT", "")
+    supervised: list[tuple[Path, str]] = []
+    monkeypatch.setattr(
+        main,
+        "supervise",
+        lambda *_, **__: supervised.append((Settings().model_path, os.environ["MODEL_PATH"])) or 0,
+    )
+    assert main.main(["serve"]) == EXIT_USAGE
+    assert (supervised, hub.requests) == ([], [])
+
+    assert main.main(["serve", "--accept-licence"]) == 0
+    assert supervised == [(PATH, str(PATH))]
+    assert PATH.read_bytes() == TINY
+
+
 @pytest.mark.parametrize("is_there", [False, True])
 def test_what_the_territory_is_left_out_of_is_refused_there_or_not(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_there: bool
@@ -138,7 +181,7 @@ def test_a_hub_that_has_no_such_file_is_named(hub: Hub, capsys: pytest.CaptureFi
 
 
 def test_an_unknown_model_is_answered_with_those_that_are_known(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UsageError, match=r"--model v9: known are default, v2-0, .*triposg"):
+    with pytest.raises(ValueError, match=r"--model v9: known are default, v2-0, .*triposg"):
         find_wished("v9", Settings())
 
 

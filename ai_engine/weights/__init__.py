@@ -1,0 +1,1 @@
+"""Published weights brought to this machine: by `fetch-weights`, or on first use."""
