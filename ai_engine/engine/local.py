@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 import uuid
@@ -50,6 +51,11 @@ class _Run:
         return nullcontext()
 
 
+def _deadline_s(request: JobRequest) -> float:
+    """When the job has taken too long. JOB_TIMEOUT_S is for others that wait, and here nobody does."""
+    return math.inf if request.timeout_s is None else time.monotonic() + request.timeout_s
+
+
 class LocalEngine:
     """The shape model and the remover, loaded once, in this process."""
 
@@ -88,7 +94,7 @@ class LocalEngine:
         resources, job_id = self.open(), uuid.uuid4().hex
         job = job_of(request, job_id=job_id, accepted_at_s=time.time(), settings=self.settings)
         job = self._add_pictures(job, pictures)
-        run = _Run(progress, time.monotonic() + job.timeout_s)
+        run = _Run(progress, _deadline_s(request))
         return self._collect(request, job, run, run_job(job, resources, run))
 
     def _add_pictures(self, job: Job, pictures: Pictures) -> Job:

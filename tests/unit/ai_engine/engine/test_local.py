@@ -45,6 +45,15 @@ def test_a_job_that_takes_too_long_ends_with_its_code() -> None:
     one.close()
 
 
+def test_the_limit_of_a_services_jobs_is_not_that_of_ones_own() -> None:
+    one = engine(stand_in_step_s=0.6, job_timeout_s=1)
+    made = one.generate(
+        request(num_inference_steps=3, octree_resolution=32), Pictures(PICTURE.read_bytes()), nothing
+    )
+    assert made.timings_s["denoise"] > 1
+    one.close()
+
+
 def test_a_model_that_can_not_be_loaded_is_an_error_of_the_start(tmp_path: Path) -> None:
     one = LocalEngine(Settings(model_path=tmp_path / "absent.safetensors"))
     with pytest.raises(StartupError, match=r"absent\.safetensors"):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -104,7 +105,7 @@ def test_a_free_licence_needs_no_consent_and_the_hub_says_the_size(
     assert Path("models/TripoSG/a.safetensors").read_bytes() == TINY
 
 
-QUICK = {"num_inference_steps": 1, "octree_resolution": 32}
+QUICK: dict[str, Any] = {"num_inference_steps": 1, "octree_resolution": 32}
 
 
 def test_python_has_them_on_first_use_too(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,11 +133,12 @@ def test_a_service_has_them_before_its_processes_begin(hub: Hub, monkeypatch: py
     monkeypatch.setenv("MODEL_PATH", "v2-0")
     monkeypatch.setenv("MODEL_VARIANT", "")
     supervised: list[tuple[Path, str]] = []
-    monkeypatch.setattr(
-        main,
-        "supervise",
-        lambda *_, **__: supervised.append((Settings().model_path, os.environ["MODEL_PATH"])) or 0,
-    )
+
+    def supervise(*_: object, **__: object) -> int:
+        supervised.append((Settings().model_path, os.environ["MODEL_PATH"]))
+        return 0
+
+    monkeypatch.setattr(main, "supervise", supervise)
     assert main.main(["serve"]) == EXIT_USAGE
     assert (supervised, hub.requests) == ([], [])
 
