@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict
+from typing_extensions import TypedDict  # below Python 3.12 pydantic does not take the one of `typing`
 
 MeshFormat = Literal["stl", "3mf", "glb", "obj", "ply"]
 DecodeMode = Literal["strict", "fast"]
@@ -28,6 +29,14 @@ MEDIA_TYPES: dict[MeshFormat, str] = {
     "obj": "model/obj",
     "ply": "application/octet-stream",  # none is registered
 }
+
+
+class ModelLabel(TypedDict, total=False):
+    """The shape model of a job; empty where the job ended before one was asked."""
+
+    id: str
+    licence: str
+    """Of its weights, which the mesh is under too."""
 
 
 @dataclass(frozen=True)

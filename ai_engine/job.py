@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
-from ai_engine.facts import VIEWS, CutOutFacts, DecodeFacts, DecodeMode, MeshFormat, Sampler, ViewName
+from ai_engine.facts import (
+    VIEWS,
+    CutOutFacts,
+    DecodeFacts,
+    DecodeMode,
+    MeshFormat,
+    ModelLabel,
+    Sampler,
+    ViewName,
+)
 from ai_engine.stage import Stage
 from ai_engine.wishes.print_options import PrintOptions
 
@@ -138,7 +147,7 @@ class DecodedShape:
     """In model units, as it was decoded."""
     outline: Artifact | None
     """The cut-out that the shape was made from; of several views the first; None for a caller's own mesh."""
-    model: dict[str, str]
+    model: ModelLabel
     """The id and the licence of the shape model."""
     decode: DecodeFacts | None = None
     degraded: tuple[str, ...] = ()

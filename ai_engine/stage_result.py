@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from ai_engine.errors import JobError
-from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, MeshFormat, PrintFacts, ViewName
+from ai_engine.facts import CutOutFacts, DecodeFacts, MeshFacts, MeshFormat, ModelLabel, PrintFacts, ViewName
 from ai_engine.job import Artifact, JobOptions
 from ai_engine.stage import Stage
 from ai_engine.wishes.print_options import PrintOptions
@@ -137,7 +137,7 @@ class JobResult:
     """Seconds per stage."""
     options: UsedOptions | None = None
     """None where the job never began."""
-    model: dict[str, str] = field(default_factory=dict)
+    model: ModelLabel = field(default_factory=ModelLabel)
     """Its id and its licence."""
     artifact: Artifact | None = None
     preview: Artifact | None = None

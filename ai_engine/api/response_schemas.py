@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from ai_engine.facts import CutOutFacts, DecodeFacts, ModelFacts, PrintFacts, ViewName
+from ai_engine.facts import CutOutFacts, DecodeFacts, ModelFacts, ModelLabel, PrintFacts, ViewName
 from ai_engine.job import Job, JobKind, JobStatus, rfc3339
 from ai_engine.job_queue.records import (
     DeliveryAttempt,
@@ -72,7 +72,7 @@ class JobView(JobSummaryView):
     )
     timings_s: dict[str, float] = Field(description="Seconds of each stage that is done.")
     options: OptionsFacts
-    model: dict[str, str]
+    model: ModelLabel
     artifacts: list[FileFacts] = Field(description="The files in all formats, the first included.")
     cutout: CutOutFacts | None = Field(
         description="Known as soon as the cut-out is made; null where there are several views."

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ai_engine.facts import MeshFacts, MeshFormat, PrintFacts, ViewName
+from ai_engine.facts import MeshFacts, MeshFormat, ModelLabel, PrintFacts, ViewName
 from ai_engine.mesh_files.sniff import format_of
 from ai_engine.stage_result import JobFailure
 
@@ -58,7 +58,7 @@ class Generated:
     facts: MeshFacts = field(repr=False)
     seed: int
     """Makes the same mesh again."""
-    model: dict[str, str]
+    model: ModelLabel
     """The id of the shape model, and the licence of what it makes."""
     timings_s: dict[str, float] = field(repr=False)
     """Seconds per stage."""

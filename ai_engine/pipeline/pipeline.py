@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ai_engine.errors import JobError, ViewsUnfit
-from ai_engine.facts import CutOutFacts, PrintFacts, SlicingFacts, ViewName
+from ai_engine.facts import CutOutFacts, ModelLabel, PrintFacts, SlicingFacts, ViewName
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
 from ai_engine.job import Artifact, Job, JobOptions
 from ai_engine.logs import event
@@ -158,7 +158,7 @@ class JobLine:
         return self.resources.model_named(self.job.model)
 
     @property
-    def model_label(self) -> dict[str, str]:
+    def model_label(self) -> ModelLabel:
         """The model's id and licence; of the worker's first where it does not have the one that is named."""
         if self.job.decoded is not None:
             return self.job.decoded.model

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, PrintFacts, Sampler, ViewName
+from ai_engine.facts import CutOutFacts, DecodeMode, MeshFormat, ModelLabel, PrintFacts, Sampler, ViewName
 from ai_engine.stage_result import JobFailure
 from ai_engine.webhooks.upload import UploadFacts
 from ai_engine.wishes.additions import Attach, Base, Hollow
@@ -125,7 +125,7 @@ class EventData(_Open):
     )
     timings_s: dict[str, float] | None = Field(default=None, description="Seconds per stage.")
     options: OptionsFacts | None = None
-    model: dict[str, str] | None = Field(default=None, description="Its id and its licence.")
+    model: ModelLabel | None = Field(default=None, description="Its id and its licence.")
     left_out: list[str] | None = Field(
         default=None, description="Members that would have made the event larger than 4 kB."
     )

@@ -453,13 +453,10 @@ export interface components {
              */
             left_out: string[] | null;
             /**
-             * Model
              * @description Its id and its licence.
              * @default null
              */
-            model: {
-                [key: string]: string;
-            } | null;
+            model: components["schemas"]["ModelLabel"] | null;
             /** @default null */
             options: components["schemas"]["OptionsFacts"] | null;
             /**
@@ -732,10 +729,7 @@ export interface components {
              * @enum {string}
              */
             kind: "generation" | "variant" | "mesh_check";
-            /** Model */
-            model: {
-                [key: string]: string;
-            };
+            model: components["schemas"]["ModelLabel"];
             options: components["schemas"]["OptionsFacts"];
             print: components["schemas"]["PrintFacts"] | null;
             /** Progress */
@@ -908,6 +902,18 @@ export interface components {
              *     ]
              */
             views: ("front" | "left" | "back" | "right")[];
+        };
+        /**
+         * ModelLabel
+         * @description The shape model of a job; empty where the job ended before one was asked.
+         */
+        ModelLabel: {
+            /** Id */
+            id?: string;
+            /** Licence */
+            licence?: string;
+        } & {
+            [key: string]: unknown;
         };
         /**
          * ModelQueue
