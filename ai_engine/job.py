@@ -11,16 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
-from ai_engine.facts import (
-    VIEWS,
-    CutOutFacts,
-    DecodeFacts,
-    DecodeMode,
-    MeshFormat,
-    ModelLabel,
-    Sampler,
-    ViewName,
-)
+from ai_engine import facts
+from ai_engine.facts import VIEWS, CutOutFacts, DecodeFacts, DecodeMode, MeshFormat, Sampler, ViewName
 from ai_engine.stage import Stage
 from ai_engine.wishes.print_options import PrintOptions
 
@@ -41,7 +33,6 @@ class JobStatus(StrEnum):
     FAILED = "failed"
     """It ended with an error that has a code."""
     CANCELLED = "cancelled"
-    """The caller stopped it."""
 
 
 JobKind = Literal["generation", "variant", "mesh_check"]
@@ -147,7 +138,7 @@ class DecodedShape:
     """In model units, as it was decoded."""
     outline: Artifact | None
     """The cut-out that the shape was made from; of several views the first; None for a caller's own mesh."""
-    model: ModelLabel
+    model: facts.ModelLabel
     """The id and the licence of the shape model."""
     decode: DecodeFacts | None = None
     degraded: tuple[str, ...] = ()

@@ -32,6 +32,8 @@ from training.train_vae import load_vae
 STAGES = {"denoiser": DENOISER_PATH, **SAMPLER_PATHS}
 DEFAULT_STAGES = ("denoiser", "branches")
 FURTHER = "further"
+KEPT_SHARE = 0.3
+"""Of the file that further training began at: its mean with the result is better on every set than either."""
 GUIDANCE_SCALE = 2.0
 """What the model is asked with unless a caller wishes otherwise: measured best, see its card."""
 
@@ -74,11 +76,14 @@ def write_stages(stages: Sequence[str], model: Path) -> None:
     write_encoder(encoder, ENCODER)
 
 
-def write_further(model: Path) -> None:
-    """What further training made of the shipped file."""
+def write_further(model: Path, kept_share: float) -> None:
+    """The weighted mean of the shipped file, `kept_share` of it, and what further training made of it."""
     networks, scale_factor = shipped_networks()
     for name, weights in averaged_weights(FURTHER_PATH).items():
-        networks[name].load_state_dict(weights)
+        kept = networks[name].state_dict()
+        networks[name].load_state_dict(
+            {key: value.lerp(kept[key], kept_share) for key, value in weights.items()}
+        )
     write_model(networks, scale_factor, model)
 
 
@@ -87,10 +92,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stages", nargs="+", choices=[*sorted(STAGES), FURTHER], default=DEFAULT_STAGES)
     parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--kept-share", type=float, default=KEPT_SHARE, help="of the shipped file's weights")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if FURTHER in options.stages:
-        write_further(options.model)
+        write_further(options.model, options.kept_share)
     else:
         write_stages(options.stages, options.model)
     print(f"{options.model}: {options.model.stat().st_size / 1e6:.2f} MB, from {options.stages}")
