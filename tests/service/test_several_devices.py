@@ -36,7 +36,10 @@ def test_each_device_has_a_job_and_a_killed_worker_leaves_the_other_alone(
     before = processes(house)
     outside.may_answer.clear()
     jobs = [house.submit(image_url=outside.url("/held-by-two-devices.png")) for _ in range(2)]
-    wait_for(lambda: outside.asked.count("/held-by-two-devices.png") == 2, "both jobs have begun though a worker takes one")
+    wait_for(
+        lambda: outside.asked.count("/held-by-two-devices.png") == 2,
+        "both jobs have begun though a worker takes one",
+    )
 
     os.kill(before["cuda:0"], signal.SIGKILL)
     outside.may_answer.set()
