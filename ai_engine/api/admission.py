@@ -97,7 +97,7 @@ class Admission:
         )
 
     def check_receivers(self, request: JobRequest) -> None:
-        """Raises InvalidField if webhook, upload or pedestal may not be asked for, or there are no links to send."""
+        """Raises InvalidField if webhook, upload or pedestal may not be asked for, or links or G-code can't be had."""
         check_urls([*self._receivers(request), *self._pedestal(request)])
         self._check_links(request)
         self._check_slice(request)

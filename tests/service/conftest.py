@@ -20,7 +20,7 @@ SHARED_HOUSES: list[House] = []
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Stops them after the last test that asks them: idle, each costs a fifth of a core until the session ends."""
+    """Stops them after the last test that asks them: idle, each costs a tenth of a core until the session ends."""
     yield
     is_one_of_several = hasattr(item.config, "workerinput")
     if is_one_of_several and (nextitem is None or group_of(nextitem.nodeid) != group_of(item.nodeid)):
