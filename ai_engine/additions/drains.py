@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import manifold3d
 import numpy as np
 
+from ai_engine.additions.solid import count_shells
 from ai_engine.mesh.surface import Doubles
 from ai_engine.wishes.additions import Hollow
 
@@ -30,20 +31,21 @@ class Drain:
 
 
 def drill_drain(
-    hollowed: manifold3d.Manifold, solid: manifold3d.Manifold, cavity: manifold3d.Manifold, drain: Drain
+    before: manifold3d.Manifold, solid: manifold3d.Manifold, cavity: manifold3d.Manifold, drain: Drain
 ) -> manifold3d.Manifold | None:
-    """`hollowed` with a hole from `cavity` to the outside of `solid`; None where none opens it.
+    """`before` without `cavity` and without a hole from it to the outside of `solid`; None where none opens it.
 
     The hole starts where the cavity is widest near its lowest reach and ends past the first face outside of it.
     """
-    num_shells = len(hollowed.decompose())
+    num_shells = count_shells(before) + count_shells(cavity)
     for start in _starts(cavity, drain):
         drill = _drill(solid, start, drain)
         if drill is None:
             continue
-        found = hollowed - drill
+        # Both at once: a boolean of the large solid costs more than all else here.
+        found = before - (cavity + drill)
         # Open when the shell that bounded the hollow has become a part of another.
-        if len(found.decompose()) < num_shells:
+        if count_shells(found) < num_shells:
             return found
     return None
 

@@ -1,7 +1,7 @@
 """Hollows a solid: an inner surface at a constant distance from the outer one, and holes that the resin leaves by.
 
-The level surface of the distance to the mesh, without its sign, lies on both sides of it; a part of the space beyond it
-is all inside or all outside, so that one point of each part has to be looked at.
+The distance to the mesh has no sign: in a hollow that is there already it grows as it does in the solid. A part of the
+space beyond the wall is all inside or all outside, so that one point of each part has to be looked at.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def hollow(mesh: Mesh, options: Hollow, *, floor_z: float | None = None) -> Adde
         raise AdditionUnfit(f"It is nowhere thick enough for walls of {options.wall_mm:g} mm round a hollow.")
     result, count, drains, remarks = solid, 0, 0, []
     for cavity in cavities:
-        hollowed = result - cavity
-        if options.drain == "auto":
-            open_hollow = drill_drain(hollowed, solid, cavity, Drain(options, floor_z))
-            if open_hollow is None:
-                remarks.append("A hollow that no hole can reach was left filled.")
-                continue
-            hollowed, drains = open_hollow, drains + 1
-        result, count = hollowed, count + 1
+        if options.drain == "none":
+            result, count = result - cavity, count + 1
+            continue
+        open_hollow = drill_drain(result, solid, cavity, Drain(options, floor_z))
+        if open_hollow is None:
+            remarks.append("A hollow that no hole can reach was left filled.")
+            continue
+        result, count, drains = open_hollow, count + 1, drains + 1
     if count == 0:
         raise AdditionUnfit("No hole of that diameter can drain the hollow.")
     if options.drain == "none":

@@ -10,6 +10,7 @@ import numpy as np
 from ai_engine.errors import AdditionUnfit
 from ai_engine.facts import AdditionFacts
 from ai_engine.mesh.mesh import Mesh
+from ai_engine.mesh.topology import face_bodies
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,12 @@ def mesh_of(solid: manifold3d.Manifold) -> Mesh:
     """The surface of a solid."""
     found = solid.to_mesh()
     return Mesh(np.array(found.vert_properties[:, :3], np.float32), found.tri_verts.astype(np.int32))
+
+
+def count_shells(solid: manifold3d.Manifold) -> int:
+    """Surfaces that share no vertex, those that bound hollows too."""
+    mesh = mesh_of(solid)
+    return int(face_bodies(mesh.faces, len(mesh.vertices)).max(initial=-1)) + 1
 
 
 def num_bodies(solid: manifold3d.Manifold) -> int:
