@@ -26,7 +26,7 @@ from ai_engine.mesh.topology import (
     weld,
     weld_rims,
 )
-from ai_engine.mesh.unite import unite
+from ai_engine.mesh.unite import meets_larger, unite
 
 MIN_PART_SHARE = 0.005
 """Parts with less of the surface than this share of the largest one's are floaters."""
@@ -65,27 +65,32 @@ class Repairs:
 def clean(mesh: Mesh, *, min_part_share: float = MIN_PART_SHARE) -> tuple[Mesh, Repairs]:
     """A mesh without floaters, as near to the surface of a solid as can be; `mesh` itself when it is one.
 
-    Bodies that overlap or share a wall become one. Holes that are large and not flat stay open, for the report to show.
+    Bodies that overlap or share a wall become one: a small one is a floater only where it is joined to none. Holes that
+    are large and not flat stay open, for the report to show.
     """
     apart, bodies, repairs = _solids(mesh, min_part_share)
-    whole = _join(apart, bodies, repairs)
-    if whole is apart:
-        return draw_in_seams(apart) if repairs.seams_parted else apart, repairs
-    again, joined, more = _solids(whole, 0.0)
-    num_joined = np.count_nonzero(bodies.volumes > 0) - np.count_nonzero(joined.volumes > 0)
-    mended = draw_in_seams(again) if more.seams_parted else again
-    return mended, replace(repairs, bodies_joined=int(num_joined))
+    whole, num_seams, num_joined = _join(apart, bodies, repairs), repairs.seams_parted, 0
+    if whole is not apart:
+        num_before = np.count_nonzero(bodies.volumes > 0)
+        whole, bodies, more = _solids(whole, 0.0)
+        num_seams, num_joined = more.seams_parted, int(num_before - np.count_nonzero(bodies.volumes > 0))
+    kept, _, num_dropped = _drop_floaters(whole, bodies, min_part_share)
+    mended = draw_in_seams(kept) if num_seams else kept
+    return mended, replace(
+        repairs, bodies_joined=num_joined, parts_dropped=repairs.parts_dropped + num_dropped
+    )
 
 
 def _solids(mesh: Mesh, min_part_share: float) -> tuple[Mesh, _Bodies, Repairs]:
-    """The surfaces of the solids in `mesh`, floaters apart, each with vertices of its own."""
+    """The surfaces of the solids in `mesh`, each with vertices of its own, and of floaters those that meet a larger."""
     usable = _usable(mesh)
     repairs = Repairs(unusable_faces_removed=len(mesh.faces) - len(usable.faces))
     if not edge_facts(usable.faces, len(usable.vertices)).is_solid:
         usable, repairs = _make_solid(usable, repairs)
     if len(usable.faces) == 0:
         return usable, _Bodies(np.zeros(0, np.int32), np.zeros(0), np.zeros(0)), repairs
-    kept, bodies, num_dropped = _drop_floaters(usable, _bodies(usable), min_part_share)
+    can_join = repairs.bad_edges_left == 0
+    kept, bodies, num_dropped = _drop_floaters(usable, _bodies(usable), min_part_share, but_meeting=can_join)
     outward, turned, num_turned = _turn_outward(kept, bodies)
     faces_turned = repairs.faces_turned + num_turned
     return outward, turned, replace(repairs, parts_dropped=num_dropped, faces_turned=faces_turned)
@@ -190,10 +195,19 @@ def _bodies(mesh: Mesh) -> _Bodies:
     )
 
 
-def _drop_floaters(mesh: Mesh, bodies: _Bodies, min_share: float) -> tuple[Mesh, _Bodies, int]:
-    """Without parts that are small beside the largest, or enclose nothing; and how many those were."""
-    is_kept = bodies.areas >= min_share * bodies.areas.max()
-    is_kept &= np.abs(bodies.volumes) > MIN_SOLIDITY * bodies.areas**1.5
+def _drop_floaters(
+    mesh: Mesh, bodies: _Bodies, min_share: float, *, but_meeting: bool = False
+) -> tuple[Mesh, _Bodies, int]:
+    """Without parts that are small beside the largest, or enclose nothing; and how many those were.
+
+    `but_meeting`: those stay that touch or cut a larger one.
+    """
+    is_kept = bodies.areas >= min_share * bodies.areas.max(initial=0)
+    is_solid = np.abs(bodies.volumes) > MIN_SOLIDITY * bodies.areas**1.5
+    if but_meeting and not is_kept.all():
+        is_small = ~is_kept & is_solid
+        is_kept |= meets_larger(mesh, bodies.labels, is_small, tolerance=WELD_SHARE * diagonal(mesh))
+    is_kept &= is_solid
     if is_kept.all():
         return mesh, bodies, 0
     stays = is_kept[bodies.labels]

@@ -1,4 +1,4 @@
-"""Spatial search on a mesh: the nearest point of its surface, and the Hausdorff distance between two meshes."""
+"""Spatial search on a mesh: nearest points of its surface, faces that meet, the Hausdorff distance of two meshes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ai_engine.mesh.mesh import Mesh
@@ -22,6 +23,8 @@ from ai_engine.mesh.surface import (
 )
 
 POINTS_AT_ONCE = 10_000
+
+Flags = NDArray[np.bool_]
 
 
 def search_tree(points: Doubles | Floats) -> cKDTree:
@@ -51,10 +54,12 @@ class FaceFinder:
     groups: tuple[_LikeSized, ...]
 
     @classmethod
-    def of(cls, mesh: Mesh) -> FaceFinder:
-        """For the faces of `mesh`."""
+    def of(cls, mesh: Mesh, *, margin: float = 0.0) -> FaceFinder:
+        """For the faces of `mesh`, their boxes wider by `margin` on all sides."""
         a, b, c = (np.take(mesh.vertices, corner, axis=0) for corner in mesh.faces.T)
         lower, upper = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+        if margin > 0:
+            lower, upper = lower - np.float32(margin), upper + np.float32(margin)
         centres = ((lower + upper) / 2).astype(np.float64)
         radii = row_lengths((upper - lower).astype(np.float64) / 2)
         groups = (
@@ -77,6 +82,15 @@ class FaceFinder:
                 counts = np.fromiter(map(len, lists), np.int64, len(lists))
                 found = np.fromiter(chain.from_iterable(lists), np.int64, int(counts.sum()))
                 yield start + np.repeat(np.arange(len(lists)), counts), group.faces[found]
+
+    def meeting(self, tested: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
+        """Pairs of one of the faces `tested` and another whose bounding boxes meet, as numbers."""
+        for points, other in self.near(self.centres[tested], self.radii[tested]):
+            one = tested[points]
+            below = np.take(self.lower, one, axis=0) <= np.take(self.upper, other, axis=0)
+            above = np.take(self.lower, other, axis=0) <= np.take(self.upper, one, axis=0)
+            meets = np.all(below & above, axis=1) & (one != other)
+            yield one[meets], other[meets]
 
 
 def _by_size(radii: Doubles) -> Iterator[Numbers]:
@@ -164,3 +178,41 @@ def _to_segments(points: Doubles, start: Doubles, end: Doubles) -> Doubles:
     squared = np.einsum("na,na->n", along, along)
     share = np.einsum("na,na->n", points - start, along) / np.where(squared > 0, squared, 1)
     return row_lengths(points - start - np.clip(share, 0, 1)[:, None] * along)
+
+
+def cut(one: Doubles, other: Doubles) -> Flags:
+    """For each pair of triangles [n, 3, 3] whether an edge of either passes through the inside of the other.
+
+    Triangles that touch do not cut.
+    """
+    maybe = np.flatnonzero(_straddles(one, other) & _straddles(other, one))
+    is_cut = np.zeros(len(one), np.bool_)
+    one, other = one[maybe], other[maybe]
+    hits = np.zeros(len(maybe), np.bool_)
+    for edge in range(3):
+        hits |= _passes(one[:, edge], one[:, (edge + 1) % 3], other)
+        hits |= _passes(other[:, edge], other[:, (edge + 1) % 3], one)
+    is_cut[maybe] = hits
+    return is_cut
+
+
+def _straddles(triangles: Doubles, planes: Doubles) -> Flags:
+    """True where a triangle has corners on both sides of the plane of the other."""
+    heights = _heights(triangles, planes)
+    return (heights.min(axis=1) < 0) & (heights.max(axis=1) > 0)
+
+
+def _heights(points: Doubles, planes: Doubles) -> Doubles:
+    origin = planes[:, 0]
+    normals = cross(planes[:, 1] - origin, planes[:, 2] - origin)
+    return np.einsum("nka,na->nk", points - origin[:, None], normals)
+
+
+def _passes(start: Doubles, end: Doubles, triangles: Doubles) -> Flags:
+    """True where the segment passes through the inside of its triangle: by the signs of five volumes."""
+    a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
+    heights = _heights(np.stack([start, end], axis=1), triangles)
+    along = end - start
+    sides = [np.einsum("na,na->n", along, cross(p - start, q - start)) for p, q in ((a, b), (b, c), (c, a))]
+    same_side = (np.minimum.reduce(sides) > 0) | (np.maximum.reduce(sides) < 0)
+    return (heights[:, 0] * heights[:, 1] < 0) & same_side

@@ -1,4 +1,7 @@
-"""Joins bodies that overlap or share a piece of wall, by an exact boolean union (manifold3d). Knows no units."""
+"""Finds small bodies that meet a larger one, and joins bodies that overlap or share a piece of wall. Knows no units.
+
+Joining is an exact boolean union (manifold3d). It costs seconds on a large mesh, so that contact is looked for first.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,80 @@ from scipy.spatial import cKDTree
 
 from ai_engine.mesh.containment import windings
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh.surface import Doubles, Numbers
+from ai_engine.mesh.proximity import FaceFinder, Flags, cut, triangle_distances
+from ai_engine.mesh.surface import Doubles, Floats, Numbers, corners_of
 from ai_engine.mesh.topology import compact, components, together
 
 MAX_BODIES = 2000
 """Above this the boxes of all pairs would not fit memory; bodies then stay as they are."""
+GRID_CELLS = 128
+"""Along the longest side of the box in which faces beside small bodies are looked for."""
+
+
+def meets_larger(mesh: Mesh, labels: NDArray[np.int32], is_small: Flags, *, tolerance: float = 0.0) -> Flags:
+    """Which of the small bodies touch or cut one that is not small, or another that does: [bodies].
+
+    `labels` [F] names the body of each face. None does where there are more than `MAX_BODIES` small ones.
+    """
+    if not 0 < np.count_nonzero(is_small) <= MAX_BODIES:
+        return np.zeros(len(is_small), np.bool_)
+    is_of_small = is_small[labels]
+    small = Mesh(mesh.vertices, mesh.faces[is_of_small])
+    lower, upper = (ends[is_small] for ends in _boxes(small, labels[is_of_small], len(is_small)))
+    is_beside = _is_beside(mesh, lower - tolerance, upper + tolerance) & ~is_of_small
+    is_crowded = is_small.copy()
+    is_crowded[is_small] = _meet(lower, upper, tolerance).sum(axis=1) > 1
+    some = np.flatnonzero(is_of_small | is_beside)
+    patch, of_body = Mesh(mesh.vertices, mesh.faces[some]), labels[some]
+    tested = np.flatnonzero((is_beside | is_crowded[labels])[some])
+    one, other = _contacts(patch, of_body, tested, tolerance)
+    groups = components(one, other, len(is_small))
+    return is_small & (np.bincount(groups, ~is_small) > 0)[groups]
+
+
+def _is_beside(mesh: Mesh, low: Doubles | Floats, high: Doubles | Floats) -> Flags:
+    """The faces that may come near one of the boxes: by cells of a coarse grid, and all faces that span several."""
+    lower, upper = mesh.box
+    size = max(float((upper - lower).max()) / GRID_CELLS, 1e-30)
+    x, y, z = cells = [
+        ((axis - start) / size).astype(np.int16) for axis, start in zip(mesh.vertices.T, lower, strict=True)
+    ]
+    taken = np.zeros((GRID_CELLS + 1,) * 3, np.bool_)
+    # A face that spans two cells has each corner in the cell beside those that it reaches.
+    first = np.maximum((low - lower) / size - 1, 0).astype(np.int64)
+    last = ((high - lower) / size + 2).astype(np.int64)
+    for (x0, y0, z0), (x1, y1, z1) in zip(first.tolist(), last.tolist(), strict=True):
+        taken[x0:x1, y0:y1, z0:z1] = True
+    is_beside = np.take(taken[x, y, z], mesh.faces[:, 0])
+    for places in cells:
+        start = np.take(places, mesh.faces[:, 0])
+        for corner in (1, 2):
+            is_beside |= np.abs(np.take(places, mesh.faces[:, corner]) - start) > 1
+    return is_beside
+
+
+def _contacts(
+    mesh: Mesh, labels: NDArray[np.int32], tested: Numbers, tolerance: float
+) -> tuple[Numbers, Numbers]:
+    """Pairs of bodies of which a face of `tested` and one of another body touch or cut."""
+    found = [np.zeros((2, 0), np.int64)]
+    for one, other in FaceFinder.of(mesh, margin=tolerance).meeting(tested):
+        is_pair = labels[one] != labels[other]
+        one, other = one[is_pair], other[is_pair]
+        is_contact = _touch(corners_of(mesh, one), corners_of(mesh, other), tolerance)
+        bodies = np.stack([labels[one[is_contact]], labels[other[is_contact]]])
+        found.append(np.unique(bodies, axis=1).astype(np.int64))
+    one_body, other_body = np.concatenate(found, axis=1)
+    return one_body, other_body
+
+
+def _touch(one: Doubles, other: Doubles, tolerance: float) -> Flags:
+    """For each pair of triangles [n, 3, 3] whether they cut, or a corner of either is as near the other as that."""
+    found = cut(one, other)
+    for corner in range(3):
+        found |= triangle_distances(one[:, corner], other) <= tolerance
+        found |= triangle_distances(other[:, corner], one) <= tolerance
+    return found
 
 
 def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles, *, tolerance: float = 0.0) -> Mesh:
@@ -46,16 +118,25 @@ def unite(mesh: Mesh, labels: NDArray[np.int32], volumes: Doubles, *, tolerance:
 
 def _meeting(mesh: Mesh, labels: NDArray[np.int32], solids: Numbers, tolerance: float) -> NDArray[np.int32]:
     """A group per solid; those of one group are tied together by bounding boxes no further than `tolerance` apart."""
+    lower, upper = (ends[solids] for ends in _boxes(mesh, labels, int(labels.max()) + 1))
+    one, other = np.nonzero(_meet(lower, upper, tolerance))
+    return components(one, other, len(solids))
+
+
+def _meet(lower: Floats, upper: Floats, tolerance: float) -> Flags:
+    """Whether each two boxes are no further apart than `tolerance`, [n, n]; each meets itself."""
+    reach = upper + np.float32(tolerance)
+    return np.asarray(((lower[:, None] <= reach[None]) & (lower[None] <= reach[:, None])).all(axis=2))
+
+
+def _boxes(mesh: Mesh, labels: NDArray[np.int32], num_bodies: int) -> tuple[Floats, Floats]:
+    """The lower and the upper corner of the box round each body, [bodies, 3]."""
     corners = mesh.corners()
-    lower = np.full((int(labels.max()) + 1, 3), np.inf, np.float32)
+    lower = np.full((num_bodies, 3), np.inf, np.float32)
     upper = -lower
     np.minimum.at(lower, labels, corners.min(axis=1))
     np.maximum.at(upper, labels, corners.max(axis=1))
-    lower, upper = lower[solids], upper[solids]
-    reach = upper + np.float32(tolerance)
-    meets = ((lower[:, None] <= reach[None]) & (lower[None] <= reach[:, None])).all(axis=2)
-    one, other = np.nonzero(meets)
-    return components(one, other, len(solids))
+    return lower, upper
 
 
 def _snap(mesh: Mesh, owners: Numbers, members: Numbers, tolerance: float) -> Mesh:

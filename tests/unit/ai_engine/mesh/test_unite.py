@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import manifold3d
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -87,6 +88,63 @@ def test_a_ball_in_a_hollow_stays_in_it() -> None:
     whole, repairs = clean(joined(hollow, cube(1)))
     assert repairs.bodies_joined == 0
     assert volume(whole) == pytest.approx(64 - 8 + 1)
+
+
+def needle(length: float, centre: tuple[float, float, float]) -> Mesh:
+    return box(0.01, length, 0.01, centre)
+
+
+@pytest.mark.parametrize(
+    ("small", "added"),
+    [
+        ((box(0.1, 0.1, 0.1, (0, -1.04, 0)),), 0.1 * 0.1 * 0.09),  # sunk in a little, no vertex shared
+        ((box(0.1, 0.1, 0.1, (0.3, -1.05, 0.2)),), 0.1**3),  # a whole wall shared
+        ((box(0.1, 0.1, 0.1, (1.05, 1.0, 0)),), 0.1**3),  # half of a wall shared
+        (
+            (box(0.1, 0.1, 0.1, (0, -1.04, 0)), box(0.1, 0.1, 0.1, (0, -1.12, 0))),
+            0.1 * 0.1 * 0.17,  # one on the other, only the first at the body
+        ),
+        ((needle(2.4, (0.5, 0, 0.3)),), 0.01 * 0.01 * 0.4),  # through it, no corner inside
+        ((box(0.1, 0.1, 0.1, (0, -1.04, 0)), box(0.1, 0.1, 0.1, (0, -1.6, 0))), 0.1 * 0.1 * 0.09),
+    ],
+)
+def test_a_small_body_that_meets_a_larger_one_is_joined_before_floaters_are_dropped(
+    small: tuple[Mesh, ...], added: float
+) -> None:
+    whole, repairs = clean(joined(cube(2), *small))
+    assert num_bodies(whole) == 1
+    assert edge_facts(whole.faces, len(whole.vertices)).is_solid
+    assert volume(whole) == pytest.approx(8 + added, abs=1e-5)
+    assert repairs.bodies_joined + repairs.parts_dropped == len(small)
+    assert clean(whole)[0] is whole
+
+
+@pytest.mark.parametrize(
+    "small",
+    [
+        box(0.1, 0.1, 0.1, (0, -1.06, 0)),  # a hair below it
+        box(0.1, 0.1, 0.1),  # inside
+        Mesh(cube(0.1).vertices, cube(0.1).faces[:, ::-1]),  # a bubble inside
+    ],
+)
+def test_a_small_body_that_is_joined_to_none_is_a_floater(small: Mesh) -> None:
+    whole, repairs = clean(joined(cube(2), small))
+    assert (len(whole.faces), repairs.counts()) == (12, {"parts_dropped": 1})
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_small_bodies_round_a_ball_are_joined_where_an_exact_union_ties_them_to_it(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    ball, places = sphere(20), random.normal(size=(12, 3))
+    places *= random.uniform(0.85, 1.15, (12, 1)) / np.linalg.norm(places, axis=1, keepdims=True)
+    small = [cube(0.09, tuple(place)) for place in places.tolist()]
+    solids = [
+        manifold3d.Manifold(manifold3d.Mesh(m.vertices, m.faces.astype(np.uint32))) for m in (ball, *small)
+    ]
+    parts = manifold3d.Manifold.batch_boolean(solids, manifold3d.OpType.Add).decompose()
+    whole, _ = clean(joined(ball, *small))
+    assert volume(whole) == pytest.approx(max(part.volume() for part in parts), rel=1e-5)
 
 
 sides = st.tuples(*[st.integers(1, 6)] * 3)
