@@ -13,13 +13,17 @@ from scipy.spatial import cKDTree
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.surface import Doubles, Numbers, row_lengths, spread
 
-CLOUD_POINTS = 60_000
+CLOUD_POINTS, MIN_CLOUD_POINTS = 60_000, 5_000
+CLOUD_SPACING = 0.1
+"""Closer points are of no use for walls of half a millimetre; round the middle of a small ball a search visits each."""
 PROBES = 3_000
 MAX_ROUNDS = 30
 FACING = -0.5
 """Two walls face each other when the cosine between their normals is below this (more than 120 degrees)."""
 SMALLEST_TURN = 0.5
 """Cosine of the angle, seen from the ball's middle, under which another touch is unrest of the surface (60 degrees)."""
+SLACK = 0.02
+"""What reaches into a ball by less of its radius is unrest too: round the middle of a round solid all points do."""
 THIN_SHARE = 0.01
 THICKEST = 5.0
 """Thicker walls are not looked for. Where a ball may grow without bound, a search round its middle has no end."""
@@ -39,6 +43,8 @@ def smallest_wall(mesh: Mesh) -> float | None:
 
 def wall_thickness(mesh: Mesh, *, num_probes: int = PROBES, num_points: int = CLOUD_POINTS) -> Doubles:
     """Thickness under points spread evenly over a closed surface [n]; infinite where no wall faces the point."""
+    area = float(row_lengths(mesh.area_vectors).sum())
+    num_points = min(num_points, max(int(area / CLOUD_SPACING**2), MIN_CLOUD_POINTS))
     cloud = spread(mesh, num_points)
     if len(cloud.points) == 0:
         return np.zeros(0)
@@ -64,7 +70,7 @@ def _find_touching(points: Doubles, normals: Doubles, probes: Numbers, *, radius
         reach, found = tree.query(centres)
         chord = points[here] - points[found]
         drop = np.einsum("na,na->n", chord, normals[here])
-        is_inside = (reach < radii[shrinking] * (1 - 1e-6)) & (drop > 0)
+        is_inside = (reach < radii[shrinking] * (1 - SLACK)) & (drop > 0)
         smaller = row_lengths(chord) ** 2 / (2 * np.where(is_inside, drop, 1))
         is_inside &= _turn(points[here], points[found], normals[here], smaller) < SMALLEST_TURN
         shrinking, found = shrinking[is_inside], found[is_inside]

@@ -39,3 +39,13 @@ def test_a_single_thin_fin_on_a_thick_body_is_found() -> None:
     assert smallest_wall(joined(cube(20), Mesh(fin.vertices + np.float32(20), fin.faces))) == pytest.approx(
         0.6, rel=0.02
     )
+
+
+@pytest.mark.parametrize("radius", [0.5, 1.0, 2.0])
+def test_a_small_ball_is_as_thick_as_its_diameter(radius: float) -> None:
+    assert smallest_wall(sphere(48, radius)) == pytest.approx(2 * radius, rel=0.05)
+
+
+def test_a_thin_plate_of_a_few_millimetres_is_as_thick_as_it_is() -> None:
+    plate = Mesh(cube(1).vertices * np.asarray([3, 4, 0.4], np.float32), cube().faces)
+    assert smallest_wall(turned(plate)) == pytest.approx(0.4, rel=0.01)
