@@ -44,6 +44,8 @@ _FILL = _Light((0.85, 0.1, 0.45), (0.20, 0.25, 0.33))
 _RIM = _Light((0.35, 0.5, -0.85), (0.42, 0.45, 0.5))
 _SKY = np.asarray((0.36, 0.39, 0.44), np.float32)
 _GROUND = np.asarray((0.17, 0.15, 0.13), np.float32)
+SHARP = 0.82
+"""Cosine of the angle between a face and the mean of its neighbours (35 degrees) from which on an edge shows."""
 _CLAY = np.asarray((0.62, 0.58, 0.53), np.float32)
 _SHINE = 0.10
 _SHINE_EXPONENT = 28
@@ -66,11 +68,20 @@ def _paint(linear: Floats, mesh: Mesh, view: View) -> None:
     nearest, depth = _nearest_faces(points, mesh.faces, side)
     pixels = np.flatnonzero(nearest >= 0)
     rows, columns = np.divmod(pixels, side)
-    faces = mesh.faces[nearest.ravel()[pixels]]
-    weights = _corner_weights(points[faces], columns, rows)
-    normals = _turn(np.einsum("nc,nca->na", weights, mesh.vertex_normals[faces]), view)
+    faces = nearest.ravel()[pixels]
+    weights = _corner_weights(points[mesh.faces[faces]], columns, rows)
+    normals = _turn(np.einsum("nc,nca->na", weights, _corner_normals(mesh, faces)), view)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     linear.reshape(-1, 3)[pixels] = _shade(normals) * _openness(depth).ravel()[pixels, None]
+
+
+def _corner_normals(mesh: Mesh, faces: NDArray[np.int32]) -> Floats:
+    """The normals at the corners of some faces, [n, 3 corners, 3 axes]: at a sharp edge the face's own."""
+    around = np.take(mesh.vertex_normals, mesh.faces[faces], axis=0)
+    own = mesh.area_vectors[faces].astype(np.float32)
+    own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-20)
+    is_sharp = np.einsum("nca,na->nc", around, own) < SHARP
+    return np.where(is_sharp[..., None], own[:, None], around)
 
 
 def _turn(vectors: Floats, view: View) -> Floats:

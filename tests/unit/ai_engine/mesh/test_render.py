@@ -85,6 +85,14 @@ def test_the_lit_side_is_brighter_than_the_other() -> None:
     assert grey[44, 44] > grey[90, 90] + 40
 
 
+def test_a_flat_side_has_one_normal_up_to_its_edges_and_a_ball_has_many() -> None:
+    corners = mesh_view._corner_normals(cube(), np.arange(12, dtype=np.int32))
+    assert np.allclose(np.abs(corners).max(axis=2), 1)
+    ball = sphere(24)
+    rounded = mesh_view._corner_normals(ball, np.arange(len(ball.faces), dtype=np.int32))
+    assert np.array_equal(rounded, ball.vertex_normals[ball.faces])
+
+
 def test_edges_are_smooth() -> None:
     grey = np.asarray(draw(cube(), View(0, 0), 64).rotate(0).convert("L")).astype(int)
     tilted = np.asarray(draw(cube(), View(30, 30), 64).convert("L")).astype(int)
