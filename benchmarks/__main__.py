@@ -13,11 +13,12 @@ memory       the most memory while loading and working, on small cards too
 throughput   jobs an hour of the whole service against its device stages alone
 service      the device's share, a submission, a long queue, memory (benchmarks.service)
 remover      background removal on the CPU, seconds a picture at one and two threads
+variants     finishing a mesh of 700,000 faces again: seconds, memory, and no second on the device
 bombs        the dearest picture files of up to 20 MB, and a job beside them
 cpu          the embedded model on one core: where the time goes
 
-Without names all but `bombs`, `families`, `samplers`, `decode`, `finish` and `service`, which take long. What needs
-a GPU says so where there is none; `python -m benchmarks.gpu` runs all of that where there is one.
+Without names all but `bombs`, `families`, `samplers`, `variants`, `decode`, `finish` and `service`, which take long.
+What needs a GPU says so where there is none; `python -m benchmarks.gpu` runs all of that where there is one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from benchmarks.measuring import Asked, Table, machine, write_json
 from benchmarks.predictions import PREDICTIONS
 
 OWN = ("denoise", "job", "options", "compile", "start", "memory", "throughput", "remover", "cpu")
-MODULES = {name: name for name in (*OWN, "bombs", "decode", "families", "samplers")} | {
+MODULES = {name: name for name in (*OWN, "bombs", "decode", "families", "samplers", "variants")} | {
     "compile": "compiling"
 }
 DELEGATED = ("finish", "service")

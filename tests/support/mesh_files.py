@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
+import lib3mf
 import numpy as np
 
 from ai_engine.mesh.mesh import Mesh
@@ -30,3 +32,20 @@ def read_3mf(path: Path) -> tuple[Mesh, ElementTree.Element]:
     vertices = [[float(vertex.attrib[axis]) for axis in "xyz"] for vertex in model.iter(f"{CORE}vertex")]
     faces = [[int(face.attrib[f"v{n}"]) for n in (1, 2, 3)] for face in model.iter(f"{CORE}triangle")]
     return Mesh(np.asarray(vertices, np.float32), np.asarray(faces, np.int32)), model
+
+
+def strictly_read(path: Path) -> tuple[Any, list[str]]:
+    """The model in the file, and what the reader has to say of it."""
+    model = lib3mf.get_wrapper().CreateModel()
+    reader = model.QueryReader("3mf")
+    reader.SetStrictModeActive(True)
+    reader.ReadFromFile(str(path))
+    return model, [reader.GetWarning(number)[0] for number in range(reader.GetWarningCount())]
+
+
+def objects_of(model: Any) -> list[Any]:
+    """The mesh objects of a model."""
+    found, meshes = [], model.GetMeshObjects()
+    while meshes.MoveNext():
+        found.append(meshes.GetCurrentMeshObject())
+    return found

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.random_prints import random_options, random_shape
 from support.solid_shapes import cube, sphere
 
 from ai_engine.additions.sequence import add_all
@@ -13,6 +14,7 @@ from ai_engine.additions.solid import num_bodies, solid_of
 from ai_engine.errors import AdditionUnfit
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh.topology import edge_facts
+from ai_engine.printing.orientation import stand
 from ai_engine.wishes.additions import Attach, Base, Hollow
 from ai_engine.wishes.print_options import PrintOptions
 
@@ -58,29 +60,20 @@ def test_a_wish_that_does_not_fit_names_its_reason() -> None:
     )
 
 
-@settings(max_examples=6, deadline=None)
-@given(
-    size=st.tuples(*(st.floats(24, 50) for _ in range(3))),
-    hollow=st.none() | st.builds(Hollow, st.floats(1.5, 3), st.sampled_from(["auto", "none"])),
-    base=st.none()
-    | st.builds(
-        Base,
-        st.sampled_from(["round", "square", "rounded", "hex", "oval"]),
-        height_mm=st.floats(3, 12),
-        margin_mm=st.floats(0, 5),
-    ),
-    attach=st.none() | st.builds(Attach, st.just("keyring"), st.floats(3, 6), st.floats(2, 4)),
-)
-def test_any_wishes_together_leave_one_closed_body_of_the_parts_volume(
-    size: tuple[float, float, float], hollow: Hollow | None, base: Base | None, attach: Attach | None
-) -> None:
-    ball = sphere(14, 0.5)
-    mesh = standing(Mesh((ball.vertices * np.asarray(size)).astype(np.float32), ball.faces))
-    found = add_all(mesh, PrintOptions(height_mm=size[2], hollow=hollow, base=base, attach=attach))
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_any_wishes_together_leave_one_closed_body_of_the_parts_volume(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    mesh, wishes = random_shape(random), random_options(random)
+    upright = stand(mesh, wishes.height_mm or 1.0)
+    try:
+        found = add_all(upright, wishes)
+    except AdditionUnfit:
+        return
     solid = solid_of(found.mesh)
     assert edge_facts(found.mesh.faces, len(found.mesh.vertices)).is_solid
-    assert num_bodies(solid) == 1
-    parts = solid_of(mesh).volume() + sum(one.volume_mm3 for one in found.facts)
+    assert num_bodies(solid) == 1 or any("does not reach" in remark for remark in found.remarks)
+    parts = solid_of(upright).volume() + sum(one.volume_mm3 for one in found.facts)
     assert solid.volume() == pytest.approx(parts, rel=1e-3, abs=0.5)
 
 

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
 import lib3mf
 import numpy as np
 import pytest
 from PIL import Image
-from support.mesh_files import CORE, NOTES, in_mm, read_3mf
+from support.mesh_files import CORE, NOTES, in_mm, objects_of, read_3mf, strictly_read
 from support.solid_shapes import cube, sphere
 
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
@@ -80,20 +79,3 @@ def test_the_strict_reader_does_refuse_what_the_specification_forbids(tmp_path: 
             archive.writestr(name, whole.read(name).replace(b'v1="0"', b'v1="99"'))
     with pytest.raises(lib3mf.ELib3MFException):
         strictly_read(spoilt)
-
-
-def strictly_read(path: Path) -> tuple[Any, list[str]]:
-    """The model in the file, and what the reader has to say of it."""
-    model = lib3mf.get_wrapper().CreateModel()
-    reader = model.QueryReader("3mf")
-    reader.SetStrictModeActive(True)
-    reader.ReadFromFile(str(path))
-    return model, [reader.GetWarning(number)[0] for number in range(reader.GetWarningCount())]
-
-
-def objects_of(model: Any) -> list[Any]:
-    """The mesh objects of a model."""
-    found, meshes = [], model.GetMeshObjects()
-    while meshes.MoveNext():
-        found.append(meshes.GetCurrentMeshObject())
-    return found

@@ -6,22 +6,27 @@ Both are Debian packages: `apt-get install --no-install-recommends admesh prusa-
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.broken_meshes import BROKEN
+from support.mesh_files import NOTES, objects_of, strictly_read
+from support.random_prints import random_options, random_shape
+from support.slicing import admesh_findings, needs_admesh, needs_slicer, run
 from support.solid_shapes import sphere
 
+from ai_engine.errors import AdditionUnfit
 from ai_engine.facts import MeshFormat
 from ai_engine.mesh.mesh import Mesh
-from ai_engine.mesh_files.mesh_file import write_mesh
+from ai_engine.mesh_files.mesh_file import through_stl, write_mesh
 from ai_engine.printing.prepare import finish
 from ai_engine.wishes.additions import Attach, Base, Hollow
 from ai_engine.wishes.print_options import PrintOptions
 
-WITHIN_S = 240
 NOT_TO_REPAIR = ("cup", "moebius", "empty", "one_triangle")
 """What is missing there can't be known, or nothing is there."""
 MESHES = [name for name in BROKEN if name not in NOT_TO_REPAIR]
@@ -31,44 +36,9 @@ OPTIONS = {
     "few faces": PrintOptions(height_mm=30, flat_base=True, target_faces=400),
 }
 
-needs_admesh = pytest.mark.skipif(
-    shutil.which("admesh") is None, reason="ADMESH IS MISSING: no second opinion. apt-get install admesh"
-)
-needs_slicer = pytest.mark.skipif(
-    shutil.which("prusa-slicer") is None,
-    reason="PRUSA-SLICER IS MISSING: nothing was sliced. apt-get install --no-install-recommends prusa-slicer",
-)
-
 
 def finished(name: str, options: PrintOptions) -> Mesh:
     return finish(BROKEN[name](), options)[0]
-
-
-def run(*command: str | Path) -> str:
-    done = subprocess.run(
-        [str(part) for part in command],
-        capture_output=True,
-        timeout=WITHIN_S,
-        check=False,
-    )
-    output = (done.stdout + done.stderr).decode(errors="replace")
-    assert done.returncode == 0, output
-    return output
-
-
-def admesh_findings(path: Path) -> dict[str, list[int]]:
-    """Each line of ADMesh's table that counts a fault, with its numbers."""
-    output = run("admesh", "--exact", "--normal-directions", path)
-    faults = (
-        *("disconnected edge", "Total disconnected facets", "Degenerate facets", "Edges fixed"),
-        *("Facets removed", "Facets added", "Facets reversed", "Backwards edges"),
-    )
-    found = {}
-    for line in output.splitlines():
-        name, _, rest = line.partition(":")
-        if any(fault in name for fault in faults):
-            found[name.strip()] = [int(number) for number in re.findall(r"\d+", rest.split("Volume")[0])]
-    return found
 
 
 @needs_admesh
@@ -162,3 +132,57 @@ def test_prusa_slicer_slices_what_was_added(tmp_path: Path, name: str) -> None:
     assert "error" not in re.sub(r".*reversing even wall line.*", "", output).lower()
     heights = re.findall(r"^G1 Z([\d.]+)", (tmp_path / "a.gcode").read_text(), re.MULTILINE)
     assert max(map(float, heights)) > found.bbox[2] - 1
+
+
+PROMISED = "A part of the object does not reach the base and is not joined to it."
+"""Unless this is said of it, one body comes out."""
+
+
+def check_random_print(seed: int, folder: Path) -> str:
+    """A random shape with random wishes: closed, one body, the parts' volume; and what three programs make of it.
+
+    Gives the code of the refusal where a wish does not fit the shape.
+    """
+    random = np.random.default_rng(seed)
+    shape, wishes = random_shape(random), random_options(random)
+    try:
+        mesh, found = finish(shape, wishes, see=lambda one: through_stl(one, folder / "a.stl"))
+    except AdditionUnfit as refusal:
+        return refusal.code
+    assert found.is_watertight
+    assert PROMISED in found.warnings or found.num_bodies == 1
+    if wishes.target_faces is None:
+        plain = finish(shape, replace(wishes, hollow=None, base=None, attach=None))[1]
+        parts = plain.volume + sum(one.volume_mm3 for one in found.additions)
+        assert found.volume == pytest.approx(parts, rel=1e-3, abs=1)
+    findings = admesh_findings(folder / "a.stl")
+    assert not any(any(numbers) for numbers in findings.values()), findings
+    write_mesh(mesh, folder / "a.3mf", "3mf", notes=NOTES)
+    model, complaints = strictly_read(folder / "a.3mf")
+    assert complaints == []
+    assert all(one.IsValid() and one.IsManifoldAndOriented() for one in objects_of(model))
+    assert_sliced(folder / "a.3mf", top_mm=found.bbox[2])
+    return "sliced"
+
+
+def assert_sliced(path: Path, *, top_mm: float) -> None:
+    """PrusaSlicer finds it closed, and prints up to its top."""
+    assert re.search(r"^manifold = yes", run("prusa-slicer", "--info", path), re.MULTILINE)
+    gcode = path.with_suffix(".gcode")
+    run(
+        *("prusa-slicer", "--export-gcode", "--layer-height", "0.3", "--fill-density", "0%"),
+        *("--output", gcode, path),
+    )
+    heights = re.findall(r"^G1 Z([\d.]+)", gcode.read_text(), re.MULTILINE)
+    assert max(map(float, heights)) > top_mm - 1
+
+
+@needs_admesh
+@needs_slicer
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, database=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_any_shape_with_any_wishes_is_a_solid_that_other_programs_take(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    assert check_random_print(seed, tmp_path_factory.mktemp("print")) in {"sliced", "addition_unfit"}
