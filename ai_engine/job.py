@@ -217,6 +217,8 @@ class Job:
     """Where a caller's own mesh is, which is finished in place of a picture's."""
     mesh: Artifact | None = None
     """A caller's own mesh that came inside the request."""
+    pedestal: Artifact | None = None
+    """The file of `base.mesh_url` where it came inside the request, or was fetched for an earlier job."""
 
     @property
     def kind(self) -> JobKind:
@@ -270,8 +272,8 @@ class Job:
             self, job_id=job_id, attempt=number, retry_of=self.first_id, accepted_at_s=accepted_at_s
         )
 
-    def file_name_in(self, file_format: MeshFormat) -> str:
-        """The name of the mesh file in that format, as the caller sees it."""
+    def file_name_in(self, file_format: MeshFormat | Literal["gcode"]) -> str:
+        """The name of the file in that format, as the caller sees it."""
         return f"{self.asset_id}.{file_format}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -281,18 +283,16 @@ class Job:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Job:
         """The job that `to_dict` wrote."""
-        cut_out = fields.get("cut_out")
-        files = ("image", "mask", "mesh")
         values = {
             "options": JobOptions(**fields["options"]),
             "print_options": PrintOptions.from_dict(fields.get("print_options", {})),
-            "cut_out": CutOut.from_dict(cut_out) if cut_out else None,
+            "cut_out": CutOut.from_dict(fields["cut_out"]) if fields.get("cut_out") else None,
             "more_formats": tuple(fields.get("more_formats", ())),
             "decoded": DecodedShape.from_dict(fields["decoded"]) if fields.get("decoded") else None,
             "views": {name: View.from_dict(view) for name, view in fields.get("views", {}).items()},
         }
-        kept = {name: Artifact(**fields[name]) if fields.get(name) else None for name in files}
-        return cls(**fields | kept | values)
+        kept = {one: fields[one] for one in ("image", "mask", "mesh", "pedestal") if fields.get(one)}
+        return cls(**fields | values | {name: Artifact(**file) for name, file in kept.items()})
 
 
 def rfc3339(moment_s: float) -> str:

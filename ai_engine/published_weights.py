@@ -145,6 +145,17 @@ STEP1X_LICENCE = replace(APACHE, url="https://huggingface.co/stepfun-ai/Step1X-3
 
 PROJECT = replace(APACHE, conditions=())
 """Of the code, and of the models that were trained with it and come with it."""
+SLICER_LICENCE = Licence(
+    name="GNU Affero General Public License 3.0",
+    url="https://www.gnu.org/licenses/agpl-3.0.html",
+    conditions=(
+        "PrusaSlicer is a program of its own, which is run and never linked: its licence holds for it alone, not for "
+        "this service's code, nor for meshes and G-code.",
+        "Whoever passes the program on, or lets others use a changed one over a network, passes on its source.",
+    ),
+    must_accept=False,
+    seen_on="2026-11-29",
+)
 UNKNOWN_LICENCE = Licence(
     name="unknown",
     url="",

@@ -45,6 +45,8 @@ class StageResult:
     """A caller's own mesh as it came."""
     gcode: Artifact | None = None
     """What the slicer made of the mesh, where that was asked."""
+    pedestal: Artifact | None = None
+    """The file of `base.mesh_url` as it came, where the stage fetched that."""
 
     def file(self, view: ViewName | None = None) -> Artifact | None:
         """The file, or that of one of several views; None when there is no such view."""
@@ -57,7 +59,7 @@ class StageResult:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> StageResult:
         """The result that `to_dict` wrote, in this version or an earlier one, which left out what it had not."""
-        files = ("preview", "drawable", "mask", "gcode")
+        files = ("preview", "drawable", "mask", "gcode", "pedestal")
         kept = {name: Artifact(**fields[name]) if fields.get(name) else None for name in files}
         mesh, decode, cutout, check = (fields.get(name) for name in ("mesh", "decode", "cutout", "check"))
         return cls(

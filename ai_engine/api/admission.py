@@ -6,17 +6,15 @@ All that can be refused before work begins is refused here. Knows no routes and 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import CutOutRequest, JobRequest, Redelivery, job_of
+from ai_engine.api.submissions.kept_files import KeptFiles
 from ai_engine.errors import (
-    FileExpired,
     ImageUrlForbidden,
     InvalidField,
     MeshUrlForbidden,
@@ -25,13 +23,13 @@ from ai_engine.errors import (
     ViewsUnfit,
 )
 from ai_engine.facts import VIEWS
-from ai_engine.job import Artifact, CutOut, DecodedShape, Job, PictureSource, View
+from ai_engine.job import Artifact, CutOut, Job, PictureSource, View
 from ai_engine.job_queue.dbos_setup import choose_model
 from ai_engine.job_queue.worker_leases import ServedModel
 from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
-from ai_engine.slicing.slicer import Slicer
+from ai_engine.slicing.offer import SlicerOffer
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.web.url_fields import UrlField, check_urls
 from ai_engine.webhooks.task import NewTarget
@@ -52,8 +50,15 @@ class Admission:
     """Those that the workers have; None when none has said yet."""
     takes_views: Callable[[str | None], bool | None] = field(default=lambda _: None, repr=False)
     """True where the model of this name takes several views; None when none has said yet."""
+    slicer: Callable[[], SlicerOffer | None] = field(default=lambda: None, repr=False)
+    """What every worker can slice with; None when none has said yet."""
     served_models: Callable[[], Sequence[ServedModel]] = field(default=tuple, repr=False)
     """The shape models that the workers serve; none when none has said yet."""
+
+    @property
+    def files(self) -> KeptFiles:
+        """What puts the files of jobs into the store."""
+        return KeptFiles(self.store)
 
     def admit(self, submission: Submission[JobRequest]) -> Job:
         """The job that is asked for, without a picture that came inside the request; writes nothing.
@@ -64,10 +69,9 @@ class Admission:
         """
         request = submission.request
         job = self.draft(submission)
-        check_urls([*self._receivers(request), *self._pedestal(request), *self._pictures(request)])
-        self._check_links(request)
+        check_urls(self._pictures(request))
+        self.check_finish(request, submission.pedestal)
         self._check_matting_model(request.matting_model)
-        self._check_slice(request)
         model = self._model(request)
         if request.image_urls is not None or submission.views:
             self._check_views("image_urls" if request.image_urls else next(iter(submission.views)), model)
@@ -96,20 +100,15 @@ class Admission:
             traceparent=sane_traceparent(headers.traceparent),
         )
 
-    def check_receivers(self, request: JobRequest) -> None:
-        """Raises InvalidField if webhook, upload or pedestal may not be asked for, or links or G-code can't be had."""
-        check_urls([*self._receivers(request), *self._pedestal(request)])
-        self._check_links(request)
-        self._check_slice(request)
-
-    def copy_shape(self, shape: DecodedShape, job_id: str) -> DecodedShape:
-        """The shape with copies of its files for a job of that id.
+    def check_finish(self, request: JobRequest, pedestal: Picture | Artifact | None) -> None:
+        """Checks what is asked of the finished mesh; `pedestal` is the file of `base.mesh_url` that is there already.
 
         Raises:
-            FileExpired: they are no longer kept.
+            InvalidField: webhook, upload or pedestal may not be asked for, or links or G-code can't be had.
         """
-        outline = shape.outline and self._copy(shape.outline, job_id)
-        return replace(shape, mesh=self._copy(shape.mesh, job_id), outline=outline)
+        check_urls([*self._receivers(request), *(self._pedestal(request) if pedestal is None else ())])
+        self._check_links(request)
+        self._check_slice(request)
 
     def admit_cut_out(self, submission: Submission[CutOutRequest]) -> PictureSource:
         """The picture to cut out, under an id of its own; what came inside the request is in the store.
@@ -125,9 +124,9 @@ class Admission:
         return PictureSource(
             entry_id,
             request.image_url,
-            self.keep(entry_id, "picture", submission.picture),
+            self.files.keep(entry_id, "picture", submission.picture),
             request.mask_url,
-            self.keep(entry_id, "mask", submission.mask),
+            self.files.keep(entry_id, "mask", submission.mask),
             request.matting_model,
             request.remove_background,
         )
@@ -138,47 +137,31 @@ class Admission:
         Raises:
             FileExpired: its file is no longer kept.
         """
-        file = self._copy(cut_out.artifact, job.job_id)
+        file = self.files.copy(cut_out.artifact, job.job_id)
         return replace(job, cut_out=replace(cut_out, artifact=file))
 
     def keep_pictures(self, job: Job, submission: Submission[JobRequest]) -> Job:
-        """The job with the picture and mask of its request, which are in the store when this returns.
+        """The job with the picture, mask and pedestal of its request, which are in the store when this returns.
 
         Raises:
             StoreUnavailable: they can't be kept now.
         """
-        image = self.keep(job.job_id, "picture", submission.picture)
+        image = self.files.keep(job.job_id, "picture", submission.picture)
         kept = {
-            view: View(None, self.keep(job.job_id, view, picture))
+            view: View(None, self.files.keep(job.job_id, view, picture))
             for view, picture in submission.views.items()
         }
         return replace(
             job,
             image=image,
-            mask=self.keep(job.job_id, "mask", submission.mask),
+            mask=self.files.keep(job.job_id, "mask", submission.mask),
             views=job.views | kept,
+            pedestal=self.files.keep(job.job_id, "pedestal", submission.pedestal),
         )
 
-    def keep(self, entry_id: str, kind: str, picture: Picture | None) -> Artifact | None:
-        """The file that came inside a request, in the store; None where none came.
-
-        Raises:
-            StoreUnavailable: it can't be kept now.
-        """
-        if picture is None:
-            return None
-        picture.file.seek(0)
-
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                shutil.copyfileobj(picture.file, file)
-
-        # By its content: a later request under the same key must not harm the first one's.
-        name = f"{kind}-{picture.sha256[:16]}"
-        return self.store.put(entry_id, name, write, sha256=picture.sha256)
-
-    def retry(self, job: Job) -> Job:
-        """The next attempt at `job`, with its own copies of pictures that came inside the request.
+    def retry(self, job: Job, pedestal: Artifact | None = None) -> Job:
+        """The next attempt at `job`, with its own copies of pictures that came inside the request, and of `pedestal`,
+        which it fetched.
 
         Raises:
             FileExpired: they are no longer kept.
@@ -188,24 +171,16 @@ class Admission:
         choose_model(job.model, self._served_names(), self.settings)
         attempt = job.again(self.clock())
         own = (job.image, job.mask, job.mesh)
-        image, mask, mesh = (file and self._copy(file, attempt.job_id) for file in own)
+        image, mask, mesh = (file and self.files.copy(file, attempt.job_id) for file in own)
         views = {
-            name: replace(view, image=view.image and self._copy(view.image, attempt.job_id))
+            name: replace(view, image=view.image and self.files.copy(view.image, attempt.job_id))
             for name, view in job.views.items()
         }
-        attempt = replace(attempt, image=image, mask=mask, mesh=mesh, views=views)
+        pedestal = self.files.copy_pedestal(attempt, job.pedestal or pedestal)
+        attempt = replace(attempt, image=image, mask=mask, mesh=mesh, views=views, pedestal=pedestal)
         if job.decoded is not None:
-            return replace(attempt, decoded=self.copy_shape(job.decoded, attempt.job_id))
+            return replace(attempt, decoded=self.files.copy_shape(job.decoded, attempt.job_id))
         return attempt if job.cut_out is None else self.accept(attempt, job.cut_out)
-
-    def _copy(self, file: Artifact, job_id: str) -> Artifact:
-        if not self.store.has(file):
-            raise FileExpired("The picture, or the mesh, is no longer kept; send the request again.")
-
-        def write(path: Path) -> None:
-            shutil.copyfile(self.store.path(file), path)
-
-        return self.store.put(job_id, file.uri.rpartition("/")[2], write)
 
     def check_target(self, redelivery: Redelivery) -> NewTarget:
         """Where a redelivery goes, its addresses checked as those of a submission.
@@ -234,7 +209,12 @@ class Admission:
             yield UrlField(self.downloads, "base.mesh_url", request.base.mesh_url, MeshUrlForbidden.code)
 
     def _check_slice(self, request: JobRequest) -> None:
-        refusal = Slicer.of(self.settings).refusal(request.slice) if request.slice else None
+        if request.slice is None:
+            return
+        offer = self.slicer()
+        if offer is None:
+            raise NotReady("No worker has said yet whether it has a slicer.", retry_after_s=5)
+        refusal = offer.refusal(request.slice)
         if refusal is not None:
             raise InvalidField(refusal.field, refusal.reason, code=refusal.code)
 

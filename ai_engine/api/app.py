@@ -64,7 +64,6 @@ def create_app(settings: Settings) -> FastAPI:
     _wrap(app, settings)
     for router in (
         job_routes.router,
-        finish_routes.variant_router,
         finish_routes.router,
         cut_out_routes.router,
         delivery_routes.router,
@@ -89,6 +88,7 @@ def _service(settings: Settings) -> Service:
         store,
         matting_models=lambda: service.engine.matting_models(),
         takes_views=lambda model: service.engine.takes_views(model),
+        slicer=lambda: service.engine.slicers.common(),
         served_models=lambda: service.engine.served_models(),
     )
     streams = OpenPlaces(settings.max_open_streams_per_key, too_many_streams)

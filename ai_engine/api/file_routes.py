@@ -48,6 +48,7 @@ GCODE_TYPE = "text/x-gcode"
 router = keyed_router()
 link_router = open_router()
 _MESH = file_answers(*sorted(set(MEDIA_TYPES.values())))
+_LINKED = file_answers(*sorted({*MEDIA_TYPES.values(), GCODE_TYPE}))
 _PNG = file_answers("image/png")
 
 
@@ -73,7 +74,7 @@ def get_mesh(
 @link_router.get(
     "/files/{job_id}/{file_name}",
     response_class=StreamingResponse,
-    responses=_MESH | problems(NotReady, LinkInvalid, LinkExpired, *OF_FILE),
+    responses=_LINKED | problems(NotReady, LinkInvalid, LinkExpired, *OF_FILE),
 )
 def get_linked_file(
     job_id: str,
@@ -83,12 +84,14 @@ def get_linked_file(
     expires: Annotated[str, Query(description="Seconds since 1970 until which the link holds.")] = "",
     signature: Annotated[str, Query(description="What makes it one of ours.")] = "",
 ) -> Response:
-    """The mesh file by a link that a webhook was sent: no key is needed, the signature is the permission."""
+    """The mesh file, or the G-code, by a link that a webhook was sent: its signature is the permission, no key is."""
     service.links.check(job_id, file_name, expires, signature, time.time())
     try:
         known = service.engine.summary(job_id)
     except JobNotFound as error:
         raise FileExpired("The file is no longer kept.") from error
+    if file_name == known.job.file_name_in("gcode"):
+        return gcode_answer(request, service, known)
     named = [one for one in known.job.formats if known.job.file_name_in(one) == file_name]
     return mesh_answer(request, service, known, *named)
 
@@ -128,10 +131,20 @@ def mesh_answer(
 )
 def get_gcode(known: OwnSummary, request: Request, service: Connected) -> Response:
     """The G-code of a job that asked for `slice`; `print.slicing` has its sha256, grams and hours."""
+    return gcode_answer(request, service, known)
+
+
+def gcode_answer(request: Request, service: Service, known: JobSummary) -> Response:
+    """The G-code of a job.
+
+    Raises:
+        FileNotReady: the job has none.
+        FileExpired: the file is no longer kept.
+    """
     gcode = known.result.gcode if known.result else None
     if gcode is None:
         raise FileNotReady(f"The job is {known.status.value}, and has no G-code: `slice` asks for it.")
-    name = f"{known.job.asset_id}.gcode"
+    name = known.job.file_name_in("gcode")
     return file_answer(request, service.store, gcode, media_type=GCODE_TYPE, filename=name)
 
 

@@ -130,13 +130,16 @@ def list_jobs(
     caller: KnownCaller,
     session_id: Annotated[CallerId | None, Query(description="Only of this session.")] = None,
     status: Annotated[JobStatus | None, Query(description="Only those that stand so.")] = None,
+    variant_of: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{32}$", description="Only variants of this job.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="Most jobs on one page.")] = 50,
     cursor: Annotated[
         str | None, Query(max_length=256, description="`next_cursor` of the page before.")
     ] = None,
 ) -> JobList:
     """The jobs that are known, newest first."""
-    wanted = JobFilter(session_id=session_id, status=status, owner=caller.sees)
+    wanted = JobFilter(session_id=session_id, status=status, owner=caller.sees, variant_of=variant_of)
     return list_of(service.engine.jobs(wanted, limit, cursor))
 
 
@@ -158,7 +161,7 @@ def retry_job(known: OwnSummary, response: Response, service: Connected) -> Acce
         job, submitted = latest.job, service.engine.find_submitted(latest.job)
     else:
         check_room(service, known.job.owner)
-        job = service.admission.retry(latest.job)
+        job = service.admission.retry(latest.job, service.engine.pedestal(latest.job.job_id))
         submitted = service.engine.submit(job)
         event(logger, "job retried", job_id=job.job_id, retry_of=job.retry_of, attempt=job.attempt)
     return accept(response, job, submitted)

@@ -9,8 +9,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ai_engine.api.request_body import MASK_PART, MESH_PART, PICTURE_PART
-from ai_engine.api.request_schema import CutOutRequest, JobRequest, MeshCheckRequest
+from ai_engine.api.request_schema import CutOutRequest, JobRequest, MeshCheckRequest, VariantRequest
+from ai_engine.api.submissions.form_parts import MASK_PART, MESH_PART, PICTURE_PART
 from ai_engine.facts import MEDIA_TYPES, VIEWS
 from ai_engine.settings import Settings
 from ai_engine.web.problems import MEDIA_TYPE as PROBLEM_TYPE
@@ -44,8 +44,12 @@ MESH_EXAMPLES = {
         "value": {"session_id": "s1", "asset_id": "part", "mesh_url": "https://example.com/part.stl"}
     }
 }
-_BODIES = (JobRequest, CutOutRequest, MeshCheckRequest)
+VARIANT_EXAMPLES = {
+    "two files and a base": {"value": {"formats": ["3mf", "stl"], "height_mm": 120, "base": {"text": "Ada"}}}
+}
+_BODIES = (JobRequest, CutOutRequest, MeshCheckRequest, VariantRequest)
 """Of routes that take JSON or a form."""
+_OF_FORM = "What a caller asks for, as the parts of a form."
 
 
 def install_document(app: FastAPI, settings: Settings) -> None:
@@ -60,18 +64,20 @@ def install_document(app: FastAPI, settings: Settings) -> None:
 
 
 def submission_body(kind: type[BaseModel], examples: Json) -> Json:
-    """The two bodies that a route with a picture, or a mesh, takes, whose fields are those of `kind`."""
-    has_mesh = "mesh_url" in kind.model_fields
-    files = "and the mesh itself as a file" if has_mesh else "and the picture itself, and its mask, as files"
+    """The two bodies that a route takes whose fields are those of `kind`: JSON, and a form that may have files."""
+    fields, encoding, files = kind.model_fields, {}, ""
+    if "mesh_url" in fields:
+        encoding = {MESH_PART: {"contentType": "model/*, application/octet-stream"}}
+        files = ", and the mesh itself as a file"
+    elif "image_url" in fields:
+        views = VIEWS if "image_urls" in fields else ()
+        encoding = {part: {"contentType": "image/*"} for part in (PICTURE_PART, MASK_PART, *views)}
+        files = ", and the picture itself, and its mask, as files"
     form = {
         "allOf": [{"$ref": f"{_REF}{kind.__name__}Form"}],
-        "description": f"The same fields as parts, {files}.",
+        "description": f"The same fields as parts{files}.",
     }
     json_body = {"schema": {"$ref": f"{_REF}{kind.__name__}"}, "examples": examples}
-    views = VIEWS if "image_urls" in kind.model_fields else ()
-    encoding = {part: {"contentType": "image/*"} for part in (PICTURE_PART, MASK_PART, *views)}
-    if has_mesh:
-        encoding = {MESH_PART: {"contentType": "model/*, application/octet-stream"}}
     content = {"application/json": json_body, "multipart/form-data": {"schema": form, "encoding": encoding}}
     return {"requestBody": {"required": True, "content": content}}
 
@@ -135,7 +141,8 @@ def _json_schema(request: Json) -> Json:
         name: field if name in needed else _or_null(field) for name, field in request["properties"].items()
     }
     pictures = _ways(request)
-    return {**request, "properties": optional | pictures, "oneOf": [{"required": [way]} for way in pictures]}
+    one_of = {"oneOf": [{"required": [way]} for way in pictures]} if pictures else {}
+    return {**request, "properties": optional | pictures, **one_of}
 
 
 def _ways(request: Json) -> dict[str, Json]:
@@ -164,6 +171,8 @@ def _form_schema(request: Json) -> Json:
     """The fields as a form has them: one of the picture's ways is needed."""
     picture = {**_BINARY, "description": "The picture: PNG, JPEG, WebP or AVIF."}
     mask = {**_BINARY, "description": "The caller's own mask, as `mask_url` has it."}
+    if not _ways(request):
+        return {**request, "description": _OF_FORM}
     if "mesh_url" in request["properties"]:
         return _mesh_form_schema(request)
     ways = _ways(request) | {PICTURE_PART: picture}
@@ -175,7 +184,7 @@ def _form_schema(request: Json) -> Json:
         each.append({"anyOf": [{"required": [view]} for view in views]})
     return {
         **request,
-        "description": "What a caller asks for, as the parts of a form.",
+        "description": _OF_FORM,
         "properties": {**request["properties"], MASK_PART: mask, **ways, **views},
         "oneOf": each,
     }
@@ -185,7 +194,7 @@ def _mesh_form_schema(request: Json) -> Json:
     ways = _ways(request) | {MESH_PART: {**_BINARY, "description": "The mesh: STL, 3MF, OBJ, PLY or GLB."}}
     return {
         **request,
-        "description": "What a caller asks for, as the parts of a form.",
+        "description": _OF_FORM,
         "properties": request["properties"] | ways,
         "oneOf": [{"required": [way]} for way in ways],
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +19,13 @@ from starlette.datastructures import FormData, UploadFile
 
 from ai_engine.api.finishing.sent_mesh import check_mesh_bytes, check_start
 from ai_engine.api.request_schema import NEEDS_IMAGE_URL, ImageUrls, PictureRequest
+from ai_engine.api.submissions.form_parts import MASK_PART, MESH_PART, URL_OF_PART, check_parts
+from ai_engine.api.submissions.sent_pedestal import (
+    PEDESTAL_FIELD,
+    num_embedded_chars,
+    pedestal_url,
+    with_digest,
+)
 from ai_engine.caller_meshes.embedded import decode_mesh_url
 from ai_engine.caller_meshes.limits import MeshLimits
 from ai_engine.errors import BodyTooLarge, BodyTypeUnknown, InvalidField, JobError, UnreadableImage
@@ -38,23 +45,13 @@ from ai_engine.web.bodies import (
     temporary_file,
 )
 
-PICTURE_PART = "image"
-MASK_PART = "mask"
-MESH_PART = "mesh"
-URL_OF_PART = {PICTURE_PART: "image_url", MASK_PART: "mask_url", MESH_PART: "mesh_url"}
-"""The file parts of a form, each with the field that may name a URL in its place."""
-_IN_PLACE_OF: dict[str, tuple[str, ...]] = {
-    PICTURE_PART: ("image_url", "image_urls", "cut_out_id"),
-    MASK_PART: ("mask_url", "image_urls", "cut_out_id", "matting_model"),
-    MESH_PART: ("mesh_url",),
-} | dict.fromkeys(VIEWS, (PICTURE_PART, MASK_PART, "image_url", "image_urls", "cut_out_id", "mask_url"))
-"""The fields and parts that a file part leaves no room for."""
 MAX_PARTS = 64
 _JSON = "application/json"
 _FORM = "multipart/form-data"
 _BASE64_GROWTH = 4 / 3 * 80 / 76
 """Characters per byte of a picture, with a line break of four characters (as JSON escapes it) after each 76."""
-_DATA_URL = re.compile(rb':\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
+_DATA_URL = re.compile(rb'("mesh_url"\s*)?:\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
+MESH_FIELDS = (MESH_PART, URL_OF_PART[MESH_PART], PEDESTAL_FIELD)
 
 R = TypeVar("R", bound=PictureRequest)
 
@@ -91,6 +88,8 @@ class Submission(Generic[R]):
     """Views of the object that came inside the request; `image_urls` does not name them."""
     mesh: Picture | None = None
     """The caller's own mesh that came inside the request; `mesh_url` is None then."""
+    pedestal: Picture | None = None
+    """The pedestal that came inside the request; `base.mesh_url` is its digest then."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +118,16 @@ class Reading(Generic[R]):
         """In one request: the picture and its mask, or each view; or one mesh."""
         return len(VIEWS) if "image_urls" in self.kind.model_fields else len(self.url_of_part)
 
-    def max_bytes(self, num_pictures: int) -> int:
+    @property
+    def max_pedestals(self) -> int:
+        """In one request, inside its field `base`."""
+        return int("base" in self.kind.model_fields)
+
+    def max_bytes(self, num_pictures: int, num_pedestals: int = 0) -> int:
         """Of a body with so many pictures in it, or with fewer than a picture and its mask; or with a mesh."""
-        num_pictures = max(len(self.url_of_part), num_pictures)
-        each = self.mesh_limits.max_bytes if MESH_PART in self.parts else self.limits.max_bytes
-        return MAX_REQUEST_BYTES + int(num_pictures * each * _BASE64_GROWTH)
+        num_pictures, mesh_bytes = max(len(self.url_of_part), num_pictures), self.mesh_limits.max_bytes
+        each = mesh_bytes if MESH_PART in self.parts else self.limits.max_bytes
+        return MAX_REQUEST_BYTES + int((num_pictures * each + num_pedestals * mesh_bytes) * _BASE64_GROWTH)
 
 
 @asynccontextmanager
@@ -146,7 +150,8 @@ async def read_submission(
     with bodies.hold(caller.who) as held, ExitStack() as files:
         limits = DownloadLimits(max_bytes=settings.image_max_bytes)
         how = Reading(kind, headers, limits, MeshLimits.of(settings), files)
-        async with bodies.whole(request, held, how.max_bytes(how.max_pictures)) as body:
+        max_bytes = how.max_bytes(how.max_pictures, how.max_pedestals)
+        async with bodies.whole(request, held, max_bytes) as body:
             submission = await _read(body, how)
         yield submission
 
@@ -181,16 +186,20 @@ def _read_json(body: bytes, how: Reading[R]) -> Submission[R]:
 
 
 def parse_json(body: bytes, how: Reading[R], picture: re.Pattern[bytes] = _DATA_URL) -> Any:
-    """What the JSON says, if besides pictures, which `picture` finds, it is small.
+    """What the JSON says, if besides pictures, which `picture` finds, it is small; its group is there for a mesh.
 
     Raises:
         BodyTooLarge: it has more bytes than a request has, with its pictures or besides them.
         InvalidField: it is no JSON, or names a field twice.
     """
     # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
-    embedded = list(islice(picture.finditer(body), how.max_pictures))
-    check_size(len(body), how.max_bytes(len(embedded)))
-    if len(body) - sum(len(found[0]) for found in embedded) > MAX_REQUEST_BYTES:
+    found = list(islice(picture.finditer(body), how.max_pictures + how.max_pedestals))
+    own = int(MESH_PART in how.parts)
+    meshes = [one for one in found if one.lastindex][: own + how.max_pedestals]
+    pictures = [one for one in found if not one.lastindex][: 0 if own else how.max_pictures]
+    embedded = [*pictures, *meshes]
+    check_size(len(body), how.max_bytes(len(pictures), max(0, len(meshes) - own)))
+    if len(body) - sum(len(one[0]) for one in embedded) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a request has {MAX_REQUEST_BYTES} bytes at most.")
     return load_json(body)
 
@@ -208,7 +217,10 @@ def submission_of(request: R, files: Mapping[str, UploadFile], how: Reading[R]) 
     views, urls = _views(request, files, how)
     if views:
         request = request.model_copy(update={"image_urls": urls})
-    return Submission(request.model_copy(update=came), picture, how.headers, mask, views, mesh)
+    pedestal = _decode_picture(pedestal_url(request), PEDESTAL_FIELD, how)
+    if pedestal is not None:
+        request = with_digest(request, pedestal.sha256)
+    return Submission(request.model_copy(update=came), picture, how.headers, mask, views, mesh, pedestal)
 
 
 def _views(
@@ -230,7 +242,7 @@ def _decode_picture(url: str | None, field: str, how: Reading[R]) -> Picture | N
         return None
     file = how.files.enter_context(temporary_file())
     try:
-        is_mesh = field == URL_OF_PART[MESH_PART]
+        is_mesh = field in MESH_FIELDS
         file.write(decode_mesh_url(url, how.mesh_limits) if is_mesh else decode_data_url(url, how.limits))
     except JobError as error:
         raise InvalidField(field, error.detail, code=error.code) from error
@@ -240,7 +252,7 @@ def _decode_picture(url: str | None, field: str, how: Reading[R]) -> Picture | N
 def _check_start(file: IO[bytes], field: str) -> Picture:
     """The picture or mesh, if its first bytes are of one."""
     file.seek(0)
-    if field in (MESH_PART, URL_OF_PART[MESH_PART]):
+    if field in MESH_FIELDS:
         check_start(file, field)
     elif picture_format(start := file.read(MAGIC_BYTES)) is None:
         raise InvalidField(field, refusal(start), code=UnreadableImage.code)
@@ -258,8 +270,9 @@ def _read_form(form: FormData, how: Reading[R]) -> Submission[R]:
     # A page's form sends what was left empty too.
     texts = {name: part for name, part in parts if isinstance(part, str) and part}
     sizes = [*(part.size or 0 for part in files.values()), *map(len, texts.values())]
-    check_size(sum(sizes), how.max_bytes(len(files) + sum(map(is_data_url, texts.values()))))
-    _check_parts(files, texts, how.parts)
+    num_pedestals = min(how.max_pedestals, num_embedded_chars(texts.get("base", "")))
+    check_size(sum(sizes), how.max_bytes(len(files) + sum(map(is_data_url, texts.values())), num_pedestals))
+    check_parts(files, texts, how.parts)
     has_picture = any(name in files for name in how.parts if name != MASK_PART)
     request = how.kind.model_validate(texts, context=None if has_picture else NEEDS_IMAGE_URL)
     return submission_of(request, files, how)
@@ -273,28 +286,3 @@ def _check_file(name: str, part: UploadFile, how: Reading[R]) -> Picture:
         detail = over_limit(how.limits, "mask" if name == MASK_PART else "picture")
         raise InvalidField(name, detail, code="image_too_large")
     return _check_start(part.file, name)
-
-
-def _check_parts(files: Mapping[str, UploadFile], texts: Mapping[str, str], known: tuple[str, ...]) -> None:
-    for name in files:
-        if name not in known:
-            raise InvalidField(name, "a file's part is called " + " or ".join(known), code="unknown_field")
-    for name in known:
-        if name in texts:
-            raise InvalidField(name, "must be a file part, with a filename", code="not_a_file")
-        if name in files:
-            _check_alone(name, {*files, *texts})
-    urls = URL_OF_PART.values()
-    sizes = [len(text) for name, text in texts.items() if name not in urls or not is_data_url(text)]
-    if sum(sizes) > MAX_REQUEST_BYTES:
-        raise BodyTooLarge(f"Besides the pictures in it a form has {MAX_REQUEST_BYTES} bytes at most.")
-
-
-def _check_alone(name: str, others: Collection[str]) -> None:
-    """Refuses what the file part `name` leaves no room for."""
-    for other in _IN_PLACE_OF[name]:
-        if other in others:
-            detail = f"the part {name} came in the form: leave this out"
-            if MASK_PART in (name, other):
-                raise InvalidField(other, detail, code="two_outlines")
-            raise InvalidField(other, detail, code="two_pictures")

@@ -249,8 +249,7 @@ class PictureRequest(BaseModel):
     @classmethod
     def _check_addition(cls, wish: Hollow | Base | Attach | None, info: ValidationInfo) -> Any:
         if wish is not None and "height_mm" in info.data:
-            has_size = info.context == IS_OF_MESH or "mesh_url" in cls.model_fields
-            if info.data["height_mm"] is None and not has_size:
+            if info.data["height_mm"] is None and not cls._may_have_size(info):
                 raise PydanticCustomError("needs_height", "it has millimetres: give height_mm too")
             refusal = _refusal(wish, info.data)
             if refusal is not None:
@@ -260,10 +259,15 @@ class PictureRequest(BaseModel):
     @field_validator("slice", check_fields=False)
     @classmethod
     def _check_has_unit(cls, wish: Slice | None, info: ValidationInfo) -> Slice | None:
-        has_height = info.data.get("height_mm") is not None or info.context == IS_OF_MESH
+        has_height = info.data.get("height_mm") is not None or cls._may_have_size(info)
         if wish is not None and "height_mm" in info.data and not has_height:
             raise PydanticCustomError("needs_height", "a slicer works in millimetres: give height_mm too")
         return wish
+
+    @classmethod
+    def _may_have_size(cls, info: ValidationInfo) -> bool:
+        """True for a mesh that may be in millimetres already; what finishes one is checked again as a job's request."""
+        return info.context == IS_OF_MESH or issubclass(cls, FinishRequest)
 
 
 def _refusal(wish: Hollow | Base | Attach, others: Mapping[str, Any]) -> str | None:
@@ -529,8 +533,10 @@ class VariantRequest(FinishRequest):
 
     def of(self, job: Job) -> JobRequest:
         """The request of a job that asks for this finish of the mesh of `job`."""
-        names = {"session_id": job.session_id, "asset_id": job.asset_id}
-        return JobRequest.model_validate(names | self.model_dump(exclude_unset=True))
+        fields = {"session_id": job.session_id, "asset_id": job.asset_id} | self.model_dump(
+            exclude_unset=True
+        )
+        return JobRequest.model_validate(fields, context=None if job.has_picture else IS_OF_MESH)
 
 
 class MeshCheckRequest(FinishRequest):

@@ -18,8 +18,8 @@ from ai_engine.job_queue.records import (
 from ai_engine.job_queue.worker_leases import WorkerState
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, UsedOptions
-from ai_engine.webhooks.event import artifact_facts, file_facts
-from ai_engine.webhooks.event_schema import ArtifactFacts, FileFacts, OptionsFacts, PictureFacts
+from ai_engine.webhooks.event import artifact_facts, file_facts, gcode_file
+from ai_engine.webhooks.event_schema import ArtifactFacts, FileFacts, GcodeFile, OptionsFacts, PictureFacts
 from ai_engine.webhooks.upload import UploadFacts
 
 ReadyState = Literal["ready", "starting", "loading", "warming up", "busy", "draining", "failed"]
@@ -74,6 +74,7 @@ class JobView(JobSummaryView):
     options: OptionsFacts
     model: ModelLabel
     artifacts: list[FileFacts] = Field(description="The files in all formats, the first included.")
+    gcode: GcodeFile | None = Field(description="Where the request asked for `slice`.")
     cutout: CutOutFacts | None = Field(
         description="Known as soon as the cut-out is made; null where there are several views."
     )
@@ -151,6 +152,12 @@ def _artifacts(job: Job, result: JobResult | None) -> list[FileFacts]:
     return [file.model_copy(update={"url": f"{route}{file.format}"}) for file in files]
 
 
+def _gcode(job: Job, result: JobResult | None) -> GcodeFile | None:
+    """The G-code, with the route that serves it."""
+    found = gcode_file(job, result) if result else None
+    return found and found.model_copy(update={"url": f"/jobs/{job.job_id}/gcode"})
+
+
 def _options(job: Job, result: JobResult | None) -> OptionsFacts:
     used = result.options if result and result.failure is None else None
     asked = UsedOptions(job.options if job.has_picture else None, job.print_options)
@@ -171,6 +178,7 @@ def view_of(record: JobRecord) -> JobView:
         options=_options(job, result),
         model=result.model if result else {},
         artifacts=_artifacts(job, result),
+        gcode=_gcode(job, result),
         cutout=record.so_far.cutout,
         cutouts=dict(record.so_far.cutouts),
         print=result.mesh.print if result and result.mesh else None,

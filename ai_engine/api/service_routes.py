@@ -27,7 +27,14 @@ from ai_engine.errors import NotReady, OperatorsOnly
 from ai_engine.facts import ModelFacts
 from ai_engine.job_queue.worker_leases import ServedModel, WorkerLease, WorkerState
 from ai_engine.monitoring.operations import Operations, read_operations
-from ai_engine.published_weights import PROJECT, UNKNOWN_LICENCE, Licence, find_licence, matting_licence
+from ai_engine.published_weights import (
+    PROJECT,
+    SLICER_LICENCE,
+    UNKNOWN_LICENCE,
+    Licence,
+    find_licence,
+    matting_licence,
+)
 from ai_engine.settings import MattingModel
 from ai_engine.web.auth import KnownOperator, bearer, known_caller, open_router
 from ai_engine.web.problems import problems
@@ -57,6 +64,7 @@ class Licences(BaseModel):
     shape_model: LicenceFacts | None = Field(description="None while no worker has said which one it has.")
     shape_models: list[LicenceFacts] = Field(description="Of every model that is served.")
     matting_model: LicenceFacts | None = Field(description="None where backgrounds are not removed.")
+    slicer: LicenceFacts | None = Field(description="None where nothing is sliced.")
 
 
 @router.head("/health", include_in_schema=False)
@@ -113,9 +121,12 @@ def operations(service: Connected, caller: KnownOperator) -> Operations:
 @router.head("/licences", include_in_schema=False)
 @router.get("/licences", responses=problems(NotReady))
 def licences(service: AnyService) -> Licences:
-    """The licences of the code, and of the models in use, which hold for the meshes too."""
+    """The licences of the code, of the models in use, which hold for the meshes too, and of the slicer."""
     served = service.engine.served_models() if service.is_connected else ()
-    return licences_in_use(live_worker(service), served, service.settings.matting_model)
+    offer = service.engine.slicers.common() if service.is_connected else None
+    found = licences_in_use(live_worker(service), served, service.settings.matting_model)
+    slicer = _licence_facts("PrusaSlicer", SLICER_LICENCE) if offer and offer.is_there else None
+    return found.model_copy(update={"slicer": slicer})
 
 
 @router.head("/models", include_in_schema=False)
@@ -189,6 +200,7 @@ def licences_in_use(
         shape_model=shape,
         shape_models=[_card_licence(card) for card in cards.values()],
         matting_model=matting,
+        slicer=None,
     )
 
 

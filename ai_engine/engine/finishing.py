@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ai_engine.caller_meshes.embedded import decode_mesh_url
+from ai_engine.caller_meshes.limits import MeshLimits
 from ai_engine.caller_meshes.pedestal import make_pedestal
 from ai_engine.caller_meshes.posed import in_mm, pose_mesh, report_as_it_came
-from ai_engine.errors import ResultTooLarge
+from ai_engine.errors import ResultTooLarge, SliceFailed
 from ai_engine.facts import MeshFacts, MeshFormat, SlicingFacts
+from ai_engine.images.data_url import is_data_url
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, through_stl, write_mesh
 from ai_engine.mesh_files.read import read_mesh
@@ -72,7 +75,7 @@ def finish_file(
     """The mesh in `data` finished as a job's would be, to be written in `formats`.
 
     A mesh with Y up and no unit stays so unless `height_mm` is given, as in a job. Any other is in millimetres, Z up,
-    and keeps its size. `pedestal` is the file that `base.mesh_url` names.
+    and keeps its size. `pedestal` is the file that `base.mesh_url` names, unless that is a data URL.
 
     Raises:
         MeshUnreadable: the bytes are no mesh.
@@ -93,16 +96,23 @@ def finish_file(
             see=lambda mesh: through_stl(mesh, path, notes),
             is_from_picture=False,
             mm_per_unit=pose.mm_per_unit,
-            pedestal=None if pedestal is None else _read_pedestal(pedestal),
+            pedestal=_read_pedestal(pedestal, options),
         )
         if options.slice is None:
             return Finished(mesh, notes, facts, options.max_bytes)
+        if not notes.is_mm:
+            raise SliceFailed("The mesh is in model units: a slicer works in millimetres, so give height_mm.")
         made = path.with_suffix(".gcode")
         slicing = slicer.slice(path, made, options.slice)
         return Finished(mesh, notes, facts, options.max_bytes, slicing, made.read_bytes())
 
 
-def _read_pedestal(data: bytes) -> Mesh:
+def _read_pedestal(data: bytes | None, options: PrintOptions) -> Mesh | None:
+    url = options.base and options.base.mesh_url
+    if data is None and url and is_data_url(url):
+        data = decode_mesh_url(url, MeshLimits())
+    if data is None:
+        return None
     found = read_mesh(data)
     return make_pedestal(in_mm(found), found.format)
 

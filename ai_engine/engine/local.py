@@ -34,10 +34,15 @@ class _Run:
     deadline_s: float
     """On the clock of `time.monotonic`."""
     results: dict[Stage, StageResult] = field(default_factory=dict)
+    pedestal: StageResult | None = None
     claim: Claim = field(default_factory=Claim)
 
     def step(self, stage: Stage, work: Callable[[], StageResult]) -> StageResult:
-        self.results[stage] = result = work()
+        result = work()
+        if result.pedestal is not None:
+            self.pedestal = result
+        else:
+            self.results[stage] = result
         return result
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
@@ -127,8 +132,7 @@ class LocalEngine:
         """The last stage once more, for a file in another format."""
         wishes = request.model_copy(update={"format": file_format, "slice": None}).print_options()
         line = JobLine(replace(job, format=file_format, print_options=wishes), self.open(), run)
-        if wishes.base is not None and wishes.base.mesh_url is not None:
-            line.pedestal = line.meshes.fetch_pedestal()
+        line.pedestal = run.pedestal
         try:
             made = line.finish(
                 *(run.results[stage] for stage in (Stage.DOWNLOAD, Stage.CUTOUT, Stage.DENOISE))

@@ -40,6 +40,13 @@ _JOB = sa.Table(
     sa.Index("ai_engine_job_by_owner", "owner", "accepted_s", "job_id"),
     sa.Index("ai_engine_job_by_attempt", "first_id", "attempt"),
 )
+_VARIANT = sa.Table(
+    "ai_engine_variant",
+    _METADATA,
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("variant_of", sa.Text, nullable=False, index=True),
+)
+"""The jobs that finish another one's mesh again."""
 _STATES: dict[JobStatus, Collection[EngineStatus]] = {
     JobStatus.QUEUED: WAITING,
     JobStatus.RUNNING: {EngineStatus.PENDING},
@@ -112,6 +119,8 @@ class JobFilter:
     status: JobStatus | None = None
     owner: str | None = None
     """The name of the API key whose jobs are meant."""
+    variant_of: str | None = None
+    """The job whose mesh they finish again."""
 
 
 class JobIndex:
@@ -137,6 +146,10 @@ class JobIndex:
                 attempt=job.attempt,
             )
             connection.execute(row)
+            if job.variant_of is not None:
+                connection.execute(sa.delete(_VARIANT).where(_VARIANT.c.job_id == job.job_id))
+                of = {"job_id": job.job_id, "variant_of": job.variant_of}
+                connection.execute(sa.insert(_VARIANT).values(of))
             yield connection
             if self._database.dbos_schema is None:
                 self._order(connection, job)
@@ -189,7 +202,8 @@ class JobIndex:
     def forget(self, job_ids: Sequence[str]) -> None:
         """Takes the rows of these jobs out; for whoever deletes them from the job engine."""
         with self._database.write() as connection:
-            connection.execute(sa.delete(_JOB).where(_JOB.c.job_id.in_(job_ids)))
+            for table in (_JOB, _VARIANT):
+                connection.execute(sa.delete(table).where(table.c.job_id.in_(job_ids)))
 
     def _conditions(self, wanted: JobFilter) -> list[sa.ColumnElement[bool]]:
         conditions = []
@@ -197,6 +211,9 @@ class JobIndex:
             conditions.append(_JOB.c.session_id == wanted.session_id)
         if wanted.owner is not None:
             conditions.append(_JOB.c.owner == wanted.owner)
+        if wanted.variant_of is not None:
+            variants = sa.select(_VARIANT.c.job_id).where(_VARIANT.c.variant_of == wanted.variant_of)
+            conditions.append(_JOB.c.job_id.in_(variants))
         if wanted.status is not None:
             conditions.append(self._stands(wanted.status))
         return conditions

@@ -11,17 +11,12 @@ from typing import Any
 
 from dbos import DBOSClient, WorkflowStatus, error
 
-from ai_engine.errors import (
-    JobNotFound,
-    KeyReused,
-    QueueFull,
-    TooManyJobs,
-)
-from ai_engine.job import Job, JobStatus
+from ai_engine.errors import JobNotFound, KeyReused, QueueFull, TooManyJobs
+from ai_engine.job import Artifact, Job, JobStatus
+from ai_engine.job_queue.abilities.slicers import Slicers
 from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
-    EARLIER_STEPS,
     GENERATE,
     JOB_QUEUES,
     PROGRESS,
@@ -43,7 +38,9 @@ from ai_engine.job_queue.records import (
     Submitted,
     job_of,
     last_progress,
+    pedestal_of,
     result_of_stages,
+    stages_of,
     summary_of,
 )
 from ai_engine.job_queue.worker_leases import Leases, ServedModel, WorkerLease
@@ -54,8 +51,6 @@ from ai_engine.stage_result import JobResult, StageResult
 from ai_engine.webhooks.task import SAME_TARGET, NewTarget
 
 EVENTS_POLL_S = 0.5
-STEPS = {name: stage for stage, name in EARLIER_STEPS.items()} | {stage.value: stage for stage in Stage}
-"""The stage that each step does, by its name in this version or the one before."""
 
 
 class JobQueue:
@@ -66,6 +61,7 @@ class JobQueue:
         self._settings = settings
         self._client = client
         self._leases = Leases(database)
+        self.slicers = Slicers(database, self._leases)
         self._index = JobIndex(database)
         self._rows = WorkflowTable(database)
         self._estimates = QueueEstimates(client, self._rows, self._leases)
@@ -153,10 +149,12 @@ class JobQueue:
         return self.summary(self._index.last_attempt(job.first_id) or job.job_id)
 
     def stages(self, job_id: str) -> dict[Stage, StageResult]:
-        """What the stages of the job that are done left behind."""
-        steps = self._client.list_workflow_steps(job_id)
-        done = ((STEPS.get(step["function_name"]), step["output"]) for step in steps)
-        return {stage: StageResult.from_dict(output) for stage, output in done if stage and output}
+        """What the stages of the job that are done left behind, besides its pedestal."""
+        return stages_of(self._client.list_workflow_steps(job_id))
+
+    def pedestal(self, job_id: str) -> Artifact | None:
+        """The file of `base.mesh_url` as the job fetched it; None where it did not."""
+        return pedestal_of(self._client.list_workflow_steps(job_id))
 
     def _result_so_far(self, row: WorkflowStatus) -> JobResult:
         """What the stages that are done have found out."""

@@ -13,8 +13,8 @@ from dbos import DBOSClient, WorkflowStatus, error
 from pydantic import ConfigDict
 
 from ai_engine.errors import InternalError, JobCancelled, WorkerLost
-from ai_engine.job import Job, JobStatus, rfc3339
-from ai_engine.job_queue.dbos_setup import PROGRESS
+from ai_engine.job import Artifact, Job, JobStatus, rfc3339
+from ai_engine.job_queue.dbos_setup import EARLIER_STEPS, PROGRESS
 from ai_engine.job_queue.entries import WAITING, EngineStatus, EntryId
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
@@ -29,8 +29,8 @@ _STATUS = {
     EngineStatus.ERROR: JobStatus.FAILED,
     EngineStatus.OUT_OF_ATTEMPTS: JobStatus.FAILED,
 }
-
-
+STEPS = {name: stage for stage, name in EARLIER_STEPS.items()} | {stage.value: stage for stage in Stage}
+"""The stage that each step does, by its name in this version or the one before."""
 DeliveryState = Literal["waiting", "sending", "accepted", "failed", "dead", "replaced"]
 
 
@@ -148,6 +148,21 @@ def result_of_stages(steps: Iterable[Mapping[str, Any]]) -> JobResult:
     cutouts = next((dict(stage.cutouts) for stage in stages if stage.cutouts), {})
     check = next((stage.check for stage in stages if stage.check), None)
     return JobResult(seconds, cutout=cutout, cutouts=cutouts, check=check)
+
+
+def stages_of(steps: Iterable[Mapping[str, Any]]) -> dict[Stage, StageResult]:
+    """What the stages that are done left behind, besides a pedestal; `steps` are those of the job engine."""
+    return {stage: result for stage, result in _results(steps) if result.pedestal is None}
+
+
+def pedestal_of(steps: Iterable[Mapping[str, Any]]) -> Artifact | None:
+    """The file of `base.mesh_url` as it was fetched; None where it was not."""
+    return next((result.pedestal for _, result in _results(steps) if result.pedestal), None)
+
+
+def _results(steps: Iterable[Mapping[str, Any]]) -> list[tuple[Stage, StageResult]]:
+    done = ((STEPS.get(step["function_name"]), step["output"]) for step in steps)
+    return [(stage, StageResult.from_dict(output)) for stage, output in done if stage and output]
 
 
 def status_of(row: WorkflowStatus, result: JobResult | None) -> JobStatus:

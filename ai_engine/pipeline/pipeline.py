@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ai_engine.errors import JobError, ViewsUnfit
+from ai_engine.errors import JobError, SliceFailed, ViewsUnfit
 from ai_engine.facts import CutOutFacts, ModelLabel, PrintFacts, SlicingFacts, ViewName
 from ai_engine.images.cutout import FOREGROUND_ALPHA, Cutout
 from ai_engine.job import Artifact, Job, JobOptions
@@ -237,16 +237,18 @@ class JobLine:
                 mm_per_unit=mesh.mm_per_unit,
                 pedestal=pedestal,
             )
-            gcode, slicing = self._slice(stl)
+            gcode, slicing = self._slice(stl, is_mm=files.is_mm)
             written, facts = files.write(finished, stl), files.facts(report)
         facts = replace(facts, print=replace(facts.print, slicing=slicing))
         return replace(written, seconds={Stage.FINISH.value: clock.seconds}, mesh=facts, gcode=gcode)
 
-    def _slice(self, stl: Path) -> tuple[Artifact | None, SlicingFacts | None]:
+    def _slice(self, stl: Path, *, is_mm: bool) -> tuple[Artifact | None, SlicingFacts | None]:
         """G-code of the finished mesh, and what it says of the print; none where it was not asked."""
         wish = self.job.print_options.slice
         if wish is None:
             return None, None
+        if not is_mm:
+            raise SliceFailed("The mesh is in model units: a slicer works in millimetres, so give height_mm.")
         made = stl.with_suffix(".gcode")
         slicing = self.resources.slicer.slice(
             stl, made, wish, on_wait=lambda: self.run.progress(Stage.FINISH, 0, 1)

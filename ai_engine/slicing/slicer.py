@@ -22,24 +22,15 @@ from ai_engine.errors import SliceFailed
 from ai_engine.facts import SlicingFacts
 from ai_engine.settings import Settings
 from ai_engine.slicing.gcode import read_gcode, without_time
+from ai_engine.slicing.offer import SlicerOffer
 from ai_engine.slicing.profiles import SHIPPED, UnknownProfile, choose_profiles
 from ai_engine.wishes.slicing import Slice
 
-INSTALL = "this service has no slicer: its operator installs PrusaSlicer (apt-get install prusa-slicer)"
 MAX_SENTENCE_CHARS = 200
 LOOK_S = 0.5
 """Between two looks whether it is done."""
 _LIMITED = 'ulimit -v "$0" && exec "$@"'
 """A shell that becomes the program, its address space limited first."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a wish can't be met here: the field, a reason, a code."""
-
-    field: str
-    reason: str
-    code: str
 
 
 @dataclass(frozen=True)
@@ -67,18 +58,13 @@ class Slicer:
         """The file of the command; None where it is not installed."""
         return shutil.which(self.command)
 
-    def refusal(self, wish: Slice) -> Refusal | None:
-        """Why the wish can't be met here; None where it can."""
-        if self.program is None:
-            return Refusal("slice", INSTALL, "slicer_missing")
-        chosen = choose_profiles(self.profiles, wish)
-        if isinstance(chosen, UnknownProfile):
-            return Refusal(f"slice.{chosen.field}", chosen.reason, "profile_unknown")
-        return None
+    def offer(self) -> SlicerOffer:
+        """What can be sliced with here."""
+        return SlicerOffer() if self.program is None else SlicerOffer.of_folder(self.profiles)
 
     def check(self, wish: Slice | None) -> None:
         """Raises SliceFailed if there is a wish that can't be met here."""
-        refusal = None if wish is None else self.refusal(wish)
+        refusal = None if wish is None else self.offer().refusal(wish)
         if refusal is not None:
             raise SliceFailed(f"{refusal.field}: {refusal.reason}.")
 

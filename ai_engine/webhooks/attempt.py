@@ -146,8 +146,8 @@ def _delivery(task: DeliveryTask, context: DeliveryContext) -> Delivery:
 
 
 def _links(task: DeliveryTask, links: Links) -> dict[str, str]:
-    """Where the files in all formats are had, by filename."""
-    names = [task.job.file_name_in(one) for one in task.job.formats]
+    """Where the files in all formats are had, and the G-code, by filename."""
+    names = [*map(task.job.file_name_in, task.job.formats), task.job.file_name_in("gcode")]
     found = {name: links.url(task.job.job_id, name, task.linked_at_s) for name in names}
     return {name: url for name, url in found.items() if url is not None}
 

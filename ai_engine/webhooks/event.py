@@ -12,12 +12,12 @@ from ai_engine.errors import JobCancelled
 from ai_engine.facts import MEDIA_TYPES
 from ai_engine.job import Job, rfc3339
 from ai_engine.stage_result import JobResult
-from ai_engine.webhooks.event_schema import ArtifactFacts, FileFacts, PictureFacts
+from ai_engine.webhooks.event_schema import ArtifactFacts, FileFacts, GcodeFile, PictureFacts
 from ai_engine.webhooks.upload import UploadFacts
 
 MAX_EVENT_BYTES = 4096
 MAX_DETAIL_CHARS = 300
-_LEAST_NEEDED = ("print", "timings_s", "options", "cutout", "cutouts", "model")
+_LEAST_NEEDED = ("print", "timings_s", "options", "cutout", "cutouts", "model", "gcode", "artifacts")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class JobEvent:
         urls: Mapping[str, str] = MappingProxyType({}),
         upload: UploadFacts | None = None,
     ) -> EventText:
-        """The event as it is sent; `url` is where the file is had, `urls` by filename where all formats are.
+        """The event as it is sent; `url` is where the file is had, `urls` by filename where all files are.
 
         What would not fit is left out, the least needed first, and named in `left_out`.
         """
@@ -75,6 +75,8 @@ class JobEvent:
             data["artifact"] = data["artifact"] | {"url": url}
         if urls and "artifacts" in data:
             data["artifacts"] = [file | {"url": urls[file["filename"]]} for file in data["artifacts"]]
+        if urls and "gcode" in data:
+            data["gcode"] = data["gcode"] | {"url": urls[data["gcode"]["filename"]]}
         if upload is not None:
             data["upload"] = asdict(upload)
         for name in (None, *_LEAST_NEEDED):
@@ -100,9 +102,11 @@ def _describe(job: Job, result: JobResult) -> dict[str, Any]:
     if artifact is None or result.mesh is None:
         return {}
     files = [file.model_dump(mode="json", exclude_none=True) for file in file_facts(job, result)]
+    gcode = gcode_file(job, result)
     return {
         "artifact": artifact.model_dump(mode="json", exclude_none=True),
         **({"artifacts": files} if len(files) > 1 else {}),
+        **({"gcode": gcode.model_dump(mode="json", exclude_none=True)} if gcode else {}),
         "print": asdict(result.mesh.print),
     }
 
@@ -115,6 +119,14 @@ def file_facts(job: Job, result: JobResult) -> list[FileFacts]:
         for one, file in found
         if file is not None
     ]
+
+
+def gcode_file(job: Job, result: JobResult) -> GcodeFile | None:
+    """The G-code as callers read it, without a link; None when there is none."""
+    found = result.gcode
+    if found is None:
+        return None
+    return GcodeFile(size=found.size, sha256=found.sha256, filename=job.file_name_in("gcode"))
 
 
 def artifact_facts(job: Job, result: JobResult) -> ArtifactFacts | None:

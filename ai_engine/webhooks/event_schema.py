@@ -61,6 +61,15 @@ class FileFacts(_Open):
     url: str | None = Field(default=None, description="Where it is had, as that of `artifact`.")
 
 
+class GcodeFile(_Open):
+    """What the slicer made of the mesh."""
+
+    size: int = Field(description="In bytes.")
+    sha256: str = Field(description="Of the whole file, 64 hex digits.")
+    filename: str
+    url: str | None = Field(default=None, description="Where it is had, as that of `artifact`.")
+
+
 class OptionsFacts(_Open):
     """The options as used: what the request asked for, with everything that was left open filled in."""
 
@@ -112,6 +121,7 @@ class EventData(_Open):
     artifacts: list[FileFacts] | None = Field(
         default=None, description="The files in all formats, the first included, where there are several."
     )
+    gcode: GcodeFile | None = Field(default=None, description="Where the request asked for `slice`.")
     cutout: CutOutFacts | None = Field(
         default=None, description="Where the object's outline comes from, and what is suspicious about it."
     )

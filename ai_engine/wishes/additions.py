@@ -55,9 +55,10 @@ class Base:
     """Into the base or out of it."""
     text_depth_mm: Annotated[float, Field(ge=0.2, le=5)] = 0.6
     """How deep, or how far out."""
-    mesh_url: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
-    """In place of all these: a pedestal of your own, STL or 3MF in millimetres with Z up, at an http(s) URL. The object
-    stands on the middle of its top."""
+    mesh_url: Annotated[str, Field(min_length=1)] | None = None
+    """In place of all these: a pedestal of your own, STL or 3MF in millimetres with Z up, an http(s) URL or
+    data:...;base64, with its bytes. The object stands on the middle of its top. A job calls one that came so
+    `sha256:` and its digest; a variant that names its job's pedestal by either gets the file that the job had."""
 
     def refusal(self) -> str | None:
         """Why this makes no sense; None where it does."""

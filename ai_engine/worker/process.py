@@ -20,6 +20,7 @@ from dbos import DBOS, DBOSConfig
 from filelock import FileLock, Timeout
 
 from ai_engine.errors import SlotTaken, StartupError
+from ai_engine.job_queue.abilities.slicers import Slicers
 from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import (
     APPLICATION,
@@ -38,6 +39,7 @@ from ai_engine.pipeline.resource_setup import open_resources
 from ai_engine.pipeline.resources import Model, Resources
 from ai_engine.published_weights import with_remover
 from ai_engine.settings import Settings
+from ai_engine.slicing.slicer import Slicer
 from ai_engine.storage.data_folder import DataFolder
 from ai_engine.worker.failover import Failover
 from ai_engine.worker.handover import Handover
@@ -90,6 +92,7 @@ class _Worker:
         leases, executor_id = Leases(database), new_executor_id(slot)
         leases.take(executor_id, slot)
         leases.announce_models(executor_id, {place.name: None for place in settings.served_models})
+        Slicers(database, leases).announce(executor_id, Slicer.of(settings).offer())
         recorder, running_jobs = open_recorder(settings, database), RunningJobs()
         folder = DataFolder(settings.data_places)
         heartbeat = Heartbeat(leases, executor_id, settings.lease_s, recorder.job_metrics, folder)

@@ -41,6 +41,7 @@ type Readiness = components["schemas"]["Readiness"];
 export interface JobFilter {
   session_id?: string;
   status?: Status;
+  variant_of?: string;
   limit?: number;
   cursor?: string;
 }
@@ -115,6 +116,11 @@ export class Client {
 
   retry(id: string): Promise<Accepted> {
     return this.json("POST", `/jobs/${encodeURIComponent(id)}/retry`);
+  }
+
+  /** Finishes the job's mesh again, as a new job. */
+  vary(id: string, fields: Record<string, unknown>): Promise<Accepted> {
+    return this.json("POST", `/jobs/${encodeURIComponent(id)}/variants`, fields);
   }
 
   async redeliver(id: string): Promise<void> {

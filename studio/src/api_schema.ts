@@ -171,8 +171,9 @@ export interface components {
             margin_mm: number;
             /**
              * Mesh Url
-             * @description In place of all these: a pedestal of your own, STL or 3MF in millimetres with Z up, at an http(s) URL. The object
-             *     stands on the middle of its top.
+             * @description In place of all these: a pedestal of your own, STL or 3MF in millimetres with Z up, an http(s) URL or
+             *     data:...;base64, with its bytes. The object stands on the middle of its top. A job calls one that came so
+             *     `sha256:` and its digest; a variant that names its job's pedestal by either gets the file that the job had.
              * @default null
              */
             mesh_url: string | null;
@@ -444,6 +445,11 @@ export interface components {
             } | null;
             /** @default null */
             error: components["schemas"]["JobFailure"] | null;
+            /**
+             * @description Where the request asked for `slice`.
+             * @default null
+             */
+            gcode: components["schemas"]["GcodeFile"] | null;
             /** Job Id */
             job_id: string;
             /**
@@ -527,6 +533,32 @@ export interface components {
              * @enum {string}
              */
             format: "stl" | "3mf" | "glb" | "obj" | "ply";
+            /**
+             * Sha256
+             * @description Of the whole file, 64 hex digits.
+             */
+            sha256: string;
+            /**
+             * Size
+             * @description In bytes.
+             */
+            size: number;
+            /**
+             * Url
+             * @description Where it is had, as that of `artifact`.
+             * @default null
+             */
+            url: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * GcodeFile
+         * @description What the slicer made of the mesh.
+         */
+        GcodeFile: {
+            /** Filename */
+            filename: string;
             /**
              * Sha256
              * @description Of the whole file, 64 hex digits.
@@ -721,6 +753,8 @@ export interface components {
             eta_s: number | null;
             /** Format */
             format: string;
+            /** @description Where the request asked for `slice`. */
+            gcode: components["schemas"]["GcodeFile"] | null;
             /** Job Id */
             job_id: string;
             /**
@@ -794,6 +828,8 @@ export interface components {
              * @description Of every model that is served.
              */
             shape_models: components["schemas"]["LicenceFacts"][];
+            /** @description None where nothing is sliced. */
+            slicer: components["schemas"]["LicenceFacts"] | null;
         };
         /**
          * MattingModels

@@ -62,6 +62,7 @@ function shell(text: string): string {
 
 function literal(value: unknown): string {
   if (typeof value === "boolean") return value ? "$true" : "$false";
+  if (Array.isArray(value)) return `@(${value.map(literal).join(", ")})`;
   if (value !== null && typeof value === "object") {
     return `@{ ${Object.entries(value).map(([name, one]) => `${name} = ${literal(one)}`).join("; ")} }`;
   }

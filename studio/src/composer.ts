@@ -65,11 +65,6 @@ export class Composer {
     }
   }
 
-  /** True for the names of fields that a request may have. */
-  knows(name: string): boolean {
-    return this.options.names.includes(name);
-  }
-
   /** Makes the buttons right for what can be done now. */
   refresh(): void {
     this.generate.disabled = this.isSending;

@@ -66,9 +66,9 @@ function underWay(track: JobTrack): Words {
 }
 
 function meshless(track: JobTrack): Words {
-  const format = track.view?.artifact?.format ?? "stl";
+  const formats = (track.view?.artifacts ?? []).map((one) => one.format);
   if (track.meshWords) return { title: "The mesh can’t be shown", detail: track.meshWords };
-  if (format === "stl") return { title: "Loading the mesh" };
-  const detail = `The viewer reads STL, and this job made ${format.toUpperCase()}. Download it, or choose STL under “Other formats” to look at the same mesh.`;
+  if (formats.length === 0 || formats.includes("stl")) return { title: "Loading the mesh" };
+  const detail = `The viewer reads STL, and this job made ${formats.join(", ").toUpperCase()}. Download it, or choose STL under “Other formats” to look at the same mesh.`;
   return { title: "The mesh is ready", detail };
 }

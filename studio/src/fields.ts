@@ -7,7 +7,7 @@ type ServedModels = components["schemas"]["ServedModels"];
 
 export interface Field {
   name: string;
-  kind: "choice" | "boolean" | "integer" | "number" | "text" | "object";
+  kind: "choice" | "choices" | "boolean" | "integer" | "number" | "text" | "object";
   /** Of an object: its own fields. */
   members: Field[];
   isNeeded: boolean;
@@ -22,6 +22,7 @@ type Schema = {
   $ref?: string;
   type?: string;
   enum?: unknown[];
+  items?: Schema;
   anyOf?: Schema[];
   default?: unknown;
   minimum?: number;
@@ -35,9 +36,9 @@ interface Document {
   paths: Record<string, { post?: { requestBody?: { content: Record<string, { schema: Schema }> } } }>;
 }
 
-/** The fields of `POST /generate-3d`, in the order of the document. */
-export function fieldsOf(document: unknown): Field[] {
-  const body = (document as Document).paths["/generate-3d"]?.post?.requestBody?.content["application/json"];
+/** The fields of a POST to `path`, in the order of the document. */
+export function fieldsOf(document: unknown, path = "/generate-3d"): Field[] {
+  const body = (document as Document).paths[path]?.post?.requestBody?.content["application/json"];
   const schema = resolved(document, body?.schema ?? {});
   return fieldsIn(document, schema);
 }
@@ -58,11 +59,12 @@ function fieldsIn(document: unknown, schema: Schema): Field[] {
 function fieldOf(document: unknown, name: string, schema: Schema, isNeeded: boolean): Field {
   const all = [schema, ...(schema.anyOf ?? [])].map((one) => resolved(document, one));
   const found = <K extends keyof Schema>(key: K): Schema[K] | undefined => all.find((one) => one[key] !== undefined)?.[key];
-  const choices = (found("enum") ?? []).map(String);
+  const items = resolved(document, found("items") ?? {}).enum;
+  const choices = (items ?? found("enum") ?? []).map(String);
   const type = all.find((one) => one.type && one.type !== "null")?.type;
   const members = all.filter((one) => one.properties).flatMap((one) => fieldsIn(document, one));
   const isPlain = type === "boolean" || type === "integer" || type === "number";
-  const kind = members.length ? "object" : choices.length ? "choice" : isPlain ? type : "text";
+  const kind = members.length ? "object" : items ? "choices" : choices.length ? "choice" : isPlain ? type : "text";
   return {
     name,
     kind,

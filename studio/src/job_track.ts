@@ -138,9 +138,9 @@ export class JobTrack {
   }
 
   private async fetchMesh(view: JobView): Promise<void> {
-    if (view.artifact?.format !== "stl") return;
+    if (!view.artifacts.some((one) => one.format === "stl")) return;
     try {
-      this.mesh = await (await this.client.file(this.id, "mesh", this.stopping.signal)).arrayBuffer();
+      this.mesh = await (await this.client.file(this.id, "mesh?format=stl", this.stopping.signal)).arrayBuffer();
     } catch (error) {
       this.meshWords = error instanceof Problem && error.status === 410 ? "The file is no longer kept." : String((error as Error).message);
     }

@@ -4,6 +4,7 @@
 import { Client } from "./api";
 import { Composer, type Sent, type Shared } from "./composer";
 import { Deliveries } from "./deliveries";
+import { asked, Finish } from "./finish";
 import { byId, copyText, el, saveFile, setText } from "./dom";
 import { type Accepted, type Format, type JobView, type Status, STATUS_WORDS } from "./job";
 import { JobTrack } from "./job_track";
@@ -31,6 +32,7 @@ class Studio {
   private readonly stages = new Stages();
   private readonly report = new Report();
   private readonly deliveries = new Deliveries(() => void this.redeliver());
+  private readonly finish: Finish;
   private readonly recent: Recent;
   /** What the jobs that were sent from here were asked with. */
   private readonly sent = new Map<string, Sent>();
@@ -38,13 +40,14 @@ class Studio {
 
   constructor() {
     this.recent = new Recent(this.client, { open: (id) => this.open(id, this.panes[0]), openBeside: (id) => this.openBeside(id) });
+    this.finish = new Finish(this.client, { accepted: (accepted) => this.varied(accepted), open: (id) => this.openBeside(id) });
     this.client.onKeyNeeded = (problem) => this.keys.ask(problem);
     this.keys.onChange = () => this.reload();
     this.composer.onAccepted = (accepted, picture, isBeside) => this.accepted(accepted, picture, isBeside);
     this.composer.shared = () => this.shared();
     this.toolbar.onChange = (look) => this.panes.forEach((pane) => pane.apply(look));
     byId("panes").append(...this.panes.map((pane) => pane.element));
-    byId("inspector").append(this.stages.element, this.report.element, this.deliveries.element);
+    byId("inspector").append(this.stages.element, this.report.element, this.finish.element, this.deliveries.element);
   }
 
   start(): void {
@@ -64,6 +67,7 @@ class Studio {
   private reload(): void {
     void this.service.look();
     void this.composer.load();
+    void this.finish.load();
     void this.recent.refresh();
     for (const pane of this.panes) if (pane.track?.connection.kind === "refused") this.open(pane.track.id, pane);
   }
@@ -74,9 +78,10 @@ class Studio {
       focus: () => this.focus(pane),
       turned: (pose) => this.turned(pane, pose),
       download: (button) => void this.download(pane, button),
+      save: (url, filename) => void this.attempt(async () => saveFile(await this.client.blob(url), filename)),
       copyLink: (button) => void this.copyLink(pane, button),
       cancel: () => void this.attempt(() => pane.track!.cancel()),
-      remake: (format) => void this.remake(pane, format),
+      remake: (format) => void this.attempt(() => this.remake(pane, format)),
       retry: () => void this.attempt(async () => this.open((await this.client.retry(pane.track!.id)).job_id, pane)),
     });
     return pane;
@@ -96,7 +101,7 @@ class Studio {
     let known: Status | null = null;
     track.onChange = () => {
       const status = track.view?.status ?? null;
-      if (known !== null && status !== known) void this.recent.refresh();
+      if (known !== null && status !== known) void Promise.all([this.recent.refresh(), this.finish.refresh()]);
       known = status;
       this.changed(pane);
     };
@@ -152,6 +157,7 @@ class Studio {
     for (const pane of this.panes) pane.element.classList.toggle("is-focused", b.track !== null && pane === this.focused);
     this.stages.render(track);
     this.report.render(this.panes.flatMap(({ name, track: one }) => (one?.view ? [{ name, job: one.view }] : [])));
+    this.finish.render(track?.view ?? null);
     this.deliveries.render(track?.view ?? null);
     this.toolbar.render(this.panes.filter((pane) => pane.viewer).map((pane) => pane.track!.view!.artifact!.units));
     this.composer.refresh();
@@ -185,22 +191,25 @@ class Studio {
     return this.sent.get(track.id)?.options["seed"] ?? track.view?.options["seed"];
   }
 
-  /** A new job that differs in its format alone, as far as is known what the first was asked with. */
+  /** A variant that differs in its format alone. */
   private async remake({ track }: Pane, format: Format): Promise<void> {
     const view = track?.view;
-    const picture = view && this.pictureOf(track, view);
-    if (!picture) return;
-    const asUsed = Object.entries(view.options).filter(([name, value]) => this.composer.knows(name) && value !== null);
-    const options = this.sent.get(track.id)?.options ?? Object.fromEntries(asUsed);
-    const names = { session_id: view.session_id, asset_id: view.asset_id };
-    await this.composer.send({ ...options, ...names, seed: this.seedOf(track), format }, picture, true);
+    if (!view) return;
+    const fields = Object.entries({ ...asked(view), formats: [format] }).filter(([, value]) => value !== null);
+    this.varied(await this.client.vary(view.job_id, Object.fromEntries(fields)));
+  }
+
+  /** Shows a variant beside the job in A. */
+  private varied(accepted: Accepted): void {
+    this.open(accepted.job_id, this.panes[1], accepted);
+    void this.recent.refresh();
   }
 
   private async download({ track }: Pane, button: HTMLElement): Promise<void> {
     const artifact = track?.view?.artifact;
     if (!track || !artifact) return;
     await this.attempt(async () => {
-      const bytes = track.mesh ? new Blob([track.mesh], { type: artifact.media_type }) : await this.client.file(track.id, "mesh");
+      const bytes = track.mesh && artifact.format === "stl" ? new Blob([track.mesh], { type: artifact.media_type }) : await this.client.file(track.id, "mesh");
       const isSame = await hasSha256(bytes, artifact.sha256);
       if (isSame === false) throw new Error("The file that came is not the one that was made: its sha256 is another.");
       saveFile(bytes, artifact.filename);

@@ -4,9 +4,14 @@ import { el } from "./dom";
 import type { Field } from "./fields";
 import { Hint } from "./hint";
 
-const GROUPS: { title: string; isOpen?: boolean; names: string[] }[] = [
+interface Group {
+  title: string;
+  names: string[];
+}
+
+const GROUPS: Group[] = [
   { title: "", names: ["quality", "format", "height_mm", "seed", "speed", "num_inference_steps", "remove_background"] },
-  { title: "Print", names: ["flat_base", "require_printable", "target_faces", "max_bytes"] },
+  { title: "Print", names: ["formats", "flat_base", "require_printable", "target_faces", "max_bytes", "slice"] },
   { title: "Add to it", names: ["base", "hollow", "attach"] },
   { title: "Model", names: ["model", "sampler", "guidance_scale", "octree_resolution", "decode_mode", "mc_level", "num_chunks", "bounds"] },
   { title: "Names and delivery", names: ["session_id", "asset_id", "webhook_url", "webhook_format", "upload_url", "priority", "timeout_s"] },
@@ -41,14 +46,19 @@ export class Options {
   private readonly controls = new Map<string, Control>();
   private readonly hint = new Hint();
 
+  /** `prefix` keeps the names of two forms on one page apart. Of fields that no group names the group Model has the rest. */
+  constructor(private readonly prefix = "", private readonly groups = GROUPS) {}
+
   /** Lays out a control for each field. */
   show(fields: Field[]): void {
-    const known = new Set([...ELSEWHERE, ...GROUPS.flatMap((group) => group.names)]);
+    const known = new Set([...ELSEWHERE, ...this.groups.flatMap((group) => group.names)]);
+    const hasRest = this.groups.some((group) => group.title === "Model");
     const more = fields.filter((field) => !known.has(field.name)).map((field) => field.name);
     this.controls.clear();
-    for (const field of fields) if (!ELSEWHERE.includes(field.name)) this.controls.set(field.name, controlOf(field));
+    const shown = fields.filter((field) => !ELSEWHERE.includes(field.name) && (hasRest || known.has(field.name)));
+    for (const field of shown) this.controls.set(field.name, controlOf(field, this.prefix));
     for (const { row, field } of this.controls.values()) this.hint.explain(row, field.description);
-    const groups = GROUPS.map((group) => (group.title === "Model" ? { ...group, names: [...group.names, ...more] } : group));
+    const groups = this.groups.map((group) => (group.title === "Model" ? { ...group, names: [...group.names, ...more] } : group));
     this.element.replaceChildren(...groups.map((group) => this.group(group.title, group.names)));
     this.element.addEventListener("input", () => this.onChange());
   }
@@ -99,22 +109,44 @@ export class Options {
   }
 }
 
-function controlOf(field: Field): Control {
-  const problem = el("p", { class: "field-problem", id: `problem-${field.name}` });
-  if (field.kind === "choice") return choice(field, problem);
-  if (field.kind === "object") return addition(field, problem);
-  return field.kind === "boolean" ? toggle(field, problem) : input(field, problem);
+function controlOf(field: Field, prefix: string): Control {
+  const problem = el("p", { class: "field-problem", id: `${prefix}problem-${field.name}` });
+  if (field.kind === "choice") return choice(field, problem, prefix);
+  if (field.kind === "choices") return choices(field, problem, prefix);
+  if (field.kind === "object") return addition(field, problem, prefix);
+  return field.kind === "boolean" ? toggle(field, problem, prefix) : input(field, problem, prefix);
 }
 
-function choice(field: Field, problem: HTMLElement): Control {
-  const radios = field.choices.map((value) => el("input", { type: "radio", name: field.name, value, "aria-describedby": `help-${field.name}` }));
+/** Several of the choices; none is the default. The one that was chosen first stays first. */
+function choices(field: Field, problem: HTMLElement, prefix: string): Control {
+  let chosen: string[] = [];
+  const boxes = field.choices.map((value) => el("input", { type: "checkbox", name: prefix + field.name, value, "aria-describedby": `${prefix}help-${field.name}` }));
+  for (const box of boxes) {
+    box.addEventListener("input", () => (chosen = [...chosen.filter((one) => one !== box.value), ...(box.checked ? [box.value] : [])]));
+  }
+  const chips = boxes.map((box) => el("label", { class: "chip" }, box, el("span", {}, box.value)));
+  const name = el("code", { id: `${prefix}name-${field.name}` }, field.name);
+  const group = el("div", { class: "chips", role: "group", "aria-labelledby": name.id }, ...chips);
+  const row = el("div", { class: "option choice" }, name, group, help(field, prefix), problem);
+  return {
+    field, row, problem,
+    write: (value) => {
+      chosen = Array.isArray(value) ? value.map(String) : [];
+      for (const box of boxes) box.checked = chosen.includes(box.value);
+    },
+    read: () => (chosen.length ? chosen : undefined),
+  };
+}
+
+function choice(field: Field, problem: HTMLElement, prefix: string): Control {
+  const radios = field.choices.map((value) => el("input", { type: "radio", name: prefix + field.name, value, "aria-describedby": `${prefix}help-${field.name}` }));
   const chips = radios.map((radio) => el("label", { class: "chip" }, radio, el("span", {}, radio.value)));
   const own = field.default === null ? (field.isNeeded ? (field.choices[0] ?? null) : null) : String(field.default);
   const write = (value: unknown): void => radios.forEach((radio) => (radio.checked = radio.value === String(value ?? own)));
   write(own);
-  const name = el("code", { id: `name-${field.name}` }, field.name);
+  const name = el("code", { id: `${prefix}name-${field.name}` }, field.name);
   const group = el("div", { class: "chips", role: "radiogroup", "aria-labelledby": name.id }, ...chips);
-  const row = el("div", { class: "option choice" }, name, group, help(field), problem);
+  const row = el("div", { class: "option choice" }, name, group, help(field, prefix), problem);
   return {
     field, row, problem, write,
     read: () => {
@@ -124,19 +156,19 @@ function choice(field: Field, problem: HTMLElement): Control {
   };
 }
 
-function toggle(field: Field, problem: HTMLElement): Control {
-  const box = el("input", { type: "checkbox", role: "switch", name: field.name, id: `option-${field.name}`, "aria-describedby": `help-${field.name}` });
+function toggle(field: Field, problem: HTMLElement, prefix: string): Control {
+  const box = el("input", { type: "checkbox", role: "switch", name: prefix + field.name, id: `${prefix}option-${field.name}`, "aria-describedby": `${prefix}help-${field.name}` });
   const write = (value: unknown): void => void (box.checked = Boolean(value ?? field.default));
   write(null);
-  const row = el("div", { class: "option toggle" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field), problem);
+  const row = el("div", { class: "option toggle" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field, prefix), problem);
   return { field, row, problem, write, read: () => (box.checked === Boolean(field.default) ? undefined : box.checked) };
 }
 
 /** A switch for the whole, and its members below while it is on. */
-function addition(field: Field, problem: HTMLElement): Control {
-  const members = field.members.map((member) => controlOf({ ...member, name: `${field.name}.${member.name}` }));
+function addition(field: Field, problem: HTMLElement, prefix: string): Control {
+  const members = field.members.map((member) => controlOf({ ...member, name: `${field.name}.${member.name}` }, prefix));
   const nameOf = (member: Control): string => member.field.name.slice(field.name.length + 1);
-  const box = el("input", { type: "checkbox", role: "switch", name: field.name, id: `option-${field.name}`, "aria-describedby": `help-${field.name}` });
+  const box = el("input", { type: "checkbox", role: "switch", name: prefix + field.name, id: `${prefix}option-${field.name}`, "aria-describedby": `${prefix}help-${field.name}` });
   const rows = el("div", { class: "option-rows members" }, ...members.map((member) => member.row));
   const show = (): void => void (rows.hidden = !box.checked);
   const write = (value: unknown): void => {
@@ -146,7 +178,7 @@ function addition(field: Field, problem: HTMLElement): Control {
   };
   box.addEventListener("input", show);
   write(null);
-  const line = el("div", { class: "option toggle" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field), problem);
+  const line = el("div", { class: "option toggle" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field, prefix), problem);
   const row = el("div", { class: "addition" }, line, rows);
   const valueOf = (member: Control): unknown => member.read() ?? (member.field.isNeeded ? member.field.choices[0] : undefined);
   return {
@@ -158,17 +190,17 @@ function addition(field: Field, problem: HTMLElement): Control {
   };
 }
 
-function input(field: Field, problem: HTMLElement): Control {
+function input(field: Field, problem: HTMLElement, prefix: string): Control {
   const isNumber = field.kind !== "text";
   const own = OWN_DEFAULTS[field.name];
   const box = el("input", {
-    id: `option-${field.name}`, name: field.name, type: isNumber ? "number" : field.name.endsWith("_url") ? "url" : "text",
+    id: `${prefix}option-${field.name}`, name: prefix + field.name, type: isNumber ? "number" : field.name.endsWith("_url") ? "url" : "text",
     step: field.kind === "integer" ? 1 : isNumber ? "any" : null, min: field.minimum, max: field.maximum,
     placeholder: field.default !== null ? shortened(field.default) : (EMPTY_MEANS[field.name] ?? "none"),
     value: own ?? null, required: own !== undefined, autocomplete: "off", spellcheck: "false",
-    "aria-describedby": `help-${field.name} ${problem.id}`,
+    "aria-describedby": `${prefix}help-${field.name} ${problem.id}`,
   });
-  const row = el("div", { class: box.type === "url" ? "option wide" : "option" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field), problem);
+  const row = el("div", { class: box.type === "url" ? "option wide" : "option" }, el("label", { for: box.id }, el("code", {}, field.name)), box, help(field, prefix), problem);
   return {
     field, row, problem,
     write: (value) => void (box.value = value == null ? (own ?? "") : String(value)),
@@ -181,8 +213,8 @@ function input(field: Field, problem: HTMLElement): Control {
   };
 }
 
-function help(field: Field): HTMLElement {
-  return el("p", { class: "visually-hidden", id: `help-${field.name}` }, field.description);
+function help(field: Field, prefix: string): HTMLElement {
+  return el("p", { class: "visually-hidden", id: `${prefix}help-${field.name}` }, field.description);
 }
 
 function shortened(value: unknown): string {

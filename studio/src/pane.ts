@@ -4,7 +4,7 @@
 import { Cover } from "./cover";
 import { CutoutInset, type InsetPicture } from "./cutout_inset";
 import { el, setText } from "./dom";
-import { bytes, type Format, FORMATS, isOver, number, STATUS_WORDS } from "./job";
+import { bytes, type Format, FORMATS, isOver, type JobView, number, STATUS_WORDS } from "./job";
 import type { JobTrack } from "./job_track";
 import { FIRST_LOOK, type Look, type Pose, Viewer } from "./viewer";
 
@@ -13,10 +13,12 @@ export interface PaneActions {
   focus(): void;
   turned(pose: Pose): void;
   download(button: HTMLElement): void;
+  /** Saves a further file of the job, by the route that serves it. */
+  save(url: string, filename: string): void;
   copyLink(button: HTMLElement): void;
   cancel(): void;
   retry(): void;
-  /** Makes the same mesh in another format: a new job. */
+  /** Makes the same mesh in another format: a variant. */
   remake(format: Format): void;
 }
 
@@ -27,6 +29,7 @@ export class Pane {
 
   private look: Look = FIRST_LOOK;
   private shownMesh: ArrayBuffer | null = null;
+  private offeredOf = "";
   private readonly title = el("h2", { class: "pane-title" });
   private readonly facts = el("p", { class: "pane-facts" });
   private readonly view = el("div", { class: "pane-view" });
@@ -34,7 +37,7 @@ export class Pane {
   private readonly inset = new CutoutInset();
   private readonly cancel: HTMLButtonElement;
   private readonly download: HTMLButtonElement;
-  private readonly formats = el("select", { class: "formats", "aria-label": "Make it in another format" });
+  private readonly formats = el("select", { class: "formats", "aria-label": "Other formats" });
   private readonly close: HTMLButtonElement;
   private readonly link: HTMLButtonElement;
 
@@ -47,7 +50,10 @@ export class Pane {
     this.close = button("×", "quiet icon", () => actions.close());
     this.close.setAttribute("aria-label", `Close job ${name}`);
     this.formats.addEventListener("change", () => {
-      actions.remake(this.formats.value as Format);
+      const { value, selectedOptions } = this.formats;
+      const { filename } = selectedOptions[0]!.dataset;
+      if (filename) actions.save(value, filename);
+      else actions.remake(value as Format);
       this.formats.selectedIndex = 0;
     });
     const tag = el("span", { class: "pane-tag", "aria-hidden": "true" }, name);
@@ -85,7 +91,7 @@ export class Pane {
     this.cancel.hidden = !track || (view !== null && isOver(view.status)) || track.connection.kind === "refused";
     this.download.hidden = view?.artifact == null;
     this.formats.hidden = view?.artifact == null;
-    if (view?.artifact) this.offer(view.artifact.format);
+    if (view?.artifact) this.offer(view);
     this.link.hidden = !track;
     this.close.hidden = !track;
     this.showMesh(track);
@@ -94,12 +100,17 @@ export class Pane {
     this.inset.render(this.viewer && track ? cutoutsOf(track) : []);
   }
 
-  /** The file of this format, and the others as new jobs. */
-  private offer(format: Format): void {
-    if (!setText(this.download, `Download ${format.toUpperCase()}`)) return;
-    const others = FORMATS.filter((one) => one !== format);
-    const lines = others.map((one) => el("option", { value: one }, `${one.toUpperCase()}: a new job, same picture and seed`));
-    this.formats.replaceChildren(el("option", { value: "", hidden: true }, "Other formats"), ...lines);
+  /** The first file, the job's others, and the formats that a variant makes. */
+  private offer(view: JobView): void {
+    setText(this.download, `Download ${view.artifact!.format.toUpperCase()}`);
+    if (this.offeredOf === view.job_id) return;
+    this.offeredOf = view.job_id;
+    const has = view.artifacts.map((one) => one.format);
+    const files = [...view.artifacts.slice(1).map((one) => ({ ...one, words: one.format.toUpperCase() })), ...(view.gcode ? [{ ...view.gcode, words: "G-code" }] : [])];
+    const ready = files.map((one) => el("option", { value: one.url ?? "", "data-filename": one.filename }, `${one.words}: download, ${bytes(one.size)}`));
+    const others = FORMATS.filter((one) => !has.includes(one));
+    const lines = others.map((one) => el("option", { value: one }, `${one.toUpperCase()}: a variant, without the device`));
+    this.formats.replaceChildren(el("option", { value: "", hidden: true }, "Other formats"), ...ready, ...lines);
   }
 
   private showMesh(track: JobTrack | null): void {
@@ -130,5 +141,6 @@ function factsOf(track: JobTrack): string {
   if (!view) return track.id;
   const artifact = view.artifact;
   if (!artifact) return `${STATUS_WORDS[view.status]} · ${view.session_id}`;
-  return `${number(artifact.faces)} faces · ${bytes(artifact.size)} · seed ${String(view.options["seed"] ?? "")}`;
+  const from = view.options["seed"] == null ? (view.kind === "mesh_check" ? "a mesh of your own" : "a variant") : `seed ${String(view.options["seed"])}`;
+  return `${number(artifact.faces)} faces · ${bytes(artifact.size)} · ${view.kind === "variant" ? "a variant" : from}`;
 }

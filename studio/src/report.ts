@@ -23,6 +23,8 @@ const LINES: Line[] = [
   ["Printers", (job) => inMm(job, (print) => print.printers.map((kind) => kind.toUpperCase().replace("RESIN", "resin")).join(", ") || "none")],
   ["Grams", (job) => inMm(job, ({ costs }) => (costs ? ["pla", "resin"].map((one) => `${number(costs.grams[one] ?? 0, 1)} ${one}`).join(", ") : "–"))],
   ["Hours", (job) => inMm(job, ({ costs }) => (costs ? `about ${number(costs.hours, 1)}` : "–"))],
+  ["Added", ({ print }) => (print?.additions.length ? { text: print.additions.map(({ kind, volume_mm3 }) => `${kind} ${number(volume_mm3 / 1000, 1)} cm³`).join(", ") } : null)],
+  ["Sliced", ({ print }) => (print?.slicing ? { text: [print.slicing.grams === null ? null : `${number(print.slicing.grams, 1)} g`, `${number(print.slicing.hours, 1)} h`].filter(Boolean).join(", ") } : null)],
   ["Cut-out", ({ cutout }) => cutout && { text: cutoutWords(cutout) }],
   ...VIEWS.map((view): Line => [`Cut-out, ${view}`, ({ cutouts }) => (cutouts[view] ? { text: cutoutWords(cutouts[view]) } : null)]),
   ["Faces", ({ artifact }) => artifact && { text: number(artifact.faces) }],

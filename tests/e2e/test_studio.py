@@ -102,7 +102,7 @@ def test_views_have_places_of_their_own_and_the_job_shows_the_cutout_and_facts_o
     expect(page.locator(".report")).to_contain_text("left: The object has few pixels")
     expect(page.locator(".report")).to_contain_text("Cut-out, front")
     assert set(house.job(job_id)["cutouts"]) == {"front", "left"}
-    page.get_by_label("Make it in another format").first.select_option("glb")
+    page.get_by_label("Other formats").first.select_option("glb")
     expect(page).to_have_url(re.compile(r"with="))
     again = page.url.split("with=")[1]
     assert set(house.wait_until(again, "succeeded")["cutouts"]) == {"front", "left"}
@@ -249,7 +249,7 @@ def test_a_job_of_another_format_says_why_it_is_not_drawn_and_is_downloaded(
         studio.page.get_by_role("button", name="Download 3MF").click()
     file = Path(saved.value.path()).read_bytes()
     assert hashlib.sha256(file).hexdigest() == house.job(job_id)["artifact"]["sha256"]
-    studio.page.get_by_label("Make it in another format").first.select_option("stl")
+    studio.page.get_by_label("Other formats").first.select_option("stl")
     studio.shape(1)
 
 
@@ -308,6 +308,71 @@ def test_a_base_with_a_text_is_switched_on_and_asked_for(studio: Studio, house: 
 
     assert (job["options"]["base"]["text"], job["options"]["base"]["shape"]) == ("Ada 42", "hex")
     assert [one["kind"] for one in job["print"]["additions"]] == ["base"]
+
+
+def test_a_finished_job_is_finished_again(open_studio: OpenStudio, house: House, outside: Outside) -> None:
+    first = finished(house, outside, height_mm=60, asset_id="bust", seed=3)
+    studio = open_studio(house, fragment=f"#job={first}")
+    panel = studio.page.locator(".finish")
+    panel.locator("summary", has_text="Finish again").click()
+    expect(panel.locator("[name=again-height_mm]")).to_have_value("60")
+    panel.locator("[name=again-height_mm]").fill("45")
+    panel.locator("label:has([name=again-formats][value='3mf'])").click()
+    panel.locator("summary", has_text="Add to it").click()
+    for name in ("base", "attach", "hollow"):
+        panel.locator(f"[name=again-{name}]").check()
+    panel.locator("[name='again-base.text']").fill("Ada")
+    panel.locator("[name='again-hollow.wall_mm']").fill("3")
+
+    with studio.page.expect_response(lambda answer: answer.url.endswith("/variants")) as sent:
+        panel.get_by_role("button", name="Make the variant").click()
+    assert sent.value.status == 202, sent.value.text()
+    job = house.wait_until(sent.value.json()["job_id"], "succeeded")
+
+    assert (job["variant_of"], job["options"]["height_mm"]) == (first, 45)
+    assert [one["format"] for one in job["artifacts"]] == ["stl", "3mf"]
+    assert [one["kind"] for one in job["print"]["additions"]] == ["hollow", "base", "keyring"]
+    studio.shape(1)
+    expect(panel).to_contain_text("A variant of job " + first[:8])
+    expect(studio.page.locator(".report")).to_contain_text("keyring")
+
+
+def test_a_job_lists_its_variants_and_each_leads_back_to_it(
+    open_studio: OpenStudio, house: House, outside: Outside
+) -> None:
+    first = finished(house, outside, asset_id="bust")
+    asked = {"formats": ["3mf", "stl"], "height_mm": 30}
+    variant = house.ask("POST", f"/jobs/{first}/variants", asked).json["job_id"]
+    job = house.wait_until(variant, "succeeded")
+    studio = open_studio(house, fragment=f"#job={first}")
+    page, panel = studio.page, studio.page.locator(".finish")
+
+    panel.get_by_role("button", name="bust: 3MF, 30 mm tall").click()
+    studio.shape(1)
+    with page.expect_download() as saved:
+        page.locator(".pane").nth(1).get_by_label("Other formats").select_option(job["artifacts"][1]["url"])
+    panel.get_by_role("button", name=f"job {first[:8]}").click()
+
+    assert saved.value.suggested_filename == "bust.stl"
+    assert hashlib.sha256(Path(saved.value.path()).read_bytes()).hexdigest() == job["artifacts"][1]["sha256"]
+    expect(page).to_have_url(f"{studio.origin}/#job={first}&with={first}")
+
+
+def test_what_no_variant_can_have_is_said_beside_the_field(
+    open_studio: OpenStudio, house: House, outside: Outside
+) -> None:
+    studio = open_studio(house, fragment=f"#job={finished(house, outside)}")
+    studio.forgiven = ("status of 422",)
+    panel = studio.page.locator(".finish")
+    panel.locator("summary", has_text="Finish again").click()
+    panel.locator("summary", has_text="Add to it").click()
+    panel.locator("[name=again-hollow]").check()
+    panel.locator("[name='again-hollow.wall_mm']").fill("20")
+    panel.locator("[name=again-height_mm]").fill("30")
+
+    panel.get_by_role("button", name="Make the variant").click()
+
+    expect(panel.locator("#again-problem-hollow")).to_contain_text("leave nothing to hollow")
 
 
 def test_an_address_that_is_refused_is_said_beside_the_url(studio: Studio) -> None:

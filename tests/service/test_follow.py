@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from typing import Any
 
 import pytest
@@ -106,3 +107,7 @@ def test_the_licences_name_the_model_that_makes_the_meshes(house: House) -> None
 
     assert told["shape_model"]["name"] == house.ask("GET", "/health").json["model"]
     assert told["shape_model"]["licence"] == "Apache License 2.0"
+    if shutil.which("prusa-slicer"):
+        assert (told["slicer"]["name"], "Affero" in told["slicer"]["licence"]) == ("PrusaSlicer", True)
+    else:
+        assert told["slicer"] is None

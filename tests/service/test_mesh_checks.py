@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import uuid
 from http.server import BaseHTTPRequestHandler
@@ -14,6 +15,7 @@ import pytest
 import trimesh
 from support.broken_meshes import BROKEN
 from support.mesh_bombs import BOMBS
+from support.slicing import needs_slicer
 from support.solid_shapes import cube, sphere
 
 from ai_engine.engine.engine import print_options
@@ -200,6 +202,75 @@ def test_an_object_stands_on_the_pedestal_of_the_shop_in_each_kind_of_job(
         assert 0.8 * 60 * 60 * 12 < added["volume_mm3"] <= 60 * 60 * 12
 
 
+def test_a_pedestal_inside_the_request_is_the_one_at_its_url(house: House, outside: Outside) -> None:
+    outside.pictures["/same.stl"] = serve(SLAB)
+    by_url, inline = {"mesh_url": outside.url("/same.stl")}, {"mesh_url": as_data_url(SLAB)}
+    checks = [submit(house, BALL, base=base) for base in (by_url, inline)]
+    picture = {"image_url": outside.url("/first.png"), "seed": 3, "asset_id": "bust"}
+    made = house.submit(**picture, height_mm=40, base=inline)
+    plain = house.submit(**picture)
+    house.wait_until(plain, "succeeded")
+    fields = {"height_mm": 40, "base": inline}
+    variant = house.ask("POST", f"/jobs/{plain}/variants", fields).json["job_id"]
+
+    jobs = [house.wait_until(job_id, "succeeded") for job_id in (*checks, made, variant)]
+    assert mesh(house, checks[0]) == mesh(house, checks[1])
+    assert mesh(house, made) == mesh(house, variant)
+    digest = hashlib.sha256(SLAB).hexdigest()
+    assert [job["options"]["base"]["mesh_url"] for job in jobs[1:]] == [f"sha256:{digest}"] * 3
+
+
+def test_a_pedestal_is_fetched_once_for_a_job_its_retries_and_its_variants(
+    house: House, outside: Outside
+) -> None:
+    outside.pictures["/once.stl"] = serve(SLAB)
+    base = {"mesh_url": outside.url("/once.stl")}
+    first = submit(house, BALL, base=base)
+    failed = submit(house, BALL, base=base, hollow={"wall_mm": 20})
+    assert house.wait_until_over(failed)["error"]["code"] == "addition_unfit"
+    house.wait_until(first, "succeeded")
+    outside.pictures["/once.stl"] = lambda handler: handler.send_error(500)
+
+    again = house.ask("POST", f"/jobs/{failed}/retry").json["job_id"]
+    house.wait_until_over(again)
+    third = house.ask("POST", f"/jobs/{again}/retry").json["job_id"]
+    variant = house.ask("POST", f"/jobs/{first}/variants", {"base": base}).json["job_id"]
+    house.wait_until(variant, "succeeded")
+    second = house.ask("POST", f"/jobs/{variant}/variants", {"base": base}).json["job_id"]
+
+    codes = [house.wait_until_over(job_id)["error"]["code"] for job_id in (again, third)]
+    assert codes == ["addition_unfit"] * 2
+    house.wait_until(second, "succeeded")
+    assert mesh(house, first) == mesh(house, variant) == mesh(house, second)
+    assert outside.asked.count("/once.stl") == 2
+    names = {file.name for file in (house.folder / "data" / "jobs" / second).iterdir()}
+    assert "pedestal" in names
+
+
+def test_a_variant_never_begins_at_a_pedestal(house: House) -> None:
+    job_id = submit(house, b"PK\x03\x04" + bytes(200), base={"mesh_url": as_data_url(SLAB)})
+    house.wait_until(job_id, "failed")
+    answer = house.ask("POST", f"/jobs/{job_id}/variants", {})
+    assert (answer.status, answer.json["code"]) == (409, "not_ready")
+
+
+@needs_slicer
+def test_a_mesh_in_millimetres_is_sliced_at_its_own_size_and_one_without_a_unit_is_not(
+    house: House, outside: Outside
+) -> None:
+    raw = house.submit(image_url=outside.url("/first.png"), format="obj")
+    house.wait_until(raw, "succeeded")
+    own = house.wait_until(submit(house, BALL, slice={}), "succeeded")
+    unitless = house.wait_until_over(submit(house, mesh(house, raw), slice={}))
+    variant = house.ask("POST", f"/jobs/{own['job_id']}/variants", {"slice": {}, "base": {}}).json["job_id"]
+
+    assert own["print"]["slicing"]["grams"] > 0
+    assert (
+        house.wait_until(variant, "succeeded")["print"]["slicing"]["grams"] > own["print"]["slicing"]["grams"]
+    )
+    assert (unitless["error"]["code"], "height_mm" in unitless["error"]["detail"]) == ("slice_failed", True)
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -228,6 +299,7 @@ def test_a_pedestal_that_can_not_be_used_ends_the_job_before_the_device(
         ({"mesh_url": "https://example.com/slab.stl", "shape": "hex"}, "base"),
         ({"mesh_url": "http://10.0.0.1/slab.stl"}, "base.mesh_url"),
         ({"mesh_url": "data:model/stl;base64,AAAA"}, "base.mesh_url"),
+        ({"mesh_url": "sha256:" + "0" * 64}, "base.mesh_url"),
     ],
 )
 def test_a_pedestal_that_makes_no_sense_is_refused_by_its_field(

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from support.s3_server import S3Server
+from support.slicing import needs_slicer
 
 from ai_engine.errors import StartupError
 from service.house import House, Outside, cut_out_png, wait_for
 from service.test_kill import starts
+from service.test_mesh_checks import BALL, SLAB, as_data_url, mesh, serve, submit
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,65 @@ def test_a_picture_inside_the_request_reaches_a_worker_elsewhere_and_the_mesh_co
     assert (known.status, known.body) == (304, b"")
     assert api.ask("GET", f"/jobs/{job_id}/preview.png").status == 200
     assert job_files(api) == []
+
+
+def test_variants_and_mesh_checks_reach_another_machine_with_every_file(
+    machines: dict[str, House], world: Outside, server: S3Server
+) -> None:
+    api, worker = machines["api"], machines["a"]
+    worker.start("worker")
+    api.wait_until_ready()
+    world.pictures["/slab.stl"] = serve(SLAB)
+    base = {"mesh_url": world.url("/slab.stl")}
+
+    first = api.submit(image_url=data_uri(), height_mm=40, base=base, seed=3)
+    check = submit(api, BALL, base={"mesh_url": as_data_url(SLAB)})
+    api.wait_until(first, "succeeded")
+    world.pictures["/slab.stl"] = lambda handler: handler.send_error(500)
+    asked = {"height_mm": 40, "base": base, "formats": ["stl", "ply"]}
+    variant = api.ask("POST", f"/jobs/{first}/variants", asked).json["job_id"]
+    api.wait_until(variant, "succeeded")
+    api.wait_until(check, "succeeded")
+    again = api.ask("POST", f"/jobs/{check}/variants", {"format": "obj"}).json["job_id"]
+    api.wait_until(again, "succeeded")
+
+    assert mesh(api, first) == mesh(api, variant)
+    for job_id, query in ((variant, "?format=ply"), (check, ""), (again, "")):
+        served, told = mesh(api, job_id, query), api.job(job_id)["artifacts"][-1]
+        assert hashlib.sha256(served).hexdigest() == told["sha256"]
+    bucket = worker.settings["ARTIFACTS_URL"].split("/")[2]
+    kept = {key.split("/")[-1].split("-", 1)[-1] for key in server.keys(bucket) if variant in key}
+    assert {"mesh.stl", "mesh.ply"} <= kept
+    assert any("pedestal" in name for name in kept)
+    assert job_files(api) == []
+
+
+@needs_slicer
+def test_the_workers_say_whether_there_is_a_slicer_not_the_machine_of_the_api(
+    machines: dict[str, House], world: Outside
+) -> None:
+    api, has, lacks = machines["api"], machines["a"], machines["b"]
+    api.kill("api")
+    for house in (api, lacks):
+        house.settings["SLICER"] = "no-such-slicer"
+    api.start("api")
+    request = {"session_id": "s", "asset_id": "a", "image_url": data_uri(), "height_mm": 15, "slice": {}}
+
+    wait_for(api.is_open, "the API is open")
+    early = api.ask("POST", "/generate-3d", request)
+    has.start("worker")
+    api.wait_until_ready()
+    sliced = api.wait_until(api.submit(**request), "succeeded")
+    lacks.start("worker")
+    wait_for(
+        lambda: api.ask("GET", "/licences").json["slicer"] is None, "the other worker has announced itself"
+    )
+    refused = api.ask("POST", "/generate-3d", request)
+
+    assert early.status == 503
+    assert sliced["print"]["slicing"]["grams"] > 0
+    assert api.ask("GET", sliced["gcode"]["url"]).status == 200
+    assert [one["code"] for one in refused.json["errors"]] == ["slicer_missing"]
 
 
 def test_another_machine_goes_on_from_the_mesh_of_one_that_was_lost(

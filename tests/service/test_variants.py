@@ -183,11 +183,20 @@ def test_a_variant_outlives_the_files_of_the_first_job(house: House, outside: Ou
 
 
 @needs_slicer
-def test_a_variant_that_is_sliced_has_g_code(house: House, first: str) -> None:
-    variant = vary(house, first, height_mm=15, slice={"print_settings": "supports"})
+def test_a_variant_that_is_sliced_has_g_code(house: House, outside: Outside, first: str) -> None:
+    asked: dict[str, Any] = {"height_mm": 15, "slice": {"print_settings": "supports"}}
+    variant = vary(house, first, **asked, webhook_url=outside.url("/sliced"))
 
-    told = house.wait_until(variant, "succeeded")["print"]["slicing"]
+    job = house.wait_until(variant, "succeeded")
+    told = job["print"]["slicing"]
     answer = house.ask("GET", f"/jobs/{variant}/gcode")
+    (delivered,) = wait_for(lambda: outside.posts("/sliced"), "the webhook came")
+    file = delivered.event["data"]["gcode"]
+    linked = house.ask("GET", file["url"].partition(f":{house.port}")[2])
+    assert (linked.status, linked.body) == (200, answer.body)
+    assert (file["sha256"], file["size"]) == (told["gcode_sha256"], len(answer.body))
+    assert job["gcode"] == file | {"url": f"/jobs/{variant}/gcode"}
+    assert house.job(first)["gcode"] is None
     assert (answer.status, hashlib.sha256(answer.body).hexdigest()) == (200, told["gcode_sha256"])
     assert answer.headers["content-disposition"] == 'attachment; filename="bust.gcode"'
     assert told["grams"] > 0

@@ -13,31 +13,28 @@ from ai_engine.api.dependencies import (
     OF_FILE,
     OF_JOB,
     OF_KEY,
-    OF_ROOM,
     OF_SUBMISSION,
     Connected,
     OwnSummary,
     Service,
     check_room,
 )
-from ai_engine.api.finishing.admission import FinishAdmission
+from ai_engine.api.finishing.admission import Decoded, FinishAdmission
 from ai_engine.api.job_routes import KNOWN, accept
-from ai_engine.api.openapi import MESH_EXAMPLES, submission_body
+from ai_engine.api.openapi import MESH_EXAMPLES, VARIANT_EXAMPLES, submission_body
 from ai_engine.api.request_body import RequestHeaders, Submission, read_submission
-from ai_engine.api.request_schema import MeshCheckRequest, VariantRequest
+from ai_engine.api.request_schema import JobRequest, MeshCheckRequest, VariantRequest
 from ai_engine.api.response_schemas import Accepted
-from ai_engine.errors import BodyTooLarge, BodyTooSlow, BodyTypeUnknown, FileNotReady, InvalidField, KeyReused
-from ai_engine.job import DecodedShape, Job, JobOptions
+from ai_engine.errors import FileNotReady
+from ai_engine.job import Artifact, DecodedShape, Job, JobOptions
 from ai_engine.job_queue.records import JobSummary, Submitted
 from ai_engine.logs import event
 from ai_engine.stage import Stage
 from ai_engine.web.auth import KnownCaller, keyed_router
-from ai_engine.web.bodies import SmallBodyRoute
 from ai_engine.web.problems import problems
 
 logger = logging.getLogger(__name__)
 router = keyed_router()
-variant_router = keyed_router(SmallBodyRoute)
 
 
 @router.post(
@@ -75,17 +72,15 @@ def _submit(service: Service, submission: Submission[MeshCheckRequest]) -> tuple
     return job, service.engine.submit(job)
 
 
-@variant_router.post(
+@router.post(
     "/jobs/{job_id}/variants",
     status_code=202,
-    responses=KNOWN
-    | problems(
-        *OF_JOB, *OF_FILE, *OF_ROOM, BodyTooLarge, BodyTooSlow, BodyTypeUnknown, InvalidField, KeyReused
-    ),
+    openapi_extra=submission_body(VariantRequest, VARIANT_EXAMPLES),
+    responses=KNOWN | problems(*OF_JOB, *OF_FILE, *OF_SUBMISSION),
 )
-def post_variant(
+async def post_variant(
     known: OwnSummary,
-    wishes: VariantRequest,
+    request: Request,
     response: Response,
     service: Connected,
     caller: KnownCaller,
@@ -95,17 +90,34 @@ def post_variant(
     """Finishes the job's mesh once more, as a new job that names the first in `variant_of`: it begins at the mesh that
     was decoded, and waits for no device. The files are those that the first job would have had with these fields.
     """
-    admission = FinishAdmission(service.admission)
-    request, headers = wishes.of(known.job), RequestHeaders(caller.owner, idempotency_key, traceparent)
-    job = admission.draft_variant(known.job, request, headers)
-    if idempotency_key is not None and service.engine.has(job.job_id):
-        return accept(response, job, service.engine.find_submitted(job))
-    check_room(service, headers.owner)
-    shape, options = _find_decoded(service, known)
-    job = admission.admit_variant(job, request, shape, options)
-    submitted = service.engine.submit(job)
-    event(logger, "variant accepted", job_id=job.job_id, variant_of=job.variant_of)
+    headers = RequestHeaders(caller.owner, idempotency_key, traceparent)
+    async with read_submission(request, headers, caller, service.settings, VariantRequest) as sent:
+        submission = Submission(sent.request.of(known.job), None, headers, pedestal=sent.pedestal)
+        job, submitted = await run_in_threadpool(_submit_variant, service, known, submission)
+    if submitted.is_new:
+        event(logger, "variant accepted", job_id=job.job_id, variant_of=job.variant_of)
     return accept(response, job, submitted)
+
+
+def _submit_variant(
+    service: Service, known: JobSummary, submission: Submission[JobRequest]
+) -> tuple[Job, Submitted]:
+    admission, headers = FinishAdmission(service.admission), submission.headers
+    draft = admission.draft_variant(known.job, submission)
+    if headers.idempotency_key is not None and service.engine.has(draft.job_id):
+        return draft, service.engine.find_submitted(draft)
+    check_room(service, headers.owner)
+    decoded = Decoded(*_find_decoded(service, known), _find_pedestal(service, known.job, draft))
+    job = admission.admit_variant(draft, submission, decoded)
+    return job, service.engine.submit(job)
+
+
+def _find_pedestal(service: Service, source: Job, variant: Job) -> Artifact | None:
+    """The pedestal of `source`, where `variant` names it."""
+    own, wished = source.print_options.base, variant.print_options.base
+    if own is None or wished is None or wished.mesh_url is None or own.mesh_url != wished.mesh_url:
+        return None
+    return source.pedestal or service.engine.pedestal(source.job_id)
 
 
 def _find_decoded(service: Service, known: JobSummary) -> tuple[DecodedShape, JobOptions]:

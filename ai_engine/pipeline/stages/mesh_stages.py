@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai_engine.caller_meshes.download import fetch_mesh
+from ai_engine.caller_meshes.embedded import decode_mesh_url
 from ai_engine.caller_meshes.pedestal import make_pedestal
 from ai_engine.caller_meshes.read_apart import read_apart
 from ai_engine.caller_meshes.read_here import ReadFacts
+from ai_engine.images.data_url import is_data_url
 from ai_engine.job import Artifact, Job
 from ai_engine.logs import event
 from ai_engine.mesh_files.npz import load_mesh, save_mesh
@@ -50,7 +52,8 @@ class MeshStages:
         )
 
     def fetch_pedestal(self) -> StageResult:
-        """The pedestal that `base.mesh_url` names, a solid in millimetres with Z up, an NPZ file.
+        """The pedestal that `base.mesh_url` names, a solid in millimetres with Z up, an NPZ file; and its file as it
+        came, for retries and variants.
 
         Raises:
             AdditionUnfit: it bounds no solid.
@@ -61,10 +64,10 @@ class MeshStages:
         assert base.mesh_url is not None
         self.run.progress(Stage.DOWNLOAD, 0, 1)
         with Clock() as clock:
-            source = self._fetch(base.mesh_url, "pedestal")
+            source = self.job.pedestal or self._fetch(base.mesh_url, "pedestal", is_shared=True)
             with turn(self.resources.lanes.finish, self.run):
                 artifact = self._read_pedestal(self.resources.store.path(source))
-        return StageResult(artifact, {Stage.DOWNLOAD.value: clock.seconds})
+        return StageResult(artifact, {Stage.DOWNLOAD.value: clock.seconds}, pedestal=source)
 
     def _read_pedestal(self, source: Path) -> Artifact:
         def write(path: Path) -> None:
@@ -93,9 +96,13 @@ class MeshStages:
         if self.job.mesh is not None:
             return self.job.mesh
         assert self.job.mesh_url is not None
-        return self._fetch(self.job.mesh_url, "caller-mesh")
+        return self._fetch(self.job.mesh_url, "caller-mesh", is_shared=False)
 
-    def _fetch(self, url: str, name: str) -> Artifact:
+    def _fetch(self, url: str, name: str, *, is_shared: bool) -> Artifact:
+        """The file at the URL, or in it: from Python a data URL comes as it is."""
+        if is_data_url(url):
+            data = decode_mesh_url(url, self.resources.mesh_limits)
+            return self.resources.store.put_bytes(self.job.job_id, name, data, is_shared=is_shared)
         http, limits, attempts = (
             self.resources.http,
             self.resources.mesh_limits,
@@ -108,7 +115,7 @@ class MeshStages:
                 self.job.job_id,
                 attempts=attempts,
             )
-        return self.resources.store.put_bytes(self.job.job_id, name, data, is_shared=False)
+        return self.resources.store.put_bytes(self.job.job_id, name, data, is_shared=is_shared)
 
     def present(self, result: StageResult, make_again: Callable[[], StageResult]) -> Path:
         """The path of the file of `result`, made again if it is gone."""

@@ -64,7 +64,7 @@ def test_a_row_that_is_missing_is_found() -> None:
 
 def test_every_field_code_is_explained() -> None:
     sources = [
-        path.read_text() for room in ("api", "web") for path in (ROOT / "ai_engine" / room).glob("*.py")
+        path.read_text() for room in ("api", "web") for path in (ROOT / "ai_engine" / room).rglob("*.py")
     ]
     codes = {code for text in sources for code in re.findall(r'code[=:"]+ ?"([a-z_]+)"', text)} - {
         "literal_error"

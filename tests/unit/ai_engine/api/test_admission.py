@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from support.slicing import program
 
 from ai_engine.api.admission import Admission
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
@@ -19,6 +18,8 @@ from ai_engine.job_queue.worker_leases import ServedModel, WorkerState
 from ai_engine.monitoring.tracing import sane_traceparent
 from ai_engine.outbound.addresses import AddressPolicy
 from ai_engine.settings import Settings
+from ai_engine.slicing.offer import SlicerOffer
+from ai_engine.slicing.profiles import SHIPPED
 from ai_engine.storage.store import LocalStore
 from ai_engine.wishes.slicing import Slice
 
@@ -326,7 +327,7 @@ def test_a_sampler_must_fit_the_model_that_is_named(tmp_path: Path) -> None:
 def test_a_profile_that_is_not_there_is_refused_with_those_that_are(
     tmp_path: Path, wish: Slice, field: str, code: str
 ) -> None:
-    door = admission(tmp_path, slicer=program(tmp_path / "slicer.sh", "exit 0"))
+    door = replace(admission(tmp_path), slicer=lambda: SlicerOffer.of_folder(SHIPPED))
 
     with pytest.raises(InvalidField, match="known are: ") as caught:
         door.admit(submission(BYTES, height_mm=20, slice=wish))
@@ -334,12 +335,17 @@ def test_a_profile_that_is_not_there_is_refused_with_those_that_are(
 
 
 def test_a_service_without_a_slicer_refuses_the_wish_and_names_what_to_install(tmp_path: Path) -> None:
-    door = admission(tmp_path, slicer="no-such-slicer")
+    door = replace(admission(tmp_path), slicer=SlicerOffer)
 
     with pytest.raises(InvalidField, match="apt-get install prusa-slicer") as caught:
         door.admit(submission(BYTES, height_mm=20, slice={}))
     assert (caught.value.field, caught.value.field_code) == ("slice", "slicer_missing")
     door.admit(submission(BYTES, height_mm=20))
+
+
+def test_a_slice_waits_until_a_worker_has_said_what_it_can(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="slicer"):
+        admission(tmp_path).admit(submission(BYTES, height_mm=20, slice={}))
 
 
 def test_a_slice_needs_a_height() -> None:

@@ -349,7 +349,7 @@ def test_the_licences_tell_of_code_and_models_and_say_when_no_worker_has_told_ye
 
     assert told["code"]["licence"] == "Apache License 2.0"
     assert told["matting_model"]["licence"] == "MIT License"
-    assert told["shape_model"] is None
+    assert (told["shape_model"], told["slicer"]) == (None, None)
 
 
 def test_whoever_comes_again_with_a_key_is_answered_though_the_queue_is_full(opened: Open) -> None:

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 from support import broken_meshes
+from support.slicing import program
 from support.solid_shapes import cube, sphere
 
 from ai_engine.engine.finishing import check_file, finish_file
-from ai_engine.errors import EmptyMesh, MeshUnreadable
+from ai_engine.errors import EmptyMesh, MeshUnreadable, SliceFailed
 from ai_engine.mesh.mesh import Mesh
 from ai_engine.mesh_files.mesh_file import FileNotes, write_mesh
 from ai_engine.mesh_files.read import read_mesh
+from ai_engine.slicing.slicer import Slicer
+from ai_engine.wishes.additions import Base
 from ai_engine.wishes.print_options import PrintOptions
+from ai_engine.wishes.slicing import Slice
 
 
 def stl(mesh: Mesh, folder: Path, *, is_mm: bool) -> bytes:
@@ -78,3 +83,22 @@ def test_a_mesh_without_a_picture_has_no_part_that_a_picture_does_not_show(tmp_p
     assert facts.ghost_plane is None
     assert facts.bodies == 2
     assert facts.printable
+
+
+def test_a_pedestal_comes_as_a_file_or_in_the_wish(tmp_path: Path) -> None:
+    data = stl(cube(20.0), tmp_path, is_mm=True)
+    slab = trimesh.creation.box((30, 30, 6)).export(file_type="stl")
+    inline = Base(mesh_url="data:model/stl;base64," + base64.b64encode(slab).decode())
+
+    by_wish = finish_file(data, PrintOptions(base=inline), title="cube")
+    by_file = finish_file(data, PrintOptions(base=Base(mesh_url="slab.stl")), title="cube", pedestal=slab)
+
+    assert by_wish.bytes_as("stl") == by_file.bytes_as("stl")
+    assert by_wish.report.bbox[:2] == pytest.approx((30, 30))
+
+
+def test_a_mesh_without_a_unit_is_not_sliced(tmp_path: Path) -> None:
+    data = stl(sphere(16), tmp_path, is_mm=False)
+    slicer = Slicer(program(tmp_path / "slicer.sh", "exit 0"))
+    with pytest.raises(SliceFailed, match="give height_mm"):
+        finish_file(data, PrintOptions(slice=Slice()), title="ball", slicer=slicer)

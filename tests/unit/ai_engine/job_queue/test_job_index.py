@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from support.sample_job import job
 
-from ai_engine.job import JobStatus
+from ai_engine.job import Artifact, DecodedShape, JobStatus
 from ai_engine.job_queue.database import Database
 from ai_engine.job_queue.dbos_setup import open_database
 from ai_engine.job_queue.job_index import JobFilter, JobIndex, Place
@@ -82,3 +82,21 @@ def test_what_is_forgotten_is_not_listed(engine: JobQueue, index: JobIndex) -> N
     index.forget([gone.job_id])
 
     assert ids(index) == [kept.job_id]
+
+
+def test_the_variants_of_a_job_are_listed_and_forgotten_with_their_rows(
+    engine: JobQueue, index: JobIndex
+) -> None:
+    first = job()
+    mesh = Artifact(f"{first.job_id}/mesh.npz", "0" * 64, 9)
+    variants = [job(decoded=DecodedShape(first.job_id, mesh, None, {})) for _ in range(2)]
+    for one in (first, *variants):
+        engine.submit(one)
+
+    def listed() -> set[str]:
+        return {place.job_id for place in index.page(JobFilter(variant_of=first.job_id), 10)}
+
+    assert listed() == {one.job_id for one in variants}
+    index.forget([variants[0].job_id])
+    assert listed() == {variants[1].job_id}
+    assert index.page(JobFilter(variant_of=variants[1].job_id), 10) == []

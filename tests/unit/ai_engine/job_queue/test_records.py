@@ -9,10 +9,20 @@ from dbos import WorkflowStatus
 from support.sample_job import job
 
 from ai_engine.errors import InternalError, JobCancelled, NoForeground, WorkerLost
-from ai_engine.job import JobStatus
+from ai_engine.job import Artifact, JobStatus
 from ai_engine.job_queue.entries import EngineStatus, EntryId
-from ai_engine.job_queue.records import attempt_number, attempt_of, job_of, result_of, status_of, summary_of
-from ai_engine.stage_result import JobFailure, JobResult
+from ai_engine.job_queue.records import (
+    attempt_number,
+    attempt_of,
+    job_of,
+    pedestal_of,
+    result_of,
+    stages_of,
+    status_of,
+    summary_of,
+)
+from ai_engine.stage import Stage
+from ai_engine.stage_result import JobFailure, JobResult, StageResult
 from ai_engine.webhooks.task import DeliveryOutcome
 
 JOB = job()
@@ -119,3 +129,17 @@ def test_an_attempt_that_was_made_is_what_its_outcome_says() -> None:
         "1970-01-01T00:00:09Z",
         "binary",
     )
+
+
+def test_a_pedestal_is_no_mesh_though_both_are_downloads() -> None:
+    slab, mesh = (Artifact(f"{JOB.job_id}/{name}", "0" * 64, 9) for name in ("slab", "mesh"))
+    steps: list[dict[str, Any]] = [
+        {"function_name": "begin", "output": 1.5},
+        {"function_name": "download", "output": StageResult(mesh, {}, pedestal=slab).to_dict()},
+    ]
+    assert (stages_of(steps), pedestal_of(steps)) == ({}, slab)
+
+    steps.append({"function_name": "download", "output": StageResult(mesh, {}).to_dict()})
+
+    assert stages_of(steps)[Stage.DOWNLOAD].artifact == mesh
+    assert pedestal_of(steps) == slab

@@ -87,7 +87,7 @@ def test_the_version_is_the_program_s() -> None:
 
 def test_a_slicer_that_is_not_there_is_refused_with_what_to_install(tmp_path: Path) -> None:
     absent = Slicer("no-such-slicer")
-    refusal = absent.refusal(Slice())
+    refusal = absent.offer().refusal(Slice())
 
     assert refusal is not None
     assert (refusal.field, refusal.code) == ("slice", "slicer_missing")
@@ -99,7 +99,7 @@ def test_a_slicer_that_is_not_there_is_refused_with_what_to_install(tmp_path: Pa
 
 
 def test_a_profile_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    refusal = standing_in(tmp_path, "exit 0").refusal(Slice(filament="abs"))
+    refusal = standing_in(tmp_path, "exit 0").offer().refusal(Slice(filament="abs"))
 
     assert refusal is not None
     assert (refusal.field, refusal.code) == ("slice.filament", "profile_unknown")

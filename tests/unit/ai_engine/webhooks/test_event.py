@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from support.sample_job import job, print_facts
 
 from ai_engine.errors import JobCancelled, NoForeground
-from ai_engine.facts import CutOutFacts, MeshFacts
+from ai_engine.facts import CutOutFacts, MeshFacts, MeshFormat
 from ai_engine.job import Artifact
 from ai_engine.stage_result import JobFailure, JobResult
 from ai_engine.webhooks.event import MAX_DETAIL_CHARS, MAX_EVENT_BYTES, JobEvent, artifact_facts
@@ -65,6 +66,34 @@ def test_the_link_stands_in_the_artifact_and_only_there() -> None:
 
     assert data_of(event, url="https://e.example/f")["artifact"]["url"] == "https://e.example/f"
     assert "url" not in data_of(event)["artifact"], "the event itself is unchanged"
+
+
+def test_g_code_is_a_file_of_the_event_with_a_link_of_its_own() -> None:
+    result = replace(success(), gcode=Artifact("file:///a.gcode", "1" * 64, 99))
+    event, links = (
+        JobEvent.of(JOB, result, 0.0),
+        {"a1.stl": "https://e.example/f", "a1.gcode": "https://e.example/g"},
+    )
+
+    told = data_of(event, url=links["a1.stl"], urls=links)
+
+    file = {"size": 99, "sha256": "1" * 64, "filename": "a1.gcode"}
+    assert (told["gcode"], data_of(event)["gcode"]) == (file | {"url": links["a1.gcode"]}, file)
+    assert "gcode" not in data_of(JobEvent.of(JOB, success(), 0.0))
+
+
+def test_every_file_under_the_longest_names_is_still_an_event() -> None:
+    formats: tuple[MeshFormat, ...] = ("3mf", "glb", "obj", "ply")
+    named = replace(JOB, session_id="s" * 128, asset_id="a" * 128, more_formats=formats)
+    files = dict.fromkeys(formats, ARTIFACT)
+    result = replace(success(), more_files=files, gcode=ARTIFACT)
+    links = {named.file_name_in("gcode"): "https://e.example/" + "f" * 400}
+    links |= {named.file_name_in(one): "https://e.example/" + "f" * 400 for one in named.formats}
+
+    told = data_of(JobEvent.of(named, result, 0.0), url=links[named.file_name_in("stl")], urls=links)
+
+    assert told["artifact"]["url"] == links[named.file_name_in("stl")]
+    assert "artifacts" in told["left_out"]
 
 
 def test_what_does_not_fit_is_left_out_by_name_the_least_needed_first() -> None:

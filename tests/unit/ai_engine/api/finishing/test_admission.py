@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from support.sample_job import job
 from unit.ai_engine.api.test_admission import admission
 
-from ai_engine.api.finishing.admission import FinishAdmission
+from ai_engine.api.finishing.admission import Decoded, FinishAdmission
 from ai_engine.api.request_body import Picture, RequestHeaders, Submission
 from ai_engine.api.request_schema import MeshCheckRequest, VariantRequest
 from ai_engine.errors import FileExpired, InvalidField
@@ -69,10 +70,10 @@ def test_a_variant_has_copies_of_its_own_and_one_of_a_callers_mesh_has_no_outlin
     door, source = FinishAdmission(admission(tmp_path)), job()
     kept = door.admission.store.put_bytes(source.job_id, "mesh.npz", MESH)
     shape = DecodedShape(source.job_id, kept, None, {}, mm_per_unit=25.4)
-    request = VariantRequest(height_mm=5).of(source)
-    draft = door.draft_variant(source, request, RequestHeaders())
+    asked = Submission(VariantRequest(height_mm=5).of(source), None)
+    draft, known = door.draft_variant(source, asked), Decoded(shape, source.options)
 
-    made = door.admit_variant(draft, request, shape, source.options)
+    made = door.admit_variant(draft, asked, known)
 
     assert made.decoded is not None
     assert made.decoded.mesh.uri.startswith(made.job_id)
@@ -80,7 +81,7 @@ def test_a_variant_has_copies_of_its_own_and_one_of_a_callers_mesh_has_no_outlin
     assert made.decoded.mm_per_unit == 25.4
     door.admission.store.remove(source.job_id)
     with pytest.raises(FileExpired):
-        door.admit_variant(draft, request, shape, source.options)
+        door.admit_variant(draft, asked, known)
 
 
 def test_a_retry_has_its_own_copy_of_the_mesh(tmp_path: Path) -> None:
@@ -94,3 +95,26 @@ def test_a_retry_has_its_own_copy_of_the_mesh(tmp_path: Path) -> None:
     assert made.mesh is not None
     assert again.mesh == replace(made.mesh, uri=again.mesh.uri)
     assert again.mesh.uri.startswith(again.job_id)
+
+
+def test_a_variant_takes_the_pedestal_that_its_job_had_and_looks_up_no_name(tmp_path: Path) -> None:
+    door, base = FinishAdmission(admission(tmp_path)), {"mesh_url": "http://10.0.0.1/slab.stl"}
+    source = job()
+    mesh, slab = (door.admission.store.put_bytes(source.job_id, name, MESH) for name in ("mesh", "slab"))
+    known = Decoded(DecodedShape(source.job_id, mesh, None, {}), source.options, slab)
+    asked = Submission(VariantRequest(height_mm=5, base=base).of(source), None)
+    draft = door.draft_variant(source, asked)
+
+    made = door.admit_variant(draft, asked, known)
+
+    assert made.pedestal == replace(slab, uri=f"{made.job_id}/slab")
+    with pytest.raises(InvalidField) as caught:
+        door.admit_variant(draft, asked, replace(known, pedestal=None))
+    assert caught.value.field == "base.mesh_url"
+
+
+def test_a_variant_of_a_mesh_in_millimetres_needs_no_height_and_one_of_a_picture_does() -> None:
+    wishes = VariantRequest(base={}, slice={})
+    assert wishes.of(job(mesh_url="https://a.example/part.stl")).base is not None
+    with pytest.raises(ValidationError, match="give height_mm too"):
+        wishes.of(job())

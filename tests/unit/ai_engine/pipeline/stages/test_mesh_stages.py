@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import trimesh
 from support import sample_job
+from support.slicing import program
 from unit.ai_engine.pipeline.test_pipeline import NoModel, PlainRun, resources
 
 from ai_engine.caller_meshes.limits import MeshLimits
@@ -16,8 +18,12 @@ from ai_engine.job import DecodedShape, Job
 from ai_engine.pipeline.pipeline import run_job
 from ai_engine.pipeline.resources import Resources
 from ai_engine.pipeline.stages.mesh_stages import MeshStages
+from ai_engine.slicing.slicer import Slicer
+from ai_engine.stage_result import StageResult
 from ai_engine.webhooks.event import JobEvent
+from ai_engine.wishes.additions import Base
 from ai_engine.wishes.print_options import PrintOptions
+from ai_engine.wishes.slicing import Slice
 
 
 @pytest.fixture
@@ -99,3 +105,32 @@ def test_a_variant_of_a_callers_mesh_is_in_millimetres_too(bench: Resources) -> 
     assert result.mesh.bbox == pytest.approx((10_000, 30_000, 20_000), rel=1e-5)
     data = bench.store.path(result.artifact).read_bytes() if result.artifact else b""
     assert trimesh.load(io.BytesIO(data), file_type="ply").is_watertight
+
+
+SLAB: bytes = trimesh.creation.box((30, 30, 6)).export(file_type="stl")
+SLAB_URL = "data:model/stl;base64," + base64.b64encode(SLAB).decode()
+
+
+def test_a_pedestal_is_kept_as_it_came_and_a_kept_one_is_not_fetched(bench: Resources) -> None:
+    job = replace(of_mesh(bench, box()), print_options=PrintOptions(base=Base(mesh_url=SLAB_URL)))
+
+    made = MeshStages(job, bench, PlainRun()).fetch_pedestal()
+
+    assert made.pedestal is not None
+    assert bench.store.path(made.pedestal).read_bytes() == SLAB
+    nowhere = PrintOptions(base=Base(mesh_url="https://a.example/gone.stl"))
+    again = replace(job, job_id="1" * 32, print_options=nowhere, pedestal=made.pedestal)
+    kept = MeshStages(Job.from_dict(again.to_dict()), bench, PlainRun()).fetch_pedestal()
+    assert (kept.artifact.sha256, kept.pedestal) == (made.artifact.sha256, made.pedestal)
+    assert StageResult.from_dict(kept.to_dict()) == kept
+
+
+def test_a_mesh_without_a_unit_is_not_sliced(bench: Resources, tmp_path: Path) -> None:
+    bench = replace(bench, slicer=Slicer(program(tmp_path / "slicer.sh", "exit 0")))
+    unitless = b"# Y up\n" + trimesh.creation.box((1, 2, 3)).export(file_type="obj").encode()
+    job = replace(of_mesh(bench, unitless), print_options=PrintOptions(slice=Slice()))
+
+    failure = run_job(job, bench, PlainRun()).failure
+
+    assert failure is not None
+    assert (failure.code, "give height_mm" in failure.detail) == ("slice_failed", True)

@@ -1,0 +1,1 @@
+"""What a request brings besides plain fields: file parts, a pedestal inside a field, and the files kept for its job."""
