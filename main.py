@@ -12,14 +12,23 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from ai_engine.cli.supervisor import Child, stop_on_signal, supervise, terminate_self, when_orphaned
 from ai_engine.errors import StartupError
 from ai_engine.published_weights import add_choices
-from ai_engine.settings import Settings
+from ai_engine.settings import Settings, read_settings
 
 logger = logging.getLogger("main")
+EXAMPLES = {
+    "serve": "MODEL_PATH=triposg {} serve --port 8000",
+    "api": "DATABASE_URL=postgresql://user:password@db/jobs {} api --host 0.0.0.0",
+    "worker": "DATABASE_URL=postgresql://user:password@db/jobs {} worker --device cuda:1",
+    "demo": "{} demo --image chair.png --out demo",
+    "doctor": "{} doctor",
+    "fetch-weights": "{} fetch-weights --variant triposg",
+    "new-key": "{} new-key shop",
+    "webhook-test": "{} webhook-test http://localhost:9999/webhook --format link",
+}
+"""Those of the other commands stand beside their flags."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +74,9 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         "--format", choices=("multipart", "binary", "link"), help="its form (WEBHOOK_FORMAT)"
     )
     test_command.set_defaults(run=webhook_test)
+    for name, example in EXAMPLES.items():
+        command = parser.prog if parser.prog == "ai-engine" else "python main.py"
+        commands.choices[name].epilog = "example: " + example.format(command)
     return parser
 
 
@@ -105,8 +117,9 @@ def _add_mesh_commands(
             add_generate(command)
             command.set_defaults(run=run_generate)
         elif name == wished == "mcp":
-            command.add_argument("--server", metavar="URL", help="run the jobs at this service")
-            command.add_argument("--key", metavar="KEY", help="API key at the service (AI_ENGINE_KEY)")
+            from ai_engine.cli.engines import add_mcp
+
+            add_mcp(command)
             command.set_defaults(run=mcp)
         elif name == wished:
             from ai_engine.cli import mesh_commands
@@ -121,11 +134,11 @@ def _add_mesh_commands(
 
 def mcp(options: argparse.Namespace) -> int:
     """The tools for an assistant, until it closes standard input."""
-    from ai_engine.assistants.tools import mcp_server
-    from ai_engine.engine.engine import Engine
+    from ai_engine.assistants.tools import serve_stdio
+    from ai_engine.cli.engines import engine_of
 
-    with Engine(options.server, key=options.key or os.environ.get("AI_ENGINE_KEY")) as engine:
-        mcp_server(engine).run("stdio")
+    with engine_of(options) as engine:
+        serve_stdio(engine)
     return 0
 
 
@@ -133,30 +146,14 @@ def serve(options: argparse.Namespace) -> int:
     """The API and a worker for each device, kept running until SIGTERM or Ctrl-C."""
     from ai_engine.cli.doctor import print_problems
     from ai_engine.web.api_keys import check_access
+    from ai_engine.weights.first_use import bring_weights
 
-    settings = _bring_weights(_settings(options), accept_licence=options.accept_licence)
+    settings = bring_weights(_settings(options), accept_licence=options.accept_licence)
     print_problems(settings)
     check_access(settings)
     api = _child("api", "api", "--host", settings.host, "--port", str(settings.port))
     api.stays_to_the_end = True
     return _supervise([api, *_workers(settings)], settings, "serve")
-
-
-def _bring_weights(settings: Settings, *, accept_licence: bool) -> Settings:
-    """The settings with the weights of the published model that MODEL_PATH names, which the children find there too.
-
-    Raises:
-        StartupError: they can't be had, or may not be used here.
-    """
-    from ai_engine.weights.first_use import find_wished, with_weights
-
-    model = find_wished(None, settings)
-    if model is None:
-        return settings
-    settings = with_weights(model, settings, accept_licence=accept_licence, may_ask=True)
-    os.environ["MODEL_PATH"] = str(settings.model_path)
-    os.environ.pop("MODEL_VARIANT", None)
-    return settings
 
 
 def _workers(settings: Settings) -> list[Child]:
@@ -282,18 +279,8 @@ def _may_be_supervised(command: argparse.ArgumentParser) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """The settings of the environment, and what the command line says instead.
-
-    Raises:
-        StartupError: a setting can't be used; the message names it.
-    """
-    said = {name: getattr(options, name, None) for name in ("host", "port", "device")}
-    try:
-        return Settings(**{name: value for name, value in said.items() if value is not None})
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        lines = [f"{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in found]
-        raise StartupError("; ".join(lines)) from None
+    """The settings of the environment, and what the command line says instead; raises StartupError."""
+    return read_settings(**{name: getattr(options, name, None) for name in ("host", "port", "device")})
 
 
 if __name__ == "__main__":

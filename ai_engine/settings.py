@@ -13,12 +13,13 @@ from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from sysconfig import get_path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ai_engine.errors import StartupError
 from ai_engine.facts import Speed
 from ai_engine.job import WebhookFormat
 from ai_engine.published_weights import usual_territory
@@ -668,3 +669,17 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def read_settings(**said: Any) -> Settings:
+    """The settings of the environment, and what a command line says instead; None there says nothing.
+
+    Raises:
+        StartupError: a setting can't be used; the message names it.
+    """
+    try:
+        return Settings(**{name: value for name, value in said.items() if value is not None})
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        lines = [f"{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in found]
+        raise StartupError("; ".join(lines)) from None

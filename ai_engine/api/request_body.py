@@ -48,7 +48,7 @@ from ai_engine.web.bodies import (
 MAX_PARTS = 64
 _JSON = "application/json"
 _FORM = "multipart/form-data"
-_BASE64_GROWTH = 4 / 3 * 80 / 76
+BASE64_GROWTH = 4 / 3 * 80 / 76
 """Characters per byte of a picture, with a line break of four characters (as JSON escapes it) after each 76."""
 _DATA_URL = re.compile(rb'("mesh_url"\s*)?:\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
 MESH_FIELDS = (MESH_PART, URL_OF_PART[MESH_PART], PEDESTAL_FIELD)
@@ -127,7 +127,7 @@ class Reading(Generic[R]):
         """Of a body with so many pictures in it, or with fewer than a picture and its mask; or with a mesh."""
         num_pictures, mesh_bytes = max(len(self.url_of_part), num_pictures), self.mesh_limits.max_bytes
         each = mesh_bytes if MESH_PART in self.parts else self.limits.max_bytes
-        return MAX_REQUEST_BYTES + int((num_pictures * each + num_pedestals * mesh_bytes) * _BASE64_GROWTH)
+        return MAX_REQUEST_BYTES + int((num_pictures * each + num_pedestals * mesh_bytes) * BASE64_GROWTH)
 
 
 @asynccontextmanager

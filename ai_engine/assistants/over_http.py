@@ -16,7 +16,6 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 from pydantic import Field
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,28 +23,39 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ai_engine import __version__
+from ai_engine.api.request_body import BASE64_GROWTH
 from ai_engine.api.request_schema import VariantRequest
 from ai_engine.assistants.tools import fields_model, given_fields
 from ai_engine.engine.engine import ENGINE_FIELDS, PRINT_FIELDS
 from ai_engine.engine.remote import problem_line
 from ai_engine.job import JobStatus
+from ai_engine.settings import Settings
 from ai_engine.web.auth import Access, bearer, known_caller
-from ai_engine.web.bodies import declared_bytes
+from ai_engine.web.bodies import MAX_REQUEST_BYTES, declared_bytes
 
 PATH = "/mcp"
 LOOK_EVERY_S = 0.5
 LONGEST_WAIT_S = 600.0
+SESSION = "assistant"
+"""`session_id` of the jobs that come this way."""
 PASSED_ON = ("authorization", "host", "origin")
 """Headers of the caller that go along with the questions to the API."""
 INSTRUCTIONS = (
     "Makes closed, printable 3D meshes of single objects from pictures. generate_mesh queues a job, and waits for it "
     "unless wait is false; wait_for_mesh goes on waiting. The job's print report says whether a slicer can print it; "
     "mesh_url is where the file is fetched, with the same key. finish_mesh makes another file of a job's mesh (height, "
-    "faces, base, format) without computing it again."
+    "faces, base, format) without computing it again. check_mesh reports on any mesh file, and repairs it."
 )
 JobId = Annotated[str, Field(description="As generate_mesh gave it.", pattern=r"^[0-9a-f]{32}$")]
 Picture = Annotated[
     str, Field(description="http(s) URL of the picture, or data:image/...;base64, with its bytes.")
+]
+CallersMesh = Annotated[
+    str,
+    Field(
+        description="http(s) URL of an STL, 3MF, OBJ, PLY or GLB file, or data:...;base64, with its bytes. In "
+        "millimetres with Z up, GLB in metres with Y up."
+    ),
 ]
 FileName = Annotated[str, Field(description="Becomes the file's name.", pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 NewName = Annotated[FileName | None, Field(description="Name of the new file; the job's unless given.")]
@@ -64,8 +74,12 @@ AnyContext = Context[Any, Any]
 
 def add_mcp(app: Starlette) -> None:
     """Serves the tools at PATH of `app`."""
-    manager = StreamableHTTPSessionManager(app=_server(app)._lowlevel_server, stateless=True)
-    app.router.routes.append(Route(PATH, _Endpoint(manager)))
+    settings: Settings = app.state.service.settings
+    max_bytes = MAX_REQUEST_BYTES + int(settings.image_max_bytes * BASE64_GROWTH)
+    manager = StreamableHTTPSessionManager(
+        app=_server(app)._lowlevel_server, stateless=True, max_request_body_size=max_bytes
+    )
+    app.router.routes.append(Route(PATH, _Endpoint(manager, max_bytes)))
     before = app.router.lifespan_context
 
     @asynccontextmanager
@@ -79,17 +93,15 @@ def add_mcp(app: Starlette) -> None:
 class _Endpoint:
     """The protocol's own handler, for callers with a key."""
 
-    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
-        self.manager = manager
+    def __init__(self, manager: StreamableHTTPSessionManager, max_bytes: int) -> None:
+        self.manager, self.max_bytes = manager, max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         caller = await known_caller(request, await bearer(request))
         access: Access = request.app.state.access
         with access.bodies.hold(caller.who) as held:
-            held.grow_to(
-                min(declared_bytes(request) or DEFAULT_MAX_REQUEST_BODY_SIZE, DEFAULT_MAX_REQUEST_BODY_SIZE)
-            )
+            held.grow_to(min(declared_bytes(request) or self.max_bytes, self.max_bytes))
             await self.manager.handle_request(scope, receive, send)
 
 
@@ -109,7 +121,7 @@ class JobTools:
         wait: Wait = True,
     ) -> dict[str, Any]:
         """Turns a picture of one object into a closed mesh: a job, and its result when it is over."""
-        fields = {"session_id": "assistant", "asset_id": name, "image_url": picture} | given_fields(options)
+        fields = {"session_id": SESSION, "asset_id": name, "image_url": picture} | given_fields(options)
         if webhook_url is not None:
             fields["webhook_url"] = webhook_url
         async with _api(self.app, context) as api:
@@ -131,6 +143,24 @@ class JobTools:
         fields = given_fields(options) | {field: value for field, value in names.items() if value is not None}
         async with _api(self.app, context) as api:
             return await _begin(api, f"/jobs/{job_id}/variants", fields, context, wait=wait)
+
+    async def check_mesh(
+        self,
+        context: AnyContext,
+        mesh: CallersMesh,
+        name: FileName = "mesh",
+        webhook_url: Webhook = None,
+        options: FinishOptions | None = None,
+        wait: Wait = True,
+    ) -> dict[str, Any]:
+        """What a slicer will find in a mesh file: a job, whose `check` is the report on it as it came. The job's mesh
+        is the same repaired and finished by the options; `print` is the report on that.
+        """
+        fields = {"session_id": SESSION, "asset_id": name, "mesh_url": mesh} | given_fields(options)
+        if webhook_url is not None:
+            fields["webhook_url"] = webhook_url
+        async with _api(self.app, context) as api:
+            return await _begin(api, "/mesh-checks", fields, context, wait=wait)
 
     async def wait_for_mesh(self, context: AnyContext, job_id: JobId) -> dict[str, Any]:
         """The job when it is over, or as it stands after ten minutes; progress is reported meanwhile."""
@@ -162,6 +192,7 @@ def _server(app: Starlette) -> MCPServer[Any]:
     for tool in (
         tools.generate_mesh,
         tools.finish_mesh,
+        tools.check_mesh,
         tools.wait_for_mesh,
         tools.get_job,
         tools.cancel_job,

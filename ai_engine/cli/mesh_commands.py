@@ -5,29 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
-
-from ai_engine.cli.field_flags import FINISH_FIELDS, add_field_flags, fields_of
-from ai_engine.cli.outputs import (
+from ai_engine.cli.endings import (
     EXIT_FAILED,
     EXIT_NOT_PRINTABLE,
     EXIT_OK,
     EXIT_USAGE,
-    Outputs,
     UsageError,
-    add_output_flags,
-    stem_of,
+    code_of,
+    run_interruptibly,
+    sentence,
 )
+from ai_engine.cli.field_flags import FINISH_FIELDS, add_field_flags, fields_of
+from ai_engine.cli.outputs import Outputs, add_output_flags, stem_of
 from ai_engine.engine.engine import print_options
 from ai_engine.engine.finishing import check_file, finish_file
 from ai_engine.errors import JobError, MeshUnreadable, NotPrintable
 from ai_engine.facts import PrintFacts
 from ai_engine.mesh_files.sniff import sniffed_format
-from ai_engine.settings import Settings
+from ai_engine.settings import read_settings
 from ai_engine.slicing.slicer import Slicer
 from ai_engine.wishes.additions import Base
 from ai_engine.wishes.print_options import PrintOptions
@@ -71,6 +71,10 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 
 def run_finish(options: argparse.Namespace) -> int:
     """Finishes a mesh file once more; the exit status."""
+    return run_interruptibly(lambda: _finish(options))
+
+
+def _finish(options: argparse.Namespace) -> int:
     try:
         wishes, pedestal = _wishes(options)
         data = _read(options.mesh)
@@ -78,18 +82,19 @@ def run_finish(options: argparse.Namespace) -> int:
         if formats is None and (options.out == "-" or Path(options.out).is_dir()):
             formats = [sniffed_format(data)]
         outputs = Outputs.of(options.out, formats, is_single=True)
-        stem, slicer = stem_of(options.mesh), Slicer.of(Settings()) if wishes.slice else None
+        stem, slicer = stem_of(options.mesh), Slicer.of(read_settings()) if wishes.slice else None
         finished = finish_file(
             data, wishes, title=stem, formats=outputs.formats, pedestal=pedestal, slicer=slicer
         )
         outputs.write(stem, finished.bytes_as)
         paths = [*outputs.paths(stem), *outputs.write_gcode(stem, finished.gcode)]
-    except (UsageError, ValidationError) as error:
-        return _fail("finish", str(error), EXIT_USAGE)
-    except NotPrintable as error:
-        return _fail(options.mesh, error.detail, EXIT_NOT_PRINTABLE)
+    except UsageError as error:
+        return _fail("ai-engine finish", error, EXIT_USAGE)
+    except BrokenPipeError:
+        raise
     except (JobError, OSError) as error:
-        return _fail(options.mesh, str(error), EXIT_FAILED)
+        not_printable = isinstance(error, NotPrintable)
+        return _fail(options.mesh, error, EXIT_NOT_PRINTABLE if not_printable else EXIT_FAILED)
     print(f"{options.mesh}: {_line(finished.report.facts())}", file=sys.stderr)
     for path in paths:
         print(path)
@@ -100,9 +105,13 @@ def _wishes(options: argparse.Namespace) -> tuple[PrintOptions, bytes | None]:
     """The print fields, and the pedestal's file.
 
     Raises:
-        UsageError: two bases are named.
+        UsageError: a field can't be so, or two bases are named.
+        OSError: the pedestal's file can't be read.
     """
-    wishes = print_options(fields_of(options, FINISH_FIELDS))
+    try:
+        wishes = print_options(fields_of(options, FINISH_FIELDS))
+    except ValueError as error:
+        raise UsageError(sentence(error)) from error
     if options.base_mesh is None:
         return wishes, None
     if wishes.base is not None:
@@ -112,21 +121,30 @@ def _wishes(options: argparse.Namespace) -> tuple[PrintOptions, bytes | None]:
 
 def run_check(options: argparse.Namespace) -> int:
     """Reports on mesh files as they are; the exit status."""
-    statuses = [_check(name, _print_json if options.json else _print_report) for name in options.meshes]
+    return run_interruptibly(lambda: _check_all(options.meshes, is_json=options.json))
+
+
+def _check_all(names: Sequence[str], *, is_json: bool) -> int:
+    statuses = [_check(name, is_json=is_json) for name in names]
     return EXIT_FAILED if EXIT_FAILED in statuses else max(statuses)
 
 
-def _check(name: str, show: Callable[[str, PrintFacts], None]) -> int:
+def _check(name: str, *, is_json: bool) -> int:
     try:
         facts = check_file(_read(name)).facts()
     except (MeshUnreadable, OSError) as error:
-        return _fail(name, str(error), EXIT_FAILED)
-    show(name, facts)
+        if is_json:
+            _print_json(name, {"error": {"code": code_of(error), "detail": sentence(error)}})
+        return _fail(name, error, EXIT_FAILED)
+    if is_json:
+        _print_json(name, asdict(facts))
+    else:
+        _print_report(name, facts)
     return EXIT_OK if facts.printable else EXIT_NOT_PRINTABLE
 
 
-def _print_json(name: str, facts: PrintFacts) -> None:
-    print(json.dumps({"mesh": name} | asdict(facts)), flush=True)
+def _print_json(name: str, facts: dict[str, Any]) -> None:
+    print(json.dumps({"mesh": name} | facts), flush=True)
 
 
 def _print_report(name: str, facts: PrintFacts) -> None:
@@ -147,6 +165,6 @@ def _read(name: str) -> bytes:
     return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
 
 
-def _fail(name: str, detail: str, status: int) -> int:
-    print(f"{name}: {detail}", file=sys.stderr)
+def _fail(name: str, error: Exception, status: int) -> int:
+    print(f"{name}: {sentence(error)}", file=sys.stderr)
     return status

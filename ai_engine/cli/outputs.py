@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -10,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import get_args
 
+from ai_engine.cli.endings import UsageError
 from ai_engine.engine.generated import write_whole
 from ai_engine.facts import MeshFormat
 from ai_engine.mesh_files.sniff import format_of
-
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_PRINTABLE = 0, 1, 2, 3
 
 
 def add_output_flags(parser: argparse.ArgumentParser, *, is_required: bool = False) -> None:
@@ -34,10 +35,6 @@ def add_output_flags(parser: argparse.ArgumentParser, *, is_required: bool = Fal
 def stem_of(name: str) -> str:
     """What a mesh is called that is made of the file or URL `name`."""
     return PurePath(re.split(r"[?#]", name)[0]).stem or "mesh"
-
-
-class UsageError(Exception):
-    """The command line makes no sense; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,8 @@ class Outputs:
             if not is_single or len(wished) > 1:
                 raise UsageError("standard output takes one mesh in one format")
             return cls(wished or ("stl",), is_stdout=True)
+        if out is not None and not is_single and _names_a_mesh(Path(out)):
+            raise UsageError(f"{Path(out).name} is one file, and there are several meshes: name a folder")
         if (
             out is None
             or out.endswith(("/", "\\"))
@@ -79,6 +78,17 @@ class Outputs:
             return [self.file]
         return [self.folder / f"{stem}.{file_format}" for file_format in self.formats]
 
+    def make_folders(self, stem: str) -> None:
+        """Makes the folder of the files, before the work that a missing one would waste.
+
+        Raises:
+            OSError: it can't be made, or nothing may be written there.
+        """
+        for folder in {path.parent for path in self.paths(stem)}:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
     def write(self, stem: str, bytes_as: Callable[[MeshFormat], bytes]) -> None:
         """Writes the files, each whole or not at all.
 
@@ -88,8 +98,8 @@ class Outputs:
         if self.is_stdout:
             sys.stdout.buffer.write(bytes_as(self.formats[0]))
             sys.stdout.buffer.flush()
+        self.make_folders(stem)
         for path, file_format in zip(self.paths(stem), self.formats, strict=False):
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, bytes_as(file_format))
 
     def write_gcode(self, stem: str, gcode: bytes | None) -> list[Path]:
@@ -103,6 +113,11 @@ class Outputs:
         path = self.file.with_suffix(".gcode") if self.file else self.folder / f"{stem}.gcode"
         write_whole(path, gcode)
         return [path]
+
+
+def _names_a_mesh(path: Path) -> bool:
+    """True for a path with the suffix of a mesh format, if no folder is called so."""
+    return path.suffix.removeprefix(".").lower() in get_args(MeshFormat) and not path.is_dir()
 
 
 def _format_of_file(path: Path, wished: tuple[MeshFormat, ...]) -> tuple[MeshFormat, ...]:

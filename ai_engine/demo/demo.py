@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from ai_engine.cli.interrupts import EXIT_INTERRUPTED, sigterm_interrupts
+from ai_engine.cli.endings import EXIT_INTERRUPTED, signals_interrupt
 from ai_engine.cli.progress_bars import StageBars
 from ai_engine.demo.peer import DemoPeer, ReceivedWebhook, demo_peer
 from ai_engine.demo.picture_strip import picture_strip
@@ -41,7 +41,7 @@ WEBHOOK_WITHIN_S = 60.0
 def run_demo(image: str | None = None, out: Path = Path("demo")) -> int:
     """Runs the demo on the picture at the path or URL `image`, writes into `out`; the exit status."""
     try:
-        with sigterm_interrupts():
+        with signals_interrupt():
             _demonstrate(image, out)
     except DemoFailed as error:
         print(f"\n!! {error}", file=sys.stderr)

@@ -49,7 +49,9 @@ SESSION = "engine"
 MAX_DATA_URL_BYTES = 100_000_000
 
 
-class _Engine(Protocol):
+class Backend(Protocol):
+    """What runs an engine's jobs."""
+
     def generate(self, request: JobRequest, pictures: Pictures, progress: StageProgress) -> Generated:
         """As in `LocalEngine`."""
 
@@ -74,22 +76,33 @@ class Engine:
         model: str | None = None,
         accept_licence: bool = False,
     ) -> None:
-        """`key` is the API key at the service. `settings` and `model`, a published model's name in place of
-        `MODEL_PATH`, are for models in this process; its weights are fetched into `models/` by the first picture, once
-        standard error has their size and licence. `accept_licence` agrees to a licence that has conditions.
+        """`key` is the API key at the service. There `model` is one of `GET /models`, asked for with every picture.
+
+        In this process `model` is a published model's name in place of `MODEL_PATH`; its weights are fetched into
+        `models/` by the first picture, once standard error has their size and licence. `accept_licence` agrees to a
+        licence that has conditions; `settings` take the place of the environment's.
 
         Raises:
-            ValueError: `model` is no published model.
+            ValueError: `model` is no published model, `address` no URL, or an argument is of the other kind of engine.
         """
-        self._engine: _Engine
+        self.backend: Backend
+        self._fields: dict[str, Any] = {}
+        """Of every request that does not name them."""
         if address is None:
+            if key is not None:
+                raise ValueError("key is that of a service: give its address too")
             from ai_engine.engine.local import LocalEngine
 
-            self._engine = LocalEngine(settings, model=model, accept_licence=accept_licence)
+            self.backend = LocalEngine(settings, model=model, accept_licence=accept_licence)
         else:
+            if settings is not None or accept_licence:
+                raise ValueError(
+                    "settings and accept_licence are of models in this process, not of a service's"
+                )
             from ai_engine.engine.remote import RemoteEngine
 
-            self._engine = RemoteEngine(address, key=key)
+            self.backend = RemoteEngine(address, key=key)
+            self._fields = {} if model is None else {"model": model}
 
     def generate(
         self,
@@ -116,11 +129,26 @@ class Engine:
             StartupError: a model or a device of this process can't be used, or its weights can't be had.
             NotAgreed: weights are to be fetched, and their licence was not agreed to.
         """
+        request, pictures = self.request(picture, mask=mask, name=name, **fields)
+        return self.backend.generate(request, pictures, progress)
+
+    def request(
+        self,
+        picture: Picture | Mapping[ViewName, Picture],
+        *,
+        mask: Picture | None = None,
+        name: str | None = None,
+        **fields: Any,
+    ) -> tuple[JobRequest, Pictures]:
+        """The checked request that `generate` makes of its arguments, and the bytes of what is no URL.
+
+        Raises:
+            pydantic.ValidationError, OSError, UnreadableImage, ImageTooLarge: as `generate`.
+        """
         views = picture if isinstance(picture, Mapping) else {}
         one = None if isinstance(picture, Mapping) else picture
         title = _plain(name or _name_of(next(iter(views.values()), one or b"")))
-        request, pictures = _request(one, mask, views, {"asset_id": title} | fields)
-        return self._engine.generate(request, pictures, progress)
+        return _request(one, mask, views, {"asset_id": title} | self._fields | fields)
 
     def finish(
         self, mesh: Picture, *, name: str | None = None, format: MeshFormat = "stl", **fields: Any
@@ -154,7 +182,7 @@ class Engine:
 
     def close(self) -> None:
         """Lets go of models, files and connections."""
-        self._engine.close()
+        self.backend.close()
 
     def __enter__(self) -> Engine:
         return self

@@ -66,6 +66,8 @@ class Generated:
     """The mesh file in another format."""
     gcode: bytes | None = field(default=None, repr=False)
     """What a slicer made of it, where `slice` asked for that."""
+    release: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Lets go of the files that other formats are made of; else that happens when nothing holds this object."""
 
     @property
     def report(self) -> PrintFacts:

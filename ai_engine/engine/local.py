@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
+import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -23,7 +26,19 @@ from ai_engine.pipeline.resources import Resources
 from ai_engine.settings import Settings
 from ai_engine.stage import Stage
 from ai_engine.stage_result import JobFailure, JobResult, StageResult
+from ai_engine.storage.store import ArtifactStore
 from ai_engine.weights.first_use import find_wished, with_weights
+
+
+class _Files:
+    """The files of a job: removed when they are let go of, at the latest with this object."""
+
+    def __init__(self, store: ArtifactStore, job_id: str) -> None:
+        self._remove = weakref.finalize(self, store.remove, job_id)
+
+    def remove(self) -> None:
+        """Removes them; once is enough."""
+        self._remove()
 
 
 @dataclass
@@ -33,6 +48,7 @@ class _Run:
     report: StageProgress
     deadline_s: float
     """On the clock of `time.monotonic`."""
+    files: _Files
     results: dict[Stage, StageResult] = field(default_factory=dict)
     pedestal: StageResult | None = None
     claim: Claim = field(default_factory=Claim)
@@ -69,10 +85,13 @@ class LocalEngine:
     ) -> None:
         settings = settings or Settings()
         self._published, self._accept_licence = find_wished(model, settings), accept_licence
-        self._folder = tempfile.TemporaryDirectory(prefix="ai-engine-", ignore_cleanup_errors=True)
-        here = {"data_dir": Path(self._folder.name), "artifacts_url": None}
+        folder = Path(tempfile.mkdtemp(prefix="ai-engine-"))
+        # Also where nobody calls close(): `Engine().generate(...)` is a sentence of its own.
+        self._remove_files = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        here = {"data_dir": folder, "artifacts_url": None}
         self.settings = settings.model_copy(update=here)
         self._resources: Resources | None = None
+        self._opening = threading.Lock()
 
     def open(self, on_loaded: Callable[[float], None] = lambda share: None) -> Resources:
         """The models, loaded at the first call; `on_loaded` is called with the share, 0 to 1, that is there.
@@ -81,13 +100,14 @@ class LocalEngine:
             StartupError: a model or a device can't be used, or its weights can't be had.
             NotAgreed: weights are to be fetched, and their licence was not agreed to.
         """
-        if self._resources is None:
-            if self._published is not None:
-                self.settings = with_weights(
-                    self._published, self.settings, accept_licence=self._accept_licence
-                )
-            self._resources = open_resources(self.settings, on_loaded)
-        return self._resources
+        with self._opening:
+            if self._resources is None:
+                if self._published is not None:
+                    self.settings = with_weights(
+                        self._published, self.settings, accept_licence=self._accept_licence
+                    )
+                self._resources = open_resources(self.settings, on_loaded)
+            return self._resources
 
     def generate(self, request: JobRequest, pictures: Pictures, progress: StageProgress) -> Generated:
         """The mesh that the request asks for.
@@ -98,9 +118,13 @@ class LocalEngine:
         """
         resources, job_id = self.open(), uuid.uuid4().hex
         job = job_of(request, job_id=job_id, accepted_at_s=time.time(), settings=self.settings)
-        job = self._add_pictures(job, pictures)
-        run = _Run(progress, _deadline_s(request))
-        return self._collect(request, job, run, run_job(job, resources, run))
+        run = _Run(progress, _deadline_s(request), _Files(resources.store, job_id))
+        try:
+            job = self._add_pictures(job, pictures)
+            return self._collect(request, job, run, run_job(job, resources, run))
+        except BaseException:
+            run.files.remove()
+            raise
 
     def _add_pictures(self, job: Job, pictures: Pictures) -> Job:
         """The job with the pictures, which are files now."""
@@ -126,6 +150,7 @@ class LocalEngine:
             timings_s=result.timings_s,
             other_format=lambda file_format: self._make_other(request, job, run, file_format),
             gcode=self._bytes(result.gcode) if result.gcode else None,
+            release=run.files.remove,
         )
 
     def _make_other(self, request: JobRequest, job: Job, run: _Run, file_format: MeshFormat) -> bytes:
@@ -147,4 +172,4 @@ class LocalEngine:
     def close(self) -> None:
         """Lets go of the models and removes the files of all jobs."""
         self._resources = None
-        self._folder.cleanup()
+        self._remove_files()

@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -39,9 +40,17 @@ class RemoteEngine:
     """A client of one service."""
 
     def __init__(self, address: str, *, key: str | None = None) -> None:
+        """Opens no connection yet; raises ValueError if `address` is no http(s) URL."""
+        if not address.lower().startswith(("http://", "https://")):
+            raise ValueError(f"{address!r} is no address of a service: it begins with http:// or https://")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=10.0)
-        self._client = httpx2.Client(base_url=address.rstrip("/"), headers=headers, timeout=timeout)
+        try:
+            self._client = httpx2.Client(base_url=address.rstrip("/"), headers=headers, timeout=timeout)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"{address!r} is no address of a service: {error}") from error
+        # Also where nobody calls close().
+        self._close = weakref.finalize(self, self._client.close)
 
     def generate(self, request: JobRequest, pictures: Pictures, progress: StageProgress) -> Generated:
         """The mesh that the request asks for.
@@ -52,24 +61,56 @@ class RemoteEngine:
             GenerationFailed: the job ended without a mesh.
             ServerRefused: the service does not take the request, or can't be reached.
         """
+        job_id = self.begin(request, pictures)
+        return self._collect(request, self._wait_for(job_id, progress))
+
+    def begin(self, request: JobRequest, pictures: Pictures) -> str:
+        """The id of the new job that the request asks for; raises ServerRefused as `generate`."""
         fields = request.model_dump(mode="json", exclude_defaults=True)
         files = {part: (part, data) for part, data in pictures.by_part.items()}
         body: dict[str, Any] = {"data": _as_form(fields), "files": files} if files else {"json": fields}
-        return self._collect(request, self._run("/generate-3d", body, progress))
+        return self._submit("/generate-3d", body)
 
-    def _run(self, route: str, body: dict[str, Any], progress: StageProgress) -> dict[str, Any]:
-        """The job that `body` asks for at `route`, when it has succeeded.
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job as it stands; raises ServerRefused if it is not there for this key."""
+        return self._read("GET", f"/jobs/{job_id}")
+
+    def jobs(self, **wanted: Any) -> dict[str, Any]:
+        """The latest jobs of the key, as `GET /jobs` lists them; raises ServerRefused as `generate`."""
+        return self._read("GET", "/jobs", params=wanted)
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Stops a job that waits or runs; how it then stands. Raises ServerRefused if it is not there for this key."""
+        return self._read("DELETE", f"/jobs/{job_id}")
+
+    def mesh(self, job: Mapping[str, Any]) -> bytes:
+        """The mesh file of a job that succeeded; raises ServerRefused if it can't be had whole."""
+        return self._download(job["job_id"], "mesh", job["artifact"]["sha256"])
+
+    def gcode(self, job: Mapping[str, Any]) -> bytes | None:
+        """What the slicer made of it; None where that was not asked. Raises ServerRefused as `mesh`."""
+        slicing = job["print"].get("slicing")
+        return self._download(job["job_id"], "gcode", slicing["gcode_sha256"]) if slicing else None
+
+    def _read(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._ask(lambda: self._client.request(method, path, **content)).json()
+        return found
+
+    def _submit(self, route: str, body: dict[str, Any]) -> str:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return str(self._ask(lambda: self._client.post(route, headers=headers, **body)).json()["job_id"])
+
+    def _wait_for(self, job_id: str, progress: StageProgress) -> dict[str, Any]:
+        """The job when it has succeeded; it is cancelled by any exception on the way.
 
         Raises:
             GenerationFailed: it ended without a mesh.
-            ServerRefused: the service does not take the request, or can't be reached.
+            ServerRefused: the service can't be reached.
         """
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
-        job_id = str(self._ask(lambda: self._client.post(route, headers=headers, **body)).json()["job_id"])
         try:
             job = self._follow(job_id, progress)
         except BaseException:
-            self._cancel(job_id)
+            self._cancel_quietly(job_id)
             raise
         if job["status"] != "succeeded":
             raise GenerationFailed(JobFailure.from_dict(job["error"]))
@@ -121,20 +162,18 @@ class RemoteEngine:
         def make_other(file_format: MeshFormat) -> bytes:
             """The file of a variant: the service finishes the mesh again, without its device."""
             body = {"json": asked | {"format": file_format}}
-            variant = self._run(f"/jobs/{job['job_id']}/variants", body, lambda stage, done, total: None)
-            return self._download(variant["job_id"], "mesh", variant["artifact"]["sha256"])
+            variant_id = self._submit(f"/jobs/{job['job_id']}/variants", body)
+            return self.mesh(self._wait_for(variant_id, lambda stage, done, total: None))
 
         return Generated(
             format=artifact["format"],
-            data=self._download(job["job_id"], "mesh", artifact["sha256"]),
+            data=self.mesh(job),
             facts=MeshFacts(artifact["format"], artifact["faces"], artifact["units"], (x, y, z), report),
             seed=job["options"]["seed"],
             model=job["model"],
             timings_s=job["timings_s"],
             other_format=make_other,
-            gcode=self._download(job["job_id"], "gcode", report.slicing.gcode_sha256)
-            if report.slicing
-            else None,
+            gcode=self.gcode(job),
         )
 
     def _download(self, job_id: str, route: str, sha256: str) -> bytes:
@@ -143,13 +182,13 @@ class RemoteEngine:
             raise ServerRefused(f"The {route} that came is not the one of the job: its sha256 differs.")
         return data
 
-    def _cancel(self, job_id: str) -> None:
+    def _cancel_quietly(self, job_id: str) -> None:
         with suppress(httpx2.HTTPError):
             self._client.delete(f"/jobs/{job_id}")
 
     def close(self) -> None:
         """Closes the connections."""
-        self._client.close()
+        self._close()
 
 
 class _Busy(Exception):

@@ -5,6 +5,7 @@ With HF_HUB_OFFLINE set nothing is asked of the network. What TERRITORY is left 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -55,6 +56,21 @@ def find_wished(model: str | None, settings: Settings) -> Published | None:
     if settings.models is not None or settings.model_path.exists():
         return None
     return known_models().get(settings.model_path.as_posix())
+
+
+def bring_weights(settings: Settings, *, accept_licence: bool) -> Settings:
+    """The settings with the weights of the published model that MODEL_PATH names, which child processes find there too.
+
+    Raises:
+        StartupError: they can't be had, or may not be used here.
+    """
+    model = find_wished(None, settings)
+    if model is None:
+        return settings
+    settings = with_weights(model, settings, accept_licence=accept_licence, may_ask=True)
+    os.environ["MODEL_PATH"] = str(settings.model_path)
+    os.environ.pop("MODEL_VARIANT", None)
+    return settings
 
 
 def with_weights(

@@ -32,7 +32,8 @@ def test_the_tools_say_what_a_request_may_say(app: Any) -> None:
     with TestClient(app) as client:
         text = ask(client, "tools/list", Authorization=f"Bearer {KEY}").text
 
-    for name in ("generate_mesh", "finish_mesh", "wait_for_mesh", "get_job", "cancel_job", "list_jobs"):
+    jobs = ("wait_for_mesh", "get_job", "cancel_job", "list_jobs")
+    for name in ("generate_mesh", "finish_mesh", "check_mesh", *jobs):
         assert f'"{name}"' in text
     assert str(JobRequest.model_fields["height_mm"].description) in text
 

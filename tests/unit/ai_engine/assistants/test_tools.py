@@ -23,8 +23,8 @@ def disc(tmp_path: Path) -> Path:
     return draw_disc(tmp_path / "disc.png")
 
 
-def talk(conversation: Callable[[Client], Awaitable[None]]) -> None:
-    environment = {"MODEL_VARIANT": "stand-in", "MATTING_MODEL": "none", "OMP_NUM_THREADS": "1"}
+def talk(conversation: Callable[[Client], Awaitable[None]], **settings: str) -> None:
+    environment = {"MODEL_VARIANT": "stand-in", "MATTING_MODEL": "none", "OMP_NUM_THREADS": "1"} | settings
     command = StdioServerParameters(
         command=sys.executable, args=[str(ROOT / "main.py"), "mcp"], env=environment
     )
@@ -53,6 +53,7 @@ def test_a_picture_becomes_a_file_with_progress_then_a_smaller_one_and_a_report(
         assert made.structured_content is not None
         assert made.structured_content["print"]["watertight"]
         assert made.structured_content["seed"] == 3
+        assert made.structured_content["file"] == str(tmp_path / "a.3mf")
         finished = await client.call_tool(
             "finish_mesh",
             {"mesh": str(tmp_path / "a.3mf"), "out": str(tmp_path / "b.stl"), "options": {"height_mm": 40}},
@@ -65,12 +66,72 @@ def test_a_picture_becomes_a_file_with_progress_then_a_smaller_one_and_a_report(
     talk(conversation)
     assert read_mesh((tmp_path / "a.3mf").read_bytes()).mesh.vertices[:, 2].max() == pytest.approx(80)
     assert [message for _, _, message in heard if message == "denoise"]
+    progress = [done for done, _, _ in heard]
+    assert progress == sorted(progress)
+
+
+def said(answer: Any) -> dict[str, Any]:
+    assert not answer.is_error, answer.content
+    found: dict[str, Any] = answer.structured_content
+    return found
+
+
+def test_a_mesh_is_begun_listed_waited_for_with_progress_and_cancelled(disc: Path, tmp_path: Path) -> None:
+    heard: list[str | None] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(message)
+
+    async def begin(client: Client, name: str) -> str:
+        wishes = {"picture": str(disc), "out": str(tmp_path / name), "wait": False}
+        job_id: str = said(await client.call_tool("generate_mesh", wishes))["job_id"]
+        return job_id
+
+    async def conversation(client: Client) -> None:
+        first, second = await begin(client, "a.stl"), await begin(client, "b.glb")
+        listed = said(await client.call_tool("list_jobs", {}))["jobs"]
+        assert [job["job_id"] for job in listed] == [second, first]
+        assert said(await client.call_tool("cancel_job", {"job_id": second}))["status"] in (
+            *("queued", "cancelled"),
+        )
+        done = await client.call_tool("wait_for_mesh", {"job_id": first}, progress_callback=hear)
+        assert said(done)["status"] == "succeeded"
+        assert said(done)["print"]["watertight"]
+        over = said(await client.call_tool("wait_for_mesh", {"job_id": second}))
+        assert (over["status"], over["file"]) == ("cancelled", None)
+        assert said(await client.call_tool("get_job", {"job_id": first}))["file"] == str(tmp_path / "a.stl")
+        failed = said(await client.call_tool("list_jobs", {"status": "failed", "limit": 5}))
+        assert failed["jobs"] == []
+
+    talk(conversation, STAND_IN_STEP_S="0.1")
+    assert "denoise" in heard
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.stl", "disc.png"]
+
+
+def test_a_call_that_the_client_cancels_stops_its_job(disc: Path, tmp_path: Path) -> None:
+    async def conversation(client: Client) -> None:
+        with anyio.CancelScope() as scope:
+
+            async def cancel(progress: float, total: float | None, message: str | None) -> None:
+                scope.cancel()
+
+            wishes = {"picture": str(disc), "out": str(tmp_path / "a.stl")}
+            await client.call_tool("generate_mesh", wishes, progress_callback=cancel)
+        (job,) = said(await client.call_tool("list_jobs", {}))["jobs"]
+        over = said(await client.call_tool("wait_for_mesh", {"job_id": job["job_id"]}))
+        assert over["status"] == "cancelled"
+
+    talk(conversation, STAND_IN_STEP_S="0.5")
+    assert [path.name for path in tmp_path.iterdir()] == ["disc.png"]
 
 
 def test_the_tools_say_what_they_take() -> None:
     async def conversation(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert tools.keys() == {"generate_mesh", "finish_mesh", "check_mesh"}
+        assert tools.keys() == {
+            *("generate_mesh", "wait_for_mesh", "finish_mesh", "check_mesh"),
+            *("get_job", "list_jobs", "cancel_job"),
+        }
         described = str(tools["generate_mesh"].input_schema)
         assert str(JobRequest.model_fields["height_mm"].description) in described
         assert "webhook_url" not in described
@@ -92,6 +153,8 @@ def test_the_tools_say_what_they_take() -> None:
         ),
         ("finish_mesh", {"mesh": "{disc}", "out": "a.stl"}, "no mesh"),
         ("check_mesh", {"mesh": "{disc}"}, "no mesh"),
+        ("wait_for_mesh", {"job_id": "0" * 32}, "no job"),
+        ("cancel_job", {"job_id": "0" * 32}, "no job"),
     ],
 )
 def test_what_goes_wrong_is_said_and_nothing_is_written(

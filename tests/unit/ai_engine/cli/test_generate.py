@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -112,6 +113,11 @@ def test_json_has_a_line_for_each_picture_failed_ones_too(
         ["-o", "b.stl", "--format", "glb"],
         ["-o", "-", "--format", "stl", "--format", "glb"],
         ["--seed", "many"],
+        ["--base", "{bad"],
+        ["--model", "nothing-of-that-name"],
+        ["--key", "aie_of_no_service"],
+        ["--server", "mesh.example.com"],
+        ["--server", "http://localhost:1", "--accept-licence"],
     ],
 )
 def test_a_command_line_that_makes_no_sense_is_usage(
@@ -120,6 +126,46 @@ def test_a_command_line_that_makes_no_sense_is_usage(
     assert run("generate", draw_disc(tmp_path / "a.png"), *arguments) == 2
     assert capsys.readouterr().err.startswith("ai-engine generate: ")
     assert names(tmp_path) == ["a.png"]
+
+
+def test_several_pictures_do_not_go_into_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.png"):
+        draw_disc(tmp_path / name)
+    assert run("generate", "a.png", "b.png", "-o", "c.stl") == 2
+    assert "name a folder" in capsys.readouterr().err
+    assert names(tmp_path) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MODEL_PATH", "absent.safetensors"), ("JOBS_IN_FLIGHT", "many")]
+)
+def test_a_setting_that_can_not_be_used_is_named_and_has_a_status_of_its_own(
+    tmp_path: Path,
+    name: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("MODEL_VARIANT")
+    monkeypatch.setenv(name, value)
+    assert run("generate", draw_disc(tmp_path / "a.png")) == 78
+    assert name in capsys.readouterr().err
+
+
+def test_a_folder_of_meshes_that_can_not_be_made_costs_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_bytes(b"a file")
+    assert run("generate", draw_disc(tmp_path / "a.png"), "-o", "out/") == 1
+    said = capsys.readouterr().err
+    assert "File exists" in said or "Not a directory" in said
+    assert "denoise" not in said
+
+
+def test_a_long_data_url_is_a_picture_of_its_own(tmp_path: Path) -> None:
+    picture = base64.b64encode(draw_disc(tmp_path / "a.png").read_bytes()).decode()
+    assert run("generate", f"data:image/png;base64,{picture}", "-o", "out/") == 0
+    assert names(tmp_path / "out") == ["mesh.stl"]
 
 
 def test_a_picture_that_is_not_there_is_a_failure_that_names_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,6 +231,31 @@ def test_standard_input_to_standard_output(tmp_path: Path) -> None:
         command("-", "-o", "-", "--format", "glb"), input=picture, capture_output=True, check=True
     )
     assert read_mesh(done.stdout).format == "glb"
+
+
+def test_an_interruption_leaves_whole_files_alone(tmp_path: Path) -> None:
+    for number in range(20):
+        draw_disc(tmp_path / "in" / f"{number}.png")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with subprocess.Popen(
+        command("in", "-o", "out", "--format", "stl", "--format", "3mf"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(60) == 130
+    assert said.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in said
+    assert list(temporary.iterdir()) == []
+    for path in (tmp_path / "out").iterdir():
+        assert read_mesh(path.read_bytes()).format == path.suffix[1:]
 
 
 def test_watching_takes_a_new_picture_and_ends_at_sigterm(tmp_path: Path) -> None:

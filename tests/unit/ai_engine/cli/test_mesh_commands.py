@@ -49,6 +49,8 @@ def test_a_file_that_is_no_mesh_is_a_failure(tmp_path: Path, capsys: pytest.Capt
     assert run("check", tmp_path / "a.stl") == 1
     assert run("check", tmp_path / "absent.stl") == 1
     assert "no mesh in STL" in capsys.readouterr().err
+    assert run("check", "--json", tmp_path / "a.stl") == 1
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "mesh_invalid"
 
 
 def test_a_mesh_is_scaled_and_written_in_another_format(
@@ -72,11 +74,22 @@ def test_without_a_height_a_mesh_of_somebody_stays_as_tall_as_it_was(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--height-mm", "0"], ["-o", "b.doc"], ["-o", "b.stl", "--format", "glb"]]
+    "arguments",
+    [
+        ["--height-mm", "0"],
+        ["--base", "{bad"],
+        ["--base", '{"shape": "cloud"}'],
+        ["-o", "b.doc"],
+        ["-o", "b.stl", "--format", "glb"],
+    ],
 )
-def test_a_command_line_that_makes_no_sense_is_usage(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_command_line_that_makes_no_sense_is_usage_in_one_line(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     source = write(cube(20.0), tmp_path / "a.stl")
     assert run("finish", source, "-o", tmp_path / "b.stl", *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ai-engine finish: ")
 
 
 def test_nothing_is_written_where_the_mesh_can_not_be_finished(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.cli.outputs import Outputs, UsageError, stem_of
+from ai_engine.cli.endings import UsageError
+from ai_engine.cli.outputs import Outputs, stem_of
 
 
 def test_a_file_is_named_after_its_source_in_each_format() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import re
 import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from ai_engine import Engine
 from ai_engine.engine.engine import asset_id_of, print_options
 from ai_engine.engine.generated import GenerationFailed
 from ai_engine.mesh_files.read import read_mesh
+from ai_engine.settings import Settings
 
 
 @pytest.fixture
@@ -134,6 +138,43 @@ def test_fields_that_are_none_of_the_finish_are_refused_by_name() -> None:
     assert print_options({"height_mm": 5.0}).height_mm == 5.0
     with pytest.raises(ValidationError, match="seed"):
         print_options({"height_mm": 5.0, "seed": 3})
+
+
+def test_what_is_of_the_other_kind_of_engine_is_refused_not_ignored() -> None:
+    with pytest.raises(ValueError, match="key"):
+        Engine(key="aie_of_no_service")
+    for given in ({"settings": Settings()}, {"accept_licence": True}):
+        with pytest.raises(ValueError, match="this process"):
+            Engine("https://mesh.example.com", **given)
+    for address in ("", "mesh.example.com", "http://mesh.example.com:port"):
+        with pytest.raises(ValueError, match="address"):
+            Engine(address)
+
+
+def test_the_model_of_a_service_is_asked_for_with_every_picture(disc: Path) -> None:
+    with Engine("https://mesh.example.com", model="triposg") as there:
+        plain, own = (there.request(disc, **fields)[0] for fields in ({}, {"model": "v2-mini"}))
+    assert (plain.model, own.model) == ("triposg", "v2-mini")
+
+
+def test_an_engine_that_nobody_closes_leaves_nothing_behind(
+    disc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_VARIANT", "stand-in")
+    monkeypatch.setenv("MATTING_MODEL", "none")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResourceWarning)
+        made = Engine().generate(disc)
+        assert list((tmp_path / "temporary").iterdir())
+        assert made.bytes_as("glb")
+        del made
+        gc.collect()
+        Engine("https://mesh.example.com")
+        gc.collect()
+    assert [str(one.message) for one in said if one.category is ResourceWarning] == []
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_importing_the_package_imports_nothing_else() -> None:

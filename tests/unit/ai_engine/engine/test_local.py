@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def test_nothing_is_loaded_or_written_before_the_first_picture(tmp_path: Path) -
     one.close()
     assert not (tmp_path / "data").exists()
     assert not one.settings.data_dir.exists()
+
+
+def test_the_files_of_a_job_stay_as_long_as_its_mesh_is_held() -> None:
+    one = engine()
+    picture = Pictures(PICTURE.read_bytes())
+    made = one.generate(request(octree_resolution=32), picture, nothing)
+    (folder,) = (one.settings.data_dir / "jobs").iterdir()
+    assert made.bytes_as("ply")
+    del made
+    gc.collect()
+    assert not folder.exists()
+    with pytest.raises(GenerationFailed):
+        one.generate(request(), Pictures(b"no picture"), nothing)
+    assert list((one.settings.data_dir / "jobs").iterdir()) == []
+    one.close()
 
 
 def test_a_job_that_takes_too_long_ends_with_its_code() -> None:

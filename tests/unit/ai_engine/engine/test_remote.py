@@ -146,6 +146,30 @@ def test_a_mesh_with_another_sha256_is_not_given_to_the_caller() -> None:
         engine._download("j", "mesh", "0" * 64)
 
 
+def test_jobs_are_begun_read_listed_and_stopped_one_by_one() -> None:
+    def answers(_: BaseHTTPRequestHandler, asked: list[str]) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, json.dumps({"job_id": "j", "status": "running", "jobs": []}).encode()
+
+    with service(answers) as (engine, asked):
+        assert engine.begin(REQUEST, Pictures()) == "j"
+        assert engine.job("j")["status"] == "running"
+        assert engine.jobs(limit=3)["jobs"] == []
+        assert engine.cancel("j")["job_id"] == "j"
+
+    assert [one.rsplit(" ", 1)[0] for one in asked] == [
+        "POST /generate-3d",
+        "GET /jobs/j",
+        "GET /jobs?limit=3",
+        "DELETE /jobs/j",
+    ]
+
+
+@pytest.mark.parametrize("address", ["", "localhost:8000", "ftp://localhost", "http://localhost:port"])
+def test_an_address_that_is_none_is_refused_before_anything_is_asked(address: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        RemoteEngine(address)
+
+
 def test_server_sent_events_are_read_and_comments_passed_over() -> None:
     lines = [
         ": still here",

@@ -15,7 +15,7 @@ from support.hub_server import Hub, hub_server
 from support.pictures import draw_disc
 
 import main
-from ai_engine.cli.outputs import EXIT_USAGE
+from ai_engine.cli.endings import EXIT_USAGE
 from ai_engine.engine.engine import Engine
 from ai_engine.errors import StartupError
 from ai_engine.published_weights import FOLDERS, SHAPE_MODELS, HubOrigin, WeightsFolder
