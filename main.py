@@ -18,6 +18,8 @@ from ai_engine.published_weights import add_choices
 from ai_engine.settings import Settings, read_settings
 
 logger = logging.getLogger("main")
+INTERRUPTED = 130
+"""Exit status, as a shell reports a program that Ctrl-C ended."""
 EXAMPLES = {
     "serve": "MODEL_PATH=triposg {} serve --port 8000",
     "api": "DATABASE_URL=postgresql://user:password@db/jobs {} api --host 0.0.0.0",
@@ -33,13 +35,16 @@ EXAMPLES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status."""
-    options = _parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
     try:
+        options = _parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
+        run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except StartupError as error:
         print(f"can't start: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:

@@ -68,13 +68,14 @@ def code_of(error: Exception) -> str:
     return "failed" if isinstance(error, known) else "internal"
 
 
-def sentence(error: Exception) -> str:
-    """What went wrong, in one line for the person at the terminal."""
+def sentence(error: Exception, *, about: str | None = None) -> str:
+    """What went wrong, in one line for the person at the terminal; it does not name the file that the line is about."""
     if isinstance(error, ValidationError):
         found = error.errors(include_url=False, include_input=False)
         return "; ".join(f"{_flag(one['loc'])}: {one['msg']}" for one in found)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        is_named = error.filename is not None and str(error.filename) != about
+        return f"{error.filename}: {error.strerror}" if is_named else error.strerror
     return f"{type(error).__name__}: {error}" if code_of(error) == "internal" else str(error)
 
 

@@ -195,11 +195,11 @@ class _Command:
 
     def _fail(self, source: Source, error: Exception) -> None:
         self.bars.close()
-        code = code_of(error)
+        code, detail = code_of(error), sentence(error, about=source.name)
         self.codes.append(code)
-        print(f"{source.name}: {sentence(error)}", file=sys.stderr)
+        print(f"{source.name}: {detail}", file=sys.stderr)
         if self.options.json:
-            self._print_json(source, error={"code": code, "detail": sentence(error)})
+            self._print_json(source, error={"code": code, "detail": detail})
 
     def _print_json(self, source: Source, **facts: Any) -> None:
         stream = sys.stderr if self.outputs.is_stdout else sys.stdout

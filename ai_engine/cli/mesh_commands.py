@@ -134,7 +134,7 @@ def _check(name: str, *, is_json: bool) -> int:
         facts = check_file(_read(name)).facts()
     except (MeshUnreadable, OSError) as error:
         if is_json:
-            _print_json(name, {"error": {"code": code_of(error), "detail": sentence(error)}})
+            _print_json(name, {"error": {"code": code_of(error), "detail": sentence(error, about=name)}})
         return _fail(name, error, EXIT_FAILED)
     if is_json:
         _print_json(name, asdict(facts))
@@ -166,5 +166,5 @@ def _read(name: str) -> bytes:
 
 
 def _fail(name: str, error: Exception, status: int) -> int:
-    print(f"{name}: {sentence(error)}", file=sys.stderr)
+    print(f"{name}: {sentence(error, about=name)}", file=sys.stderr)
     return status

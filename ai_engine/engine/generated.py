@@ -100,5 +100,8 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         part.write_bytes(data)
         part.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # A full disk names no file, others the one of another name.
+        raise
     finally:
         part.unlink(missing_ok=True)

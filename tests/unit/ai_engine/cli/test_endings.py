@@ -73,6 +73,7 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_trace(tmp_path: Path) 
 )
 def test_what_went_wrong_is_one_line_and_a_code(error: Exception, code: str, text: str) -> None:
     assert (code_of(error), sentence(error)) == (code, text)
+    assert sentence(error, about="a.png") == text.removeprefix("a.png: ")
 
 
 def test_fields_are_named_by_their_flags_and_the_place_in_their_json() -> None:
