@@ -125,7 +125,8 @@ export class JobTrack {
     }
   }
 
-  private async fetchViews({ cutouts }: JobView): Promise<void> {
+  private async fetchViews({ cutouts, kind }: JobView): Promise<void> {
+    if (kind === "variant") return; // it has the first view's alone
     try {
       for (const view of namesOf(cutouts)) {
         const blob = await this.client.file(this.id, `cutout.png?view=${view}`, this.stopping.signal);

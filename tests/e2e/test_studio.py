@@ -106,6 +106,7 @@ def test_views_have_places_of_their_own_and_the_job_shows_the_cutout_and_facts_o
     expect(page).to_have_url(re.compile(r"with="))
     again = page.url.split("with=")[1]
     assert set(house.wait_until(again, "succeeded")["cutouts"]) == {"front", "left"}
+    expect(page.locator(".pane").nth(1).locator(".cover-title")).to_have_text("The mesh is ready")
 
 
 def test_a_view_takes_a_dropped_picture_and_one_picture_replaces_all_views(studio: Studio) -> None:

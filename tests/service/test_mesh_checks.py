@@ -365,6 +365,16 @@ def test_a_bomb_is_refused_by_its_kind(house: House, name: str) -> None:
     assert not job["error"]["retryable"]
 
 
+@pytest.mark.parametrize("name", [name for name, (data, _) in BOMBS.items() if data[:2] == b"PK"])
+def test_a_bomb_is_no_pedestal_either(house: House, name: str) -> None:
+    data, codes = BOMBS[name]
+
+    error = house.wait_until_over(submit(house, BALL, base={"mesh_url": as_data_url(data)}))["error"]
+
+    assert error["code"] in codes
+    assert error["stage"] == "download"
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
