@@ -30,7 +30,12 @@ from training.solids import (
     sdf,
 )
 
-__all__ = ["FAMILIES", "FAMILY_NAMES", "THIN_FAMILIES", "Shape", "grid_points", "random_shape", "sdf"]
+__all__ = ["FAMILIES", "FAMILY_NAMES", "THIN_FAMILIES", "Shape", "ball", "grid_points", "random_shape", "sdf"]
+
+
+def ball() -> Shape:
+    """A sphere that fills its cube."""
+    return assemble("ellipsoid", [Primitive(ELLIPSOID, (1.0, 1.0, 1.0))])
 
 
 def _ellipsoid(rng: Generator) -> Shape:
