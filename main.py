@@ -140,9 +140,11 @@ def _add_mesh_commands(
 def mcp(options: argparse.Namespace) -> int:
     """The tools for an assistant, until it closes standard input."""
     from ai_engine.assistants.tools import serve_stdio
+    from ai_engine.cli.endings import exit_at_signals
     from ai_engine.cli.engines import engine_of
 
     with engine_of(options) as engine:
+        exit_at_signals(engine.close)
         serve_stdio(engine)
     return 0
 

@@ -58,6 +58,17 @@ def signals_interrupt() -> Generator[None]:
             signal.signal(number, handler)
 
 
+def exit_at_signals(clean_up: Callable[[], None]) -> None:
+    """From now on SIGTERM and SIGINT end the process after `clean_up`, whatever its threads wait for."""
+
+    def end(*_: object) -> None:
+        clean_up()
+        os._exit(EXIT_INTERRUPTED)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
 def code_of(error: Exception) -> str:
     """Of a job's failure its own; `internal` where the fault is ours."""
     if isinstance(error, GenerationFailed):

@@ -161,7 +161,9 @@ class _Command:
     def run(self) -> int:
         """Every picture; the exit status."""
         pictures, views = self.options.pictures, _views(self.options)
+        found = False
         for source in Sources(pictures, views, self._fail, is_watching=self.options.watch):
+            found = True
             try:
                 self._make(source)
             except (ValidationError, StartupError, BrokenPipeError):
@@ -169,6 +171,8 @@ class _Command:
             except Exception as error:  # of any kind, our own faults too: the other pictures go on
                 self._fail(source, error)
         if not self.codes:
+            if not found:
+                print(f"{', '.join(pictures)}: no pictures there", file=sys.stderr)
             return EXIT_OK
         return EXIT_NOT_PRINTABLE if set(self.codes) == {"not_printable"} else EXIT_FAILED
 

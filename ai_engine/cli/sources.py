@@ -13,7 +13,13 @@ from ai_engine.cli.outputs import stem_of
 from ai_engine.facts import ViewName
 from ai_engine.images.data_url import is_data_url
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
+PICTURE_SUFFIXES = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif"),
+        *(".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff"),
+    }
+)
+"""Of what a folder gives. Those in the second line are refused, by a sentence each: none is passed over in silence."""
 LOOK_EVERY_S = 1.0
 
 

@@ -63,6 +63,7 @@ def test_the_command_has_everything_that_main_has(installed: Path, tmp_path: Pat
         "generate",
         "finish",
         "check",
+        "mcp",
         "serve",
         "api",
         "worker",
@@ -70,6 +71,7 @@ def test_the_command_has_everything_that_main_has(installed: Path, tmp_path: Pat
         "doctor",
         "fetch-weights",
         "new-key",
+        "webhook-test",
     ):
         assert f"    {name}" in said
     assert "ai-engine" in said

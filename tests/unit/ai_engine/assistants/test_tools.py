@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -123,6 +127,33 @@ def test_a_call_that_the_client_cancels_stops_its_job(disc: Path, tmp_path: Path
 
     talk(conversation, STAND_IN_STEP_S="0.5")
     assert [path.name for path in tmp_path.iterdir()] == ["disc.png"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_at_once_and_its_files_are_removed(tmp_path: Path, number: signal.Signals) -> None:
+    params = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "t", "version": "0"},
+    }
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    environment = os.environ | {"MODEL_VARIANT": "stand-in", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), "mcp"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(hello) + "\n")
+        process.stdin.flush()
+        assert "ai-engine" in process.stdout.readline()
+        assert list(tmp_path.iterdir())
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_tools_say_what_they_take() -> None:

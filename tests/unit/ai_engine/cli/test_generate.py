@@ -73,6 +73,24 @@ def test_a_folder_goes_on_past_a_bad_picture_and_says_which(
     assert "image_invalid" in said.err
 
 
+def test_pictures_of_other_kinds_in_a_folder_are_refused_not_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "in" / "a.gif")
+    draw_disc(tmp_path / "in" / "b.png").rename(tmp_path / "in" / "b.jfif")
+    assert run("generate", "in", "--json") == 1
+    gif, jfif = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert "GIF" in gif["error"]["detail"]
+    assert jfif["files"] == ["b.stl"]
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    assert run("generate", "in") == 0
+    assert capsys.readouterr() == ("", "in: no pictures there\n")
+
+
 def test_what_is_there_already_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.png", "b.png"):
         draw_disc(tmp_path / "in" / name)
