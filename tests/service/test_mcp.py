@@ -232,9 +232,10 @@ def test_without_a_key_there_is_nothing(house: House, key: str | None) -> None:
 
 def test_what_the_api_refuses_is_said_in_its_words(house: House) -> None:
     async def conversation(client: Client) -> None:
-        forbidden = await client.call_tool("generate_mesh", {"picture": "http://169.254.169.254/latest"})
-        assert forbidden.is_error
-        assert "image_url" in str(forbidden.content)
+        for picture in ("http://169.254.169.254/latest", "/etc/passwd", "file:///etc/passwd"):
+            forbidden = await client.call_tool("generate_mesh", {"picture": picture})
+            assert forbidden.is_error
+            assert "image_url" in str(forbidden.content)
         wrong = await client.call_tool(
             "generate_mesh", {"picture": "https://example.com/a.png", "options": {"height_mm": 0}}
         )
