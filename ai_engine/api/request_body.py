@@ -50,7 +50,7 @@ _JSON = "application/json"
 _FORM = "multipart/form-data"
 BASE64_GROWTH = 4 / 3 * 80 / 76
 """Characters per byte of a picture, with a line break of four characters (as JSON escapes it) after each 76."""
-_DATA_URL = re.compile(rb'("mesh_url"\s*)?:\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
+_DATA_URL = re.compile(rb':\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
 MESH_FIELDS = (MESH_PART, URL_OF_PART[MESH_PART], PEDESTAL_FIELD)
 
 R = TypeVar("R", bound=PictureRequest)
@@ -186,7 +186,7 @@ def _read_json(body: bytes, how: Reading[R]) -> Submission[R]:
 
 
 def parse_json(body: bytes, how: Reading[R], picture: re.Pattern[bytes] = _DATA_URL) -> Any:
-    """What the JSON says, if besides pictures, which `picture` finds, it is small; its group is there for a mesh.
+    """What the JSON says, if besides pictures and meshes, which `picture` finds, it is small.
 
     Raises:
         BodyTooLarge: it has more bytes than a request has, with its pictures or besides them.
@@ -195,13 +195,18 @@ def parse_json(body: bytes, how: Reading[R], picture: re.Pattern[bytes] = _DATA_
     # Before it is parsed: millions of small fields cost a hundred times their bytes, and as many errors.
     found = list(islice(picture.finditer(body), how.max_pictures + how.max_pedestals))
     own = int(MESH_PART in how.parts)
-    meshes = [one for one in found if one.lastindex][: own + how.max_pedestals]
-    pictures = [one for one in found if not one.lastindex][: 0 if own else how.max_pictures]
+    meshes = [one for one in found if _is_mesh_url(body, one)][: own + how.max_pedestals]
+    pictures = [one for one in found if one not in meshes][: 0 if own else how.max_pictures]
     embedded = [*pictures, *meshes]
     check_size(len(body), how.max_bytes(len(pictures), max(0, len(meshes) - own)))
     if len(body) - sum(len(one[0]) for one in embedded) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(f"Besides the pictures in it a request has {MAX_REQUEST_BYTES} bytes at most.")
     return load_json(body)
+
+
+def _is_mesh_url(body: bytes, embedded: re.Match[bytes]) -> bool:
+    """True where the field before it says so: an expression that begins with the name is slow on large bodies."""
+    return body[max(0, embedded.start() - 64) : embedded.start()].rstrip().endswith(b'"mesh_url"')
 
 
 def submission_of(request: R, files: Mapping[str, UploadFile], how: Reading[R]) -> Submission[R]:

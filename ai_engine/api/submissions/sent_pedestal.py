@@ -10,7 +10,7 @@ from ai_engine.api.request_schema import PictureRequest
 from ai_engine.wishes.additions import Base
 
 PEDESTAL_FIELD = "base.mesh_url"
-_DATA_URL = re.compile(r'"mesh_url"\s*:\s*"(?:\s|\\[nrt])*data:[^"]*"', re.IGNORECASE)
+_DATA_URL = re.compile(r'"mesh_url"\s*:\s*"(?:\s|\\[nrt])*(?i:data:)[^"]*"')
 
 R = TypeVar("R", bound=PictureRequest)
 
