@@ -14,6 +14,7 @@ export function commandsFor(
   origin: string,
   needsKey: boolean,
 ): Command[] {
+  request = JSON.parse(JSON.stringify(request, shortened)) as Record<string, unknown>;
   return [
     { title: "curl", text: curl(request, picture, origin, needsKey) },
     { title: "PowerShell", text: powershell(request, picture, origin, needsKey) },
@@ -25,7 +26,8 @@ function curl(request: Record<string, unknown>, picture: Picture | null, origin:
   if (needsKey) lines.push(`-H "Authorization: Bearer $AI_ENGINE_KEY"`);
   if (picture && picture.kind !== "url") {
     for (const [part, { name }] of partsOf(picture)) lines.push(`-F ${shell(`${part}=@${name}`)}`);
-    for (const [name, value] of Object.entries(request)) lines.push(`-F ${shell(`${name}=${typeof value === "object" ? JSON.stringify(value) : value}`)}`);
+    // As strings: a semicolon would end the value of -F.
+    for (const [name, value] of Object.entries(request)) lines.push(`--form-string ${shell(`${name}=${typeof value === "object" ? JSON.stringify(value) : value}`)}`);
   } else {
     lines.push(`-H 'Content-Type: application/json'`);
     lines.push(`-d ${shell(JSON.stringify({ ...request, image_url: urlOf(picture) }, null, 2))}`);
@@ -50,6 +52,11 @@ function powershell(request: Record<string, unknown>, picture: Picture | null, o
   if (needsKey) lines.push(`  -Headers @{ Authorization = "Bearer $env:AI_ENGINE_KEY" } \``);
   lines.push("  -ContentType application/json -Body ($job | ConvertTo-Json)");
   return lines.join("\n");
+}
+
+/** A file inside the request is too long to be shown. */
+function shortened(_: string, value: unknown): unknown {
+  return typeof value === "string" && value.startsWith("data:") ? `${value.slice(0, value.indexOf(",") + 1)}...` : value;
 }
 
 function urlOf(picture: Picture | null): string {

@@ -114,7 +114,30 @@ function controlOf(field: Field, prefix: string): Control {
   if (field.kind === "choice") return choice(field, problem, prefix);
   if (field.kind === "choices") return choices(field, problem, prefix);
   if (field.kind === "object") return addition(field, problem, prefix);
+  if (field.name.endsWith(".mesh_url")) return meshInput(field, problem, prefix);
   return field.kind === "boolean" ? toggle(field, problem, prefix) : input(field, problem, prefix);
+}
+
+/** A mesh by its URL, or a file that is sent inside the request. */
+function meshInput(field: Field, problem: HTMLElement, prefix: string): Control {
+  const control = input(field, problem, prefix);
+  const box = control.row.querySelector("input")!;
+  const file = el("input", { type: "file", accept: ".stl,.3mf", class: "mesh-file", "aria-label": `File for ${field.name}` });
+  let embedded = { name: "", url: "" };
+  box.type = "text";
+  box.placeholder = "a URL, or a file:";
+  file.addEventListener("change", () => {
+    const chosen = file.files?.[0];
+    if (!chosen) return;
+    const reader = new FileReader();
+    reader.addEventListener("load", () => {
+      embedded = { name: chosen.name, url: String(reader.result) };
+      box.value = chosen.name;
+    });
+    reader.readAsDataURL(chosen);
+  });
+  box.after(file);
+  return { ...control, read: () => (embedded.name && box.value === embedded.name ? embedded.url : control.read()) };
 }
 
 /** Several of the choices; none is the default. The one that was chosen first stays first. */

@@ -15,6 +15,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, expect
 from service.house import ROOT, House, Outside, cut_out_png, wait_for
+from service.test_mesh_checks import SLAB
 
 from ai_engine.web.api_keys import new_key, setting_entry
 from e2e.studio_page import DEADLINE_MS, FAINT_TEXTS, Studio, num_colours
@@ -357,6 +358,26 @@ def test_a_job_lists_its_variants_and_each_leads_back_to_it(
     assert saved.value.suggested_filename == "bust.stl"
     assert hashlib.sha256(Path(saved.value.path()).read_bytes()).hexdigest() == job["artifacts"][1]["sha256"]
     expect(page).to_have_url(f"{studio.origin}/#job={first}&with={first}")
+
+
+def test_a_variant_stands_on_a_pedestal_that_is_a_file(
+    open_studio: OpenStudio, house: House, outside: Outside
+) -> None:
+    studio = open_studio(house, fragment=f"#job={finished(house, outside, height_mm=40)}")
+    panel = studio.page.locator(".finish")
+    panel.locator("summary", has_text="Finish again").click()
+    panel.locator("summary", has_text="Add to it").click()
+    panel.locator("[name=again-base]").check()
+    slab = {"name": "slab.stl", "mimeType": "model/stl", "buffer": SLAB}
+    panel.get_by_label("File for base.mesh_url").set_input_files(slab)
+    expect(panel.locator("[name='again-base.mesh_url']")).to_have_value("slab.stl")
+
+    with studio.page.expect_response(lambda answer: answer.url.endswith("/variants")) as sent:
+        panel.get_by_role("button", name="Make the variant").click()
+
+    job = house.wait_until(sent.value.json()["job_id"], "succeeded")
+    assert job["options"]["base"]["mesh_url"] == f"sha256:{hashlib.sha256(SLAB).hexdigest()}"
+    assert job["print"]["bbox_mm"][:2] == pytest.approx([60, 60], abs=0.01)
 
 
 def test_what_no_variant_can_have_is_said_beside_the_field(
