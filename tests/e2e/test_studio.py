@@ -368,8 +368,9 @@ def test_a_variant_stands_on_a_pedestal_that_is_a_file(
     panel.locator("summary", has_text="Finish again").click()
     panel.locator("summary", has_text="Add to it").click()
     panel.locator("[name=again-base]").check()
-    slab = {"name": "slab.stl", "mimeType": "model/stl", "buffer": SLAB}
-    panel.get_by_label("File for base.mesh_url").set_input_files(slab)
+    panel.get_by_label("File for base.mesh_url").set_input_files(
+        {"name": "slab.stl", "mimeType": "model/stl", "buffer": SLAB}
+    )
     expect(panel.locator("[name='again-base.mesh_url']")).to_have_value("slab.stl")
 
     with studio.page.expect_response(lambda answer: answer.url.endswith("/variants")) as sent:
