@@ -21,6 +21,8 @@ from ai_engine.mesh.surface import Doubles, Floats, Numbers, corners_of, spread
 MAX_SAMPLES = 1_000_000
 POINTS_AT_ONCE = 100_000
 LEVELS = 3
+NEIGHBOURS = 8
+"""Samples whose faces are looked at where it matters on which side of them a point lies."""
 REACH = 0.94
 """Of a cell's side: all points of the lattice within it lie no farther from its middle than this, less a step of the
 lattice. Halved once: a quarter of the diagonal and half the side, 0.933; more often: less."""
@@ -32,8 +34,8 @@ SLACK = 0.1
 class DistanceField:
     """Distances at `origin + cell * (i, j, k)`: near the level exact but at creases, elsewhere on its right side.
 
-    0 outside of the mesh, but within some cells of it. At a crease the face that the nearest sample names may not be
-    the nearest: up to a tenth of the level too much.
+    0 outside of the mesh but within some cells of it, where it is negative if cells are larger than the level. At a
+    crease the face that the nearest sample names may not be the nearest: up to a tenth of the level too much.
     """
 
     values: Floats
@@ -61,12 +63,27 @@ class _Surface:
         return cls(mesh, faces, search_tree(np.concatenate([points.points, mesh.vertices])))
 
     def distances(self, points: Doubles) -> Doubles:
+        """Of each point to the face that its nearest sample names."""
         found = np.empty(len(points))
         for start in range(0, len(points), POINTS_AT_ONCE):
             piece = points[start : start + POINTS_AT_ONCE]
             to_points, nearest = self.tree.query(piece, workers=-1)
             to_faces = triangle_distances(piece, corners_of(self.mesh, self.faces[nearest]))
             found[start : start + POINTS_AT_ONCE] = np.minimum(to_points, to_faces)
+        return found
+
+    def signed_distances(self, points: Doubles) -> Doubles:
+        """Of each point to the nearest of the faces that its nearest samples name, negative where that looks to it."""
+        found = np.full(len(points), np.inf)
+        for start in range(0, len(points), POINTS_AT_ONCE):
+            piece = points[start : start + POINTS_AT_ONCE]
+            _, nearest = self.tree.query(piece, k=NEIGHBOURS, workers=-1)
+            best = found[start : start + POINTS_AT_ONCE]
+            for faces in self.faces[nearest].T:
+                corners = corners_of(self.mesh, faces)
+                above = np.einsum("na,na->n", piece - corners[:, 0], self.mesh.area_vectors[faces])
+                distances = np.copysign(triangle_distances(piece, corners), -above)
+                np.copyto(best, distances, where=np.abs(distances) < np.abs(best))
         return found
 
 
@@ -78,6 +95,8 @@ def distance_field(mesh: Mesh, *, level: float, cell: float) -> DistanceField:
     upper = mesh.vertices.max(axis=0).astype(np.float64) + spacing + 2 * coarse
     shape = np.ceil((upper - lower) / coarse).astype(np.int64) + 1
     surface = _Surface.of(mesh, spacing=spacing)
+    # A wall thinner than a cell has points of the lattice on both of its sides, and none within.
+    distances = surface.signed_distances if cell > level else surface.distances
     # One value a cell, at its middle; halved, each cell hands its value to those of its eight children that lie so far
     # from the level that they need none of their own.
     values = np.empty(shape, np.float32)
@@ -85,10 +104,10 @@ def distance_field(mesh: Mesh, *, level: float, cell: float) -> DistanceField:
     for halving in range(LEVELS + 1):
         size = coarse / 2**halving
         at = np.argwhere(asked)
-        values[asked] = surface.distances(lower + size * (at + 0.5)).astype(np.float32)
+        values[asked] = distances(lower + size * (at + 0.5)).astype(np.float32)
         if halving < LEVELS:
-            outside = _outside(outside | (values > np.sqrt(3) / 2 * size + spacing))
-            near = np.abs(values - level) <= REACH * size + SLACK * level
+            outside = _outside(outside | (np.abs(values) > np.sqrt(3) / 2 * size + spacing))
+            near = np.abs(np.abs(values) - level) <= REACH * size + SLACK * level
             values, asked, outside = map(_halve, (values, near & asked & ~outside, outside))
     values[outside] = 0
     return DistanceField(values, lower + cell / 2, cell)

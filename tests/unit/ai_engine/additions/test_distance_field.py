@@ -60,3 +60,11 @@ def test_a_wall_that_runs_through_points_of_the_lattice_keeps_the_outside_out() 
     field = distance_field(cube(15.875), level=2.5, cell=0.5)
     inside = np.abs(points_of(field)).max(axis=1) < 15.875 / 2 - 2.75
     assert (field.values.ravel()[inside] > 2.5).all()
+
+
+def test_where_cells_are_larger_than_the_level_the_outside_is_negative() -> None:
+    field = distance_field(sphere(48, 20.0), level=0.8, cell=1.5)
+    radius, values = np.linalg.norm(points_of(field), axis=1), field.values.ravel()
+    assert (values[radius > 20] <= 0).all()
+    near = (radius > 18) & (radius < 21)
+    assert (np.abs(values[near] - (20 - radius[near])) < 0.1 * 0.8).mean() > 0.99

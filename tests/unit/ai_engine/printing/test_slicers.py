@@ -161,18 +161,18 @@ def check_random_print(seed: int, folder: Path) -> str:
     model, complaints = strictly_read(folder / "a.3mf")
     assert complaints == []
     assert all(one.IsValid() and one.IsManifoldAndOriented() for one in objects_of(model))
-    assert_sliced(folder / "a.3mf", top_mm=found.bbox[2])
+    # What stands on a tip has nothing in its first layer, which PrusaSlicer refuses without a raft.
+    raft: tuple[str, ...] = () if wishes.base or wishes.flat_base else ("--raft-layers", "2")
+    assert_sliced(folder / "a.3mf", *raft, top_mm=found.bbox[2])
     return "sliced"
 
 
-def assert_sliced(path: Path, *, top_mm: float) -> None:
+def assert_sliced(path: Path, *flags: str, top_mm: float) -> None:
     """PrusaSlicer finds it closed, and prints up to its top."""
     assert re.search(r"^manifold = yes", run("prusa-slicer", "--info", path), re.MULTILINE)
     gcode = path.with_suffix(".gcode")
-    run(
-        *("prusa-slicer", "--export-gcode", "--layer-height", "0.3", "--fill-density", "0%"),
-        *("--output", gcode, path),
-    )
+    shared = ("prusa-slicer", "--export-gcode", "--layer-height", "0.3", "--fill-density", "0%")
+    run(*shared, *flags, "--output", gcode, path)
     heights = re.findall(r"^G1 Z([\d.]+)", gcode.read_text(), re.MULTILINE)
     assert max(map(float, heights)) > top_mm - 1
 
