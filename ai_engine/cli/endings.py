@@ -14,6 +14,8 @@ from ai_engine.engine.generated import GenerationFailed, ServerRefused
 from ai_engine.errors import JobError, StartupError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_PRINTABLE = 0, 1, 2, 3
+FLAGS = {"image_url": "PICTURE", "image_urls": "views", "mask_url": "--mask"}
+"""Of the fields whose flags are called otherwise."""
 EXIT_INTERRUPTED = 130
 """As a shell reports a program that Ctrl-C ended."""
 EXIT_BROKEN_PIPE = 141
@@ -92,5 +94,6 @@ def sentence(error: Exception, *, about: str | None = None) -> str:
 
 def _flag(place: tuple[int | str, ...]) -> str:
     """The flag of a field, and where in its JSON."""
-    flag, *inside = (str(part) for part in place)
-    return ".".join((f"--{flag.replace('_', '-')}", *inside))
+    field, *inside = (str(part) for part in place)
+    flag = FLAGS.get(field) or f"--{field.replace('_', '-')}"
+    return ".".join((flag, *inside))

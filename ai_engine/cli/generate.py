@@ -91,8 +91,6 @@ def _generate(options: argparse.Namespace) -> int:
         _check_inputs(options)
         outputs = Outputs.of(options.out, options.format, is_single=_is_single(options))
         if options.mask is not None:
-            if not _is_single(options):
-                raise UsageError("--mask is of one picture")
             fields["mask"] = options.mask
         with _open_engine(options, fields) as engine:
             return _Command(options, engine, outputs, fields).run()
@@ -139,6 +137,10 @@ def _check_inputs(options: argparse.Namespace) -> None:
     """Refuses a command line that names no picture, or one picture and views of another."""
     if bool(options.pictures) == bool(_views(options)):
         raise UsageError(f"name pictures, or views of one object by --{', --'.join(VIEWS)}")
+    if options.watch and not any(map(is_folder, options.pictures)):
+        raise UsageError("--watch is of folders")
+    if options.mask is not None and (_views(options) or not _is_single(options)):
+        raise UsageError("--mask is of one picture")
 
 
 def _is_single(options: argparse.Namespace) -> bool:

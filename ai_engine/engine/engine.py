@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ai_engine.api.request_schema import IS_OF_MESH, NEEDS_IMAGE_URL, JobRequest
+from ai_engine.api.request_schema import IS_OF_MESH, NEEDS_IMAGE_URL, ImageUrls, JobRequest
 from ai_engine.engine.generated import Generated, Pictures, StageProgress
 from ai_engine.facts import MeshFormat, PrintFacts, ViewName
 from ai_engine.images.data_url import decode_data_url, is_data_url
@@ -44,6 +44,9 @@ SERVICE_FIELDS = frozenset(
     }
 )
 """Fields that only a service has, and those of what goes in and comes out."""
+PICTURE_FIELDS = frozenset({"image_url", "image_urls", "mask_url", "cut_out_id"})
+"""Those of what goes in."""
+HERE = "data:,"
 ENGINE_FIELDS = tuple(name for name in JobRequest.model_fields if name not in SERVICE_FIELDS)
 SESSION = "engine"
 MAX_DATA_URL_BYTES = 100_000_000
@@ -121,7 +124,8 @@ class Engine:
         on the way, and may raise to stop the job.
 
         Raises:
-            pydantic.ValidationError: a field is unknown or out of bounds.
+            pydantic.ValidationError: a field is unknown or out of bounds, or pictures do not go together.
+            ValueError: a field is that of a picture, or in this process that of a delivery.
             OSError: the picture can't be read.
             UnreadableImage, ImageTooLarge: a data URL holds no picture, or too large a one.
             GenerationFailed: the job ended without a mesh; its `failure` has a code.
@@ -143,7 +147,7 @@ class Engine:
         """The checked request that `generate` makes of its arguments, and the bytes of what is no URL.
 
         Raises:
-            pydantic.ValidationError, OSError, UnreadableImage, ImageTooLarge: as `generate`.
+            pydantic.ValidationError, ValueError, OSError, UnreadableImage, ImageTooLarge: as `generate`.
         """
         views = picture if isinstance(picture, Mapping) else {}
         one = None if isinstance(picture, Mapping) else picture
@@ -215,18 +219,28 @@ def _slicer(fields: dict[str, Any]) -> Slicer | None:
 def _request(
     picture: Picture | None, mask: Picture | None, views: Mapping[ViewName, Picture], fields: dict[str, Any]
 ) -> tuple[JobRequest, Pictures]:
-    """The checked request, and the bytes of what is no URL."""
-    urls = {"image_url": picture, "mask_url": mask}
-    values = {"session_id": SESSION} | fields | {name: url for name, url in urls.items() if _is_url(url)}
-    if elsewhere := {view: url for view, url in views.items() if _is_url(url)}:
-        values["image_urls"] = elsewhere
+    """The request, checked as if all pictures came by URL, and the bytes of those that do not."""
+    if doubled := sorted(PICTURE_FIELDS & fields.keys()):
+        raise ValueError(f"{doubled[0]}: pictures come as the arguments picture and mask")
+    named = {name: one for name, one in (("image_url", picture), ("mask_url", mask)) if one is not None}
+    values = {"session_id": SESSION} | fields | {name: _url_of(one) for name, one in named.items()}
+    if picture is None:
+        values["image_urls"] = {view: _url_of(one) for view, one in views.items()}
+    request = JobRequest.model_validate(values, context=NEEDS_IMAGE_URL)
     pictures = Pictures(
         None if picture is None or _is_url(picture) else _read(picture),
         None if mask is None or _is_url(mask) else _read(mask),
         {view: _read(one) for view, one in views.items() if not _is_url(one)},
     )
-    needs_url = picture is not None and pictures.picture is None
-    return JobRequest.model_validate(values, context=NEEDS_IMAGE_URL if needs_url else None), pictures
+    elsewhere = {view: url for view, url in views.items() if _is_url(url)}
+    asked: dict[str, Any] = {name: None for name, one in named.items() if not _is_url(one)}
+    asked["image_urls"] = ImageUrls.model_validate(elsewhere) if elsewhere else None
+    return request.model_copy(update=asked), pictures
+
+
+def _url_of(picture: Picture) -> str:
+    """What stands in a request for the picture; HERE for one whose bytes go beside it."""
+    return str(picture) if _is_url(picture) else HERE
 
 
 def _is_url(picture: object) -> bool:

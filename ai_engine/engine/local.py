@@ -29,6 +29,8 @@ from ai_engine.stage_result import JobFailure, JobResult, StageResult
 from ai_engine.storage.store import ArtifactStore
 from ai_engine.weights.first_use import find_wished, with_weights
 
+OF_SERVICE = ("webhook_url", "webhook_format", "upload_url", "upload_headers", "priority")
+
 
 class _Files:
     """The files of a job: removed when they are let go of, at the latest with this object."""
@@ -113,9 +115,13 @@ class LocalEngine:
         """The mesh that the request asks for.
 
         Raises:
+            ValueError: the request has a field that only a service can act on.
             GenerationFailed: the job ended without a mesh.
             StartupError, NotAgreed: as `open`.
         """
+        for name in OF_SERVICE:
+            if getattr(request, name) != JobRequest.model_fields[name].default:
+                raise ValueError(f"{name} is that of a service's jobs: nothing is delivered or queued here")
         resources, job_id = self.open(), uuid.uuid4().hex
         job = job_of(request, job_id=job_id, accepted_at_s=time.time(), settings=self.settings)
         run = _Run(progress, _deadline_s(request), _Files(resources.store, job_id))

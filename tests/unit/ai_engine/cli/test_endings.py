@@ -79,8 +79,9 @@ def test_what_went_wrong_is_one_line_and_a_code(error: Exception, code: str, tex
 def test_fields_are_named_by_their_flags_and_the_place_in_their_json() -> None:
     with pytest.raises(ValidationError) as caught:
         JobRequest.model_validate(
-            {"session_id": "s", "asset_id": "a", "height_mm": -1, "base": {"height_mm": -3}}
+            {"session_id": "s", "asset_id": "a", "height_mm": -1, "base": {"height_mm": -3}, "mask_url": ""}
         )
     said = sentence(caught.value)
     assert "--height-mm: Input should be" in said
     assert "--base.height_mm: Input should be" in said
+    assert "--mask: String should" in said

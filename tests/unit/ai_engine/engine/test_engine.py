@@ -151,6 +151,46 @@ def test_what_is_of_the_other_kind_of_engine_is_refused_not_ignored() -> None:
             Engine(address)
 
 
+@pytest.mark.parametrize("there", ["disc.png", "https://example.com/disc.png"])
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"image_url": "https://example.com/b.png"}, "image_url"),
+        ({"cut_out_id": "0" * 32}, "cut_out_id"),
+        ({"mask": "{there}", "matting_model": "tiny"}, "mask"),
+        ({"views": ("front", "left"), "mask": "{there}"}, "mask"),
+        ({"views": ("front", "top")}, "top"),
+        ({"views": ()}, "name one of"),
+    ],
+)
+def test_pictures_that_do_not_go_together_are_refused_whether_files_or_urls(
+    engine: Engine,
+    disc: Path,
+    there: str,
+    fields: dict[str, Any],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(disc.parent)
+    given: dict[str, Any] = {name: there if value == "{there}" else value for name, value in fields.items()}
+    picture: Any = dict.fromkeys(given.pop("views"), there) if "views" in given else there
+    with pytest.raises(ValueError, match=words):
+        engine.generate(picture, **given)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"webhook_url": "https://example.com/"}, {"upload_url": "https://example.com/"}, {"priority": 3}],
+)
+def test_what_only_a_service_can_do_is_refused_not_ignored(
+    engine: Engine, disc: Path, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="service"):
+        engine.generate(disc, **fields)
+    with Engine("https://mesh.example.com") as there:
+        assert there.request(disc, **fields)[0].model_dump().items() >= fields.items()
+
+
 def test_the_model_of_a_service_is_asked_for_with_every_picture(disc: Path) -> None:
     with Engine("https://mesh.example.com", model="triposg") as there:
         plain, own = (there.request(disc, **fields)[0] for fields in ({}, {"model": "v2-mini"}))
