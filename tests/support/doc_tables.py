@@ -33,7 +33,8 @@ def table(head: str, rows: Iterator[str]) -> str:
 
 
 def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    """A row; a description of several lines is one, or it would end the table."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _value(value: object) -> str:
