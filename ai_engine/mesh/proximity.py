@@ -110,6 +110,7 @@ def _by_size(radii: Doubles) -> Iterator[Numbers]:
 
 
 POINTS_SETTLED_AT_ONCE = 1_000
+NUM_BOUND_SAMPLES = 20_000
 
 
 def hausdorff(one: Mesh, other: Mesh, *, num_points: int = 20_000) -> float:
@@ -142,12 +143,22 @@ def _exact(points: Doubles, bounds: Doubles, mesh: Mesh, finder: FaceFinder) -> 
     """The distances of points of which is known that they are no farther than `bounds`."""
     best = bounds.copy()
     for which, faces in finder.near(points, bounds):
+        # A ball round a long face reaches far beside it; its box does not.
+        place, reach = np.take(points, which, axis=0), bounds[which, None]
+        may_be = np.take(finder.lower, faces, axis=0) <= place + reach
+        may_be &= np.take(finder.upper, faces, axis=0) >= place - reach
+        is_near = may_be.all(axis=1)
+        which, faces = which[is_near], faces[is_near]
         np.minimum.at(best, which, triangle_distances(points[which], corners_of(mesh, faces)))
     return best
 
 
 def _upper_bounds(points: Doubles, mesh: Mesh) -> Doubles:
-    """The distance of each point to the faces round its nearest vertex: never too small, mostly right."""
+    """The distance of each point to faces that are near: never too small, mostly right.
+
+    They are those round the nearest vertex and the one of the nearest point spread over the surface: a large face may be
+    near where its corners are far away, and a small one have no such point.
+    """
     vertices, uses = np.unique(mesh.faces.ravel(), return_counts=True)
     faces_by_vertex = np.argsort(mesh.faces.ravel(), kind="stable") // 3
     _, nearest = search_tree(mesh.vertices[vertices]).query(points)
@@ -156,7 +167,12 @@ def _upper_bounds(points: Doubles, mesh: Mesh) -> Doubles:
     within = np.arange(counts.sum()) - np.repeat(begins, counts)
     faces = faces_by_vertex[np.repeat((np.cumsum(uses) - uses)[nearest], counts) + within]
     each = triangle_distances(np.repeat(points, counts, axis=0), corners_of(mesh, faces))
-    return np.minimum.reduceat(each, begins)
+    round_vertex = np.minimum.reduceat(each, begins)
+    samples = spread(mesh, NUM_BOUND_SAMPLES)
+    if len(samples.points) == 0:
+        return round_vertex
+    _, nearest = search_tree(samples.points).query(points)
+    return np.minimum(round_vertex, triangle_distances(points, corners_of(mesh, samples.faces[nearest])))
 
 
 def triangle_distances(points: Doubles, corners: Doubles) -> Doubles:
