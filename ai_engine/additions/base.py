@@ -29,6 +29,7 @@ CORNER_SHARE = 0.15
 """Radius of a rounded base's corners, as a share of its shorter side."""
 TEXT_WIDTH_SHARE, TEXT_HEIGHT_SHARE = 0.85, 0.62
 """Of the flat or forward half of a side, and of its height."""
+NOT_JOINED = "A part of the object does not reach the base and is not joined to it."
 FORWARD = 0.5
 """Text goes as far round a base as its normal is within 60 degrees of the front."""
 
@@ -97,7 +98,7 @@ def _join_pedestal(
     whole = (held + pedestal).translate((-middle[0], -middle[1], 0.0))
     remarks: tuple[str, ...] = ()
     if num_bodies(whole) > 1:
-        remarks = ("A part of the object does not reach the base and is not joined to it.",)
+        remarks = (NOT_JOINED,)
     facts = AdditionFacts("base", round(whole.volume() - solid.volume(), 1))
     return Added(mesh_of(whole), facts, remarks)
 

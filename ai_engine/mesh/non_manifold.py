@@ -16,6 +16,8 @@ from ai_engine.mesh.topology import EdgeGroups, Faces, Numbers, compact, compone
 
 DRAWN_IN_SHARE = 0.02
 """How far a parted vertex moves towards the mean of its neighbours, as a share of the way."""
+MAX_HALVINGS = 4
+"""How often edges that hold several wedges are halved: a face with two such edges takes two rounds."""
 SAME_ANGLE = 1e-4
 """Faces that stand off an edge at angles nearer than this, in radians, lie on each other."""
 
@@ -66,7 +68,49 @@ def part_seams(mesh: Mesh) -> Mesh:
     The added vertices lie where the old ones do: see `draw_in_seams`.
     """
     faces, origins = _apart(mesh.faces, *partners(mesh))
-    return Mesh(mesh.vertices[origins], faces)
+    return _split_held_edges(Mesh(mesh.vertices[origins], faces))
+
+
+def _split_held_edges(mesh: Mesh) -> Mesh:
+    """The mesh with edges halved that still hold several wedges: a point in the middle for each wedge.
+
+    The two ends of such an edge are held together by faces elsewhere, as where a tunnel has closed to a slit.
+    """
+    for _ in range(MAX_HALVINGS):
+        groups = edge_groups(mesh.faces, len(mesh.vertices))
+        held = np.flatnonzero(groups.counts > 2)
+        if len(held) == 0:
+            break
+        sheets = _sheets(mesh, groups)
+        pairs = np.concatenate([_pairs_round_an_edge(mesh, groups, int(group), sheets) for group in held])
+        if len(pairs) == 0:
+            break
+        mesh = _halved(mesh, _of_own_faces(pairs))
+    return mesh
+
+
+def _of_own_faces(pairs: Numbers) -> Numbers:
+    """Those pairs of half-edges [n, 2] that have no face of an earlier one."""
+    taken: set[int] = set()
+    kept = []
+    for pair in pairs.tolist():
+        faces = {half_edge // 3 for half_edge in pair}
+        if not faces & taken:
+            taken |= faces
+            kept.append(pair)
+    return np.asarray(kept, np.int64)
+
+
+def _halved(mesh: Mesh, pairs: Numbers) -> Mesh:
+    """With a vertex in the middle of each pair's edge, which its two faces are split at."""
+    middles = np.repeat(len(mesh.vertices) + np.arange(len(pairs)), 2)
+    half_edges = pairs.ravel()
+    face, corner = np.divmod(half_edges, 3)
+    begin, end, third = (mesh.faces[face, (corner + step) % 3] for step in range(3))
+    new = (mesh.vertices[begin[::2]] + mesh.vertices[end[::2]]) / 2
+    faces = np.concatenate([mesh.faces, np.stack([middles, end, third], axis=1).astype(np.int32)])
+    faces[face] = np.stack([begin, middles, third], axis=1)
+    return Mesh(np.concatenate([mesh.vertices, new.astype(np.float32)]), faces)
 
 
 def draw_in_seams(mesh: Mesh) -> Mesh:

@@ -156,8 +156,8 @@ def _exact(points: Doubles, bounds: Doubles, mesh: Mesh, finder: FaceFinder) -> 
 def _upper_bounds(points: Doubles, mesh: Mesh) -> Doubles:
     """The distance of each point to faces that are near: never too small, mostly right.
 
-    They are those round the nearest vertex and the one of the nearest point spread over the surface: a large face may be
-    near where its corners are far away, and a small one have no such point.
+    They are those round the nearest vertex and the one of the nearest point spread over the surface: a large face may
+    be near where its corners are far away, and a small one have no such point.
     """
     vertices, uses = np.unique(mesh.faces.ravel(), return_counts=True)
     faces_by_vertex = np.argsort(mesh.faces.ravel(), kind="stable") // 3

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ai_engine.additions.base import NOT_JOINED
 from ai_engine.additions.sequence import add_all
 from ai_engine.errors import AdditionUnfit, EmptyMesh, NotPrintable
 from ai_engine.facts import AdditionFacts, MeshFormat
@@ -163,6 +164,8 @@ def _add(work: _Work, options: PrintOptions, pedestal: Mesh | None) -> _Work:
 def _with_history(found: PrintReport, work: _Work) -> PrintReport:
     """The report with what happened to the mesh on its way; a ghost plane keeps it from being printed."""
     sentences = () if work.ghost_plane is None else (GHOST_PLANE[work.ghost_plane],)
+    # A part that cuts through itself falls in pieces by an exact boolean; cleaned, they are one again.
+    remarks = (one for one in work.remarks if one != NOT_JOINED or found.num_bodies > 1)
     return replace(
         found,
         ghost_plane=work.ghost_plane,
@@ -170,7 +173,7 @@ def _with_history(found: PrintReport, work: _Work) -> PrintReport:
         simplification_error=work.simplification_error,
         repairs=work.repairs.counts(),
         blockers=(*sentences, *found.blockers),
-        warnings=(*sentences, *found.warnings, *work.remarks),
+        warnings=(*sentences, *found.warnings, *remarks),
     )
 
 

@@ -99,6 +99,27 @@ def touching_point() -> Mesh:
     return joined(cube(), cube(centre=(2, 2, 2)))
 
 
+def slit() -> Mesh:
+    """A tunnel that has closed to an edge of four faces: two blocks touch along it, and full layers hold both ends."""
+    is_full = np.ones((2, 2, 3), np.bool_)
+    is_full[0, 1, 1] = is_full[1, 0, 1] = False
+    padded = np.pad(is_full, 1)
+    squares = []
+    for axis in range(3):
+        for step in (1, -1):
+            is_outer = padded & ~np.roll(padded, -step, axis)
+            for cell in np.argwhere(is_outer):
+                one, other = np.delete(np.eye(3), axis, axis=0)
+                if (step > 0) != (axis == 1):
+                    one, other = other, one
+                corner = cell + np.eye(3)[axis] * (step > 0)
+                squares.append([corner, corner + other, corner + one + other, corner + one])
+    points = np.asarray(squares, np.float32).reshape(-1, 3)
+    vertices, places = np.unique(points, axis=0, return_inverse=True)
+    a, b, c, d = places.reshape(-1, 4).T
+    return mesh_of(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]))
+
+
 def soup() -> Mesh:
     """A ball as loose triangles, three vertices each, as STL brings it."""
     ball = sphere(16)
@@ -162,7 +183,7 @@ BROKEN: dict[str, Callable[[], Mesh]] = {
     shape.__name__: shape
     for shape in (
         open_ball, half_ball, cup, some_flipped, inside_out, doubled_faces, opposite_pair, floaters, inner_floater,
-        hollow_ball, hollow_inside_out, touching_edge, touching_point, soup, slivers, not_numbers, one_triangle,
+        hollow_ball, hollow_inside_out, touching_edge, touching_point, slit, soup, slivers, not_numbers, one_triangle,
         moebius, empty,
     )
 }  # fmt: skip

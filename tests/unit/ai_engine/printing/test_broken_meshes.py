@@ -47,6 +47,7 @@ TABLE = {
     "hollow_inside_out": Row({"faces_turned": 3904}, 3904, BALL * (1 - 0.6**3), num_hollows=1),
     "touching_edge": Row({"seams_parted": 2}, 24, 16.0, num_bodies=2),
     "touching_point": Row({}, 24, 16.0),
+    "slit": Row({"seams_parted": 1}, 76, 10.0),
     "soup": Row({}, 1024, BALL),
     "slivers": Row({"unusable_faces_removed": 2}, 1024, BALL),
     "not_numbers": Row({"unusable_faces_removed": 12, "holes_filled": 2}, 1020, BALL),
