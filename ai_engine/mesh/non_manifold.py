@@ -85,7 +85,7 @@ def _split_held_edges(mesh: Mesh) -> Mesh:
         pairs = np.concatenate([_pairs_round_an_edge(mesh, groups, int(group), sheets) for group in held])
         if len(pairs) == 0:
             break
-        mesh = _halved(mesh, _of_own_faces(pairs))
+        mesh = _halve(mesh, _of_own_faces(pairs))
     return mesh
 
 
@@ -101,7 +101,7 @@ def _of_own_faces(pairs: Numbers) -> Numbers:
     return np.asarray(kept, np.int64)
 
 
-def _halved(mesh: Mesh, pairs: Numbers) -> Mesh:
+def _halve(mesh: Mesh, pairs: Numbers) -> Mesh:
     """With a vertex in the middle of each pair's edge, which its two faces are split at."""
     middles = np.repeat(len(mesh.vertices) + np.arange(len(pairs)), 2)
     half_edges = pairs.ravel()
