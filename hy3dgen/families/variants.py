@@ -26,7 +26,7 @@ GUIDANCE_INPUT = "model.guidance_in."
 BORDER_RATIO = 0.15
 GUIDANCE_SCALE = 5.0
 """What the published models, and files that do not say, are asked with."""
-EMBEDDED_MODELS = ("ai-engine-tiny", "ai-engine-tiny-1.1", "ai-engine-tiny-1.2")
+EMBEDDED_MODELS = ("ai-engine-tiny", "ai-engine-tiny-1.1", "ai-engine-tiny-1.2", "ai-engine-tiny-1.3")
 """What the header of the embedded model calls it: every version, the newest last."""
 
 

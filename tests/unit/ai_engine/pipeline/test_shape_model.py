@@ -378,7 +378,7 @@ def test_a_transparent_picture_has_no_foreground(model: ShapeModel) -> None:
 
 
 def test_the_model_says_what_it_is(model: ShapeModel) -> None:
-    assert model.model_id == "ai-engine-tiny-1.2"
+    assert model.model_id == "ai-engine-tiny-1.3"
     assert model.licence == "Apache-2.0"
     assert model.complete(JobOptions(seed=0)).num_inference_steps == 10
     assert not model.has_gpu

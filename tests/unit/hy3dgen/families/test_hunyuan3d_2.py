@@ -296,7 +296,7 @@ def test_the_embedded_model_is_apache_by_its_own_marker_and_an_unknown_one_is_un
         )
     )
 
-    assert (embedded.model_id, embedded.licence_notice) == ("ai-engine-tiny-1.2", "Apache-2.0")
+    assert (embedded.model_id, embedded.licence_notice) == ("ai-engine-tiny-1.3", "Apache-2.0")
     assert (named.licence_notice, other.licence_notice) == ("unknown", "unknown")
     assert embedded.territory_excluded == ()
 
