@@ -101,11 +101,7 @@ class Judge:
         """The example's result; its noise follows from its number."""
         picture = Image.fromarray(example.picture(PICTURE_PX))
         started = time.perf_counter()
-        generator = torch.Generator().manual_seed(number)
-        latents = self.pipeline(
-            picture, num_inference_steps=NUM_STEPS, guidance_scale=GUIDANCE, generator=generator
-        )
-        tokens = self.vae(latents / self.vae.scale_factor)
+        tokens = self.tokens(picture, number, GUIDANCE)
         mesh = self.vae.latents2mesh(tokens, octree_resolution=OCTREE_RESOLUTION)[0]
         seconds = time.perf_counter() - started
         truth = truth_mesh(example.shape)
@@ -118,6 +114,17 @@ class Judge:
             seconds=seconds,
             tiles=_tiles(example, picture, mesh, truth) if self.has_tiles else None,
         )
+
+    @torch.no_grad()
+    def tokens(self, picture: Image.Image, number: int, guidance: float) -> torch.Tensor:
+        """The decoder's tokens [1, N, width] of the shape that the picture gives; the noise follows from the number."""
+        latents = self.pipeline(
+            picture,
+            num_inference_steps=NUM_STEPS,
+            guidance_scale=guidance,
+            generator=torch.Generator().manual_seed(number),
+        )
+        return self.vae(latents / self.vae.scale_factor)
 
     def overlap(self, shape: Shape, tokens: torch.Tensor) -> float:
         """IoU of what the tokens decode to with the true shape, on the grid."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hy3dgen.field.geometry import Mesh
-from training.evaluate import MODEL, NUM_STEPS, PICTURE_PX, Judge
+from training.evaluate import MODEL, PICTURE_PX, Judge
 from training.evaluate_unseen import MAX_AZIMUTH_DEG, picture_of
 from training.held_out import REPORT_SEED, Example
 from training.renders import random_view
@@ -67,13 +67,7 @@ def pictures(style: str, count: int) -> Iterator[Image.Image]:
 @torch.no_grad()
 def mesh_of(judge: Judge, picture: Image.Image, number: int) -> Mesh:
     """The mesh of a picture; its noise follows from the number."""
-    latents = judge.pipeline(
-        picture,
-        num_inference_steps=NUM_STEPS,
-        guidance_scale=GUIDANCE,
-        generator=torch.Generator().manual_seed(number),
-    )
-    tokens = judge.vae(latents / judge.vae.scale_factor)
+    tokens = judge.tokens(picture, number, GUIDANCE)
     return judge.vae.latents2mesh(tokens, octree_resolution=OCTREE_RESOLUTION)[0]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ai_engine.images.background import BackgroundRemover, cut_out
-from training.evaluate import MODEL, NUM_STEPS, PICTURE_PX, Judge, truth_mesh
+from training.evaluate import MODEL, PICTURE_PX, Judge, truth_mesh
 from training.evaluate_own_mask import file_bytes, on_plain_ground
 from training.held_out import REPORT_SEED, Example, examples
 from training.proportions import outer_shape
@@ -94,13 +94,7 @@ def picture_of(example: Example, style: str, number: int, max_azimuth_deg: float
 @torch.no_grad()
 def overlap_of(judge: Judge, shape: Shape, picture: Image.Image, number: int, guidance: float) -> float:
     """IoU of the shape that the picture gives; the noise follows from the number."""
-    latents = judge.pipeline(
-        picture,
-        num_inference_steps=NUM_STEPS,
-        guidance_scale=guidance,
-        generator=torch.Generator().manual_seed(number),
-    )
-    return judge.overlap(shape, judge.vae(latents / judge.vae.scale_factor))
+    return judge.overlap(shape, judge.tokens(picture, number, guidance))
 
 
 def print_families(families: list[str], overlap: NDArray[np.float64], heads: list[str]) -> None:

@@ -16,7 +16,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
@@ -121,9 +121,9 @@ class JobTools:
         wait: Wait = True,
     ) -> dict[str, Any]:
         """Turns a picture of one object into a closed mesh: a job, and its result when it is over."""
-        fields = {"session_id": SESSION, "asset_id": name, "image_url": picture} | given_fields(options)
-        if webhook_url is not None:
-            fields["webhook_url"] = webhook_url
+        fields = _fields(
+            options, session_id=SESSION, asset_id=name, image_url=picture, webhook_url=webhook_url
+        )
         async with _api(self.app, context) as api:
             return await _begin(api, "/generate-3d", fields, context, wait=wait)
 
@@ -139,8 +139,7 @@ class JobTools:
         """Finishes a job's mesh once more, in other formats or at another height: a new job, which needs no device.
         Options that are left out are the defaults, not the first job's.
         """
-        names = {"asset_id": name, "webhook_url": webhook_url}
-        fields = given_fields(options) | {field: value for field, value in names.items() if value is not None}
+        fields = _fields(options, asset_id=name, webhook_url=webhook_url)
         async with _api(self.app, context) as api:
             return await _begin(api, f"/jobs/{job_id}/variants", fields, context, wait=wait)
 
@@ -156,9 +155,7 @@ class JobTools:
         """What a slicer will find in a mesh file: a job, whose `check` is the report on it as it came. The job's mesh
         is the same repaired and finished by the options; `print` is the report on that.
         """
-        fields = {"session_id": SESSION, "asset_id": name, "mesh_url": mesh} | given_fields(options)
-        if webhook_url is not None:
-            fields["webhook_url"] = webhook_url
+        fields = _fields(options, session_id=SESSION, asset_id=name, mesh_url=mesh, webhook_url=webhook_url)
         async with _api(self.app, context) as api:
             return await _begin(api, "/mesh-checks", fields, context, wait=wait)
 
@@ -231,6 +228,11 @@ async def _ask(api: httpx2.AsyncClient, method: str, path: str, **content: Any) 
     if not answer.is_success:
         raise ToolError(problem_line(said))
     return said
+
+
+def _fields(options: BaseModel | None, **named: str | None) -> dict[str, Any]:
+    """The fields of a request: the named ones that are there, and the options that were given."""
+    return {name: value for name, value in named.items() if value is not None} | given_fields(options)
 
 
 async def _begin(
